@@ -1,0 +1,1 @@
+"""Analysis of run folders: tables, figures and notebooks. Reads runs, never trains."""

@@ -1,0 +1,179 @@
+"""Examples, tasks, and the few-shot sets drawn from them.
+
+The paper (section 4.1) takes K = 16 examples per class for classification and 32 examples otherwise, a dev set of the same
+size, and a test set that all draws share. Here the test set is chosen by a hash, whatever the seed; data seed 100 ("same")
+draws first from the rest, and every other data seed ("diff") draws from what seed 100 left: no row and no entity is shared.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+SAME_DATA_SEED = 100
+TEST_ROWS, FEW_TEST_ROWS = 100, 50
+METRICS = ("accuracy", "macro-F1", "exact-match", "rouge-L", "token-F1")
+CATEGORIES = ("cls", "non-cls")
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row of a task: bare input, accepted outputs (the first is trained on), and the entity it is about."""
+
+    input: str
+    output: tuple[str, ...]
+    entity: str = ""
+
+    @property
+    def key(self) -> str:
+        """What must not be shared between train, dev and test: the entity, else the input (case and spacing ignored)."""
+        return self.entity or " ".join(self.input.casefold().split())
+
+
+@dataclass(frozen=True)
+class Task:
+    """A text-to-text task in the one schema of all tasks."""
+
+    name: str
+    category: str
+    subcategory: str
+    metric: str
+    definition: str
+    examples: tuple[Example, ...] = field(repr=False)
+    options: tuple[str, ...] | None = None
+    novel: bool = False
+    knowledge: bool = False
+    source: str = ""
+    family: str = ""
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any], where: str = "task") -> "Task":
+        """Build a task from the schema's JSON object; raise ValueError naming `where` and the field that is wrong."""
+        for name in ("name", "category", "metric", "examples"):
+            if not record.get(name):
+                raise ValueError(f"{where}: field '{name}' is missing or empty")
+        if record["category"] not in CATEGORIES:
+            raise ValueError(f"{where}: category must be one of {', '.join(CATEGORIES)}, found {record['category']!r}")
+        if record["metric"] not in METRICS:
+            raise ValueError(f"{where}: metric must be one of {', '.join(METRICS)}, found {record['metric']!r}")
+        options = tuple(record["options"]) if record.get("options") else None
+        if record["category"] == "cls" and not options:
+            raise ValueError(f"{where}: a cls task needs 'options', the list of its labels")
+        examples = tuple(_example(row, options, f"{where}: example {i + 1}") for i, row in enumerate(record["examples"]))
+        text = {name: str(record.get(name) or "") for name in ("subcategory", "definition", "source")}
+        family = str(record.get("family") or record["name"])
+        flags = {name: bool(record.get(name)) for name in ("novel", "knowledge")}
+        return cls(
+            name=record["name"], category=record["category"], metric=record["metric"], examples=examples, options=options,
+            family=family, **text, **flags,
+        )  # fmt: skip
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the schema's JSON object."""
+        names = ("name", "category", "subcategory", "metric", "definition", "novel", "knowledge", "source", "family")
+        rows = [{"input": e.input, "output": list(e.output), "entity": e.entity} for e in self.examples]
+        options = list(self.options) if self.options else None
+        return {name: getattr(self, name) for name in names} | {"options": options, "examples": rows}
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 over everything that a result depends on: fields, rows and their order."""
+        lines = [self.name, self.category, self.metric, self.definition, "|".join(self.options or ())]
+        lines += ["\t".join((e.input, e.entity, *e.output)) for e in self.examples]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    @cached_property
+    def is_small(self) -> bool:
+        """True where the entities are too few for the full sets: then K = 16, and 50 test rows."""
+        full = 64 * len(self.options) + TEST_ROWS if self.options and self.category == "cls" else 128 + TEST_ROWS
+        return len({e.key for e in self.examples}) < full
+
+    @property
+    def default_shots(self) -> int:
+        """K: 16 per class, or 32 rows of a non-cls task (16 of a small one)."""
+        return 16 if self.category == "cls" or self.is_small else 32
+
+
+@dataclass(frozen=True)
+class FewShot:
+    """The three sets one job works with; no entity occurs in two of them."""
+
+    train: tuple[Example, ...]
+    dev: tuple[Example, ...]
+    test: tuple[Example, ...]
+
+
+def few_shot(task: Task, data_seed: int, shots: int | None = None) -> FewShot:
+    """Draw the sets of a data seed; K is per class for cls, in all for non-cls (None: the task's default).
+
+    Raises ValueError with the counts where the task has too few rows for K.
+    """
+    shots = task.default_shots if shots is None else shots
+    test = test_rows(task)
+    taken = {e.key for e in test}
+    if data_seed != SAME_DATA_SEED:
+        same = _draw(task, SAME_DATA_SEED, shots, taken)
+        taken |= {e.key for part in same for e in part}
+    train, dev = _draw(task, data_seed, shots, taken)
+    return FewShot(train, dev, test)
+
+
+def test_rows(task: Task) -> tuple[Example, ...]:
+    """Return the one fixed test set: 100 rows (50 of a small task) with the lowest hashes, labels in equal parts."""
+    rows = sorted(task.examples, key=lambda e: (_hash("test", task.name, e.key), _hash(e.input)))
+    groups = [[e for e in rows if not label or e.output[0] == label] for label in _labels(task)]
+    chosen: list[Example] = []
+    for position in range(max(map(len, groups))):
+        chosen += [group[position] for group in groups if position < len(group)]
+    return tuple(chosen[: FEW_TEST_ROWS if task.is_small else TEST_ROWS])
+
+
+def _draw(task: Task, data_seed: int, shots: int, taken: set[str]) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """Fill train and dev label by label from the rows whose entity is not taken, in the order of the seed's hash."""
+    rows = sorted(
+        (e for e in task.examples if e.key not in taken),
+        key=lambda e: _hash("draw", task.name, str(data_seed), e.key, e.input),
+    )
+    owner: dict[str, int] = {}
+    parts: tuple[list[Example], list[Example]] = ([], [])
+    counts: dict[tuple[int, str], int] = defaultdict(int)
+    for row in rows:
+        label = row.output[0] if task.category == "cls" else ""
+        for part in (0, 1):
+            if owner.get(row.key, part) == part and counts[part, label] < shots:
+                owner[row.key] = part
+                counts[part, label] += 1
+                parts[part].append(row)
+                break
+    for label in _labels(task):
+        found = min(counts[0, label], counts[1, label])
+        if found < shots:
+            of_label = f" of label {label!r}" if label else ""
+            raise ValueError(
+                f"task {task.name}: data seed {data_seed} needs {shots} train and {shots} dev rows{of_label} beside the test "
+                f"set and data seed {SAME_DATA_SEED}'s rows, and {found} are left; use a smaller --shots or add rows"
+            )
+    return tuple(parts[0]), tuple(parts[1])
+
+
+def _labels(task: Task) -> tuple[str, ...]:
+    return task.options or ("",) if task.category == "cls" else ("",)
+
+
+def _hash(*parts: str) -> str:
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()
+
+
+def _example(row: Any, options: Sequence[str] | None, where: str) -> Example:
+    if not isinstance(row, dict) or not isinstance(row.get("input"), str) or not row["input"].strip():
+        raise ValueError(f"{where}: 'input' must be a text that is not empty")
+    output = row.get("output")
+    if isinstance(output, str):
+        output = [output]
+    if not isinstance(output, Iterable) or not output or not all(isinstance(o, str) and o.strip() for o in output):
+        raise ValueError(f"{where}: 'output' must be a list of texts that are not empty")
+    if options and output[0] not in options:
+        raise ValueError(f"{where}: label {output[0]!r} is not among the options {list(options)}")
+    return Example(row["input"], tuple(output), str(row.get("entity") or ""))
