@@ -105,6 +105,25 @@ class FewShot:
     test: tuple[Example, ...]
 
 
+@dataclass(frozen=True)
+class TaskSplit:
+    """Which tasks MSF sees, which it never sees, and which of those are of the other kind (section 4.1).
+
+    new_subcategories: the unseen tasks whose subcategory no seen task has.
+    """
+
+    name: str
+    seen: tuple[str, ...]
+    unseen: tuple[str, ...]
+    out_of_kind: tuple[str, ...] = ()
+    new_subcategories: tuple[str, ...] = ()
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every task of the split, seen first."""
+        return self.seen + self.unseen + self.out_of_kind
+
+
 def few_shot(task: Task, data_seed: int, shots: int | None = None) -> FewShot:
     """Draw the sets of a data seed; K is per class for cls, in all for non-cls (None: the task's default).
 

@@ -1,0 +1,131 @@
+"""The prompt autoencoder (paper, section 3.2: Proj and Proj_b) and the frozen subspace it yields.
+
+encode:  z = W1 p + b1                       D -> d, no activation
+decode:  p* = W3 tanh(W2 z + b2) + b3        d -> m -> D        (released code, AE_type 1; m = 768)
+
+A prompt p is flattened to D = n h numbers. The rivals of equal d, a random subspace and PCA, have a linear decoder.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from huggingface_hub import PyTorchModelHubMixin
+from safetensors import SafetensorError
+from sklearn.decomposition import PCA
+from torch import Tensor, nn
+
+
+class PromptEncoder(nn.Module):
+    """Flattened prompts [U, D] to codes [U, d]."""
+
+    def __init__(self, size: int, dim: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(size, dim)
+
+    def forward(self, prompts: Tensor) -> Tensor:
+        return self.project(prompts)
+
+
+class PromptDecoder(nn.Module):
+    """Codes [U, d] to flattened prompts [U, D]; linear where `inner_width` is 0."""
+
+    def __init__(self, dim: int, size: int, inner_width: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(dim, inner_width or size)
+        self.last = nn.Linear(inner_width, size) if inner_width else None
+
+    def forward(self, codes: Tensor) -> Tensor:
+        hidden = self.first(codes)
+        return hidden if self.last is None else self.last(hidden.tanh())
+
+
+def reconstruction_loss(decoded: Tensor, prompts: Tensor) -> Tensor:
+    """Mean over U, n and h of the squared difference (released code; the paper's formula has the sum, n h times this)."""
+    return (decoded - prompts).square().mean()
+
+
+class Subspace(nn.Module, PyTorchModelHubMixin):
+    """What MSF yields and IST reads: a frozen decoder (and encoder) with the settings it was made for.
+
+    Codes are standardised over the seen tasks: code 0 is the seen tasks' mean code and each coordinate has deviation 1
+    there. This re-parametrises the first decoder layer and changes no reachable prompt. Speaks scikit-learn's
+    `transform` (prompts to codes) and `inverse_transform` (codes to prompts) on arrays.
+    """
+
+    def __init__(
+        self, prompt_length: int, hidden_size: int, dim: int, inner_width: int, kind: str, backbone: str, split: str, seed: int
+    ) -> None:
+        super().__init__()
+        size = prompt_length * hidden_size
+        self.prompt_length, self.hidden_size, self.dim = prompt_length, hidden_size, dim
+        self.kind, self.backbone, self.split, self.seed = kind, backbone, split, seed
+        self.prompt_encoder = PromptEncoder(size, dim)
+        self.prompt_decoder = PromptDecoder(dim, size, inner_width)
+        self.requires_grad_(False)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Subspace":
+        """Read a folder of `save_pretrained`; raise ValueError where it is not one."""
+        try:
+            return cls.from_pretrained(folder, local_files_only=True)
+        except (OSError, SafetensorError, TypeError, RuntimeError, ValueError) as error:
+            raise ValueError(f"{folder} holds no readable subspace ({error}); run `ipt msf` again") from error
+
+    def encode(self, prompts: Tensor) -> Tensor:
+        """Return the codes [U, d] of prompts [U, n, h]."""
+        return self.prompt_encoder(prompts.flatten(1))
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Return the prompts [U, n, h] of codes [U, d]."""
+        return self.prompt_decoder(codes).unflatten(1, (self.prompt_length, self.hidden_size))
+
+    def transform(self, prompts: np.ndarray) -> np.ndarray:
+        return self.encode(torch.as_tensor(prompts, dtype=torch.float32)).numpy()
+
+    def inverse_transform(self, codes: np.ndarray) -> np.ndarray:
+        return self.decode(torch.as_tensor(codes, dtype=torch.float32)).numpy()
+
+    @torch.no_grad()
+    def standardise(self, prompts: Tensor) -> None:
+        """Shift and scale the codes so that those of the prompts [T, n, h] have mean 0 and deviation 1 per coordinate."""
+        codes = self.encode(prompts)
+        mean, scale = codes.mean(0), codes.std(0, correction=0).clamp_min(1e-6)
+        encode, decode = self.prompt_encoder.project, self.prompt_decoder.first
+        encode.bias.copy_((encode.bias - mean) / scale)
+        encode.weight.div_(scale[:, None])
+        decode.bias.add_(decode.weight @ mean)
+        decode.weight.mul_(scale)
+
+    @classmethod
+    def pca(cls, prompts: Tensor, dim: int, **names: Any) -> "Subspace":
+        """The best linear subspace of the prompts [T, n, h]; keeps min(dim, T - 1) dimensions."""
+        flat = prompts.detach().cpu().flatten(1).numpy()
+        dim = min(dim, len(flat) - 1)
+        found = PCA(dim, svd_solver="full").fit(flat)
+        return cls._linear(prompts, torch.from_numpy(found.components_), kind="pca", **names)
+
+    @classmethod
+    def random(cls, prompts: Tensor, dim: int, seed: int, **names: Any) -> "Subspace":
+        """Random directions through the mean of the prompts [T, n, h], as long as the prompts' own deviation."""
+        generator = torch.Generator().manual_seed(seed)
+        size = prompts[0].numel()
+        axes = torch.linalg.qr(torch.randn(size, dim, generator=generator))[0].T  # [d, D], orthonormal rows
+        return cls._linear(prompts, axes, kind="random", seed=seed, **names)
+
+    @classmethod
+    def _linear(cls, prompts: Tensor, axes: Tensor, kind: str, **names: Any) -> "Subspace":
+        """A linear decoder p = mean + axes^T diag(scale) z; scale spreads the prompts' deviation over random axes evenly."""
+        flat = prompts.detach().cpu().flatten(1)
+        mean = flat.mean(0)
+        space = cls(*prompts.shape[1:], dim=len(axes), inner_width=0, kind=kind, **names)
+        spread = ((flat - mean) @ axes.T).std(0, correction=0).clamp_min(1e-6)
+        if kind == "random":
+            spread = ((flat - mean).square().sum(1).mean() / len(axes)).sqrt().expand(len(axes))
+        with torch.no_grad():
+            space.prompt_encoder.project.weight.copy_(axes / spread[:, None])
+            space.prompt_encoder.project.bias.copy_(-(axes @ mean) / spread)
+            space.prompt_decoder.first.weight.copy_(axes.T * spread)
+            space.prompt_decoder.first.bias.copy_(mean)
+        return space

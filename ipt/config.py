@@ -1,0 +1,102 @@
+"""Every setting of every stage, with its default and where the default comes from; command-line flags derive from the fields.
+
+Defaults are the ones for the embedded backbone `mini`; "paper" names the released scripts' value where it differs.
+"""
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+DIFF_DATA_SEED = 21
+
+
+def setting(default: Any, text: str, source: str = "") -> Any:
+    """Declare a field with its help text and the source of its default."""
+    return field(default=default, metadata={"help": text + (f" (source: {source})" if source else "")})
+
+
+def positive(config: Any, *names: str) -> None:
+    for name in names:
+        if getattr(config, name) <= 0:
+            raise ValueError(f"--{name.replace('_', '-')} must be above 0, found {getattr(config, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """The stacked loop: what each job does, and how much is done at once."""
+
+    steps: int = setting(120, "steps of each job", "measured on mini; paper 100000")
+    rows_per_step: int = setting(8, "rows of a job in one of its steps", "paper's grid {2, 4, 8}")
+    warmup: float = setting(0.06, "share of the steps with rising learning rate", "paper's MSF and IST scripts")
+    clip: float = setting(1.0, "largest norm of a job's gradient", "measured; paper 0.1 on summed losses")
+    eval_every: int = setting(20, "steps between dev losses", "20 per 1 % of the paper's 1000")
+    patience: int = setting(4, "dev losses without improvement that end a job", "measured; the paper does not stop early")
+    stacked_jobs: int = setting(512, "most jobs trained at once; the others wait for a free place", "memory only")
+    token_budget: int = setting(16384, "most padded tokens in one forward pass; changes no result", "memory only")
+
+    def __post_init__(self) -> None:
+        positive(self, "steps", "rows_per_step", "clip", "eval_every", "patience", "stacked_jobs", "token_budget")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"--warmup must be in [0, 1), found {self.warmup}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneConfig(LoopConfig):
+    """Prompt tuning (stage 0): the prompts themselves are trained, each on its own task."""
+
+    prompt_length: int = setting(20, "vectors in a soft prompt, n", "measured on mini; paper 100")
+    learning_rates: tuple[float, ...] = setting((0.3,), "rates tried per task, each as one more job", "measured")
+    shots: int | None = setting(None, "K: rows per class (cls) or in all (non-cls)", "paper: 16 and 32")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive(self, "prompt_length")
+        check_rates(self.learning_rates)
+        if self.shots is not None:
+            positive(self, "shots")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MsfConfig(LoopConfig):
+    """Multi-task subspace finding: the autoencoder is trained over all seen tasks' prompts."""
+
+    steps: int = setting(600, "steps of the autoencoder", "measured on mini; paper 100000")
+    rows_per_step: int = setting(64, "rows in a step", "paper's MSF script")
+    eval_every: int = setting(100, "steps between dev losses", "paper: 20 in all")
+    patience: int = setting(3, "dev losses without improvement that end the search", "measured")
+    learning_rate: float = setting(1e-3, "Adam's rate", "measured; paper 3e-5")
+    dim: int = setting(5, "numbers per task in the subspace, d", "paper: 3 to 250")
+    alpha: float = setting(1.0, "weight of the reconstruction loss, a mean over n x h", "measured; released code 200")
+    inner_width: int = setting(768, "width between the decoder's two layers", "released code")
+    sampling: Literal["tasks", "rows"] = setting("tasks", "draw uniformly over tasks, or over rows as the paper's code")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive(self, "dim", "learning_rate", "inner_width")
+        if self.alpha < 0:
+            raise ValueError(f"--alpha must not be negative, found {self.alpha}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class IstConfig(LoopConfig):
+    """Intrinsic subspace tuning: d numbers per task are trained, the decoder is frozen."""
+
+    learning_rates: tuple[float, ...] = setting((0.1,), "rates tried per task, each as one more job", "measured")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_rates(self.learning_rates)
+
+
+def check_rates(rates: tuple[float, ...]) -> None:
+    if not rates or min(rates) <= 0:
+        raise ValueError(f"--learning-rates needs one or more numbers above 0, found {list(rates)}")
+
+
+def identity(config: Any) -> dict[str, Any]:
+    """Return the fields that a result depends on: all but those that only say how much is done at once."""
+    return {k: v for k, v in asdict(config).items() if k not in ("stacked_jobs", "token_budget")}
+
+
+def help_of(config_class: type) -> dict[str, str]:
+    """Return each field's help text."""
+    return {f.name: f.metadata.get("help", "") for f in fields(config_class)}

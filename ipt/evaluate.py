@@ -1,0 +1,109 @@
+"""Score prompts on held-out examples: greedy generation (the paper's way), and for cls also a ranking of the options."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ipt.backbone import Backbone, Encoded, batches
+from ipt.data import Example, Task, few_shot
+from ipt.metrics import score
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """A task's sets for one data seed, with their tokens.
+
+    max_tokens: longest answer to generate, in tokens: the longest of train and dev, and a half more.
+    """
+
+    task: Task
+    data_seed: int
+    test_examples: tuple[Example, ...]
+    dev_examples: tuple[Example, ...]
+    train: tuple[Encoded, ...]
+    dev: tuple[Encoded, ...]
+    test: tuple[Encoded, ...]
+    options: tuple[Encoded, ...]
+    max_tokens: int
+
+    @classmethod
+    def draw(cls, backbone: Backbone, task: Task, data_seed: int, shots: int | None = None, limit: int = 0) -> "TaskData":
+        """Draw and tokenise the sets; `limit` above 0 keeps that many test rows."""
+        sets = few_shot(task, data_seed, shots)
+        test = sets.test[:limit] if limit else sets.test
+        train, dev, held = (
+            tuple(backbone.encode([e.input for e in part], [e.output[0] for e in part])) for part in (sets.train, sets.dev, test)
+        )
+        options = tuple(backbone.encode(task.options, task.options)) if task.category == "cls" and task.options else ()
+        longest = max(len(row.label_ids) for row in (*train, *dev, *options))
+        return cls(task, data_seed, test, sets.dev, train, dev, held, options, longest + longest // 2)
+
+
+@dataclass(frozen=True)
+class Score:
+    """A prompt's score on one set: the task's metric over generated answers, and over ranked options (cls only)."""
+
+    generated: float
+    ranked: float | None
+    predictions: tuple[str, ...]
+
+
+@torch.no_grad()
+def score_prompts(
+    backbone: Backbone,
+    prompts: Tensor,
+    data: Sequence[TaskData],
+    part: str = "test",
+    rank: bool = True,
+    token_budget: int = 32768,
+    progress: Progress = lambda done, total: None,
+) -> list[Score]:
+    """Score prompt u of prompts [U, n, h] on data[u]'s test or dev set; rows of all prompts share batches."""
+    owned = [(u, row) for u, d in enumerate(data) for row in getattr(d, part)]
+    texts: list[list[str]] = [[] for _ in data]
+    order: list[str] = [""] * len(owned)
+    done = 0
+    for tall in sorted({d.max_tokens for d in data}):
+        chosen_rows = [i for i, (u, _) in enumerate(owned) if data[u].max_tokens == tall]
+        rows = [owned[i][1] for i in chosen_rows]
+        for batch in batches(rows, prompts.shape[1] + tall, token_budget):
+            lead = prompts[torch.tensor([owned[chosen_rows[i]][0] for i in batch], device=prompts.device)]
+            answers = backbone.generate(lead, [rows[i] for i in batch], tall)
+            for i, answer in zip(batch, answers, strict=True):
+                order[chosen_rows[i]] = answer
+            done += len(batch)
+            progress(done, len(owned))
+    for (u, _), answer in zip(owned, order, strict=True):
+        texts[u].append(answer)
+    results = []
+    for u, d in enumerate(data):
+        references = [e.output for e in getattr(d, f"{part}_examples")]
+        ranked = _ranked_score(backbone, prompts[u], d, part, references, token_budget) if rank and d.options else None
+        results.append(Score(score(d.task.metric, texts[u], references), ranked, tuple(texts[u])))
+    return results
+
+
+def _ranked_score(
+    backbone: Backbone, prompt: Tensor, data: TaskData, part: str, references: list[tuple[str, ...]], token_budget: int
+) -> float:
+    rows = getattr(data, part)
+    names = data.task.options or ()
+    picked = [""] * len(rows)
+    for batch in batches(rows, prompt.shape[0], token_budget):
+        lead = prompt.expand(len(batch), *prompt.shape)
+        for i, option in zip(batch, backbone.rank(lead, [rows[i] for i in batch], data.options), strict=True):
+            picked[i] = names[option]
+    return score(data.task.metric, picked, references)
+
+
+def chance(data: TaskData) -> float:
+    """Return the test score of always giving the train set's most frequent answer (of equals, the best one)."""
+    from collections import Counter
+
+    references = [e.output for e in data.test_examples]
+    answers = data.task.options or [a for a, _ in Counter(e.output[0] for e in data.dev_examples).most_common(8)]
+    return max(score(data.task.metric, [answer] * len(references), references) for answer in answers)

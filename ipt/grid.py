@@ -1,0 +1,64 @@
+"""Tasks x learning rates as one stacked run, and the choice per task: best dev score, ties by dev loss."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ipt.backbone import Backbone
+from ipt.config import LoopConfig
+from ipt.evaluate import TaskData, score_prompts
+from ipt.run import Checkpoint
+from ipt.train import Job, Outcome, PromptSource, fit
+
+Progress = Callable[[int, int, float], None]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a task kept: index of its job in the stack, rate, how the job ended, and its dev score."""
+
+    index: int
+    learning_rate: float
+    outcome: Outcome
+    dev_score: float | None
+
+
+def fit_grid(
+    backbone: Backbone,
+    source: PromptSource,
+    data: Sequence[TaskData],
+    learning_rates: Sequence[float],
+    config: LoopConfig,
+    seed: int,
+    checkpoint: Checkpoint,
+    progress: Progress,
+) -> list[Choice]:
+    """Train job t * R + r for task t and rate r; prompt index = job. With one rate there is nothing to choose or score."""
+    jobs = []
+    for d in data:
+        for rate in learning_rates:
+            index = len(jobs)
+            rows = tuple((index, row) for row in d.train)
+            dev = tuple((index, row) for row in d.dev)
+            name = f"{d.task.name}|{d.data_seed}|{rate:g}"
+            jobs.append(Job(name, (rows,), dev, rate, seed, config.rows_per_step))
+    outcomes = fit(backbone, source, jobs, config, checkpoint, progress)
+    count = len(learning_rates)
+    if count == 1:
+        return [Choice(i, learning_rates[0], outcome, None) for i, outcome in enumerate(outcomes)]
+    prompts = all_prompts(source, len(jobs), backbone.device)
+    scores = score_prompts(backbone, prompts, [d for d in data for _ in learning_rates], "dev", rank=False)
+    choices = []
+    for t in range(len(data)):
+        places = range(t * count, (t + 1) * count)
+        best = max(places, key=lambda i: (scores[i].generated, -outcomes[i].dev_loss))
+        choices.append(Choice(best, learning_rates[best % count], outcomes[best], scores[best].generated))
+    return choices
+
+
+@torch.no_grad()
+def all_prompts(source: PromptSource, count: int, device: torch.device) -> Tensor:
+    """Return the prompts [count, n, h] of a source."""
+    return source(torch.arange(count, device=device))

@@ -1,0 +1,97 @@
+"""Multi-task subspace finding (paper, section 3.2).
+
+    minimise over encode, decode:  L_LM(decode(encode(P_i))) + alpha * ||decode(encode(P_i)) - P_i||^2   over seen tasks i
+
+Trained: the autoencoder. Frozen: the backbone, the bank of tuned prompts P [T, n, h]. Written: a `Subspace`.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ipt.autoencoder import Subspace, reconstruction_loss
+from ipt.backbone import Backbone
+from ipt.config import MsfConfig
+from ipt.evaluate import TaskData
+from ipt.grid import Progress
+from ipt.run import Checkpoint
+from ipt.train import Job, PromptSource, Row, fit
+
+
+class Reconstructed(PromptSource):
+    """Prompts that went through the autoencoder; every parameter belongs to the one job."""
+
+    def __init__(self, subspace: Subspace, bank: Tensor, alpha: float) -> None:
+        super().__init__()
+        self.prompt_encoder, self.prompt_decoder = subspace.prompt_encoder, subspace.prompt_decoder
+        self.requires_grad_(True)
+        self.bank, self.alpha = bank, alpha
+
+    def forward(self, indices: Tensor) -> Tensor:
+        prompts = self.bank[indices]
+        return self.prompt_decoder(self.prompt_encoder(prompts.flatten(1))).view_as(prompts)
+
+    def extra_loss(self, indices: Tensor, prompts: Tensor) -> Tensor:
+        return self.alpha * reconstruction_loss(prompts, self.bank[indices])
+
+
+class SharedPrompt(PromptSource):
+    """One prompt [1, n, h] for every task: the control with d = 0."""
+
+    def __init__(self, start: Tensor) -> None:
+        super().__init__()
+        self.value = nn.Parameter(start.detach().clone().unsqueeze(0))
+
+    def forward(self, indices: Tensor) -> Tensor:
+        return self.value.expand(len(indices), -1, -1)
+
+
+def find_subspace(
+    backbone: Backbone,
+    bank: Tensor,
+    data: Sequence[TaskData],
+    config: MsfConfig,
+    split: str,
+    seed: int,
+    checkpoint: Checkpoint,
+    progress: Progress = lambda done, total, loss: None,
+) -> Subspace:
+    """Train the autoencoder on the seen tasks' prompts, bank [T, n, h] in the order of `data`."""
+    _, length, width = bank.shape
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        subspace = Subspace(length, width, config.dim, config.inner_width, "msf", backbone.name, split, seed)
+    subspace.to(backbone.device)
+    source = Reconstructed(subspace, bank, config.alpha)
+    fit(backbone, source, [_joint_job("msf", data, config, seed)], config, checkpoint, progress)
+    subspace.requires_grad_(False)
+    subspace.standardise(bank)
+    return subspace
+
+
+def find_shared_prompt(
+    backbone: Backbone,
+    start: Tensor,
+    data: Sequence[TaskData],
+    config: MsfConfig,
+    learning_rate: float,
+    seed: int,
+    checkpoint: Checkpoint,
+    progress: Progress = lambda done, total, loss: None,
+) -> Tensor:
+    """Tune one prompt [n, h] jointly on all seen tasks, as many steps as MSF takes: what no intrinsic dimension gives."""
+    source = SharedPrompt(start)
+    fit(backbone, source, [_joint_job("shared", data, config, seed, learning_rate)], config, checkpoint, progress)
+    return source.value.detach()[0]
+
+
+def _joint_job(
+    name: str, data: Sequence[TaskData], config: MsfConfig, seed: int, learning_rate: float | None = None
+) -> Job:
+    """All tasks' rows as one job; a group per task samples uniformly over tasks, one group over rows (released code)."""
+    groups: list[tuple[Row, ...]] = [tuple((t, row) for row in d.train) for t, d in enumerate(data)]
+    if config.sampling == "rows":
+        groups = [tuple(row for group in groups for row in group)]
+    dev = tuple((t, row) for t, d in enumerate(data) for row in d.dev)
+    return Job(name, tuple(groups), dev, learning_rate or config.learning_rate, seed, config.rows_per_step)

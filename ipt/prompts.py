@@ -1,0 +1,69 @@
+"""Soft prompts: their start, and the bank that keeps tuned ones on disk by what they depend on."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ipt.backbone import Backbone
+from ipt.data import Task
+from ipt.run import read_tensors, write_json, write_tensors
+
+
+def vocabulary_start(backbone: Backbone, length: int, seed: int) -> Tensor:
+    """Return [n, h]: sampled rows of the input embedding, special tokens left out (Lester et al. 2021); one for all tasks."""
+    special = set(backbone.tokenizer.all_special_ids)
+    words = torch.tensor([i for i in range(len(backbone.tokenizer)) if i not in special])
+    picks = words[torch.randperm(len(words), generator=torch.Generator().manual_seed(seed))[:length]]
+    if len(picks) < length:
+        raise ValueError(f"--prompt-length {length} exceeds the vocabulary's {len(words)} rows to start from")
+    return backbone.embedding[picks.to(backbone.device)].clone()
+
+
+@dataclass(frozen=True)
+class TunedPrompt:
+    """A prompt [n, h] with how it was chosen; dev_loss in nats per token."""
+
+    prompt: Tensor
+    learning_rate: float
+    dev_loss: float
+    steps: int
+
+
+class PromptBank:
+    """Tuned prompts of one setting (backbone, tuning settings, seed, data seed), a file per task.
+
+    The folder's name is a hash of the setting; a file also records the digest of its task, and counts only for that.
+    """
+
+    def __init__(self, root: Path, setting: dict[str, Any]) -> None:
+        text = json.dumps(setting, sort_keys=True)
+        self.folder = root / "bank" / hashlib.sha256(text.encode()).hexdigest()[:16]
+        self.setting = setting
+
+    def get(self, task: Task) -> TunedPrompt | None:
+        """Return the task's prompt, or None where it is not there yet or was tuned on other rows."""
+        path = self.folder / f"{task.name}.safetensors"
+        if not path.exists():
+            return None
+        tensors, metadata = read_tensors(path)
+        if metadata.get("digest") != task.digest:
+            return None
+        note = json.loads(metadata["note"])
+        return TunedPrompt(tensors["prompt"], note["learning_rate"], note["dev_loss"], note["steps"])
+
+    def put(self, task: Task, tuned: TunedPrompt) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not (self.folder / "setting.json").exists():
+            write_json(self.folder / "setting.json", self.setting)
+        note = {name: getattr(tuned, name) for name in ("learning_rate", "dev_loss", "steps")}
+        metadata = {"digest": task.digest, "note": json.dumps(note)}
+        write_tensors(self.folder / f"{task.name}.safetensors", {"prompt": tuned.prompt}, metadata)
+
+    def missing(self, tasks: Sequence[Task]) -> list[Task]:
+        return [task for task in tasks if self.get(task) is None]

@@ -1,0 +1,247 @@
+"""The one stacked loop behind prompt tuning, MSF and IST (the paper runs one process per task; here rows of a batch mix jobs).
+
+A job is one independent optimisation. J jobs are stacked on the first axis of every trained tensor; each step takes each
+active job's own next rows, and the objective is the sum over jobs of
+
+    loss_j = mean over job j's rows of (mean over the row's answer tokens of -log p) + extra_j
+
+so every job gets exactly the gradient it would get alone. Clipping, learning rate, step count, Adam state, data order and
+early stopping are per job as well. Trained: the source's parameters. Frozen: the backbone. Everything random is a function
+of (job seed, step), so a checkpoint needs no generator state and a resumed run equals an uninterrupted one.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ipt.backbone import Backbone, Encoded, batches
+from ipt.config import LoopConfig
+from ipt.run import Checkpoint
+
+Row = tuple[int, Encoded]  # the index of the prompt that leads the row, and the row
+
+
+class PromptSource(nn.Module):
+    """Where prompts come from. Every parameter has the jobs on its first axis (or J = 1 and any shape)."""
+
+    def forward(self, indices: Tensor) -> Tensor:
+        """Return the prompts [U, n, h] with these indices [U]."""
+        raise NotImplementedError
+
+    def extra_loss(self, indices: Tensor, prompts: Tensor) -> Tensor | None:
+        """Return what a step adds to the LM loss of its single job (MSF: alpha times the reconstruction), or None."""
+        return None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One optimisation.
+
+    groups: train rows; a step walks over the groups in shuffled passes and, in each, over its rows in shuffled passes
+        (one group: plain epochs; one group per task: uniform over tasks, whatever their sizes).
+    dev: rows whose loss decides when to stop and which step is kept.
+    """
+
+    name: str
+    groups: tuple[tuple[Row, ...], ...]
+    dev: tuple[Row, ...]
+    learning_rate: float
+    seed: int
+    rows_per_step: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a job ended with: steps taken, the step that was kept, its dev loss (nats per token)."""
+
+    steps: int
+    best_step: int
+    dev_loss: float
+
+
+def take_rows(job: Job, step: int) -> list[Row]:
+    """Return the rows of the job's step (0-based): a function of (groups, seed, step) alone."""
+    rows = []
+    for position in range(step * job.rows_per_step, (step + 1) * job.rows_per_step):
+        turn, place = divmod(position, len(job.groups))
+        group = int(_permutation(len(job.groups), job.seed, 0, turn)[place])
+        members = job.groups[group]
+        turn, place = divmod(turn, len(members))
+        rows.append(members[_permutation(len(members), job.seed, group + 1, turn)[place]])
+    return rows
+
+
+@lru_cache(maxsize=100_000)
+def _permutation(size: int, *key: int) -> np.ndarray:
+    return np.random.default_rng(key).permutation(size)
+
+
+def rate_factor(step: Tensor, steps: int, warmup: float) -> Tensor:
+    """Return the share of the learning rate at these steps (0-based): linear warm-up, then linear decay to zero."""
+    rise = max(1, round(warmup * steps))
+    step = step.double()
+    return torch.minimum((step + 1) / rise, (steps - step) / max(1, steps - rise)).clamp(0, 1)
+
+
+class StackedAdam:
+    """Adam (Kingma & Ba 2015, no weight decay) with clipping, rate and step count per job: rows of [J, k] views."""
+
+    def __init__(self, parameters: Iterable[nn.Parameter], jobs: int, betas: tuple[float, float] = (0.9, 0.999)) -> None:
+        self.parameters = list(parameters)
+        self.jobs, self.betas, self.eps = jobs, betas, 1e-8
+        self.mean = [torch.zeros_like(p).view(jobs, -1) for p in self.parameters]
+        self.square = [torch.zeros_like(p).view(jobs, -1) for p in self.parameters]
+
+    @torch.no_grad()
+    def step(self, active: Tensor, count: Tensor, rates: Tensor, clip: float) -> None:
+        """Update the active jobs [A]; count [A] is each one's number of steps with this one, rates [A] its rate."""
+        whole = len(active) == self.jobs
+        rows: Any = slice(None) if whole else active
+        grads = [p.grad.view(self.jobs, -1)[rows] for p in self.parameters]  # type: ignore[union-attr]
+        norm = torch.stack([g.square().sum(1) for g in grads]).sum(0).sqrt()  # [A]
+        scale = (clip / norm.clamp_min(1e-12)).clamp_max(1).unsqueeze(1)
+        beta1, beta2 = self.betas
+        rate = (rates / (1 - beta1 ** count.double())).unsqueeze(1)
+        correction = (1 - beta2 ** count.double()).unsqueeze(1)
+        for p, g, m, v in zip(self.parameters, grads, self.mean, self.square, strict=True):
+            g = g * scale
+            m[rows] = m[rows].lerp(g, 1 - beta1)
+            v[rows] = v[rows].mul(beta2).addcmul(g, g, value=1 - beta2)
+            step = rate.to(p.dtype) * m[rows] / ((v[rows] / correction.to(p.dtype)).sqrt() + self.eps)
+            p.view(self.jobs, -1)[rows] -= step
+
+
+class Loop:
+    """State of a stacked run: what a checkpoint holds."""
+
+    def __init__(self, source: PromptSource, jobs: Sequence[Job], device: torch.device) -> None:
+        self.source, self.jobs = source, jobs
+        self.optimiser = StackedAdam(source.parameters(), len(jobs))
+        self.best = [p.detach().clone().view(len(jobs), -1) for p in source.parameters()]
+        self.steps = torch.zeros(len(jobs), dtype=torch.long, device=device)
+        self.best_step = torch.zeros(len(jobs), dtype=torch.long, device=device)
+        self.best_loss = torch.full((len(jobs),), float("inf"), dtype=torch.float64, device=device)
+        self.failures = torch.zeros(len(jobs), dtype=torch.long, device=device)
+        self.done = torch.zeros(len(jobs), dtype=torch.bool, device=device)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return every tensor of the state by name; they are written to and restored in place."""
+        named = {name: getattr(self, name) for name in ("steps", "best_step", "best_loss", "failures", "done")}
+        adam = self.optimiser
+        for i, p in enumerate(self.source.parameters()):
+            named |= {f"now.{i}": p.data, f"best.{i}": self.best[i], f"mean.{i}": adam.mean[i], f"square.{i}": adam.square[i]}
+        return named
+
+    @torch.no_grad()
+    def record(self, index: Tensor, losses: Tensor, patience: int, last: int) -> None:
+        """Take the dev losses of these jobs: keep what is best, and end the jobs that stopped improving or ran out."""
+        better = losses < self.best_loss[index]
+        winners = index[better]
+        self.best_loss[winners] = losses[better]
+        self.best_step[winners] = self.steps[winners]
+        for kept, p in zip(self.best, self.source.parameters(), strict=True):
+            kept[winners] = p.view(len(self.jobs), -1)[winners]
+        self.failures[index] = torch.where(better, 0, self.failures[index] + 1)
+        self.done[index] = (self.failures[index] >= patience) | (self.steps[index] >= last)
+
+    @torch.no_grad()
+    def keep_best(self) -> None:
+        for kept, p in zip(self.best, self.source.parameters(), strict=True):
+            p.copy_(kept.view_as(p))
+
+
+def fit(
+    backbone: Backbone,
+    source: PromptSource,
+    jobs: Sequence[Job],
+    config: LoopConfig,
+    checkpoint: Checkpoint,
+    progress: Callable[[int, int, float], None] = lambda done, total, loss: None,
+) -> list[Outcome]:
+    """Train all jobs and leave each at its best dev loss; resumes from the checkpoint where it holds a state.
+
+    progress: called after each stacked step with job steps done, job steps in all, and the mean train loss.
+    """
+    loop = Loop(source, jobs, backbone.device)
+    checkpoint.restore(loop.tensors())
+    rates = torch.tensor([job.learning_rate for job in jobs], dtype=torch.float64, device=backbone.device)
+    while not loop.done.all():
+        active = (~loop.done).nonzero().flatten()[: config.stacked_jobs]
+        losses = _step(backbone, source, [jobs[j] for j in active.tolist()], loop.steps[active].tolist(), config)
+        rate = rates[active] * rate_factor(loop.steps[active], config.steps, config.warmup)
+        loop.steps[active] += 1
+        loop.optimiser.step(active, loop.steps[active], rate, config.clip)
+        count = loop.steps[active]
+        due = active[(count % config.eval_every == 0) | (count >= config.steps)]
+        if len(due):
+            dev = dev_losses(backbone, source, [jobs[j] for j in due.tolist()], config.token_budget)
+            loop.record(due, dev.to(backbone.device), config.patience, config.steps)
+            for j, value in zip(due.tolist(), dev.tolist(), strict=True):
+                checkpoint.log(job=jobs[j].name, step=int(loop.steps[j]), dev_loss=round(value, 6))
+        checkpoint.maybe_save(loop.tensors)
+        done = int(torch.where(loop.done, config.steps, loop.steps).sum())
+        progress(done, config.steps * len(jobs), float(losses.mean()))
+    loop.keep_best()
+    checkpoint.save(loop.tensors())
+    numbers = zip(loop.steps.tolist(), loop.best_step.tolist(), loop.best_loss.tolist(), strict=True)
+    return [Outcome(*row) for row in numbers]
+
+
+def _step(
+    backbone: Backbone, source: PromptSource, jobs: Sequence[Job], steps: Sequence[int], config: LoopConfig
+) -> Tensor:
+    """Leave the gradient of the summed losses on the source's parameters; return each job's LM loss [A]."""
+    owned = [(a, row) for a, job in enumerate(jobs) for row in take_rows(job, steps[a])]
+    needed = sorted({prompt for _, (prompt, _) in owned})
+    place = {prompt: i for i, prompt in enumerate(needed)}
+    indices = torch.tensor(needed, device=backbone.device)
+    source.zero_grad(set_to_none=False)
+    prompts = source(indices)  # [U, n, h], each prompt made once however many rows it leads
+    extra = source.extra_loss(indices, prompts)
+    leaf = prompts.detach().requires_grad_()
+    losses = torch.zeros(len(jobs), dtype=torch.float64, device=backbone.device)
+    for chosen in batches([row for _, (_, row) in owned], prompts.shape[1], config.token_budget):
+        lead = torch.tensor([place[owned[i][1][0]] for i in chosen], device=backbone.device)
+        owner = torch.tensor([owned[i][0] for i in chosen], device=backbone.device)
+        share = torch.tensor([1 / jobs[owned[i][0]].rows_per_step for i in chosen], device=backbone.device)
+        row_losses = backbone.losses(leaf[lead], [owned[i][1][1] for i in chosen]) * share
+        row_losses.sum().backward()
+        losses.index_add_(0, owner, row_losses.detach().double())
+    total = (prompts * leaf.grad).sum() if extra is None else (prompts * leaf.grad).sum() + extra
+    total.backward()  # chain rule through the source: d(prompts) . d(loss)/d(prompts)
+    return losses
+
+
+@torch.no_grad()
+def dev_losses(backbone: Backbone, source: PromptSource, jobs: Sequence[Job], token_budget: int) -> Tensor:
+    """Return each job's dev loss [A]: nats per token averaged over a row, rows averaged within a group's prompt, then over
+    prompts (so a job over many tasks weighs them equally)."""
+    owned = [(a, row) for a, job in enumerate(jobs) for row in job.dev]
+    slots = sorted({(a, prompt) for a, (prompt, _) in owned})
+    slot = {key: i for i, key in enumerate(slots)}
+    rows = [row for _, (_, row) in owned]
+    of_row = [slot[a, prompt] for a, (prompt, _) in owned]
+    prompts = source(torch.tensor([prompt for _, prompt in slots], device=backbone.device))
+    values = row_losses(backbone, prompts, of_row, rows, token_budget)
+    sums = torch.zeros(len(slots), dtype=torch.float64).index_add_(0, torch.tensor(of_row), values)
+    means = sums / torch.bincount(torch.tensor(of_row), minlength=len(slots))
+    owner = torch.tensor([a for a, _ in slots])
+    totals = torch.zeros(len(jobs), dtype=torch.float64).index_add_(0, owner, means)
+    return totals / torch.bincount(owner, minlength=len(jobs))
+
+
+@torch.no_grad()
+def row_losses(
+    backbone: Backbone, prompts: Tensor, of_row: Sequence[int], rows: Sequence[Encoded], token_budget: int
+) -> Tensor:
+    """Return [N] nats per token of each row, led by prompts[of_row[i]]; in micro-batches."""
+    values = torch.zeros(len(rows), dtype=torch.float64)
+    for chosen in batches(rows, prompts.shape[1], token_budget):
+        lead = prompts[torch.tensor([of_row[i] for i in chosen], device=backbone.device)]
+        values[chosen] = backbone.losses(lead, [rows[i] for i in chosen]).double().cpu()
+    return values

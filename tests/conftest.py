@@ -1,0 +1,66 @@
+"""A toy world for tests: a tiny random T5 in float64 with a tokenizer of its own, and toy tasks over one input distribution."""
+
+import random
+import string
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+
+from ipt.backbone import Backbone
+from ipt.data import Example, Task
+
+WORDS = ("red", "blue", "green", "tall", "small", "fast", "slow", "warm", "cold", "soft", "hard", "dark")
+
+
+def toy_tokenizer() -> PreTrainedTokenizerFast:
+    """Byte-level characters: every text can be written."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: i for i, token in enumerate(["<pad>", "</s>", *letters])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    from tokenizers import decoders
+
+    tokenizer.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>")
+
+
+def toy_backbone(seed: int = 0, dtype: torch.dtype = torch.float64) -> Backbone:
+    """A frozen random T5 with hidden size 16."""
+    torch.manual_seed(seed)
+    tokenizer = toy_tokenizer()
+    config = T5Config(
+        vocab_size=len(tokenizer), d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2, dropout_rate=0.1,
+        feed_forward_proj="gated-gelu", pad_token_id=0, eos_token_id=1, decoder_start_token_id=0,
+    )  # fmt: skip
+    return Backbone(T5ForConditionalGeneration(config).to(dtype), tokenizer, "toy")
+
+
+def toy_task(name: str, rows: int = 300, seed: int = 0) -> Task:
+    """Answer a word of the input (`first`, `second`, `last`), or say whether its first letter comes early (cls)."""
+    rng = random.Random(f"{name}{seed}")
+    seen, examples = set(), []
+    while len(examples) < rows:
+        words = [rng.choice(WORDS) + rng.choice(string.ascii_lowercase) for _ in range(3)]
+        text = " ".join(words)
+        if text in seen:
+            continue
+        seen.add(text)
+        answer = {"first": words[0], "second": words[1], "last": words[2]}.get(name, "no" if words[0][0] > "g" else "yes")
+        examples.append(Example(text, (answer,)))
+    cls = name not in ("first", "second", "last")
+    return Task(
+        name=name, category="cls" if cls else "non-cls", subcategory="toy", metric="accuracy" if cls else "exact-match",
+        definition="Toy.", examples=tuple(examples), options=("yes", "no") if cls else None, family=name,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def backbone() -> Backbone:
+    return toy_backbone()
+
+
+@pytest.fixture
+def tasks() -> list[Task]:
+    return [toy_task(name) for name in ("first", "second", "last", "early")]

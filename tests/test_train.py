@@ -1,0 +1,123 @@
+"""The stacked loop: J stacked jobs are J separate ones, whatever is batched, stopped, refilled or resumed."""
+
+import dataclasses
+
+import pytest
+import torch
+from conftest import toy_backbone
+
+from ipt.config import TuneConfig
+from ipt.evaluate import TaskData
+from ipt.grid import all_prompts
+from ipt.prompts import vocabulary_start
+from ipt.run import Checkpoint
+from ipt.train import Job, fit, rate_factor, take_rows
+from ipt.tuning import FreePrompts
+
+CONFIG = TuneConfig(steps=10, rows_per_step=4, eval_every=3, patience=2, prompt_length=3, clip=0.05, token_budget=400)
+
+
+def make_jobs(data):
+    rates = (0.3, 0.03, 3.0)  # the last one diverges and stops early
+    return [
+        Job(f"{t}|{r}", (tuple((3 * t + i, row) for row in d.train),), tuple((3 * t + i, row) for row in d.dev), r, 5 + i, 4)
+        for t, d in enumerate(data) for i, r in enumerate(rates)
+    ]  # fmt: skip
+
+
+def run(backbone, jobs, config=CONFIG, checkpoint=None):
+    source = FreePrompts(vocabulary_start(backbone, 3, 1), len(jobs))
+    outcomes = fit(backbone, source, jobs, config, checkpoint or Checkpoint.none())
+    return all_prompts(source, len(jobs), backbone.device), outcomes
+
+
+@pytest.fixture
+def data(backbone, tasks):
+    return [TaskData.draw(backbone, task, 100, shots=5 + i) for i, task in enumerate(tasks[:3])]
+
+
+def alone(job):
+    return dataclasses.replace(
+        job, groups=tuple(tuple((0, row) for _, row in group) for group in job.groups), dev=tuple((0, r) for _, r in job.dev)
+    )
+
+
+def test_stacked_trajectories_equal_separate_ones(backbone, data):
+    jobs = make_jobs(data)
+    stacked, outcomes = run(backbone, jobs, dataclasses.replace(CONFIG, stacked_jobs=4))  # refills freed places
+    for index, job in enumerate(jobs):
+        separate, (outcome,) = run(backbone, [alone(job)])
+        assert torch.allclose(stacked[index], separate[0], rtol=0, atol=1e-8)
+        assert outcome.steps == outcomes[index].steps and outcome.best_step == outcomes[index].best_step
+    assert len({o.steps for o in outcomes}) > 1  # control: some job did stop early
+    assert not torch.allclose(stacked[0], stacked[1], atol=1e-4)  # control: jobs differ
+
+
+def test_micro_batches_change_nothing(backbone, data):
+    jobs = make_jobs(data)
+    small, _ = run(backbone, jobs, dataclasses.replace(CONFIG, token_budget=60))
+    large, _ = run(backbone, jobs, dataclasses.replace(CONFIG, token_budget=100_000))
+    assert torch.allclose(small, large, rtol=0, atol=1e-9)
+
+
+def test_rows_per_step_do_change_the_result(backbone, data):
+    jobs = make_jobs(data)
+    other, _ = run(backbone, [dataclasses.replace(job, rows_per_step=2) for job in jobs])
+    same, _ = run(backbone, jobs)
+    assert not torch.allclose(other, same, atol=1e-4)
+
+
+def test_killed_run_resumes_to_the_same_result(backbone, data, tmp_path):
+    jobs = make_jobs(data)
+    whole, _ = run(backbone, jobs, checkpoint=Checkpoint(tmp_path / "a", "tune", 0) if (tmp_path / "a").mkdir() is None else None)
+    (tmp_path / "b").mkdir()
+
+    class Killed(Exception):
+        pass
+
+    def kill(done, total, loss):
+        if done >= 5 * len(jobs):
+            raise Killed
+
+    source = FreePrompts(vocabulary_start(backbone, 3, 1), len(jobs))
+    with pytest.raises(Killed):
+        fit(backbone, source, jobs, CONFIG, Checkpoint(tmp_path / "b", "tune", 0), kill)
+    with (tmp_path / "b" / "metrics-tune.jsonl").open("a") as handle:
+        handle.write('{"job": "written after the last checkpoint"}\n')
+    resumed, _ = run(backbone, jobs, checkpoint=Checkpoint(tmp_path / "b", "tune", 0))
+    assert torch.equal(resumed, whole)
+    lines = [(tmp_path / folder / "metrics-tune.jsonl").read_bytes() for folder in "ab"]
+    assert lines[0] == lines[1]
+
+
+def test_backbone_is_frozen(backbone, data):
+    before = {k: v.clone() for k, v in backbone.model.state_dict().items()}
+    run(backbone, make_jobs(data))
+    assert all(torch.equal(before[k], v) for k, v in backbone.model.state_dict().items())
+    assert not backbone.model.training
+
+
+def test_float32_loss_and_gradient_agree_with_float64(data, tasks):
+    gradients = []
+    for dtype in (torch.float64, torch.float32):
+        backbone = toy_backbone(dtype=dtype)
+        prompt = vocabulary_start(backbone, 3, 1).expand(4, -1, -1).clone().requires_grad_()
+        loss = backbone.losses(prompt, data[0].train[:4]).mean()
+        loss.backward()
+        gradients.append(prompt.grad.double())
+    assert torch.allclose(gradients[0], gradients[1], rtol=1e-4, atol=1e-5 * gradients[0].abs().max())
+
+
+def test_rows_are_visited_once_per_pass():
+    job = Job("j", (tuple((0, i) for i in range(7)),), (), 0.1, 3, 7)
+    assert sorted(row for _, row in take_rows(job, 0)) == list(range(7))
+    assert [r for _, r in take_rows(job, 0)] != [r for _, r in take_rows(job, 1)]
+    groups = Job("g", (tuple((0, i) for i in range(50)), ((1, 99),)), (), 0.1, 3, 10)
+    tasks_seen = [task for step in range(20) for task, _ in take_rows(groups, step)]
+    assert tasks_seen.count(0) == tasks_seen.count(1) == 100  # uniform over groups, whatever their sizes
+
+
+def test_rate_rises_then_falls_to_zero():
+    factor = rate_factor(torch.arange(101), 100, 0.1)
+    assert factor[9] == 1 and factor[0] == pytest.approx(0.1) and factor[100] == 0
+    assert (factor[10:].diff() < 0).all()
