@@ -7,6 +7,9 @@ pre-trains the embedded backbone (`ipt pretrain`). Needs the packages of the ext
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -46,3 +49,24 @@ class Recipe:
     options: tuple[str, ...] | None = None
     knowledge: bool = False
     novel: bool = False
+
+
+def over(
+    material: Callable[[Random], T | None],
+    show: Callable[[T], str],
+    answer: Callable[[T], str | tuple[str, ...] | None],
+    entity: Callable[[T], str] = lambda _: "",
+) -> Callable[[Random], Row | None]:
+    """Return a draw: tasks made with the same material and the same `show` have the same distribution of inputs.
+
+    A draw is None where the material or the answer is.
+    """
+
+    def draw(rng: Random) -> Row | None:
+        thing = material(rng)
+        found = None if thing is None else answer(thing)
+        if thing is None or not found:
+            return None
+        return Row(show(thing), (found,) if isinstance(found, str) else tuple(found), entity(thing))
+
+    return draw
