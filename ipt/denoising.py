@@ -1,15 +1,25 @@
-"""What the embedded backbone learns from: rows of tasks, led by an instruction in varying forms, and denoised text.
+"""What the embedded backbone learns from: rows of tasks led by an instruction in varying forms, and text.
 
-A soft prompt later stands where the instruction stands here. So the instruction is sometimes a definition, sometimes solved
-examples, sometimes damaged: the backbone must read from whatever leads the input what is to be done with it.
+A soft prompt later stands where the instruction stands here. So the instruction is sometimes a definition, sometimes
+solved examples, sometimes damaged: the backbone must read from whatever leads the input what is to be done with it.
 """
 
+import os
 import random
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset, get_worker_info
+from transformers import PreTrainedTokenizerFast
+
+Batch = dict[str, Tensor]
+Ids = tuple[list[int], list[int]]  # of input and answer
 
 SENTINELS = tuple(f"<extra_id_{i}>" for i in range(32))
 
@@ -90,32 +100,104 @@ def denoise(text: str, rng: random.Random, share: float = 0.2) -> Lesson:
     """
     words = re.findall(r"\s*\S+|\s+$", text)
     pieces = words if len(words) >= 4 else list(text)
-    source, target = "", ""
-    for i, (start, stop, before) in enumerate(_spans(len(pieces), share, rng)):
-        source += "".join(pieces[before:start]) + SENTINELS[i]
-        target += SENTINELS[i] + "".join(pieces[start:stop])
-        last = stop
-    return Lesson("", source + "".join(pieces[last:]) if target else text, target)
+    source, target, done = "", "", 0
+    for sentinel, (start, stop) in zip(SENTINELS, _spans(len(pieces), share, rng), strict=False):
+        source += "".join(pieces[done:start]) + sentinel
+        target += sentinel + "".join(pieces[start:stop])
+        done = stop
+    return Lesson("", source + "".join(pieces[done:]), target)
 
 
 def restore(source: str, target: str) -> str:
     """Undo `denoise`."""
-    hidden = dict(re.findall(r"(<extra_id_\d+>)(.*?)(?=<extra_id_\d+>|$)", target, re.DOTALL))
+    hidden = dict(re.findall(r"(<extra_id_\d+>)(.*?)(?=<extra_id_\d+>|\Z)", target, re.DOTALL))
     return re.sub(r"<extra_id_\d+>", lambda found: hidden[found[0]], source)
 
 
-def _spans(count: int, share: float, rng: random.Random) -> Iterator[tuple[int, int, int]]:
-    """Yield (start, stop, end of the span before): spans of 1-3 pieces, at least one visible piece between them."""
-    if count == 0:
-        return
-    spans = min(len(SENTINELS), max(1, round(count * share / 2)))
-    starts = sorted(rng.sample(range(count), min(spans, count)))
-    before = 0
-    for i, start in enumerate(starts):
-        if i and start <= before:
-            continue
-        stop = min(count, start + rng.randint(1, 3))
-        if i + 1 < len(starts):
-            stop = max(start + 1, min(stop, starts[i + 1] - 1))
-        yield start, stop, before
-        before = stop
+def _spans(count: int, share: float, rng: random.Random) -> list[tuple[int, int]]:
+    """Return (start, stop) of spans of 1-3 pieces that hide `share` of the pieces, a visible piece between them."""
+    budget, place, spans = max(1, round(count * share)), 0, []
+    while budget and place < count:
+        width = min(budget, rng.randint(1, 3))
+        # Leave the mean gap that lets the spans still to come fill the rest of the text.
+        start = place + rng.randint(0, max(0, round(2 * (count - place - budget) * width / budget)))
+        if start + width > count:
+            break
+        spans.append((start, start + width))
+        place, budget = start + width + 1, budget - width
+    return spans or [(0, 1)][:count]
+
+
+class Batches(IterableDataset[Batch]):
+    """Endless padded batches of lessons, the rows of a batch of like length.
+
+    lessons: called where the iteration starts, which may be a background process.
+    batch_tokens: most padded encoder and decoder tokens in a batch.
+    pool_rows: rows sorted together; the first pools are smaller, so that the first batch comes soon.
+    max_input, max_answer: in tokens, end sign included.
+    """
+
+    def __init__(
+        self, lessons: Callable[[], Iterator[Lesson]], tokenizer: PreTrainedTokenizerFast, seed: int, *,
+        batch_tokens: int, pool_rows: int, max_input: int, max_answer: int,
+    ) -> None:  # fmt: skip
+        self.lessons, self.tokenizer, self.seed = lessons, tokenizer, seed
+        self.batch_tokens, self.pool_rows = batch_tokens, pool_rows
+        self.max_input, self.max_answer = max_input, max_answer
+
+    def __iter__(self) -> Iterator[Batch]:
+        if get_worker_info():
+            os.environ["TOKENIZERS_PARALLELISM"] = "false"
+        rng, lessons, size = random.Random(self.seed), self.lessons(), min(2048, self.pool_rows)
+        while pool := list(islice(lessons, size)):
+            batches = cut(encode(pool, self.tokenizer, self.max_input, self.max_answer), self.batch_tokens)
+            rng.shuffle(batches)
+            yield from map(collate, batches)
+            size = min(2 * size, self.pool_rows)
+
+
+def encode(pool: list[Lesson], tokenizer: PreTrainedTokenizerFast, max_input: int, max_answer: int) -> list[Ids]:
+    """Tokenise prefix and input apart; a lesson that is too long loses its last examples, then its place."""
+    fast, end = tokenizer.backend_tokenizer, tokenizer.eos_token_id
+    texts = zip(*pool, strict=True)
+    columns = [[e.ids for e in fast.encode_batch(list(column), add_special_tokens=False)] for column in texts]
+    rows = []
+    for lesson, prefix, source, answer in zip(pool, *columns, strict=True):
+        lines = lesson.prefix.splitlines(keepends=True)
+        while len(prefix) + len(source) >= max_input and len(lines) > 1:
+            lines.pop()
+            prefix = fast.encode("".join(lines), add_special_tokens=False).ids
+        if len(prefix) + len(source) < max_input and len(answer) < max_answer:
+            rows.append(([*prefix, *source, end], [*answer, end]))
+    return rows
+
+
+def cut(rows: list[Ids], budget: int) -> list[list[Ids]]:
+    """Cut rows into batches of at most `budget` padded tokens; a single row may exceed it.
+
+    Sorted by input length in bins of 6, in a bin by answer length, up and down in turn, so that neighbours are alike.
+    """
+
+    def place(row: Ids) -> tuple[int, int]:
+        group = -(-len(row[0]) // 6)
+        return group, len(row[1]) if group % 2 else -len(row[1])
+
+    batches: list[list[Ids]] = []
+    longest = (0, 0)
+    for row in sorted(rows, key=place):
+        longest = (max(longest[0], len(row[0])), max(longest[1], len(row[1])))
+        if not batches or sum(longest) * (len(batches[-1]) + 1) > budget:
+            batches.append([])
+            longest = (len(row[0]), len(row[1]))
+        batches[-1].append(row)
+    return batches
+
+
+def collate(batch: list[Ids]) -> Batch:
+    """Pad to the longest row: `input_ids` and `attention_mask` [B, L], `labels` [B, T] with -100 beyond the end."""
+    length, answer = (max(len(row[i]) for row in batch) for i in (0, 1))
+    return {
+        "input_ids": torch.tensor([ids + [0] * (length - len(ids)) for ids, _ in batch]),
+        "attention_mask": torch.tensor([[1] * len(ids) + [0] * (length - len(ids)) for ids, _ in batch]),
+        "labels": torch.tensor([ids + [-100] * (answer - len(ids)) for _, ids in batch]),
+    }

@@ -1,262 +1,246 @@
-"""Pre-training of the embedded backbone: a small T5 that follows an instruction before its input.
+"""Make the embedded backbone: a small T5 trained from scratch to follow what stands before its input.
 
-    minimise  mean over answer tokens of  -log p(answer | prefix, input)
+    minimise over all weights:  mean over a batch's answer tokens of -log P(answer | prefix, input)
 
-Trained: every weight, from scratch. Read: an endless stream of rows and, where given, lines of plain text. Written:
-checkpoint.safetensors and metrics.jsonl in a folder, and the exported model with its tokenizer. The encoder reads
-tok(prefix) + tok(input) + end: the two are tokenised apart, because soft prompts will later stand in the prefix's place.
+The prefix is a definition in one of its wordings, a few solved examples, both, or a damaged definition; some rows are span
+denoising (Raffel et al. 2020, section 3.1.4) of bare inputs and of plain text. So the model listens to what stands in the
+place of a soft prompt, and bare inputs are in distribution. Reads iterators only; the caller says what tasks there are.
 """
 
 import json
-import os
 import random
-import sys
-import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from time import monotonic
+from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor
-from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader, IterableDataset
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
-from transformers.models.t5.modeling_t5 import T5LayerNorm
 
-from ipt.denoising import SENTINELS, Lesson, PretrainRow, mixed_rows
+from ipt.config import PretrainConfig
+from ipt.run import read_tensors, write_atomic, write_json, write_tensors
 
-Batch = dict[str, Tensor]
-StreamFactory = Callable[[int], Iterator[PretrainRow]]
-TextFactory = Callable[[int], Iterator[str]]
-Evaluate = Callable[[T5ForConditionalGeneration, PreTrainedTokenizerFast], dict[str, Any]]
-
-MAX_BYTES = 16_000_000
-LOG_SECONDS = 15
+Sample = tuple[tuple[str, ...], str, str, str]  # wordings of the definition, input, answer, task
+Texts = tuple[str, str, str]  # prefix, input, answer
+SENTINELS = tuple(f"<extra_id_{i}>" for i in range(16))
+MAX_INPUT, MAX_ANSWER = 128, 48  # tokens
 
 
-@dataclass(frozen=True, kw_only=True)
-class PretrainConfig:
-    """Shape and training of the embedded backbone.
-
-    steps: steps of a run; the schedule's length where `schedule` is "steps".
-    max_minutes: training time after which the run stops, summed over resumed parts, without evaluation and saving.
-    schedule: what the learning rate falls with: "steps", or "minutes" (reaches 0 at `max_minutes`, ignores `steps`).
-    learning_rate: peak of the matrices' rate; linear warm-up, then linear decay to 0.
-    embedding_rate: factor on the rate of the embeddings, whose entries are about ten times larger.
-    warmup: share of the schedule.
-    batch_tokens: most padded encoder and decoder tokens in a step.
-    pool_rows: rows sorted together by length; larger pools pad less.
-    max_input, max_answer: longest rows in tokens, end sign included; longer ones lose examples or are left out.
-    checkpoint_every: steps between checkpoints; the stream starts anew there, seeded with the step.
-    bfloat16: compute in mixed precision; the weights stay float32.
-    workers: background processes that generate rows (0 or 1; always 0 where processes cannot fork).
-    """
-
-    vocab_size: int = 4096
-    d_model: int = 256
-    d_ff: int = 512
-    heads: int = 4
-    d_kv: int = 64
-    encoder_layers: int = 4
-    decoder_layers: int = 2
-    seed: int = 0
-    steps: int = 20000
-    max_minutes: float | None = None
-    schedule: Literal["steps", "minutes"] = "steps"
-    learning_rate: float = 2e-3
-    embedding_rate: float = 3.0
-    warmup: float = 0.02
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    batch_tokens: int = 8192
-    pool_rows: int = 32768
-    max_input: int = 128
-    max_answer: int = 48
-    checkpoint_every: int = 1000
-    log_every: int = 50
-    bfloat16: bool = True
-    workers: int = 1
-
-    def __post_init__(self) -> None:
-        if self.schedule == "minutes" and not self.max_minutes:
-            raise ValueError("--schedule minutes needs --max-minutes above 0")
-        if self.workers not in (0, 1):
-            raise ValueError(f"--workers must be 0 or 1, found {self.workers}")
-
-
-def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """Learn a byte-level BPE with single digits; <pad> is 0, </s> is 1, then the sentinels; adds no end sign by itself."""
+def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
+    """Byte-level BPE in which every digit is a token of its own."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
-    bytes_ = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), bytes_])
+    split = pre_tokenizers.Split(Regex(r"\d"), "isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False)])
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        special_tokens=["<pad>", "</s>", *SENTINELS],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
+    special = ["<pad>", "</s>", *SENTINELS]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="<pad>",
-        eos_token="</s>",
-        extra_special_tokens=list(SENTINELS),
-        padding_side="right",
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", extra_special_tokens=list(SENTINELS),
         clean_up_tokenization_spaces=False,
-    )
+    )  # fmt: skip
 
 
-def build_model(vocab_size: int, config: PretrainConfig) -> T5ForConditionalGeneration:
-    """Return a fresh T5 drawn from `config.seed`; tied embeddings, no dropout, the fused form of gated GELU."""
+def build_model(config: PretrainConfig, vocabulary: int) -> T5ForConditionalGeneration:
+    """Return a T5 with fresh weights (gated GELU, no dropout, tied embeddings)."""
+    torch.manual_seed(config.seed)
     shape = T5Config(
-        vocab_size=vocab_size,
-        d_model=config.d_model,
-        d_ff=config.d_ff,
-        d_kv=config.d_kv,
-        num_heads=config.heads,
-        num_layers=config.encoder_layers,
-        num_decoder_layers=config.decoder_layers,
-        feed_forward_proj="gated-gelu_pytorch_tanh",
-        dropout_rate=0.0,
-        tie_word_embeddings=True,
-        pad_token_id=0,
-        eos_token_id=1,
-        decoder_start_token_id=0,
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(config.seed)
-        # Eager attention: on CPUs the fused kernel takes no position bias that needs a gradient, and its fallback is slower.
-        return T5ForConditionalGeneration._from_config(shape, attn_implementation="eager")
+        vocab_size=vocabulary, d_model=config.width, d_kv=config.head_width, d_ff=config.inner_width, num_heads=config.heads,
+        num_layers=config.encoder_layers, num_decoder_layers=config.decoder_layers, dropout_rate=0.0,
+        feed_forward_proj="gated-gelu", tie_word_embeddings=True, pad_token_id=0, eos_token_id=1, decoder_start_token_id=0,
+    )  # fmt: skip
+    return T5ForConditionalGeneration(shape)
 
 
-class _Normalise(torch.autograd.Function):
-    """RMS norm from float32 to bfloat16 with few passes over memory."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
-        power = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_().div_(x.shape[-1])
-        scale = power.add_(eps).rsqrt_()
-        unit = (x * scale).bfloat16()
-        ctx.save_for_backward(unit, scale, weight)
-        return unit * weight.bfloat16()
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
-        (grad,) = grads
-        unit, scale, weight = ctx.saved_tensors
-        inner = grad * weight.bfloat16()
-        along = (inner * unit).mean(-1, keepdim=True, dtype=torch.float32)
-        return (inner.float() - unit * along) * scale, (grad * unit).flatten(0, -2).sum(0, dtype=torch.float32), None
-
-
-class _FastNorm(T5LayerNorm):
-    """T5's norm, which under autocast casts once for all the matrices that read it; otherwise unchanged."""
-
-    def forward(self, hidden_states: Tensor) -> Tensor:
-        if torch.is_autocast_enabled("cpu"):
-            return _Normalise.apply(hidden_states.float(), self.weight, self.variance_epsilon)
-        return super().forward(hidden_states)
+def mixed_rows(stream: Iterator[Sample], text: Iterator[str] | None, seed: int) -> Iterator[Texts]:
+    """Turn samples into training rows: 50 % definition, 22 % solved examples, 10 % both, 8 % damaged definition, 10 % spans."""
+    rng = random.Random(f"rows|{seed}")
+    recent: dict[str, deque[tuple[str, str]]] = defaultdict(lambda: deque(maxlen=12))
+    for wordings, given, answer, task in stream:
+        solved = recent[task]
+        kind = rng.random()
+        if kind >= 0.9:
+            line = next(text) if text is not None and rng.random() < 0.5 else given
+            yield spans(line, rng)
+        elif kind < 0.5 or not solved:
+            yield dress(rng.choice(wordings), rng) + "\n", given, answer
+        elif kind < 0.82:
+            shots = rng.sample(list(solved), min(len(solved), rng.randint(1, 4)))
+            lead = dress(rng.choice(wordings), rng) + "\n" if kind >= 0.72 else ""
+            yield lead + "".join(f"{i} -> {a}\n" for i, a in shots), given, answer
+        else:
+            words = [w for w in rng.choice(wordings).split() if rng.random() < 0.75]
+            rng.shuffle(words)
+            yield " ".join(words) + "\n", given, answer
+        solved.append((given, answer))
 
 
-def answer_loss(model: T5ForConditionalGeneration, batch: Batch) -> Tensor:
-    """Return nats per answer token, averaged over the batch's; no logits are computed for padding."""
-    mask, labels = batch["attention_mask"], batch["labels"]
-    hidden = model.encoder(input_ids=batch["input_ids"], attention_mask=mask).last_hidden_state
-    hidden = model.decoder(
-        input_ids=model._shift_right(labels),
-        encoder_hidden_states=hidden,
-        encoder_attention_mask=mask,
-        use_cache=False,
-    ).last_hidden_state
-    real = labels >= 0
-    hidden = hidden[real]  # [answer tokens, h]
-    if model.config.scale_decoder_outputs:
-        hidden = hidden * model.config.d_model**-0.5
-    return cross_entropy(model.lm_head(hidden).float(), labels[real])
+def dress(wording: str, rng: random.Random) -> str:
+    """Vary a wording's surface: case, final stop, a word before it."""
+    if rng.random() < 0.4:
+        return wording
+    wording = wording.rstrip(".") if rng.random() < 0.5 else wording
+    lead = rng.choice(("", "Task: ", "Instruction: ", "Please: ", "Now: ", "- "))
+    return lead + (wording.lower() if rng.random() < 0.4 else wording)
 
 
-class Batches(IterableDataset[Batch]):
-    """Endless padded batches of lessons, the rows of a batch of like length."""
-
-    def __init__(self, lessons: Callable[[], Iterator[Lesson]], tokenizer: Any, config: PretrainConfig, seed: int) -> None:
-        self.lessons, self.tokenizer, self.config, self.seed = lessons, tokenizer, config, seed
-
-    def __iter__(self) -> Iterator[Batch]:
-        if torch.utils.data.get_worker_info():
-            os.environ["TOKENIZERS_PARALLELISM"] = "false"
-        rng = random.Random(self.seed)
-        lessons = self.lessons()
-        size = min(4096, self.config.pool_rows)
-        while pool := list(islice(lessons, size)):
-            rows = encode(pool, self.tokenizer, self.config)
-            batches = cut(rows, self.config.batch_tokens)
-            rng.shuffle(batches)
-            yield from map(collate, batches)
-            size = min(2 * size, self.config.pool_rows)
+def spans(line: str, rng: random.Random) -> Texts:
+    """Replace about a fifth of a line's words by sentinels; the answer lists what they stand for."""
+    words = line.split()[:40]
+    kept, lost, count, i = [], [], 0, 0
+    while i < len(words):
+        if count < len(SENTINELS) and (rng.random() < 0.13 or (not count and i == len(words) - 1)):
+            width = min(rng.choice((1, 1, 2, 3)), len(words) - i)
+            kept.append(SENTINELS[count])
+            lost.append(f"{SENTINELS[count]} {' '.join(words[i : i + width])}")
+            count, i = count + 1, i + width
+        else:
+            kept.append(words[i])
+            i += 1
+    return "", " ".join(kept), " ".join(lost)
 
 
-def encode(pool: list[Lesson], tokenizer: Any, config: PretrainConfig) -> list[tuple[list[int], list[int]]]:
-    """Tokenise lessons; one that is too long loses its last examples, and is left out if that is not enough."""
-    fast, end = tokenizer.backend_tokenizer, tokenizer.eos_token_id
-    columns = [[e.ids for e in fast.encode_batch(list(texts), add_special_tokens=False)] for texts in zip(*pool, strict=True)]
-    rows = []
-    for lesson, prefix, source, answer in zip(pool, *columns, strict=True):
-        lines = lesson.prefix.splitlines(keepends=True)
-        while len(prefix) + len(source) >= config.max_input and len(lines) > 1:
-            lines.pop()
-            prefix = fast.encode("".join(lines), add_special_tokens=False).ids
-        if len(prefix) + len(source) < config.max_input and len(answer) < config.max_answer:
-            rows.append((prefix + source + [end], answer + [end]))
-    return rows
+def token_batches(rows: Iterator[Texts], tokenizer: PreTrainedTokenizerFast, budget: int) -> Iterator[dict[str, Tensor]]:
+    """Yield padded batches of `budget` tokens (answer tokens count twice), each of rows whose lengths agree up to a step of 4.
 
-
-def cut(rows: list[tuple[list[int], list[int]]], budget: int) -> list[list[tuple[list[int], list[int]]]]:
-    """Cut rows into batches of at most `budget` padded tokens.
-
-    Sorted by input length in bins of 6, within a bin by answer length, up and down in turn, so that neighbours are alike.
+    Prefix and input are tokenised apart, as a soft prompt and an input will be. Few distinct shapes keep the kernels cached.
     """
-
-    def place(row: tuple[list[int], list[int]]) -> tuple[int, int]:
-        group = -(-len(row[0]) // 6)
-        return group, len(row[1]) if group % 2 else -len(row[1])
-
-    batches: list[list[tuple[list[int], list[int]]]] = [[]]
-    longest = [0, 0]
-    for row in sorted(rows, key=place):
-        wider = [max(length, len(ids)) for length, ids in zip(longest, row, strict=True)]
-        if batches[-1] and sum(wider) * (len(batches[-1]) + 1) > budget:
-            batches.append([])
-            wider = [len(ids) for ids in row]
-        batches[-1].append(row)
-        longest = wider
-    return [batch for batch in batches if batch]
+    waiting: dict[tuple[int, int], list[tuple[list[int], list[int]]]] = defaultdict(list)
+    while True:
+        texts = list(islice(rows, 2048))
+        columns = [[e.ids for e in tokenizer.backend_tokenizer.encode_batch(list(column))] for column in zip(*texts, strict=True)]
+        for prefix, given, answer in zip(*columns, strict=True):
+            row = (_fit(prefix, given), answer[: MAX_ANSWER - 1] + [1])
+            wide, tall = -(-len(row[0]) // 4) * 4, -(-len(row[1]) // 4) * 4
+            bucket = waiting[wide, tall]
+            bucket.append(row)
+            if len(bucket) * (wide + 2 * tall) >= budget:
+                yield _collate(waiting.pop((wide, tall)), wide, tall)
 
 
-def collate(batch: list[tuple[list[int], list[int]]]) -> Batch:
-    """Pad to the longest row: ids and mask [B, L], labels [B, T] with -100 beyond the end."""
-    inputs, labels = ([row[i] for row in batch] for i in (0, 1))
-    length, answer = max(map(len, inputs)), max(map(len, labels))
-    return {
-        "input_ids": torch.tensor([ids + [0] * (length - len(ids)) for ids in inputs]),
-        "attention_mask": torch.tensor([[1] * len(ids) + [0] * (length - len(ids)) for ids in inputs]),
-        "labels": torch.tensor([ids + [-100] * (answer - len(ids)) for ids in labels]),
-    }
+def _fit(prefix: list[int], given: list[int]) -> list[int]:
+    given = given[: MAX_INPUT - 1]
+    return prefix[max(0, len(prefix) + len(given) + 1 - MAX_INPUT) :] + given + [1]
 
 
-@dataclass
-class _State:
-    """How far a run is: steps, rows, and seconds of training."""
+def _collate(batch: Sequence[tuple[list[int], list[int]]], wide: int, tall: int) -> dict[str, Tensor]:
+    ids = torch.tensor([row + [-100] * (wide - len(row)) for row, _ in batch])
+    labels = torch.tensor([row + [-100] * (tall - len(row)) for _, row in batch])
+    return {"input_ids": ids.clamp_min(0), "attention_mask": (ids >= 0).long(), "labels": labels}
 
-    step: int = 0
-    rows: int = 0
-    seconds: float = 0.0
+
+class Optimisers:
+    """Muon for the matrices inside the layers (orthogonalised momentum, Jordan et al. 2024), AdamW for everything else."""
+
+    def __init__(self, model: T5ForConditionalGeneration, config: PretrainConfig) -> None:
+        inside = [p for n, p in model.named_parameters() if p.ndim == 2 and "layer" in n and "relative" not in n]
+        rest = [p for p in model.parameters() if not any(p is q for q in inside)]
+        self.rates = (config.muon_rate, config.learning_rate)
+        muon = torch.optim.Muon(inside, lr=config.muon_rate, weight_decay=0.01, momentum=0.95, adjust_lr_fn="match_rms_adamw")
+        self.both = (muon, torch.optim.AdamW(rest, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True))
+
+    def step(self, factor: float) -> None:
+        for optimiser, rate in zip(self.both, self.rates, strict=True):
+            for group in optimiser.param_groups:
+                group["lr"] = rate * factor
+            optimiser.step()
+            optimiser.zero_grad()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the state's tensors by name; number steps become tensors."""
+        found = {}
+        for i, optimiser in enumerate(self.both):
+            for j, state in optimiser.state_dict()["state"].items():
+                found |= {f"{i}.{j}.{name}": torch.as_tensor(value) for name, value in state.items()}
+        return found
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        for i, optimiser in enumerate(self.both):
+            whole: dict[str, Any] = optimiser.state_dict()
+            whole["state"] = defaultdict(dict)
+            for key, value in tensors.items():
+                number, parameter, name = key.split(".", 2)
+                if int(number) == i:
+                    whole["state"][int(parameter)][name] = value
+            optimiser.load_state_dict(whole)
+
+
+def pretrain(
+    make_stream: Callable[[int], Iterator[Sample]],
+    make_text: Callable[[int], Iterator[str]] | None,
+    config: PretrainConfig,
+    folder: Path,
+    progress: Callable[[float, float, float], None] = lambda done, total, loss: None,
+) -> None:
+    """Train for `config.minutes` of accumulated training time and leave the model in `folder/model`; resumable.
+
+    The rate falls linearly to zero over the minutes, so a run of any length ends annealed. A resumed run seeds its stream
+    with the step it starts at (rows are drawn fresh without end, so nothing is repeated); it is not bit-identical.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    state_path, tokenizer_folder = folder / "checkpoint.json", folder / "tokenizer"
+    if not tokenizer_folder.exists():
+        lines = [" ".join(row) for row in islice(mixed_rows(make_stream(-1), make_text and make_text(-1), -1), config.tokenizer_rows)]
+        train_tokenizer(lines, config.vocabulary).save_pretrained(tokenizer_folder)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(tokenizer_folder)
+    model = build_model(config, len(tokenizer))
+    optimisers = Optimisers(model, config)
+    state = {"step": 0, "rows": 0, "seconds": 0.0}
+    if state_path.exists():
+        state = json.loads(state_path.read_text())
+        tensors, _ = read_tensors(folder / f"checkpoint-{state['step']}.safetensors")
+        model.load_state_dict({k[2:]: v for k, v in tensors.items() if k.startswith("m.")}, strict=False)
+        optimisers.restore({k[2:]: v for k, v in tensors.items() if k.startswith("o.")})
+    step = int(state["step"])
+    rows = mixed_rows(make_stream(step), make_text and make_text(step), step)
+    total, saved, logged, losses = config.minutes * 60, monotonic(), monotonic(), []
+    clock = monotonic() - state["seconds"]
+    for batch in token_batches(rows, tokenizer, config.token_budget):
+        seconds = monotonic() - clock
+        if seconds >= total:
+            break
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+            loss = model(**batch).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        step += 1
+        optimisers.step(min(1.0, step / config.warmup_steps, max(0.02, 1 - seconds / total)))
+        state = {"step": step, "rows": state["rows"] + len(batch["labels"]), "seconds": seconds}
+        losses.append(loss.item())
+        if monotonic() - logged > 15:
+            mean = sum(losses) / len(losses)
+            with (folder / "metrics.jsonl").open("a") as handle:
+                handle.write(json.dumps({k: round(v, 1) for k, v in state.items()} | {"loss": round(mean, 4)}) + "\n")
+            progress(seconds, total, mean)
+            logged, losses = monotonic(), []
+        if monotonic() - saved > config.checkpoint_seconds:
+            _save(folder, model, optimisers, state)
+            saved = monotonic()
+    _save(folder, model, optimisers, state)
+    write_json(folder / "config.json", asdict(config) | state)
+    export(model, tokenizer, folder / "model")
+
+
+def _save(folder: Path, model: T5ForConditionalGeneration, optimisers: Optimisers, state: dict[str, float]) -> None:
+    tensors = {f"m.{k}": v for k, v in model.state_dict().items()} | {f"o.{k}": v for k, v in optimisers.tensors().items()}
+    old = sorted(folder.glob("checkpoint-*.safetensors"))
+    write_tensors(folder / f"checkpoint-{state['step']}.safetensors", tensors)
+    write_atomic(folder / "checkpoint.json", json.dumps(state).encode())
+    for path in old:
+        if path.name != f"checkpoint-{state['step']}.safetensors":
+            path.unlink()
+
+
+def export(model: T5ForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Write config, tokenizer and float16 weights, as transformers loads them."""
+    half = T5ForConditionalGeneration(model.config)
+    half.load_state_dict(model.state_dict())
+    half.to(torch.float16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

@@ -132,7 +132,6 @@ def _scenes() -> list[Recipe]:
         make("rew_comma", "rewriting", ("Begin with the circumstance and a comma.", "Move the place or time to the front.", "circumstance first"), lambda x: tell((*x[:3], "first")), novel=True),
         make("rc_where", "reading", ("Write only the circumstance.", "How, when or where did it happen?", "circumstance"), lambda x: x[2]),
         make("rc_scene_who", "reading", ("Write who it was.", "Who did it? Keep the article small.", "who in the scene"), lambda x: x[0][0].lower() + x[0][1:] if x[0].startswith("The ") else x[0]),
-        make("gra_front", "word order", ("Does the sentence begin with its subject? yes or no", "Is the subject first? Answer yes or no.", "subject first: yes or no"), lambda x: "yes" if x[3] == "last" else "no", ("yes", "no")),
     ]  # fmt: skip
 
 
@@ -147,5 +146,4 @@ def _people() -> list[Recipe]:
         make("rc_beneficiary", ("For whom was it done?", "Write the name at the end.", "for whom"), lambda x: x[1]),
         make("rel_name_gender", ("Which pronoun stands for the first person: he or she?", "The one who acts: he or she?", "actor: he or she"), lambda x: x[0].subject.pronoun, ("he", "she")),
         make("rel_second_gender", ("Which pronoun stands for the last person: him or her?", "The one it is done for: him or her?", "receiver: him or her"), lambda x: x[2], ("him", "her"), novel=True),
-        make("rel_same_pronoun", ("Would both people get the same kind of pronoun? yes or no", "Two women or two men? Answer yes or no.", "same pronoun: yes or no"), lambda x: "yes" if x[0].subject.pronoun == x[3] else "no", ("yes", "no")),
     ]  # fmt: skip

@@ -70,12 +70,6 @@ def recipes() -> list[Recipe]:
         Recipe("morph_article", "non-cls", "morphology", "exact-match",
                ("Put the right indefinite article before the noun.", "Add a or an in front of the word.", "noun with its article", "Which article fits? Write it with the noun."),
                over(a_noun, noun_text, lambda n: a(n.singular)), "noun", SOURCE),
-        Recipe("morph_two_of", "non-cls", "morphology", "exact-match",
-               ("Say that there are two of it.", "Write the number two and the plural.", "two of them", "Count two of this noun."),
-               over(a_noun, noun_text, lambda n: f"two {n.plural}"), "noun", SOURCE, novel=True),
-        Recipe("morph_plural_ending", "cls", "morphology", "accuracy",
-               ("Does the plural of this noun end in s, es or ies?", "Name the ending the noun takes in the plural: s, es, ies.", "plural ending: s, es or ies"),
-               over(a_noun, noun_text, lambda n: plural_ending(n)), "noun", SOURCE, options=("s", "es", "ies")),
         Recipe("morph_a_an", "cls", "morphology", "accuracy",
                ("Does this noun take a or an?", "Choose the indefinite article: a or an.", "a or an"),
                over(a_noun, noun_text, lambda n: a(n.singular).split()[0]), "noun", SOURCE, options=("a", "an")),
@@ -112,9 +106,6 @@ def recipes() -> list[Recipe]:
         Recipe("morph_will", "non-cls", "morphology", "exact-match",
                ("Write the future of the verb.", "Put will before the verb.", "verb to future"),
                over(a_verb, verb_text, lambda v: f"will {v.lemma}"), "verb", SOURCE, novel=True),
-        Recipe("morph_regular", "cls", "morphology", "macro-F1",
-               ("Is the verb regular or irregular?", "Does the past end in ed? Answer regular, otherwise irregular.", "regular or irregular verb"),
-               over(a_verb, verb_text, lambda v: "regular" if v.regular else "irregular"), "verb", SOURCE, options=("regular", "irregular"), knowledge=True),
         Recipe("morph_verb_form", "cls", "morphology", "accuracy",
                ("Name the form of the verb: base, past, third or gerund.", "Which form is it: base, past, third, gerund?", "verb form: base, past, third, gerund"),
                over(verb_form, lambda x: x[2], lambda x: x[1], lambda x: x[0].lemma), "verb form", SOURCE, options=("base", "past", "third", "gerund")),
@@ -158,13 +149,3 @@ def recipes() -> list[Recipe]:
                ("Which determiner does the phrase have: the, this, one or my?", "Write the determiner: the, this, one, my.", "determiner: the, this, one, my"),
                over(phrase, lambda x: f"{x[0]} {x[2]} {x[1].singular}", lambda x: x[0]), "noun phrase", SOURCE, options=("the", "this", "one", "my")),
     ]  # fmt: skip
-
-
-def plural_ending(noun: Noun) -> str | None:
-    """Name the plural's ending; None for irregular ones, which are too few."""
-    if noun.plural == noun.singular + "s":
-        return "s"
-    if noun.plural == noun.singular + "es":
-        return "es"
-    return "ies" if noun.plural == noun.singular[:-1] + "ies" else None
-

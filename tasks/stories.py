@@ -156,8 +156,6 @@ def _records() -> list[Recipe]:
     return [
         make("d2t_person", ("Describe the person in a sentence: who works as what in which city.", "Say it as: somebody works as a … in …", "sentence about the person"), lambda x: f"{x['n']} works as {x['a']} {x['j']} in {x['c']}.", metric="rouge-L"),
         make("d2t_question", ("Ask whether the person works in the city.", "Make a question: does somebody work in …?", "question about the person"), lambda x: f"Does {x['n']} work in {x['c']}?", metric="rouge-L", novel=True),
-        make("d2t_address", ("Write how to speak of them: the job with a capital, then the name.", "Use the job as a title before the name.", "title and name"), lambda x: f"{x['j'].capitalize()} {x['n']}"),
-        make("d2t_city", ("Write only the city of the record.", "Where does the person live?", "record to city"), lambda x: x["c"]),
         make("d2t_fields", ("Write the record with field names: name=, job=, city=.", "Name the fields of the record.", "record with field names"), lambda x: f"name={x['n']}; job={x['j']}; city={x['c']}"),
     ]  # fmt: skip
 
@@ -168,7 +166,6 @@ def _dialogue() -> list[Recipe]:
         make("top_speech_act", ("Which is it: request, question, statement, thanks or promise?", "Name the speech act: request, question, statement, thanks, promise.", "speech act"), lambda x: x[0], tuple(sorted(UTTERANCES))),
         make("dia_slot", ("Which thing is spoken of?", "Write the thing, without an article.", "thing of the utterance"), lambda x: x[2]),
         make("dia_wants_answer", ("Does the speaker want something from you (request or question)? yes or no", "Must you react? Answer yes or no.", "reaction wanted: yes or no"), lambda x: "yes" if x[0] in ("request", "question") else "no", ("yes", "no")),
-        make("dia_mark", ("Does it end with a question mark or a full stop? Say question or stop.", "Final sign: question or stop.", "final sign"), lambda x: "question" if x[1].endswith("?") else "stop", ("question", "stop")),
         make("dia_thing_plural", ("Write the thing in the plural.", "What would several of the things be called?", "plural of the thing"), lambda x: next(t.plurals for t in things() if t.singular == x[2]), novel=True),
         make("dia_reply", ("Reply: Here is the thing, for a request; otherwise say I see.", "Answer a request with Here is the …, anything else with I see.", "reply"), lambda x: f"Here is the {x[2]}." if x[0] == "request" else "I see.", metric="rouge-L"),
     ]  # fmt: skip

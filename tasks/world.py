@@ -177,14 +177,11 @@ def _countries() -> list[Recipe]:
         fact("rel_capital", "relation", ("What is the capital of the country?", "Name the capital city.", "country to capital"), lambda c: c.capital),
         fact("rel_demonym", "relation", ("What are the people of the country called?", "Give the adjective of nationality.", "country to demonym"), lambda c: c.demonym or None),
         fact("rel_currency", "relation", ("Which money is used there?", "Name the currency of the country.", "country to currency"), lambda c: c.currency or None),
-        fact("rel_calling_code", "relation", ("Write the international calling code.", "Which number is dialled before calls to it?", "country to calling code"), lambda c: c.calling or None),
         fact("rel_iso2", "relation", ("Write the two-letter code of the country.", "Abbreviate the country as ISO does.", "country to code"), lambda c: c.code),
         fact("rel_tld", "relation", ("Which ending do web addresses there have?", "Write the internet domain of the country.", "country to web domain"), lambda c: c.domain or None, novel=True),
         fact("tr_country_en_de", "translation", ("Write the country's name in German.", "What is the country called in German?", "country, English to German"), lambda c: c.names["de"]),
         fact("tr_country_en_fr", "translation", ("Write the country's name in French.", "What is the country called in French?", "country, English to French"), lambda c: c.names["fr"]),
         fact("tr_country_en_es", "translation", ("Write the country's name in Spanish.", "What is the country called in Spanish?", "country, English to Spanish"), lambda c: c.names["es"]),
-        fact("tr_country_en_it", "translation", ("Write the country's name in Italian.", "What is the country called in Italian?", "country, English to Italian"), lambda c: c.names["it"]),
-        fact("tr_country_en_tr", "translation", ("Write the country's name in Turkish.", "What is the country called in Turkish?", "country, English to Turkish"), lambda c: c.names["tr"]),
     ]  # fmt: skip
 
 
@@ -227,12 +224,9 @@ def _names() -> list[Recipe]:
     heavier = over(two, lambda p: f"{p[0][1]} | {p[1][1]}", lambda p: "first" if p[0][0] > p[1][0] else "second", lambda p: "|".join(sorted(e[2] for e in p)))
     return [
         language("tr_language_en_de", "de"),
-        language("tr_language_en_es", "es"),
-        language("tr_language_en_nl", "nl"),
         Recipe("rel_language_code", "non-cls", "relation", "exact-match", ("Write the ISO code of the language.", "Abbreviate the language's name as in web pages.", "language to code"),
                over(lambda rng: rng.choice(language_names()), lambda x: x[1], lambda x: x[0], lambda x: x[0]), "language", "babel", None, True),
         element("rel_element_symbol", ("Write the symbol of the element.", "How is the element abbreviated in chemistry?", "element to symbol"), lambda e: e[2]),
-        element("rel_element_number", ("Write the atomic number of the element.", "How many protons has the element?", "element to number"), lambda e: str(e[0])),
         Recipe("cmp_element_heavier", "cls", "chemistry", "accuracy", ("Which element has the higher number, the first or the second?", "Compare the atoms: first or second is heavier?", "heavier element: first or second"), heavier, "element pair", "periodictable", ("first", "second"), True),
     ]  # fmt: skip
 
@@ -256,7 +250,7 @@ def _phrases() -> list[Recipe]:
         return Row(names[tag], (LANGUAGES[tag],), names["en"])
 
     return [
-        into("de"), into("es"), into("fr"), into("it"), back("es"), back("de"), back("fr", novel=True),
+        into("de"), into("es"), into("fr"), back("es"), back("de"), back("fr", novel=True),
         Recipe("tr_phrase_article", "non-cls", "phrase translation", "exact-match", ("Put a or an before the phrase.", "Add the indefinite article.", "phrase with article"),
                over(lambda rng: rng.choice(phrases()), lambda p: p["en"], lambda p: a(p["en"]), lambda p: p["en"]), "phrase", "emoji"),
         Recipe("lid_phrase", "cls", "language identification", "accuracy", ("In which language is it: German, French, Spanish or Italian?", "Name the language: German, French, Spanish, Italian.", "which language"), any_language, "phrase in any language", "emoji", tuple(LANGUAGES[t] for t in ("de", "fr", "es", "it")), True),
