@@ -15,7 +15,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
@@ -172,6 +171,11 @@ class Checkpoint:
             write_tensors(self.path, tensors, {"metrics": str(length)})
             self.saved = time.monotonic()
 
+    def discard(self) -> None:
+        """Remove the state file of a stage whose results are written elsewhere."""
+        if self.path:
+            self.path.unlink(missing_ok=True)
+
 
 def free_bytes(folder: Path) -> int:
     """Free space where the folder is or will be."""
@@ -179,7 +183,3 @@ def free_bytes(folder: Path) -> int:
         folder = folder.parent
     return shutil.disk_usage(folder).free
 
-
-def set_threads(count: int | None) -> None:
-    if count:
-        torch.set_num_threads(count)

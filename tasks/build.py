@@ -1,8 +1,8 @@
 """Builds the embedded suite: recipes of all families in, one Parquet file and one digest per task out.
 
-`python -m ipt.tasks.build` rebuilds every task and compares it with the digests that are checked in (exit 1 and the list
-of tasks that differ); with `--write` it writes `suite.parquet` and `digests.json`. The same recipes, drawn without end,
-are the pre-training text of the embedded backbone (`pretraining_stream`). Needs the packages of the extra `suite`.
+`python -m ipt.tasks.build` rebuilds every task and compares it with the digests that are checked in (exit 1 and the
+list of tasks that differ); with `--write` it writes `suite.parquet` and `digests.json`. The same recipes, drawn without
+end, are the pre-training text of the embedded backbone (`pretraining_stream`). Needs the packages of the extra `suite`.
 """
 
 import argparse
@@ -156,9 +156,9 @@ def _collect(recipe: Recipe) -> list[Row]:
                 dropped += 1
             elif (key := Example(row.input, row.answers, row.entity).key) not in rows:
                 rows[key], latest = row, drawn
-        if drawn >= MIN_DRAWS and drawn % STEP == 0:
-            if drawn - latest > STALE_DRAWS or _is_full(recipe, _clear(rows, answers)):
-                break
+        is_stale = drawn - latest > STALE_DRAWS
+        if drawn >= MIN_DRAWS and drawn % STEP == 0 and (is_stale or _is_full(recipe, _clear(rows, answers))):
+            break
     if dropped > drawn / 50:
         raise ValueError(f"task {recipe.name}: {dropped} of {drawn} draws hold a blocked word")
     return _clear(rows, answers)

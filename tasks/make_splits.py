@@ -1,9 +1,9 @@
 """Draws the task splits over 120 tasks of the embedded suite (after section 4.1) and writes `splits.json`.
 
-`python -m ipt.tasks.make_splits` prints what it would write; with `--write` it writes. All draws order by sha256, so they
-are the same everywhere. The lists are checked in and stay: a new draw is a new suite.
+`python -m ipt.tasks.make_splits` prints what it would write; with `--write` it writes. All draws order by sha256, so
+they are the same everywhere. The lists are checked in and stay: a new draw is a new suite.
 
-random-100: 100 seen and 20 unseen tasks; 14 of these are spread over subcategories, 6 are whole subcategories of their own.
+random-100: 100 seen and 20 unseen tasks; 14 of these are spread over subcategories, 6 are whole small subcategories.
 random-20, -40, -60, -80: the first seen tasks of random-100, the same unseen ones.
 cls-35 and non-cls-35: 35 seen tasks of one kind, the others of this kind unseen, those of the other kind out of kind.
 """
@@ -90,7 +90,7 @@ def _spread(pool: list[Task], own: list[Task]) -> list[Task]:
 
 
 def _seen(pool: list[Task], own: list[Task], spread: list[Task]) -> list[Task]:
-    """Fill up to 48 cls and 72 non-cls tasks, novel ones first; first come the subcategories of the spread unseen tasks."""
+    """Fill up to 48 cls and 72 non-cls tasks, novel ones first, and lead with subcategories of unseen ones."""
     unseen = {t.name for t in (*own, *spread)}
     closed = {t.subcategory for t in own}
     free = [t for t in pool if t.name not in unseen and t.subcategory not in closed]

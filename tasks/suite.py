@@ -1,6 +1,6 @@
 """The embedded suite: tasks that ship with the package, and the fixed task splits over 120 of them (section 4.1).
 
-Reads `suite.parquet` (one row per task; built by `ipt.tasks.build`) and `splits.json` (drawn by `ipt.tasks.make_splits`).
+Reads `suite.parquet` (one row per task; built by `ipt.tasks.build`) and `splits.json` (by `ipt.tasks.make_splits`).
 """
 
 import json
@@ -33,7 +33,7 @@ def phrasings(name: str) -> tuple[str, ...]:
 
 
 def inputs(name: str) -> str:
-    """Return the name of the distribution a task's inputs come from; tasks that share it differ in their answers only."""
+    """Return the name of the distribution a task's inputs come from; tasks that share it differ in their answers."""
     return str(_records()[known(name, _records(), "task")]["inputs"])
 
 
@@ -49,7 +49,7 @@ def split_names() -> tuple[str, ...]:
 
 
 def known(name: str, valid: Iterable[str], what: str) -> str:
-    """Return `name` if it is valid; raise ValueError with close matches, and with all valid names where they are few."""
+    """Return `name` if it is valid; raise ValueError with close matches, and all valid names where few."""
     choices = list(valid)
     if name in choices:
         return name

@@ -1,0 +1,222 @@
+"""What `ipt tune`, `ipt msf` and `ipt ist` do: prompts for the split's tasks, a subspace, vectors, and the scores of each setting.
+
+Settings (paper, section 4.1): train_msf and test_msf push tuned prompts of seen and unseen tasks through the autoencoder;
+train_same, train_diff and test tune d numbers on seen tasks (same or other data) and on unseen ones. Reference: prompt tuning
+on the same data seed. Controls: mean_code = decode(mean code), shared = one prompt for all tasks, and IST in a random and a
+PCA subspace of equal d.
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ipt.autoencoder import Subspace
+from ipt.backbone import Backbone
+from ipt.config import DIFF_DATA_SEED, IstConfig, MsfConfig, TuneConfig, identity
+from ipt.data import SAME_DATA_SEED, Task, TaskSplit
+from ipt.evaluate import Score, TaskData, chance, score_prompts
+from ipt.ist import tune_vectors
+from ipt.msf import find_shared_prompt, find_subspace
+from ipt.progress import Reporter
+from ipt.prompts import PromptBank, vocabulary_start
+from ipt.run import Checkpoint, Run, write_tensors
+from ipt.tuning import tune_prompts
+
+Scores = dict[str, dict[str, float | None]]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything a verb works on: the frozen backbone, the split's tasks, the settings of their reference prompts.
+
+    limit: above 0, only that many test rows are scored (a look, not a result).
+    """
+
+    backbone: Backbone
+    split: TaskSplit
+    tasks: dict[str, Task]
+    tune: TuneConfig
+    seed: int
+    out: Path
+    limit: int
+    reporter: Reporter
+
+    def of(self, names: Sequence[str]) -> list[Task]:
+        return [self.tasks[name] for name in names]
+
+    def data(self, names: Sequence[str], data_seed: int) -> list[TaskData]:
+        return [TaskData.draw(self.backbone, t, data_seed, self.tune.shots, self.limit) for t in self.of(names)]
+
+    @cached_property
+    def start(self) -> Tensor:
+        return vocabulary_start(self.backbone, self.tune.prompt_length, self.seed)
+
+    def bank(self, data_seed: int) -> PromptBank:
+        setting = {"backbone": self.backbone.fingerprint, "tune": identity(self.tune), "seed": self.seed, "data_seed": data_seed}
+        return PromptBank(self.out, setting)
+
+    def prompts(self, names: Sequence[str], data_seed: int) -> Tensor:
+        """Return the tuned prompts [T, n, h] of these tasks, tuning those that the bank lacks."""
+        bank = self.bank(data_seed)
+        missing = bank.missing(self.of(names))
+        if missing:
+            self.reporter.say(f"tuning {len(missing)} prompts, data seed {data_seed} ({len(names) - len(missing)} are there already)")
+            data = self.data([t.name for t in missing], data_seed)
+            bank.folder.mkdir(parents=True, exist_ok=True)
+            with Run(bank.folder).locked():
+                checkpoint = Checkpoint(bank.folder, f"tune-{digest_of(missing)}")
+                with self.reporter.bar("prompt tuning") as progress:
+                    tuned = tune_prompts(self.backbone, data, self.tune, self.seed, checkpoint, progress, self.start)
+                for task, prompt in zip(missing, tuned, strict=True):
+                    bank.put(task, prompt)
+                checkpoint.discard()
+        found = [bank.get(task) for task in self.of(names)]
+        return torch.stack([t.prompt for t in found if t is not None]).to(self.backbone.device)
+
+    def score(self, what: str, prompts: Tensor, data: Sequence[TaskData]) -> Scores:
+        """Return each task's test scores, generated and (cls) ranked."""
+        with self.reporter.bar(f"scoring {what}") as progress:
+            scores = score_prompts(self.backbone, prompts, data, progress=lambda done, total: progress(done, total, float("nan")))
+        return {d.task.name: numbers(s) for d, s in zip(data, scores, strict=True)}
+
+    def reference(self, names: Sequence[str], data_seed: int) -> Scores:
+        """Return prompt tuning's test scores, kept beside the bank's prompts."""
+        bank = self.bank(data_seed)
+        kept = bank.scores("reference", self.of(names), self.limit)
+        todo = [name for name in names if name not in kept]
+        if todo:
+            new = self.score(f"prompt tuning, data seed {data_seed}", self.prompts(todo, data_seed), self.data(todo, data_seed))
+            bank.put_scores("reference", self.of(todo), self.limit, new)
+            kept |= new
+        return {name: kept[name] for name in names}
+
+    def floors(self, names: Sequence[str]) -> Scores:
+        """Return what doing nothing scores: chance, the empty prompt, the shared untrained start."""
+        bank = self.bank(SAME_DATA_SEED)
+        kept = bank.scores("floor", self.of(names), self.limit)
+        todo = [name for name in names if name not in kept]
+        if todo:
+            data = self.data(todo, SAME_DATA_SEED)
+            empty = self.score("the empty prompt", self.start.new_zeros(len(data), 0, self.start.shape[1]), data)
+            start = self.score("the untrained start", self.start.expand(len(data), -1, -1), data)
+            new: Scores = {}
+            for d in data:
+                name = d.task.name
+                new[name] = {"chance": chance(d), "empty": empty[name]["generated"], "start": start[name]["generated"]}
+            bank.put_scores("floor", self.of(todo), self.limit, new)
+            kept |= new
+        return {name: kept[name] for name in names}
+
+    def describe(self) -> dict[str, Any]:
+        """Return what every result records of its tasks and split."""
+        names = ("category", "subcategory", "metric", "novel", "knowledge", "digest")
+        tasks = {name: {field: getattr(self.tasks[name], field) for field in names} for name in self.split.all}
+        parts = {part: list(getattr(self.split, part)) for part in ("seen", "unseen", "out_of_kind", "new_subcategories")}
+        return {"tasks": tasks, "split": {"name": self.split.name} | parts}
+
+
+def numbers(score: Score) -> dict[str, float | None]:
+    return {"generated": round(score.generated, 6), "ranked": None if score.ranked is None else round(score.ranked, 6)}
+
+
+def digest_of(tasks: Sequence[Task]) -> str:
+    import hashlib
+
+    return hashlib.sha256("".join(t.digest for t in tasks).encode()).hexdigest()[:12]
+
+
+def run_msf(bench: Bench, config: MsfConfig, run: Run) -> dict[str, Any]:
+    """Tune missing prompts, find the subspace, score its reconstructions and the controls, and finish the run folder."""
+    split, backbone = bench.split, bench.backbone
+    seen, unseen = list(split.seen), [*split.unseen, *split.out_of_kind]
+    bank = bench.prompts([*seen, *unseen], SAME_DATA_SEED)
+    data = bench.data(seen, SAME_DATA_SEED)
+    if config.dim >= len(seen):
+        bench.reporter.say(f"note: {config.dim} dimensions for {len(seen)} seen tasks do not compress the training prompts")
+    with bench.reporter.bar("finding the subspace") as progress:
+        subspace = find_subspace(
+            backbone, bank[: len(seen)], data, config, split.name, bench.seed, run.checkpoint("msf"), progress
+        )
+    save_subspace(subspace, run.folder / "subspace")
+    with bench.reporter.bar("control: one shared prompt") as progress:
+        rate = bench.tune.learning_rates[0]
+        shared = find_shared_prompt(backbone, bench.start, data, config, rate, bench.seed, run.checkpoint("shared"), progress)
+    everything = bench.data([*seen, *unseen], SAME_DATA_SEED)
+    rebuilt = subspace.decode(subspace.encode(bank))
+    through = bench.score("reconstructed prompts", rebuilt, everything)
+    rest = everything[len(seen) :]
+    mean = subspace.decode(torch.zeros(1, subspace.dim, device=backbone.device)).expand(len(rest), -1, -1)
+    scores = {
+        "train_msf": {name: through[name] for name in seen},
+        "test_msf": {name: through[name] for name in unseen},
+        "mean_code": bench.score("the mean code", mean, rest),
+        "shared": bench.score("the shared prompt", shared.expand(len(rest), -1, -1), rest),
+    }
+    write_tensors(run.folder / "codes.safetensors", {"codes": subspace.encode(bank), "shared": shared})
+    result = bench.describe() | {
+        "kind": "msf",
+        "dim": config.dim,
+        "parameters": sum(p.numel() for p in subspace.prompt_decoder.parameters()),
+        "compresses": config.dim < len(seen),
+        "reference": {str(SAME_DATA_SEED): bench.reference([*seen, *unseen], SAME_DATA_SEED)},
+        "floor": bench.floors([*seen, *unseen]),
+        "scores": scores,
+    }
+    run.finish(result)
+    return result
+
+
+def save_subspace(subspace: Subspace, folder: Path) -> None:
+    """Write the subspace's folder in one step."""
+    draft = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(draft, ignore_errors=True)
+    subspace.save_pretrained(draft)
+    shutil.rmtree(folder, ignore_errors=True)
+    draft.rename(folder)
+
+
+def run_ist(bench: Bench, subspace: Subspace, config: IstConfig, run: Run) -> dict[str, Any]:
+    """Tune d numbers per task in each setting and in the rival subspaces, score them, and finish the run folder."""
+    split, backbone = bench.split, bench.backbone
+    seen, unseen = list(split.seen), [*split.unseen, *split.out_of_kind]
+    settings = {"train_same": (seen, SAME_DATA_SEED), "train_diff": (seen, DIFF_DATA_SEED), "test": (unseen, SAME_DATA_SEED)}
+    data = [d for names, data_seed in settings.values() for d in bench.data(names, data_seed)]
+    with bench.reporter.bar("tuning intrinsic vectors") as progress:
+        vectors, _ = tune_vectors(backbone, subspace, data, config, bench.seed, run.checkpoint("ist"), progress)
+    tensors, scores, at = {}, {}, 0
+    for setting, (names, _) in settings.items():
+        part = slice(at, at + len(names))
+        tensors[setting], at = vectors[part].contiguous(), at + len(names)
+        scores[setting] = bench.score(f"IST, {setting}", subspace.decode(tensors[setting]), data[part])
+    bank = bench.prompts(seen, SAME_DATA_SEED)
+    named = {"backbone": backbone.name, "split": split.name}
+    rivals = {
+        "random": Subspace.random(bank, subspace.dim, bench.seed, **named),
+        "pca": Subspace.pca(bank, subspace.dim, seed=bench.seed, **named),
+    }
+    rest = data[2 * len(seen) :]
+    for kind, rival in rivals.items():
+        rival.to(backbone.device)
+        with bench.reporter.bar(f"control: {kind} subspace") as progress:
+            found, _ = tune_vectors(backbone, rival, rest, config, bench.seed, run.checkpoint(f"ist-{kind}"), progress)
+        scores[f"{kind}_test"] = bench.score(f"IST in the {kind} subspace", rival.decode(found), rest)
+    write_tensors(run.folder / "vectors.safetensors", tensors)
+    references = {str(SAME_DATA_SEED): bench.reference([*seen, *unseen], SAME_DATA_SEED)}
+    references[str(DIFF_DATA_SEED)] = bench.reference(seen, DIFF_DATA_SEED)
+    result = bench.describe() | {
+        "kind": "ist",
+        "dim": subspace.dim,
+        "pca_dim": rivals["pca"].dim,
+        "compresses": subspace.dim < len(seen),
+        "reference": references,
+        "floor": bench.floors([*seen, *unseen]),
+        "scores": scores,
+    }
+    run.finish(result)
+    return result

@@ -1,0 +1,154 @@
+"""A user's own files: every problem is one error that names the file; a drawn split keeps a family on one side."""
+
+import gzip
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from ipt.tasks import files
+
+
+def a_record(name: str = "toy", rows: int = 240, **change: object) -> dict:
+    examples = [{"input": f"{name} input {i}", "output": [f"answer {i}", "other"]} for i in range(rows)]
+    record = {"name": name, "category": "non-cls", "subcategory": "toy", "metric": "exact-match", "examples": examples}
+    return record | {"definition": "Say it.", "licence": "unknown fields are ignored"} | change
+
+
+def write(path: Path, record: object) -> Path:
+    text = json.dumps(record).encode()
+    path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
+    return path
+
+
+def test_a_folder_is_read_in_the_order_of_file_names(tmp_path):
+    write(tmp_path / "b.json.gz", a_record("b"))
+    write(tmp_path / "a.json", a_record("a"))
+    write(tmp_path / "index.json", {"tasks": []})
+    (tmp_path / "README.md").write_text("notes")
+    tasks = files.load(tmp_path)
+    assert [t.name for t in tasks] == ["a", "b"] and not files.check(tmp_path)
+    assert tasks[0].examples[0].output == ("answer 0", "other")
+    assert files.load(tmp_path / "b.json.gz") == tasks[1:]
+
+
+LABELS = {"category": "cls", "metric": "accuracy", "options": ["yes", "no"]}
+WRONG = {
+    "a list": ([1], "a task is a JSON object, found list"),
+    "no name": (a_record(name=""), "field 'name' is missing or empty"),
+    "a number as name": (a_record() | {"name": 3}, "field 'name' must be a text, found 3"),
+    "an unknown metric": (a_record(metric="bleu"), "metric must be one of"),
+    "no examples": (a_record(rows=0), "field 'examples' is missing or empty"),
+    "a number of examples": (a_record(examples=600), "field 'examples' must be a list, found int"),
+    "options as text": (a_record(options="yes"), "field 'options' must be a list of texts"),
+    "an option twice": (a_record(**LABELS | {"options": ["yes", "yes"]}), "option 'yes' is listed twice"),
+    "cls without options": (a_record(**LABELS | {"options": []}), "a cls task needs 'options'"),
+    "a label outside": (
+        a_record(**LABELS, examples=[{"input": "a", "output": ["yes"]}, {"input": "b", "output": ["maybe"]}]),
+        "example 2: label 'maybe' is not among the options",
+    ),
+    "an empty output": (a_record(examples=[{"input": "a", "output": [""]}]), "example 1: 'output' must be"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_record_is_one_error_with_its_file(tmp_path, case):
+    record, message = WRONG[case]
+    path = write(tmp_path / "task.json", record)
+    problems = files.check(path)
+    assert len(problems) == 1 and problems[0].startswith(f"{path}: ") and message in problems[0]
+    with pytest.raises(ValueError, match="task.json"):
+        files.load(path)
+
+
+def test_malformed_json_names_the_line(tmp_path):
+    path = tmp_path / "task.json"
+    path.write_text('{"name": "a",\n "category": "cls"\n "metric": 1}')
+    assert files.check(path) == [f"{path}: line 3, column 2: not valid JSON (Expecting ',' delimiter)"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.json", b"", "the file is empty"),
+        ("a.json", b"\xff\xfe{", "not UTF-8"),
+        ("a.json.gz", b"not gzip", "cannot be read"),
+        ("a.json.gz", gzip.compress(b"{}" * 99)[:-9], "cannot be read"),
+        ("a.json.gz", gzip.compress(b"{}" * 99)[:12] + b"\xff" * 30, "damaged gzip"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    problems = files.check(tmp_path)
+    assert len(problems) == 1 and problems[0].startswith(str(tmp_path / name)) and message in problems[0]
+
+
+def test_every_problem_of_a_folder_is_reported(tmp_path):
+    bad = [{"input": "", "output": ["b"]}, {"input": "a", "output": ["b"]}, {"input": "c"}]
+    write(tmp_path / "a.json", a_record("a", examples=bad))
+    write(tmp_path / "b.json", a_record("twin"))
+    write(tmp_path / "c.json", a_record("twin"))
+    write(tmp_path / "d.json", a_record("d", examples=[{}] * 50))
+    problems = files.check(tmp_path)
+    assert "a.json: example 1: 'input'" in problems[0] and "a.json: example 3: 'output'" in problems[1]
+    assert problems[-2].endswith("d.json: 30 more examples are wrong") and "named 'twin'" in problems[-1]
+    assert len(problems) == 2 + 21 + 1
+    with pytest.raises(ValueError, match=r"a\.json: example 1: .* \(and 23 more problems: ipt tasks check"):
+        files.load(tmp_path)
+
+
+def test_a_missing_or_empty_folder_is_named(tmp_path):
+    assert "no such file" in files.check(tmp_path / "none")[0]
+    assert "no task files" in files.check(tmp_path)[0]
+
+
+def some_tasks(folder: Path, families: dict[str, int], small: int = 0) -> tuple:
+    for family, count in families.items():
+        for i in range(count):
+            write(folder / f"{family}{i}.json", a_record(f"{family}{i}", family=family, subcategory=family))
+    for i in range(small):
+        write(folder / f"small{i}.json", a_record(f"small{i}", rows=40))
+    return files.load(folder)
+
+
+def test_a_split_keeps_families_on_one_side(tmp_path):
+    tasks = some_tasks(tmp_path, dict.fromkeys("abcdefgh", 2), small=2)
+    family = {t.name: t.family for t in tasks}
+    splits = [files.draw_split(tasks, 7, 4, seed) for seed in range(5)]
+    for split, skipped in splits:
+        assert (len(split.seen), len(split.unseen), skipped) == (7, 4, ("small0", "small1"))
+        assert not {family[n] for n in split.seen} & {family[n] for n in split.unseen}
+        assert split.new_subcategories == split.unseen
+    assert len({split.seen for split, _ in splits}) > 1
+    assert files.draw_split(tasks[::-1], 7, 4, 0) == splits[0]
+    names = sorted(family)
+    crossed = {family[n] for n in names[:7]} & {family[n] for n in names[7:11]}
+    assert crossed, "control: a draw without families puts one on both sides"
+
+
+def test_a_split_is_found_where_one_family_is_large(tmp_path):
+    tasks = some_tasks(tmp_path, {"large": 12, "b": 1})
+    for seed in range(6):
+        split, _ = files.draw_split(tasks, 12, 1, seed)
+        assert split.unseen == ("b0",)
+
+
+def test_too_few_tasks_are_one_error(tmp_path):
+    tasks = some_tasks(tmp_path, {"large": 12}, small=1)
+    with pytest.raises(
+        ValueError, match=r"8 seen and 4 unseen .* 12 usable tasks of 1 families .*\(1 tasks are too small"
+    ):
+        files.draw_split(tasks, 8, 4, 0)
+    with pytest.raises(ValueError, match="--seen must be at least 1"):
+        files.draw_split(tasks, 0, 4, 0)
+
+
+def test_a_folder_of_real_tasks():
+    folder = os.environ.get("IPT_REAL_TASKS")
+    if not folder:
+        pytest.skip("set IPT_REAL_TASKS to a folder of real tasks in the schema")
+    assert files.check(folder) == []
+    tasks = files.load(folder)
+    split, skipped = files.draw_split(tasks, 12, 4, 42)
+    assert len(split.all) == 16 and not set(skipped) & set(split.all)
