@@ -1,4 +1,4 @@
-"""Dialogue: short utterances to a helper (what they are about, how they are meant, what to reply) and types of questions.
+"""Dialogue: utterances to a helper (what they are about, how they are meant, what to reply) and types of questions.
 
 Source: own frames, filled with the lists of `ipt.tasks.words` and `ipt.tasks.scenes`. All tasks but the last share the
 utterances.
@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from functools import partial
 from random import Random
 
-from ipt.tasks.extraction import CITIES, SOURCE, WEEK
+from ipt.tasks.extraction import CITIES, SOURCE, WEEK, bag
 from ipt.tasks.recipe import Recipe, over
 from ipt.tasks.scenes import Clause, clause, things
 from ipt.tasks.words import a, names
 
 ACTS = ("request", "question", "statement", "thanks", "promise")
 SLOTS = {"travel": "city", "weather": "city", "call": "person", "shopping": "item", "food": "dish"}
-DISHES = """soup pizza pasta rice salad stew curry fish chicken bread porridge chili fruit cake pie omelette spaghetti
-lasagna risotto cheese pudding goulash sushi""".split()
+DISHES = bag(
+    """soup pizza pasta rice stew curry fish chicken porridge chili spaghetti lasagna risotto pudding goulash ravioli
+    couscous gnocchi lamb beef paella turkey tofu salmon broccoli spinach trout"""
+)
+NOT_SOLD = bag("leaf seed stone feather photo block bean present letter shell medal trophy ticket")
 QUESTIONS = {
     "place": ("Where did {s} {v} {o}?", "In which town did {s} {v} {o}?", "Do you know where {s} {w} {o}?",
               "At what place did {s} {v} {o}?"),
@@ -92,8 +95,11 @@ def utterance(rng: Random) -> Utterance:
     intent = rng.choice(tuple(SLOTS))
     act = rng.choice(ACTS)
     fillers = {
-        "city": CITIES, "dish": DISHES, "person": [n for n, _ in names()], "item": [t.singular for t in things()]
-    }  # fmt: skip
+        "city": CITIES,
+        "dish": DISHES,
+        "person": [name for name, _ in names()],
+        "item": [t.singular for t in things() if t.singular not in NOT_SOLD],
+    }
     return Utterance(intent, act, rng.choice(fillers[SLOTS[intent]]), rng.choice(WEEK), rng.choice(FRAMES[intent][act]))
 
 
@@ -170,13 +176,13 @@ def recipes() -> list[Recipe]:
             draw=said(lambda x: f"{SLOTS[x.intent]}={x.slot}; day={x.day}"),
         ),
         shared(
-            "dia_reply",
+            "dia_response",
             category="non-cls",
             metric="rouge-L",
             definitions=(
                 "Reply: sure to a request, let me check to a question, great to a promise; repeat the day.",
                 "Give a short friendly answer that fits the speech act and takes up the weekday.",
-                "What would a helper say next? Welcome thanks, see a statement, check a question, be sure on a request.",
+                "Answer as a helper would: check a question, see a statement, be sure on a request.",
                 "Write the next turn of the conversation in at most five words.",
                 "Respond to the speaker: a request gets sure, thanks get you are welcome, a statement gets I see.",
             ),

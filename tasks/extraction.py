@@ -1,4 +1,4 @@
-"""Extraction: one made-up report sentence, and what can be asked of it (name, city, job, number, things, day, record, tags).
+"""Extraction: one made-up report sentence, and what can be asked of it (name, city, job, number, things, day, tags).
 
 Source: own frames, filled with the hand-written lists of `ipt.tasks.words` and `ipt.tasks.scenes`. All tasks share one
 distribution of inputs.
@@ -14,16 +14,24 @@ from ipt.tasks.scenes import jobs, things
 from ipt.tasks.words import a, names
 
 SOURCE = "own frames"
+
+
+def bag(text: str) -> tuple[str, ...]:
+    """Return the words of a list that is written as one text."""
+    return tuple(text.split())
+
+
 WEEK = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-CITIES = tuple(
-    """Paris Rome Berlin Madrid Vienna Oslo Cairo Lima Tokyo Dublin Prague Athens Boston Chicago Denver Dallas Sydney Lisbon
+CITIES = bag(
+    """Paris Rome Berlin Madrid Vienna Oslo Cairo Lima Tokyo Dublin Prague Athens Boston Chicago Denver Dallas Sydney
     Warsaw Helsinki Geneva Milan Naples Munich Lyon Porto Toronto Delhi Seoul Havana London Bristol Oxford Leeds Glasgow
-    Hamburg Cologne Zurich Basel Turin Venice Florence Seville Valencia Bergen Stockholm Krakow Budapest Nairobi Quito
-    Mumbai Osaka Kyoto Manila Hanoi Seattle Houston Phoenix Miami Memphis""".split()
+    Hamburg Cologne Zurich Basel Turin Venice Lisbon Seville Valencia Bergen Stockholm Krakow Budapest Nairobi Quito
+    Mumbai Osaka Kyoto Manila Hanoi Seattle Houston Phoenix Miami Memphis"""
 )
-DIGITS = "zero one two three four five six seven eight nine ten eleven twelve".split()
-TEENS = "thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
-NUMBERS = dict(enumerate((*DIGITS, *TEENS, "twenty")))
+NUMBERS = bag(
+    """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
+    eighteen nineteen twenty"""
+)
 VERBS = ("bought", "sold", "ordered", "found", "packed", "lost", "carried", "collected")
 FRAMES = (
     "{n}, {a} {j} from {c}, {v} {k} {t} on {d}.",
@@ -167,7 +175,7 @@ def recipes() -> list[Recipe]:
             definitions=(
                 "Tag every word: PER for a person, LOC for a city, NUM, DAY, or O for the rest.",
                 "Replace each word by its tag PER, LOC, NUM, DAY or O.",
-                "Label the words of the sentence in order; names get PER, cities LOC, numbers NUM, weekdays DAY, others O.",
+                "Label the words of the sentence in order: names PER, cities LOC, numbers NUM, weekdays DAY, others O.",
                 "Write one tag per word, separated by spaces: PER, LOC, NUM, DAY, and O for anything else.",
                 "Mark person, city, number and day as PER, LOC, NUM and DAY, all other words as O.",
             ),

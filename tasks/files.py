@@ -6,9 +6,11 @@ A file holds one task as a JSON object; unknown fields are ignored, and so is a 
 import gzip
 import hashlib
 import json
+import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from ipt.data import SAME_DATA_SEED, Task, TaskSplit, few_shot
@@ -69,7 +71,7 @@ def draw_split(
             return _as_split(f"files-{seed}", *chosen), tuple(sorted(skipped))
     usable, asked = sum(map(len, families.values())), f"{seen} seen and {unseen} unseen tasks"
     raise ValueError(
-        f"{asked} were asked for, and {usable} usable tasks of {len(families)} families cannot give them with each family "
+        f"{asked} were asked for, and {usable} usable tasks of {len(families)} families cannot give them with a family "
         f"on one side ({len(skipped)} tasks are too small for their few-shot sets); lower --seen, --unseen or --shots"
     )
 
@@ -124,10 +126,8 @@ def _read_file(path: Path) -> Task | list[str]:
         text = (gzip.decompress(packed) if path.name.endswith(".gz") else packed).decode("utf8")
     except UnicodeDecodeError as error:
         return [f"{path}: not UTF-8 text (byte {error.start})"]
-    except (OSError, EOFError, ValueError) as error:  # includes gzip.BadGzipFile
+    except (OSError, EOFError, zlib.error) as error:  # the last two and gzip.BadGzipFile: a damaged archive
         return [f"{path}: cannot be read ({error})"]
-    except Exception as error:  # zlib.error of a damaged archive has no common base with the others
-        return [f"{path}: damaged gzip file ({error})"]
     if not text.strip():
         return [f"{path}: the file is empty"]
     try:
@@ -176,3 +176,18 @@ def _problem(record: dict[str, Any], where: str, row: int = 0) -> str:
     except ValueError as error:
         return str(error).replace(": example 1:", f": example {row + 1}:", 1)
     return ""
+
+
+def text_lines(folder: Path, seed: int) -> Iterator[str]:
+    """Yield pieces of at most 20 words of the folder's plain text (*.txt.gz, a line a paragraph), at random and without end."""
+    lines = []
+    for path in sorted(folder.glob("*.txt.gz")):
+        with gzip.open(path, "rt", encoding="utf8") as handle:
+            lines += [line.strip() for line in handle if len(line) > 20]
+    if not lines:
+        raise ValueError(f"--text {folder}: expected *.txt.gz files with a paragraph per line, found none")
+    rng = Random(f"text|{seed}")
+    while True:
+        words = rng.choice(lines).split()
+        at = rng.randrange(max(1, len(words) - 20))
+        yield " ".join(words[at : at + 20])
