@@ -107,16 +107,15 @@ class PretrainConfig:
     """The recipe of the embedded backbone."""
 
     minutes: float = setting(60.0, "training time; the rate falls to zero over it", "measured")
-    width: int = setting(256, "hidden size", "rows a second against quality on two cores")
+    width: int = setting(192, "hidden size", "rows a second against quality on two cores")
     inner_width: int = setting(512, "width inside the feed-forward layers", "as above")
     heads: int = setting(6, "attention heads", "as above")
     head_width: int = setting(32, "width of an attention head", "as above")
     encoder_layers: int = setting(4, "encoder layers", "as above")
     decoder_layers: int = setting(3, "decoder layers", "as above")
     vocabulary: int = setting(4096, "tokens", "size against length of inputs")
-    token_budget: int = setting(12288, "padded tokens in a batch, answers counted twice", "measured")
-    learning_rate: float = setting(3e-3, "AdamW's rate for embeddings and norms", "measured")
-    muon_rate: float = setting(6e-3, "Muon's rate for the layers' matrices", "measured")
+    token_budget: int = setting(4096, "padded tokens in a batch, answers counted twice", "measured")
+    learning_rate: float = setting(3e-3, "AdamW's largest rate", "measured")
     warmup_steps: int = setting(100, "steps with rising rate", "usual")
     tokenizer_rows: int = setting(200_000, "rows the tokenizer is trained on", "usual")
     checkpoint_seconds: float = setting(300.0, "seconds between checkpoints", "cost of a lost interval")
@@ -125,3 +124,14 @@ class PretrainConfig:
 
     def __post_init__(self) -> None:
         positive(self, "minutes", "width", "inner_width", "heads", "head_width", "encoder_layers", "decoder_layers", "token_budget")
+
+
+# Flags of a verb that a preset sets; what a --config file or the command line says comes first.
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "quick": {
+        "tune": {"steps": 100, "learning_rates": [0.3]},
+        "msf": {"steps": 400, "tune": {"steps": 100, "learning_rates": [0.3]}},
+        "ist": {"steps": 60, "learning_rates": [0.1]},
+    },
+}

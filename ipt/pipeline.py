@@ -46,6 +46,7 @@ class Bench:
     out: Path
     limit: int
     reporter: Reporter
+    source: str = ""  # what --tasks said
 
     def of(self, names: Sequence[str]) -> list[Task]:
         return [self.tasks[name] for name in names]

@@ -73,20 +73,20 @@ def answer_loss(model: T5ForConditionalGeneration, batch: dict[str, Tensor]) -> 
 
 
 def mixed_rows(stream: Iterator[Sample], text: Iterator[str] | None, seed: int) -> Iterator[Texts]:
-    """Turn samples into training rows: 50 % definition, 22 % solved examples, 10 % both, 8 % damaged definition, 10 % spans."""
+    """Turn samples into training rows: 64 % definition, 12 % solved examples, 8 % both, 10 % damaged definition, 6 % spans."""
     rng = random.Random(f"rows|{seed}")
     recent: dict[str, deque[tuple[str, str]]] = defaultdict(lambda: deque(maxlen=12))
     for wordings, given, answer, task in stream:
         solved = [pair for pair in recent[task] if pair[0] != given]
         kind = rng.random()
-        if kind >= 0.9:
-            line = next(text) if text is not None and rng.random() < 0.5 else given
+        if kind >= 0.94:
+            line = next(text) if text is not None and rng.random() < 0.3 else given
             yield spans(line, rng)
-        elif kind < 0.5 or not solved:
+        elif kind < 0.64 or not solved:
             yield dress(rng.choice(wordings), rng) + "\n", given, answer
-        elif kind < 0.82:
-            shots = rng.sample(solved, min(len(solved), rng.randint(1, 4)))
-            lead = dress(rng.choice(wordings), rng) + "\n" if kind >= 0.72 else ""
+        elif kind < 0.84:
+            shots = rng.sample(solved, min(len(solved), rng.randint(1, 3)))
+            lead = dress(rng.choice(wordings), rng) + "\n" if kind >= 0.76 else ""
             yield lead + "".join(f"{i} -> {a}\n" for i, a in shots), given, answer
         else:
             words = [w for w in rng.choice(wordings).split() if rng.random() < 0.75]
@@ -149,40 +149,19 @@ def _collate(batch: Sequence[tuple[list[int], list[int]]], wide: int, tall: int)
     return {"input_ids": ids.clamp_min(0), "attention_mask": (ids >= 0).long(), "labels": labels}
 
 
-class Optimisers:
-    """Muon for the matrices inside the layers (orthogonalised momentum, Jordan et al. 2024), AdamW for everything else."""
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return the state's tensors by parameter number and name; numbers become tensors."""
+    state = optimiser.state_dict()["state"]
+    return {f"{i}.{name}": torch.as_tensor(value) for i, values in state.items() for name, value in values.items()}
 
-    def __init__(self, model: T5ForConditionalGeneration, config: PretrainConfig) -> None:
-        inside = [p for n, p in model.named_parameters() if p.ndim == 2 and "layer" in n and "relative" not in n]
-        rest = [p for p in model.parameters() if not any(p is q for q in inside)]
-        self.rates = (config.muon_rate, config.learning_rate)
-        muon = torch.optim.Muon(inside, lr=config.muon_rate, weight_decay=0.01, momentum=0.95, adjust_lr_fn="match_rms_adamw")
-        self.both = (muon, torch.optim.AdamW(rest, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True))
 
-    def step(self, factor: float) -> None:
-        for optimiser, rate in zip(self.both, self.rates, strict=True):
-            for group in optimiser.param_groups:
-                group["lr"] = rate * factor
-            optimiser.step()
-            optimiser.zero_grad()
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return the state's tensors by name; number steps become tensors."""
-        found = {}
-        for i, optimiser in enumerate(self.both):
-            for j, state in optimiser.state_dict()["state"].items():
-                found |= {f"{i}.{j}.{name}": torch.as_tensor(value) for name, value in state.items()}
-        return found
-
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        for i, optimiser in enumerate(self.both):
-            whole: dict[str, Any] = optimiser.state_dict()
-            whole["state"] = defaultdict(dict)
-            for key, value in tensors.items():
-                number, parameter, name = key.split(".", 2)
-                if int(number) == i:
-                    whole["state"][int(parameter)][name] = value
-            optimiser.load_state_dict(whole)
+def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    whole: dict[str, Any] = optimiser.state_dict()
+    whole["state"] = defaultdict(dict)
+    for key, value in tensors.items():
+        number, name = key.split(".", 1)
+        whole["state"][int(number)][name] = value
+    optimiser.load_state_dict(whole)
 
 
 def pretrain(
@@ -204,13 +183,13 @@ def pretrain(
         train_tokenizer(lines, config.vocabulary).save_pretrained(tokenizer_folder)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(tokenizer_folder)
     model = build_model(config, len(tokenizer))
-    optimisers = Optimisers(model, config)
+    optimiser = torch.optim.AdamW(model.parameters(), config.learning_rate, (0.9, 0.98), weight_decay=0.0, fused=True)
     state = {"step": 0, "rows": 0, "seconds": 0.0}
     if state_path.exists():
         state = json.loads(state_path.read_text())
         tensors, _ = read_tensors(folder / f"checkpoint-{state['step']}.safetensors")
         model.load_state_dict({k[2:]: v for k, v in tensors.items() if k.startswith("m.")})
-        optimisers.restore({k[2:]: v for k, v in tensors.items() if k.startswith("o.")})
+        restore_optimiser(optimiser, {k[2:]: v for k, v in tensors.items() if k.startswith("o.")})
     step = int(state["step"])
     rows = mixed_rows(make_stream(step), make_text and make_text(step), step)
     total, saved, logged, losses = config.minutes * 60, monotonic(), monotonic(), []
@@ -224,7 +203,9 @@ def pretrain(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         step += 1
-        optimisers.step(min(1.0, step / config.warmup_steps, 1 - seconds / total))
+        optimiser.param_groups[0]["lr"] = config.learning_rate * min(1.0, step / config.warmup_steps, 1 - seconds / total)
+        optimiser.step()
+        optimiser.zero_grad()
         state = {"step": step, "rows": state["rows"] + len(batch["labels"]), "seconds": seconds}
         losses.append(loss.item())
         if monotonic() - logged > 15:
@@ -234,15 +215,15 @@ def pretrain(
             progress(seconds, total, mean)
             logged, losses = monotonic(), []
         if monotonic() - saved > config.checkpoint_seconds:
-            _save(folder, model, optimisers, state)
+            _save(folder, model, optimiser, state)
             saved = monotonic()
-    _save(folder, model, optimisers, state)
+    _save(folder, model, optimiser, state)
     write_json(folder / "config.json", asdict(config) | state)
     export(model, tokenizer, folder / "model")
 
 
-def _save(folder: Path, model: T5ForConditionalGeneration, optimisers: Optimisers, state: dict[str, float]) -> None:
-    tensors = {f"m.{k}": v for k, v in model.state_dict().items()} | {f"o.{k}": v for k, v in optimisers.tensors().items()}
+def _save(folder: Path, model: T5ForConditionalGeneration, optimiser: torch.optim.Optimizer, state: dict[str, float]) -> None:
+    tensors = {f"m.{k}": v for k, v in model.state_dict().items()} | {f"o.{k}": v for k, v in optimiser_tensors(optimiser).items()}
     old = sorted(folder.glob("checkpoint-*.safetensors"))
     write_tensors(folder / f"checkpoint-{state['step']}.safetensors", tensors)
     write_atomic(folder / "checkpoint.json", json.dumps(state).encode())

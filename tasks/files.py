@@ -179,7 +179,7 @@ def _problem(record: dict[str, Any], where: str, row: int = 0) -> str:
 
 
 def text_lines(folder: Path, seed: int) -> Iterator[str]:
-    """Yield pieces of at most 20 words of the folder's plain text (*.txt.gz, a line a paragraph), at random and without end."""
+    """Yield pieces of at most 20 words of a folder's plain text (*.txt.gz, a line a paragraph), without end."""
     lines = []
     for path in sorted(folder.glob("*.txt.gz")):
         with gzip.open(path, "rt", encoding="utf8") as handle:

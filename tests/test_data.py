@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from ipt.data import Example, Task, TaskSplit, few_shot, test_rows
+from ipt import data
+from ipt.data import Example, Task, TaskSplit, few_shot
 
 
 def a_task(entities: int = 300, per_entity: int = 1, options: tuple[str, ...] | None = None) -> Task:
@@ -26,7 +27,7 @@ def shared_keys(one: tuple[Example, ...], other: tuple[Example, ...]) -> set[str
 def test_sets_of_two_data_seeds_are_disjoint(options, per_entity):
     task = a_task(400, per_entity, options)
     same, diff = few_shot(task, 100), few_shot(task, 21)
-    assert same.test == diff.test == test_rows(task)
+    assert same.test == diff.test == data.test_rows(task)
     sets = [same.train, same.dev, diff.train, diff.dev, same.test]
     assert not any(shared_keys(a, b) for i, a in enumerate(sets) for b in sets[:i])
     shots = 16 * len(options) if options else 32
@@ -37,11 +38,11 @@ def test_control_draws_by_row_share_entities():
     """The check above can fail: sets drawn at random by row do share entities with the test set."""
     task = a_task(400, per_entity=3)
     drawn = random.Random(0).sample(task.examples, 64)
-    assert shared_keys(tuple(drawn), test_rows(task))
+    assert shared_keys(tuple(drawn), data.test_rows(task))
 
 
 def test_labels_are_equal_in_every_set():
-    sets = few_shot(a_task(options=("a", "b", "c", "d")), 21)
+    sets = few_shot(a_task(400, options=("a", "b", "c", "d")), 21)
     for part, each in ((sets.train, 16), (sets.dev, 16), (sets.test, 25)):
         assert [sum(e.output[0] == label for e in part) for label in "abcd"] == [each] * 4
 

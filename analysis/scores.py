@@ -1,0 +1,134 @@
+"""Run folders in, tables out: the settings of an MSF and an IST run with every figure of `ipt.recovery`."""
+
+import csv
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ipt.recovery import Recovery, recovery
+from ipt.run import Run
+
+TITLES = {
+    "train_msf": "T_train (MSF)",
+    "test_msf": "T_test (MSF)",
+    "train_same": "T_train same (IST)",
+    "train_diff": "T_train diff (IST)",
+    "test": "T_test (IST)",
+    "shared": "d = 0: one shared prompt",
+    "mean_code": "decode(mean code)",
+    "random_test": "IST, random subspace",
+    "pca_test": "IST, PCA subspace",
+}
+CONTROLS = ("shared", "mean_code", "random_test", "pca_test")
+REFERENCE_SEED = {"train_diff": "21"}  # every other setting is compared with prompt tuning on data seed 100
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of the table: a setting on one group of tasks."""
+
+    setting: str
+    group: str
+    recovery: Recovery
+
+    @property
+    def title(self) -> str:
+        return TITLES[self.setting]
+
+
+def read_results(folders: Iterable[Path]) -> list[Result]:
+    """Return the results of complete runs; raise ValueError naming a folder that holds none."""
+    results = []
+    for folder in folders:
+        result = Run(folder).result
+        if result is None or "scores" not in result:
+            raise ValueError(f"{folder} holds no complete run; run the command again to finish it, or choose another")
+        results.append(result | {"folder": str(folder)})
+    return results
+
+
+def lines(results: Sequence[Result], ranked: bool = False) -> list[Line]:
+    """Return the table of an MSF and an IST result (or one of them): each setting overall and by group of tasks.
+
+    ranked: compare scores of ranked options (cls tasks only) instead of generated answers.
+    """
+    found = []
+    for setting in TITLES:
+        for result in results:
+            if setting in result["scores"]:
+                found += [Line(setting, group, r) for group, r in _by_group(result, setting, ranked)]
+    return found
+
+
+def _by_group(result: Result, setting: str, ranked: bool) -> Iterable[tuple[str, Recovery]]:
+    key = "ranked" if ranked else "generated"
+    scores = {n: s[key] for n, s in result["scores"][setting].items() if s[key] is not None}
+    reference = {n: s[key] for n, s in result["reference"][REFERENCE_SEED.get(setting, "100")].items()}
+    floor = {n: max(values.values()) for n, values in result["floor"].items()}
+    for group, member in groups(result, setting).items():
+        chosen = {n: s for n, s in scores.items() if member(n)}
+        if chosen:
+            yield group, recovery(chosen, reference, floor)
+
+
+def groups(result: Result, setting: str) -> dict[str, Callable[[str], bool]]:
+    """Return the groups of tasks that are reported apart: kinds where a split has both, new subcategories, novel, knowledge."""
+    tasks, split = result["tasks"], result["split"]
+    chosen: dict[str, Callable[[str], bool]] = {"all": lambda n: True}
+    unseen = setting not in ("train_msf", "train_same", "train_diff")
+    if unseen and split["out_of_kind"]:
+        chosen["in kind"] = lambda n: n in split["unseen"]
+        chosen["out of kind"] = lambda n: n in split["out_of_kind"]
+    if unseen and split["new_subcategories"]:
+        chosen["known subcategories"] = lambda n: n not in split["new_subcategories"]
+        chosen["new subcategories"] = lambda n: n in split["new_subcategories"]
+    chosen["novel"] = lambda n: tasks[n]["novel"]
+    chosen["knowledge"] = lambda n: tasks[n]["knowledge"] and not tasks[n]["novel"]
+    chosen["rule"] = lambda n: not tasks[n]["knowledge"] and not tasks[n]["novel"]
+    return chosen
+
+
+def per_task(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """Return one record per task and setting: metric, score, reference, floor, ranked score."""
+    records = []
+    for result in results:
+        for setting, scores in result["scores"].items():
+            for name, score in scores.items():
+                task = {k: v for k, v in result["tasks"][name].items() if k != "digest"}
+                reference = result["reference"][REFERENCE_SEED.get(setting, "100")][name]
+                floor = max(result["floor"][name].values())
+                row = {"setting": setting, "task": name, **task, "score": score["generated"], "ranked": score["ranked"]}
+                records.append(row | {"reference": reference["generated"], "floor": floor, "dim": result["dim"]})
+    return records
+
+
+COLUMNS = ("setting", "tasks", "n", "E_abs", "E_rel", "95 % interval", "ratio of means", "above floor", "95 % interval", "n above")
+
+
+def cells(line: Line) -> tuple[str, ...]:
+    """Return a line's cells as text, shares in per cent."""
+    r = line.recovery
+    share = lambda x: "–" if x != x else f"{100 * x:.1f}"  # noqa: E731
+    span = lambda pair: "–" if pair[0] != pair[0] else f"{share(pair[0])} … {share(pair[1])}"  # noqa: E731
+    return (
+        line.title, line.group, str(r.tasks), f"{r.absolute:.3f}", share(r.relative), span(r.interval), share(r.ratio_of_means),
+        share(r.floored), span(r.floored_interval), str(r.tasks - len(r.below_floor)),
+    )  # fmt: skip
+
+
+def markdown(table: Sequence[Line]) -> str:
+    """Return the table as Markdown."""
+    head = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * 2 + "---:|" * (len(COLUMNS) - 2)]
+    return "\n".join(head + ["| " + " | ".join(cells(line)) + " |" for line in table]) + "\n"
+
+
+def to_csv(records: Sequence[dict[str, Any]]) -> str:
+    """Return records as CSV with a header."""
+    stream = StringIO()
+    writer = csv.DictWriter(stream, fieldnames=list(records[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return stream.getvalue()

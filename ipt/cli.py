@@ -1,0 +1,332 @@
+"""The verbs of the command line; the only place where names become objects and the layers meet.
+
+Flags derive from the dataclasses of `ipt.config`. Order: default < preset < --config file < flag.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.config import Dict, Json, Toml, Yaml
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from ipt.config import PRESETS, IstConfig, MsfConfig, PretrainConfig, TuneConfig, identity
+from ipt.plan import digest, find_msf, open_bench, projected, reopen_bench, resolve, settings_of
+from ipt.progress import Reporter
+from ipt.run import Run
+
+SHOWN = (0, 2, 3, 4, 5, 6, 7, 9)  # columns of the table that fit a terminal; table.md has all
+Flat = Parameter(name="*")
+Model = Annotated[str, Parameter(help="mini (embedded), or a folder in transformers' layout")]
+Tasks = Annotated[str, Parameter(help="a task split of the suite (ipt tasks list), or a folder of task files")]
+Seed = Annotated[int, Parameter(help="initial values and order of rows, in every stage")]
+Out = Annotated[Path, Parameter(help="folder that holds the runs and the bank of prompts")]
+Name = Annotated[str, Parameter(help="name of the run folder; chosen from the settings where empty")]
+Limit = Annotated[int, Parameter(help="score only so many test rows per task, 0 for all: a look, not a result")]
+DryRun = Annotated[bool, Parameter(help="print what would be done and how long it would take, and stop", negative=())]
+SeenCount = Annotated[int, Parameter(help="with a folder of tasks: how many seen tasks are drawn")]
+UnseenCount = Annotated[int, Parameter(help="with a folder of tasks: how many unseen tasks are drawn")]
+Preset = Annotated[Literal["default", "quick"], Parameter(help="quick: one learning rate, few steps; default: a search, early stopping")]
+ConfigFile = Annotated[Path | None, Parameter(help="JSON, TOML or YAML file with flags as keys; flags given here come first")]
+
+app = App(name="ipt", help="Find and use the intrinsic subspace of soft prompts (Qin et al., arXiv 2110.07867).", version_flags=["--version"])
+tasks_app = App(name="tasks", help="Look at tasks.")
+runs_app = App(name="runs", help="Look at runs.")
+app.command(tasks_app)
+app.command(runs_app)
+
+
+@app.command
+def tune(
+    *, tasks: Tasks = "random-100", model: Model = "mini", seed: Seed = 42, out: Out = Path("runs"), limit: Limit = 0,
+    dry_run: DryRun = False, seen: SeenCount = 0, unseen: UnseenCount = 0, preset: Preset = "default", config: ConfigFile = None,
+    tune: Annotated[TuneConfig, Flat] = TuneConfig(),  # noqa: B008
+) -> None:  # fmt: skip
+    """Tune one soft prompt per task and print their test scores."""
+    from ipt.data import SAME_DATA_SEED
+
+    bench = open_bench(tasks, model, tune, seed, out, limit, seen, unseen)
+    names = list(bench.split.all)
+    if projected(bench, dry_run, {"tune": len(bench.bank(SAME_DATA_SEED).missing(bench.of(names)))}):
+        return
+    bench.prompts(names, SAME_DATA_SEED)
+    scores, floors = bench.reference(names, SAME_DATA_SEED), bench.floors(names)
+    table = Table("task", "metric", "prompt tuning", "ranked", "floor")
+    for name in names:
+        ranked = scores[name]["ranked"]
+        floor = max(v for v in floors[name].values() if v is not None)
+        table.add_row(name, bench.tasks[name].metric, f"{scores[name]['generated']:.3f}", "" if ranked is None else f"{ranked:.3f}", f"{floor:.3f}")
+    mean = sum(s["generated"] or 0 for s in scores.values()) / len(scores)
+    table.add_section()
+    table.add_row(f"mean of {len(names)}", "", f"{mean:.3f}")
+    Console().print(table)
+    print(f"prompts: {bench.bank(SAME_DATA_SEED).folder}")
+
+
+@app.command
+def msf(
+    *, tasks: Tasks = "random-100", model: Model = "mini", seed: Seed = 42, out: Out = Path("runs"), run: Name = "",
+    limit: Limit = 0, dry_run: DryRun = False, seen: SeenCount = 0, unseen: UnseenCount = 0, preset: Preset = "default",
+    config: ConfigFile = None, msf: Annotated[MsfConfig, Flat] = MsfConfig(), tune: TuneConfig = TuneConfig(),  # noqa: B008
+) -> None:  # fmt: skip
+    """Find the subspace of the seen tasks' prompts (prompts that are missing are tuned first) and score it."""
+    from ipt.data import SAME_DATA_SEED
+    from ipt.pipeline import run_msf
+
+    bench = open_bench(tasks, model, tune, seed, out, limit, seen, unseen)
+    size = tune.prompt_length * bench.backbone.hidden_size
+    if msf.dim >= size:
+        raise ValueError(f"--dim must be below a prompt's {size} numbers (prompt length x hidden size), found {msf.dim}")
+    names = list(bench.split.all)
+    missing = len(bench.bank(SAME_DATA_SEED).missing(bench.of(names)))
+    if projected(bench, dry_run, {"tune": missing, "msf": 2}, msf=msf):
+        return
+    settings = settings_of("msf", bench, model, {"msf": identity(msf)})
+    folder = Run.open(out / (run or f"msf-{bench.split.name}-d{msf.dim}-s{seed}-{digest(settings)}"), settings)
+    with folder.locked():
+        result = folder.result or run_msf(bench, msf, folder)
+    _show([folder.folder], [result])
+    print(f"next: ipt ist --dim {msf.dim} --out {out}")
+
+
+@app.command
+def ist(
+    *, dim: Annotated[int, Parameter(help="numbers per task: which subspace to use")] = 5, tasks: Annotated[str, Parameter(help="use the subspace of this split")] = "",
+    model: Annotated[str, Parameter(help="use the subspace of this backbone")] = "", seed: Annotated[int | None, Parameter(help="use the subspace of this seed")] = None,
+    out: Out = Path("runs"), run: Annotated[str, Parameter(help="name of the MSF run to use")] = "", limit: Limit = 0, dry_run: DryRun = False,
+    preset: Preset = "default", config: ConfigFile = None, ist: Annotated[IstConfig, Flat] = IstConfig(),  # noqa: B008
+) -> None:  # fmt: skip
+    """Tune `dim` numbers per task in a subspace that `ipt msf` found, and print the table of recoveries."""
+    from ipt.autoencoder import Subspace
+    from ipt.pipeline import run_ist
+
+    if dim <= 0:
+        raise ValueError(f"--dim must be above 0, found {dim}")
+    source = find_msf(out, dim, tasks, model, seed, run)
+    inherited = source.config
+    bench = reopenopen_bench(inherited, out, limit)
+    print(f"subspace: {source.folder} (inherited: prompt length {bench.tune.prompt_length}, hidden size {bench.backbone.hidden_size}, backbone {inherited['model']})")
+    subspace = Subspace.load(source.folder / "subspace").to(bench.backbone.device)
+    if projected(bench, dry_run, {"ist": len(ist.learning_rates) * (2 * len(bench.split.seen) + 3 * (len(bench.split.all) - len(bench.split.seen)))}, ist=ist):
+        return
+    settings = settings_of("ist", bench, inherited["model"], {"ist": identity(ist), "msf_run": source.folder.name})
+    folder = Run.open(out / f"ist-{bench.split.name}-d{dim}-s{bench.seed}-{digest(settings)}", settings)
+    with folder.locked():
+        result = folder.result or run_ist(bench, subspace, ist, folder)
+    _show([source.folder, folder.folder], [source.result or {}, result])
+
+
+@app.command
+def pretrain(
+    *, out: Annotated[Path, Parameter(help="run folder; the model is left in its folder model")] = Path("runs/pretrain"),
+    text: Annotated[Path | None, Parameter(help="folder of plain text (*.txt.gz), a line a paragraph; none: tasks only")] = None,
+    config: ConfigFile = None, pretrain: Annotated[PretrainConfig, Flat] = PretrainConfig(),  # noqa: B008
+) -> None:  # fmt: skip
+    """Make the embedded backbone from the suite's generators (needs the extra `suite`)."""
+    from ipt.pretrain import pretrain as train
+    from ipt.tasks.build import all_recipes, pretraining_stream
+    from ipt.tasks.files import text_lines
+    from ipt.tasks.suite import load
+
+    recipes, shipped = all_recipes(), load()
+    lines = (lambda seed: text_lines(text, seed)) if text else None
+    with Reporter().bar("pre-training") as progress:
+        train(lambda s: pretraining_stream(recipes, shipped, s), lines, pretrain, out, lambda d, t, loss: progress(int(d), int(t), loss))
+    print(f"model: {out / 'model'}")
+
+
+@app.command
+def score(
+    *, tasks: Tasks = "all", model: Model = "mini", limit: Limit = 0, seen: SeenCount = 0, unseen: UnseenCount = 0, seed: Seed = 42,
+) -> None:  # fmt: skip
+    """Score the manual prompt (each task's definition before its input) on the test sets."""
+    from ipt.backbone import Backbone
+    from ipt.data import SAME_DATA_SEED
+    from ipt.evaluate import TaskData, score_prompts
+
+    _, found = resolve(tasks, seen, unseen, seed)
+    backbone = Backbone.load(model)
+    table = Table("task", "kind", "metric", "definition", "ranked")
+    values: dict[str, list[float]] = {"novel": [], "knowledge": [], "rule": []}
+    with Reporter().bar("scoring definitions") as progress:
+        for i, task in enumerate(found.values()):
+            prompt = backbone.text_prompt(task.definition + "\n").unsqueeze(0)
+            (s,) = score_prompts(backbone, prompt, [TaskData.draw(backbone, task, SAME_DATA_SEED, 1, limit)])
+            kind = "novel" if task.novel else "knowledge" if task.knowledge else "rule"
+            values[kind].append(s.generated)
+            table.add_row(task.name, kind, task.metric, f"{s.generated:.3f}", "" if s.ranked is None else f"{s.ranked:.3f}")
+            progress(i + 1, len(found), float("nan"))
+    table.add_section()
+    for kind, numbers in values.items():
+        if numbers:
+            low = sum(v >= 0.3 for v in numbers)
+            table.add_row(f"mean of {len(numbers)}", kind, f"{low} at 0.30 or more", f"{sum(numbers) / len(numbers):.3f}")
+    Console().print(table)
+    if values["knowledge"]:
+        print("The facts of knowledge tasks were in the embedded backbone's pre-training.")
+
+
+@tasks_app.command(name="list")
+def list_tasks(*, tasks: Annotated[str, Parameter(help="a split, or all")] = "all") -> None:
+    """List the suite's tasks and its splits."""
+    from ipt.tasks import suite
+
+    table = Table("task", "category", "subcategory", "metric", "novel", "knowledge", "rows")
+    for t in (suite.load() if tasks == "all" else suite.load(suite.split(tasks).all)):  # fmt: skip
+        table.add_row(t.name, t.category, t.subcategory, t.metric, "novel" * t.novel, "knowledge" * t.knowledge, str(len(t.examples)))
+    Console().print(table)
+    print("splits: " + ", ".join(suite.split_names()))
+
+
+@tasks_app.command
+def show(name: str, *, rows: int = 5) -> None:
+    """Show a task of the suite: its definition and first rows."""
+    from ipt.tasks import suite
+
+    (task,) = suite.load([name])
+    Console().print(f"[b]{task.name}[/b]  {task.category}, {task.subcategory}, {task.metric}\n{task.definition}", highlight=False)
+    table = Table("input", "output")
+    for example in task.examples[:rows]:
+        table.add_row(example.input, " / ".join(example.output))
+    Console().print(table)
+
+
+@tasks_app.command
+def check(path: Path) -> None:
+    """Report every problem of a task file or a folder of them."""
+    from ipt.tasks import files
+
+    problems = files.check(path)
+    for line in problems:
+        print(line)
+    if problems:
+        raise ValueError(f"{len(problems)} problems in {path}")
+    print(f"{path}: {len(files.load(path))} tasks, no problem")
+
+
+@runs_app.default
+def list_runs(*, out: Out = Path("runs")) -> None:
+    """List the runs of a folder."""
+    table = Table("run", "state", "tasks", "dim", "seed", "E_rel on unseen tasks")
+    for folder in sorted(out.glob("*/config.json")):
+        run = Run(folder.parent)
+        settings, result = run.config, run.result
+        table.add_row(folder.parent.name, "complete" if result else "unfinished", settings["split"], str(result["dim"]) if result else "", str(settings["seed"]), _headline(result))
+    Console().print(table)
+
+
+@runs_app.command(name="show")
+def show_run(run: Path, *, out: Out = Path("runs")) -> None:
+    """Print the table of a run again."""
+    folder = run if (run / "config.json").exists() else out / run
+    if not (folder / "config.json").exists():
+        raise ValueError(f"{folder} is no run folder; ipt runs --out {out} lists those that are there")
+    settings = Run(folder).config
+    folders = [out / settings["msf_run"], folder] if settings["kind"] == "ist" else [folder]
+    _show(folders)
+
+
+@runs_app.command
+def figure(*, out: Out = Path("runs"), file: Annotated[Path | None, Parameter(help="PNG, PDF or SVG to write")] = None) -> None:
+    """Draw the recovery in every setting, over the splits of the folder's newest complete runs."""
+    from ipt.analysis.report import recovery_figure
+
+    path = file or out / "recovery.png"
+    recovery_figure(_complete_pairs(out), path)
+    print(f"figure: {path}")
+
+
+def _headline(result: dict[str, Any] | None) -> str:
+    from ipt.analysis.scores import lines
+
+    unseen = [line for line in lines([result]) if line.group == "all" and line.setting in ("test", "test_msf")] if result else []
+    return f"{100 * unseen[0].recovery.relative:.1f} % ({unseen[0].title})" if unseen else ""
+
+
+def _complete_pairs(out: Path) -> list[list[dict[str, Any]]]:
+    """Return, per split, the newest complete IST result with the MSF result it stands on."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted(out.glob("ist-*/result.json"), key=lambda p: p.stat().st_mtime):
+        ist_run = Run(path.parent)
+        msf_result = Run(out / ist_run.config["msf_run"]).result
+        if ist_run.result and msf_result:
+            found[ist_run.config["split"]] = [msf_result, ist_run.result]
+    if not found:
+        raise ValueError(f"{out} holds no complete IST run; run `ipt msf` and then `ipt ist`")
+    return list(found.values())
+
+
+def _show(folders: Sequence[Path], results: Sequence[dict[str, Any]] | None = None) -> None:
+    from ipt.analysis.scores import COLUMNS, cells, lines, markdown, read_results
+
+    results = results or read_results(folders)
+    found = lines(results)
+    table = Table(*(COLUMNS[i] for i in SHOWN), box=SIMPLE, padding=(0, 1, 0, 0))
+    for line in found:
+        texts = cells(line)
+        name = texts[0] if line.group == "all" else f"  {line.group}"
+        table.add_row(name, *(texts[i] for i in SHOWN[1:]), style="bold" if line.group == "all" else "")
+    Console().print(table)
+    last = results[-1]
+    excluded = sorted({n for line in found if line.group == "all" for n in line.recovery.below_floor})
+    if excluded:
+        print(f"not above the floor by 0.10 with prompt tuning ({len(excluded)}, left out of 'above floor'): {', '.join(excluded)}")
+    if any(t["knowledge"] for t in last["tasks"].values()):
+        print("knowledge tasks: with the embedded backbone their facts were in pre-training; novel tasks were never in it")
+    if not last["compresses"]:
+        print("note: d is at or above the number of seen tasks: no compression of the training prompts")
+    (folders[-1] / "table.md").write_text(markdown(found), encoding="utf8")
+    print("written: " + ", ".join(map(str, folders)))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; a user's mistake ends with one line on standard error and exit code 2."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        app.config = (*_config_file(words), Dict(PRESETS[_value(words, "--preset") or "default"], allow_unknown=True, source="preset"))
+        app(words, exit_on_error=False, print_error=False, result_action="return_value")
+    except (CycloptsError, ValueError) as error:
+        print(f"ipt: {_sentence(error)}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"ipt: {error.strerror or error} ({error.filename or 'no file named'}); files written so far are whole: make room or mend the folder, and run the command again to go on", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("ipt: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _sentence(error: Exception) -> str:
+    """Return an error as one line; an impossible value is reported by the configuration's own words."""
+    cause = error.__cause__ if isinstance(error.__cause__, ValueError) else error
+    return " ".join(str(cause).split())
+
+
+def _value(words: Sequence[str], flag: str) -> str | None:
+    """Return a flag's value before the flags are parsed, as presets and files come before them."""
+    for i, word in enumerate(words):
+        if word == flag and i + 1 < len(words):
+            return words[i + 1] if flag != "--preset" or words[i + 1] in PRESETS else None
+        if word.startswith(flag + "="):
+            return word.split("=", 1)[1]
+    return None
+
+
+def _config_file(words: Sequence[str]) -> list[Any]:
+    name = _value(words, "--config")
+    if name is None:
+        return []
+    readers = {".json": Json, ".toml": Toml, ".yaml": Yaml, ".yml": Yaml}
+    reader = readers.get(Path(name).suffix)
+    if reader is None or not Path(name).is_file():
+        raise ValueError(f"--config must be a .json, .toml or .yaml file, found {name!r}")
+    return [reader(Path(name).absolute(), must_exist=True, use_commands_as_keys=False)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,140 @@
+"""From what a user typed to what will be done: tasks, backbone, the run that is built on, and the projected time."""
+
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ipt.backbone import Backbone, Encoded
+from ipt.config import IstConfig, LoopConfig, MsfConfig, TuneConfig, identity
+from ipt.data import SAME_DATA_SEED, Task, TaskSplit
+from ipt.pipeline import Bench
+from ipt.progress import Reporter
+from ipt.run import Run, free_bytes
+from ipt.tasks import files, suite
+
+
+def resolve(tasks: str, seen: int, unseen: int, seed: int) -> tuple[TaskSplit, dict[str, Task]]:
+    """Turn --tasks into a split and its tasks."""
+    if tasks == "all":
+        return TaskSplit("all", suite.names(), ()), {t.name: t for t in suite.load()}
+    if not Path(tasks).exists():
+        split = suite.split(tasks)
+        return split, {t.name: t for t in suite.load(split.all)}
+    found = files.load(tasks)
+    if seen < 1:
+        raise ValueError(f"--tasks {tasks} is a folder: say how many tasks are seen and unseen with --seen and --unseen")
+    split, skipped = files.draw_split(found, seen, unseen, seed)
+    if skipped:
+        Reporter().say(f"skipped, too few rows for the few-shot sets: {', '.join(skipped)}")
+    return split, {t.name: t for t in found if t.name in split.all}
+
+
+def open_bench(tasks: str, model: str, tune: TuneConfig, seed: int, out: Path, limit: int, seen: int, unseen: int) -> Bench:
+    """Load the backbone and the tasks."""
+    split, found = resolve(tasks, seen, unseen, seed)
+    return Bench(Backbone.load(model), split, found, tune, seed, out, limit, Reporter(), tasks)
+
+
+def settings_of(kind: str, bench: Bench, model: str, more: dict[str, Any]) -> dict[str, Any]:
+    """Return what identifies a run, in JSON's types."""
+    split = {part: list(getattr(bench.split, part)) for part in ("seen", "unseen", "out_of_kind", "new_subcategories")}
+    digests = {name: task.digest for name, task in sorted(bench.tasks.items())}
+    common = {"kind": kind, "split": bench.split.name, "tasks": bench.source, "parts": split, "model": model, "seed": bench.seed, "limit": bench.limit}
+    whole = common | {"backbone": bench.backbone.fingerprint, "tune": identity(bench.tune), "digests": digests} | more
+    return dict(json.loads(json.dumps(whole)))
+
+
+def digest(settings: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def reopen_bench(settings: dict[str, Any], out: Path, limit: int) -> Bench:
+    """Return the bench an MSF run was made on, from its settings; raise ValueError where tasks or backbone have changed."""
+    split = TaskSplit(settings["split"], **{part: tuple(names) for part, names in settings["parts"].items()})
+    source = settings["tasks"]
+    tasks = suite.load(split.all) if source in ("all", *suite.split_names()) else files.load(source)
+    found = {t.name: t for t in tasks if t.name in settings["digests"]}
+    changed = [name for name, kept in settings["digests"].items() if name not in found or found[name].digest != kept]
+    if changed:
+        raise ValueError(f"tasks have changed since the subspace was found: {', '.join(changed[:5])}; run `ipt msf` again")
+    backbone = Backbone.load(settings["model"])
+    if backbone.fingerprint != settings["backbone"]:
+        raise ValueError(f"the weights of {settings['model']} have changed since the subspace was found; run `ipt msf` again")
+    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in settings["tune"].items()}
+    return Bench(backbone, split, found, TuneConfig(**fields), settings["seed"], out, limit or settings["limit"], Reporter(), source)
+
+
+def find_msf(out: Path, dim: int, tasks: str, model: str, seed: int | None, run: str) -> Run:
+    """Return the newest complete MSF run of this d (and split, model, seed, name where given).
+
+    Raises ValueError where there is none, with the command to run, and where those found differ in more than their seed and
+    age, with the list.
+    """
+    found = []
+    for path in sorted(out.glob("*/result.json"), key=lambda p: p.stat().st_mtime):
+        candidate = Run(path.parent)
+        settings = candidate.config
+        wanted = {"kind": "msf", "split": tasks or settings["split"], "model": model or settings["model"]}
+        same = all(settings[k] == v for k, v in wanted.items()) and settings.get("msf", {}).get("dim") == dim
+        if same and (seed is None or settings["seed"] == seed) and (not run or path.parent.name == run):
+            found.append(candidate)
+    if not found:
+        chosen = f" --tasks {tasks}" if tasks else " --tasks random-100"
+        raise ValueError(f"{out} holds no complete MSF run with d = {dim}; run: ipt msf{chosen} --dim {dim} --out {out}")
+    if len({json.dumps(r.config, sort_keys=True) for r in found}) > 1:
+        names = ", ".join(r.folder.name for r in found)
+        raise ValueError(f"{out} holds MSF runs of different settings with d = {dim}: {names}; choose one with --run NAME")
+    Reporter().say(f"using the newest complete run: {found[-1].folder.name}")
+    return found[-1]
+
+
+def projected(
+    bench: Bench, dry_run: bool, jobs: dict[str, int], msf: MsfConfig | None = None, ist: IstConfig | None = None
+) -> bool:
+    """Print the projected time of the work, check the space, and say whether to stop here (--dry-run).
+
+    jobs: number of jobs per stage; the time comes from a short measurement of training and generation on this machine.
+    """
+    configs: dict[str, LoopConfig | None] = {"tune": bench.tune, "msf": msf, "ist": ist}
+    rates = {"tune": len(bench.tune.learning_rates)}
+    train_rows = dev_rows = 0
+    for stage, count in jobs.items():
+        config = configs[stage]
+        if config is not None:
+            train_rows += count * rates.get(stage, 1) * config.steps * config.rows_per_step
+            share = len(bench.split.seen) if stage == "msf" else 1
+            dev_rows += count * rates.get(stage, 1) * share * 40 * -(-config.steps // config.eval_every)
+    answers = (len(bench.split.all) * 3 + len(bench.split.seen) * 2) * (bench.limit or 100)
+    train, forward, generate = _rows_per_second(bench)
+    seconds = train_rows / train + dev_rows / forward + answers / generate
+    need = len(bench.split.all) * bench.tune.prompt_length * bench.backbone.hidden_size * 4 * 8
+    bench.reporter.say(
+        f"{bench.split.name}: {len(bench.split.seen)} seen, {len(bench.split.all) - len(bench.split.seen)} unseen tasks; "
+        f"at most {train_rows:,} training rows, {dev_rows:,} dev rows and {answers:,} generated answers: "
+        f"about {max(1, round(seconds / 60))} min on {bench.backbone.device}"
+    )
+    if free_bytes(bench.out) < 2 * need:
+        raise ValueError(f"--out {bench.out} needs about {2 * need / 1e6:.0f} MB free; make room or choose another folder")
+    return dry_run
+
+
+def _rows_per_second(bench: Bench) -> tuple[float, float, float]:
+    """Time one batch of 128 typical rows: training, forward only, generation."""
+    rows = [Encoded((5,) * 20 + (1,), (5, 6, 7, 1))] * 128
+    prompts = bench.start.expand(128, -1, -1).clone().requires_grad_()
+    times = []
+    for action in ("warm", "train", "forward", "generate"):
+        began = time.monotonic()
+        if action in ("warm", "train"):
+            bench.backbone.losses(prompts, rows).sum().backward()
+        with torch.no_grad():
+            if action == "forward":
+                bench.backbone.losses(prompts, rows)
+            if action == "generate":
+                bench.backbone.generate(prompts, rows, 8)
+        times.append(128 / (time.monotonic() - began))
+    return times[1], times[2], times[3]
