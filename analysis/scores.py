@@ -16,7 +16,7 @@ TITLES = {
     "train_same": "T_train same (IST)",
     "train_diff": "T_train diff (IST)",
     "test": "T_test (IST)",
-    "shared": "d = 0: one shared prompt",
+    "shared": "d = 0: one prompt",
     "mean_code": "decode(mean code)",
     "random_test": "IST, random subspace",
     "pca_test": "IST, PCA subspace",
@@ -83,8 +83,8 @@ def groups(result: Result, setting: str) -> dict[str, Callable[[str], bool]]:
         chosen["in kind"] = lambda n: n in split["unseen"]
         chosen["out of kind"] = lambda n: n in split["out_of_kind"]
     if unseen and split["new_subcategories"]:
-        chosen["known subcategories"] = lambda n: n not in split["new_subcategories"]
-        chosen["new subcategories"] = lambda n: n in split["new_subcategories"]
+        chosen["known subcategory"] = lambda n: n not in split["new_subcategories"]
+        chosen["new subcategory"] = lambda n: n in split["new_subcategories"]
     chosen["novel"] = lambda n: tasks[n]["novel"]
     chosen["knowledge"] = lambda n: tasks[n]["knowledge"] and not tasks[n]["novel"]
     chosen["rule"] = lambda n: not tasks[n]["knowledge"] and not tasks[n]["novel"]

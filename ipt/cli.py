@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
-from cyclopts.config import Dict, Json, Toml, Yaml
+from cyclopts.config import Json, Toml, Yaml
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
+from transformers.utils.logging import disable_progress_bar
 
 from ipt.config import PRESETS, IstConfig, MsfConfig, PretrainConfig, TuneConfig, identity
 from ipt.plan import digest, find_msf, open_bench, projected, reopen_bench, resolve, settings_of
 from ipt.progress import Reporter
-from ipt.run import Run
+from ipt.run import Run, write_json
 
 SHOWN = (0, 2, 3, 4, 5, 6, 7, 9)  # columns of the table that fit a terminal; table.md has all
 Flat = Parameter(name="*")
@@ -108,7 +109,7 @@ def ist(
         raise ValueError(f"--dim must be above 0, found {dim}")
     source = find_msf(out, dim, tasks, model, seed, run)
     inherited = source.config
-    bench = reopenopen_bench(inherited, out, limit)
+    bench = reopen_bench(inherited, out, limit)
     print(f"subspace: {source.folder} (inherited: prompt length {bench.tune.prompt_length}, hidden size {bench.backbone.hidden_size}, backbone {inherited['model']})")
     subspace = Subspace.load(source.folder / "subspace").to(bench.backbone.device)
     if projected(bench, dry_run, {"ist": len(ist.learning_rates) * (2 * len(bench.split.seen) + 3 * (len(bench.split.all) - len(bench.split.seen)))}, ist=ist):
@@ -240,6 +241,18 @@ def figure(*, out: Out = Path("runs"), file: Annotated[Path | None, Parameter(he
     print(f"figure: {path}")
 
 
+@runs_app.command
+def export(run: Path, file: Path, *, command: str, out: Out = Path("runs")) -> None:
+    """Write the table of an IST run as a small JSON summary, with the command that made it."""
+    from ipt.analysis.report import summary
+    from ipt.analysis.scores import read_results
+
+    folder = Run(run if (run / "config.json").exists() else out / run)
+    results = read_results([out / folder.config["msf_run"], folder.folder])
+    write_json(file, summary(results, command, folder.config["seed"]))
+    print(f"summary: {file}")
+
+
 def _headline(result: dict[str, Any] | None) -> str:
     from ipt.analysis.scores import lines
 
@@ -265,7 +278,7 @@ def _show(folders: Sequence[Path], results: Sequence[dict[str, Any]] | None = No
 
     results = results or read_results(folders)
     found = lines(results)
-    table = Table(*(COLUMNS[i] for i in SHOWN), box=SIMPLE, padding=(0, 1, 0, 0))
+    table = Table(Column(COLUMNS[0], no_wrap=True), *(COLUMNS[i] for i in SHOWN[1:]), box=SIMPLE, padding=(0, 1, 0, 0))
     for line in found:
         texts = cells(line)
         name = texts[0] if line.group == "all" else f"  {line.group}"
@@ -286,8 +299,10 @@ def _show(folders: Sequence[Path], results: Sequence[dict[str, Any]] | None = No
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; a user's mistake ends with one line on standard error and exit code 2."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    disable_progress_bar()  # transformers' own bars, for loading small files
     try:
-        app.config = (*_config_file(words), Dict(PRESETS[_value(words, "--preset") or "default"], allow_unknown=True, source="preset"))
+        preset = PRESETS[_value(words, "--preset") or "default"].get(words[0] if words else "", {})
+        words += _flags(preset | _config_file(words), words)
         app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except (CycloptsError, ValueError) as error:
         print(f"ipt: {_sentence(error)}", file=sys.stderr)
@@ -303,7 +318,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _sentence(error: Exception) -> str:
     """Return an error as one line; an impossible value is reported by the configuration's own words."""
-    cause = error.__cause__ if isinstance(error.__cause__, ValueError) else error
+    cause = error.__cause__ if isinstance(error, CycloptsError) and isinstance(error.__cause__, ValueError) else error
     return " ".join(str(cause).split())
 
 
@@ -317,15 +332,33 @@ def _value(words: Sequence[str], flag: str) -> str | None:
     return None
 
 
-def _config_file(words: Sequence[str]) -> list[Any]:
+def _config_file(words: Sequence[str]) -> dict[str, Any]:
+    """Return the settings of the --config file by flag: a group of flags may be an object or a dotted key."""
     name = _value(words, "--config")
     if name is None:
-        return []
+        return {}
     readers = {".json": Json, ".toml": Toml, ".yaml": Yaml, ".yml": Yaml}
     reader = readers.get(Path(name).suffix)
     if reader is None or not Path(name).is_file():
         raise ValueError(f"--config must be a .json, .toml or .yaml file, found {name!r}")
-    return [reader(Path(name).absolute(), must_exist=True, use_commands_as_keys=False)]
+    return _dotted(dict(reader(Path(name).absolute(), must_exist=True).config))
+
+
+def _dotted(settings: dict[str, Any], lead: str = "") -> dict[str, Any]:
+    found = {}
+    for key, value in settings.items():
+        found |= _dotted(value, f"{lead}{key}.") if isinstance(value, dict) else {lead + key.replace("_", "-"): value}
+    return found
+
+
+def _flags(settings: dict[str, Any], words: Sequence[str]) -> list[str]:
+    """Return settings as command-line words, those left out that the command line has itself."""
+    found = []
+    for key, value in settings.items():
+        if _value(words, f"--{key}") is None and f"--{key}" not in words:
+            for item in value if isinstance(value, list) else [value]:
+                found += [f"--{key}={str(item).lower() if isinstance(item, bool) else item}"]
+    return found
 
 
 if __name__ == "__main__":

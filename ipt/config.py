@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 DIFF_DATA_SEED = 21
+EXECUTION = ("stacked_jobs", "token_budget", "checkpoint_seconds")  # settings that change no result
 
 
 def setting(default: Any, text: str, source: str = "") -> Any:
@@ -32,6 +33,8 @@ class LoopConfig:
     patience: int = setting(4, "dev losses without improvement that end a job", "measured; the paper does not stop early")
     stacked_jobs: int = setting(512, "most jobs trained at once; the others wait for a free place", "memory only")
     token_budget: int = setting(16384, "most padded tokens in one forward pass; changes no result", "memory only")
+
+    checkpoint_seconds: float = setting(60.0, "least seconds between two checkpoints; 0: after each step", "cost of a lost interval")
 
     def __post_init__(self) -> None:
         positive(self, "steps", "rows_per_step", "clip", "eval_every", "patience", "stacked_jobs", "token_budget")
@@ -94,7 +97,7 @@ def check_rates(rates: tuple[float, ...]) -> None:
 
 def identity(config: Any) -> dict[str, Any]:
     """Return the fields that a result depends on: all but those that only say how much is done at once."""
-    return {k: v for k, v in asdict(config).items() if k not in ("stacked_jobs", "token_budget")}
+    return {k: v for k, v in asdict(config).items() if k not in EXECUTION}
 
 
 def help_of(config_class: type) -> dict[str, str]:
@@ -115,7 +118,8 @@ class PretrainConfig:
     decoder_layers: int = setting(3, "decoder layers", "as above")
     vocabulary: int = setting(4096, "tokens", "size against length of inputs")
     token_budget: int = setting(4096, "padded tokens in a batch, answers counted twice", "measured")
-    learning_rate: float = setting(3e-3, "AdamW's largest rate", "measured")
+    learning_rate: float = setting(2e-3, "AdamW's largest rate for the layers", "measured")
+    embedding_rate: float = setting(1e-2, "AdamW's largest rate for the embeddings", "measured")
     warmup_steps: int = setting(100, "steps with rising rate", "usual")
     tokenizer_rows: int = setting(200_000, "rows the tokenizer is trained on", "usual")
     checkpoint_seconds: float = setting(300.0, "seconds between checkpoints", "cost of a lost interval")
@@ -127,11 +131,11 @@ class PretrainConfig:
 
 
 # Flags of a verb that a preset sets; what a --config file or the command line says comes first.
-PRESETS: dict[str, dict[str, Any]] = {
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "default": {},
     "quick": {
-        "tune": {"steps": 100, "learning_rates": [0.3]},
-        "msf": {"steps": 400, "tune": {"steps": 100, "learning_rates": [0.3]}},
-        "ist": {"steps": 60, "learning_rates": [0.1]},
+        "tune": {"steps": 100, "learning-rates": [0.3]},
+        "msf": {"steps": 400, "tune.steps": 100, "tune.learning-rates": [0.3]},
+        "ist": {"steps": 60, "learning-rates": [0.1]},
     },
 }

@@ -71,7 +71,7 @@ class Bench:
             data = self.data([t.name for t in missing], data_seed)
             bank.folder.mkdir(parents=True, exist_ok=True)
             with Run(bank.folder).locked():
-                checkpoint = Checkpoint(bank.folder, f"tune-{digest_of(missing)}")
+                checkpoint = Checkpoint(bank.folder, f"tune-{digest_of(missing)}", self.tune.checkpoint_seconds)
                 with self.reporter.bar("prompt tuning") as progress:
                     tuned = tune_prompts(self.backbone, data, self.tune, self.seed, checkpoint, progress, self.start)
                 for task, prompt in zip(missing, tuned, strict=True):
@@ -142,12 +142,12 @@ def run_msf(bench: Bench, config: MsfConfig, run: Run) -> dict[str, Any]:
         bench.reporter.say(f"note: {config.dim} dimensions for {len(seen)} seen tasks do not compress the training prompts")
     with bench.reporter.bar("finding the subspace") as progress:
         subspace = find_subspace(
-            backbone, bank[: len(seen)], data, config, split.name, bench.seed, run.checkpoint("msf"), progress
+            backbone, bank[: len(seen)], data, config, split.name, bench.seed, run.checkpoint("msf", config.checkpoint_seconds), progress
         )
     save_subspace(subspace, run.folder / "subspace")
     with bench.reporter.bar("control: one shared prompt") as progress:
         rate = bench.tune.learning_rates[0]
-        shared = find_shared_prompt(backbone, bench.start, data, config, rate, bench.seed, run.checkpoint("shared"), progress)
+        shared = find_shared_prompt(backbone, bench.start, data, config, rate, bench.seed, run.checkpoint("shared", config.checkpoint_seconds), progress)
     everything = bench.data([*seen, *unseen], SAME_DATA_SEED)
     rebuilt = subspace.decode(subspace.encode(bank))
     through = bench.score("reconstructed prompts", rebuilt, everything)
@@ -189,7 +189,7 @@ def run_ist(bench: Bench, subspace: Subspace, config: IstConfig, run: Run) -> di
     settings = {"train_same": (seen, SAME_DATA_SEED), "train_diff": (seen, DIFF_DATA_SEED), "test": (unseen, SAME_DATA_SEED)}
     data = [d for names, data_seed in settings.values() for d in bench.data(names, data_seed)]
     with bench.reporter.bar("tuning intrinsic vectors") as progress:
-        vectors, _ = tune_vectors(backbone, subspace, data, config, bench.seed, run.checkpoint("ist"), progress)
+        vectors, _ = tune_vectors(backbone, subspace, data, config, bench.seed, run.checkpoint("ist", config.checkpoint_seconds), progress)
     tensors, scores, at = {}, {}, 0
     for setting, (names, _) in settings.items():
         part = slice(at, at + len(names))
@@ -205,7 +205,7 @@ def run_ist(bench: Bench, subspace: Subspace, config: IstConfig, run: Run) -> di
     for kind, rival in rivals.items():
         rival.to(backbone.device)
         with bench.reporter.bar(f"control: {kind} subspace") as progress:
-            found, _ = tune_vectors(backbone, rival, rest, config, bench.seed, run.checkpoint(f"ist-{kind}"), progress)
+            found, _ = tune_vectors(backbone, rival, rest, config, bench.seed, run.checkpoint(f"ist-{kind}", config.checkpoint_seconds), progress)
         scores[f"{kind}_test"] = bench.score(f"IST in the {kind} subspace", rival.decode(found), rest)
     write_tensors(run.folder / "vectors.safetensors", tensors)
     references = {str(SAME_DATA_SEED): bench.reference([*seen, *unseen], SAME_DATA_SEED)}

@@ -149,6 +149,16 @@ def _collate(batch: Sequence[tuple[list[int], list[int]]], wide: int, tall: int)
     return {"input_ids": ids.clamp_min(0), "attention_mask": (ids >= 0).long(), "labels": labels}
 
 
+def make_optimiser(model: T5ForConditionalGeneration, config: PretrainConfig) -> torch.optim.AdamW:
+    """AdamW; the embeddings, which T5 starts with deviation 1, get a larger rate than the layers."""
+    inside = [p for n, p in model.named_parameters() if "shared" not in n]
+    groups = [
+        {"params": inside, "lr": config.learning_rate, "largest": config.learning_rate},
+        {"params": [model.shared.weight], "lr": config.embedding_rate, "largest": config.embedding_rate},
+    ]
+    return torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
+
+
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Return the state's tensors by parameter number and name; numbers become tensors."""
     state = optimiser.state_dict()["state"]
@@ -183,7 +193,7 @@ def pretrain(
         train_tokenizer(lines, config.vocabulary).save_pretrained(tokenizer_folder)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(tokenizer_folder)
     model = build_model(config, len(tokenizer))
-    optimiser = torch.optim.AdamW(model.parameters(), config.learning_rate, (0.9, 0.98), weight_decay=0.0, fused=True)
+    optimiser = make_optimiser(model, config)
     state = {"step": 0, "rows": 0, "seconds": 0.0}
     if state_path.exists():
         state = json.loads(state_path.read_text())
@@ -203,7 +213,8 @@ def pretrain(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         step += 1
-        optimiser.param_groups[0]["lr"] = config.learning_rate * min(1.0, step / config.warmup_steps, 1 - seconds / total)
+        for group in optimiser.param_groups:
+            group["lr"] = group["largest"] * min(1.0, step / config.warmup_steps, 1 - seconds / total)
         optimiser.step()
         optimiser.zero_grad()
         state = {"step": step, "rows": state["rows"] + len(batch["labels"]), "seconds": seconds}

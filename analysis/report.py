@@ -1,0 +1,68 @@
+"""What leaves a run folder: the main figure, and small JSON summaries from which the tables of README and LOG are made.
+
+A text holds `<!-- table FILE -->` … `<!-- end -->` (`<!-- end short -->`: all and novel tasks only); `update_text` writes
+the table of that summary between the two.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+from ipt.analysis.figures import recovery_bars
+from ipt.analysis.scores import COLUMNS, TITLES, Result, cells, lines
+
+NEVER = (float("nan"), float("nan"))
+MARKED = re.compile(r"(<!-- table (\S+) -->\n).*?(<!-- end(?: short)? -->)", re.S)
+
+
+def recovery_figure(pairs: Sequence[Sequence[Result]], path: Path) -> None:
+    """Draw the recovery in each setting with its interval, a group of bars per pair of an MSF and an IST result."""
+    values: dict[str, list[float]] = {setting: [] for setting in TITLES}
+    intervals: dict[str, list[tuple[float, float]]] = {setting: [] for setting in TITLES}
+    labels = []
+    for pair in pairs:
+        found = {line.setting: line.recovery for line in lines(pair) if line.group == "all"}
+        for setting in TITLES:
+            known = found.get(setting)
+            values[setting].append(known.relative if known else float("nan"))
+            intervals[setting].append(known.interval if known else NEVER)
+        labels.append(f"{pair[0]['split']['name']}, d = {pair[0]['dim']}")
+    figure, axes = plt.subplots(figsize=(max(7.0, 4.0 * len(labels)), 4.2), layout="constrained")
+    recovery_bars(axes, values, intervals, labels, TITLES)
+    axes.set_title("Recovered share of prompt tuning by setting (95 % intervals over tasks)", fontsize=10)
+    figure.savefig(path, dpi=160)
+    plt.close(figure)
+
+
+def summary(results: Sequence[Result], command: str, seed: int) -> dict[str, Any]:
+    """Return the table of results as a small record with the command, the seed and a digest of the scores behind it."""
+    scores = json.dumps([r["scores"] for r in results], sort_keys=True)
+    rows = [list(cells(line)) for line in lines(results)]
+    digest = hashlib.sha256(scores.encode()).hexdigest()
+    return {"command": command, "seed": seed, "digest": digest, "columns": list(COLUMNS), "rows": rows}
+
+
+def table_of(record: dict[str, Any], groups: Sequence[str] = ("all",)) -> str:
+    """Return a summary's rows of these groups of tasks as Markdown."""
+    head = ["| " + " | ".join(record["columns"]) + " |", "|---|---|" + "---:|" * (len(record["columns"]) - 2)]
+    return "\n".join(head + ["| " + " | ".join(row) + " |" for row in record["rows"] if row[1] in groups]) + "\n"
+
+
+def update_text(text: str, root: Path) -> str:
+    """Return the text with every marked table made anew from its summary below `root`."""
+
+    def fill(found: re.Match[str]) -> str:
+        record = json.loads((root / found[2]).read_text(encoding="utf8"))
+        source = f"`{record['command']}` (seed {record['seed']}, scores {record['digest'][:12]})"
+        groups = ("all", "novel") if found[3] == "<!-- end short -->" else tuple(dict.fromkeys(r[1] for r in record["rows"]))
+        return f"{found[1]}{table_of(record, groups)}\n{source}\n{found[3]}"
+
+    return MARKED.sub(fill, text)

@@ -1,0 +1,211 @@
+"""The commands from end to end in a toy world: runs, resumes, tables, and one clear error for each mistake."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import toy_backbone, toy_task
+
+from ipt import cli
+from ipt.run import Run
+
+QUICK = {
+    "--steps": 8, "--tune.steps": 8, "--eval-every": 4, "--tune.eval-every": 4, "--tune.prompt-length": 3, "--tune.shots": 6,
+    "--limit": 6, "--dim": 2, "--inner-width": 8, "--rows-per-step": 8,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A folder of five toy tasks and a folder with a toy backbone."""
+    import torch
+
+    root = tmp_path_factory.mktemp("world")
+    backbone = toy_backbone(dtype=torch.float32)
+    backbone.model.save_pretrained(root / "model")
+    backbone.tokenizer.save_pretrained(root / "model")
+    (root / "tasks").mkdir()
+    for name in ("first", "second", "last", "early", "late"):
+        (root / "tasks" / f"{name}.json").write_text(json.dumps(toy_task(name).to_dict()), encoding="utf8")
+    return root
+
+
+def msf_words(world, out, *more):
+    source = {"--tasks": world / "tasks", "--seen": 3, "--unseen": 2, "--model": world / "model", "--out": out}
+    flags = source | QUICK | dict(zip(more[::2], more[1::2], strict=True))
+    return ["msf", *(str(word) for pair in flags.items() for word in pair)]
+
+
+def ist_words(out, *more):
+    return ["ist", "--dim", "2", "--out", str(out), "--steps", "6", "--eval-every", "3", *more]
+
+
+@pytest.fixture(scope="module")
+def done(world, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs")
+    assert cli.main(msf_words(world, out)) == 0
+    assert cli.main(ist_words(out)) == 0
+    return out
+
+
+def results(out):
+    found = [Run(path.parent).result for path in sorted(out.glob("*/result.json"))]
+    return {r["kind"]: r for r in found}
+
+
+def test_both_commands_leave_complete_runs(done, capsys):
+    found = results(done)
+    assert set(found["msf"]["scores"]) == {"train_msf", "test_msf", "mean_code", "shared"}
+    assert set(found["ist"]["scores"]) == {"train_same", "train_diff", "test", "random_test", "pca_test"}
+    assert len(found["ist"]["scores"]["train_diff"]) == 3 and len(found["ist"]["scores"]["test"]) == 2
+    assert cli.main(["runs", "--out", str(done)]) == 0
+    assert "complete" in capsys.readouterr().out
+    name = next(done.glob("ist-*")).name
+    assert cli.main(["runs", "show", name, "--out", str(done)]) == 0
+    shown = capsys.readouterr().out
+    assert "T_test (IST)" in shown and "IST, random subspace" in shown and "E_rel" in shown
+    assert cli.main(["runs", "figure", "--out", str(done)]) == 0
+    assert (done / "recovery.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_another_dim_reuses_the_prompts(world, done, capsys):
+    assert cli.main(msf_words(world, done, "--dim", "1", "--run", "thin")) == 0
+    assert "prompt tuning" not in capsys.readouterr().err
+
+
+def test_same_seed_same_files(world, done, tmp_path):
+    assert cli.main(msf_words(world, tmp_path)) == 0
+    (first,), (again,) = done.glob("msf-*"), tmp_path.glob("msf-*")
+    for name in ("result.json", "metrics-msf.jsonl", "subspace/model.safetensors", "codes.safetensors"):
+        assert (first / name).read_bytes() == (again / name).read_bytes()
+    other = tmp_path / "other"
+    assert cli.main(msf_words(world, other, "--seed", "1")) == 0  # control: the seed matters
+    assert (next(other.glob("msf-*")) / "codes.safetensors").read_bytes() != (first / "codes.safetensors").read_bytes()
+
+
+def test_sigkill_and_resume_give_the_uninterrupted_result(world, tmp_path):
+    slow = ["--steps", "60", "--tune.steps", "60", "--tune.patience", "99", "--tune.checkpoint-seconds", "0", "--checkpoint-seconds", "0"]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert cli.main(msf_words(world, whole, *slow)) == 0
+    words = [sys.executable, "-m", "ipt", *msf_words(world, broken, *slow)]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": ""})
+    waited = 0.0
+    while not list(broken.glob("bank/*/checkpoint-*.safetensors")) and process.poll() is None and waited < 60:
+        time.sleep(0.05)
+        waited += 0.05
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert list(broken.glob("bank/*/checkpoint-*.safetensors")), "was not killed in the middle of prompt tuning"
+    assert not list(broken.glob("*/result.json"))
+    assert cli.main(msf_words(world, broken, *slow)) == 0
+    assert results(broken) == results(whole)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["msf", "--tasks", "random-10O"], "random-100"),
+        (["msf", "--model", "nowhere"], "--model must be 'mini' or a folder"),
+        (["msf", "--dim", "0"], "--dim must be above 0"),
+        (["msf", "--dim", "99999999"], "--dim must be below"),
+        (["msf", "--alpha", "-1"], "--alpha must not be negative"),
+        (["msf", "--tune.prompt-length", "0"], "--prompt-length must be above 0"),
+        (["msf", "--steps", "none"], "--steps"),
+        (["msf", "--nonsense"], "--nonsense"),
+        (["ist", "--dim", "7"], "ipt msf --tasks random-100 --dim 7"),
+        (["ist", "--dim", "-3"], "--dim must be above 0"),
+        (["runs", "show", "nothing"], "is no run folder"),
+        (["tasks", "show", "rel_capitol"], "rel_capital"),
+        (["msf", "--config", "settings.txt"], "--config must be"),
+        (["msf", "--preset", "slow"], "--preset"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(words, says, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(words) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1 and "Traceback" not in error
+    assert not list(tmp_path.iterdir())  # nothing was begun
+
+
+def test_mistakes_in_task_files_name_file_and_line(world, tmp_path, capsys):
+    folder = tmp_path / "tasks"
+    folder.mkdir()
+    (folder / "empty.json").write_text("")
+    (folder / "broken.json").write_text('{"name": "x",\n "category" "cls"}')
+    record = toy_task("early").to_dict()
+    record["examples"][3]["output"] = ["perhaps"]
+    (folder / "label.json").write_text(json.dumps(record))
+    assert cli.main(["tasks", "check", str(folder)]) == 2
+    shown = capsys.readouterr().out
+    assert "empty.json" in shown and "broken.json" in shown and "line 2" in shown and "perhaps" in shown
+    assert cli.main(["tasks", "check", str(world / "tasks")]) == 0
+    assert cli.main(["msf", "--tasks", str(folder), "--seen", "1", "--out", str(tmp_path / "o")]) == 2
+    assert cli.main(["msf", "--tasks", str(world / "tasks"), "--out", str(tmp_path / "o")]) == 2
+    assert "--seen" in capsys.readouterr().err
+
+
+def test_too_many_shots_is_an_error_with_the_counts(world, tmp_path, capsys):
+    assert cli.main(msf_words(world, tmp_path, "--tune.shots", "500")) == 2
+    assert "--shots" in capsys.readouterr().err
+
+
+def test_ist_asks_where_runs_differ_and_takes_the_newest_of_equals(world, done, tmp_path, capsys):
+    assert cli.main(msf_words(world, tmp_path)) == 0
+    assert cli.main(ist_words(tmp_path, "--dry-run")) == 0
+    assert "using the newest" in capsys.readouterr().err
+    assert cli.main(msf_words(world, tmp_path, "--alpha", "7")) == 0
+    capsys.readouterr()
+    assert cli.main(ist_words(tmp_path, "--dry-run")) == 2
+    assert "--run NAME" in capsys.readouterr().err
+
+
+def test_corrupt_and_foreign_folders_are_named(world, done, tmp_path, capsys):
+    foreign = tmp_path / "mine"
+    foreign.mkdir()
+    (foreign / "notes.json").write_text("{}")
+    assert cli.main(msf_words(world, tmp_path, "--run", "mine")) == 2
+    assert "not a run folder" in capsys.readouterr().err
+    (foreign / "config.json").write_text("{broken")
+    assert cli.main(msf_words(world, tmp_path, "--run", "mine")) == 2
+    assert "not a readable JSON file" in capsys.readouterr().err
+    assert (foreign / "notes.json").read_text() == "{}"
+
+
+def test_a_second_process_is_turned_away(world, done, capsys):
+    run = Run(next(done.glob("msf-*")))
+    with run.locked():
+        assert cli.main(msf_words(world, done)) == 2
+    assert "another process" in capsys.readouterr().err
+
+
+def test_a_full_disk_ends_with_one_message_and_whole_files(world, tmp_path, capsys, monkeypatch):
+    from ipt import run as run_module
+
+    assert cli.main(msf_words(world, tmp_path)) == 0
+    kept = next(tmp_path.glob("msf-*/result.json"))
+    before = kept.read_bytes()
+
+    def full(path, content):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(run_module, "write_atomic", full)
+    assert cli.main(msf_words(world, tmp_path, "--alpha", "3")) == 2
+    error = capsys.readouterr().err
+    assert "No space left" in error and "Traceback" not in error
+    assert kept.read_bytes() == before
+
+
+def test_config_file_comes_before_the_preset_and_after_flags(world, tmp_path, capsys):
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps({"dim": 3, "alpha": 0.5, "tune": {"steps": 5}}))
+    out = tmp_path / "out"
+    words = [w for w in msf_words(world, out, "--config", str(path), "--preset", "quick")]
+    del words[words.index("--tune.steps") : words.index("--tune.steps") + 2]
+    assert cli.main(words) == 0
+    settings = Run(next(out.glob("msf-*"))).config
+    assert settings["msf"]["dim"] == 2 and settings["msf"]["alpha"] == 0.5 and settings["tune"]["steps"] == 5

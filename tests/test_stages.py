@@ -1,0 +1,159 @@
+"""The claims about MSF, IST and subspaces, each with a control (small worlds, float64 where it matters)."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import toy_backbone
+
+from ipt.autoencoder import PromptDecoder, PromptEncoder, Subspace, reconstruction_loss
+from ipt.config import IstConfig, MsfConfig, TuneConfig
+from ipt.evaluate import TaskData, chance, score_prompts
+from ipt.ist import DecodedVectors, tune_vectors
+from ipt.msf import find_shared_prompt, find_subspace
+from ipt.prompts import vocabulary_start
+from ipt.run import Checkpoint
+from ipt.tuning import tune_prompts
+
+NAMES = {"backbone": "toy", "split": "toy"}
+
+
+@pytest.fixture
+def backbone():
+    return toy_backbone(dtype=torch.float32)
+
+
+@pytest.fixture
+def data(backbone, tasks):
+    return [TaskData.draw(backbone, task, 100, shots=6, limit=10) for task in tasks]
+
+
+def msf(**changes):
+    return MsfConfig(**({"steps": 12, "rows_per_step": 8, "eval_every": 6, "dim": 2, "inner_width": 16} | changes))
+
+
+@pytest.fixture
+def bank(backbone, data):
+    noise = torch.randn(len(data), 3, 16, generator=torch.Generator().manual_seed(1))
+    return vocabulary_start(backbone, 3, 1) + 0.3 * noise
+
+
+def snapshot(module):
+    return {k: v.detach().clone() for k, v in module.state_dict().items()}
+
+
+def test_frozen_means_frozen(backbone, data, bank):
+    before = snapshot(backbone.model)
+    subspace = find_subspace(backbone, bank, data, msf(), "toy", 3, Checkpoint.none())
+    decoder = snapshot(subspace)
+    source = DecodedVectors(subspace, len(data))
+    assert [tuple(p.shape) for p in source.parameters()] == [(len(data), 2)]  # exactly J x d numbers train
+    vectors, _ = tune_vectors(backbone, subspace, data, IstConfig(steps=5, rows_per_step=4), 3, Checkpoint.none())
+    assert vectors.abs().max() > 0  # control: something was trained
+    assert all(torch.equal(before[k], v) for k, v in backbone.model.state_dict().items())
+    assert all(torch.equal(decoder[k], v) for k, v in subspace.state_dict().items())
+
+
+def test_msf_lowers_both_losses(backbone, data, bank):
+    def losses(steps):
+        config = msf(steps=steps, learning_rate=0.01, eval_every=steps, dim=3)
+        found = find_subspace(backbone, bank, data, config, "toy", 3, Checkpoint.none())
+        return reconstruction_loss(found.decode(found.encode(bank)), bank).item()
+
+    assert losses(150) < 0.5 * losses(1)
+
+
+def test_planted_surface_is_found_with_its_dimension_and_not_with_fewer():
+    torch.manual_seed(0)
+    surface = PromptDecoder(2, 48, 16).requires_grad_(False)
+    surface.first.weight.mul_(3)
+    codes = torch.randn(400, 2)
+    prompts = 10 * surface(codes)
+    error = {}
+    for dim in (1, 2):
+        encoder, decoder = PromptEncoder(48, dim), PromptDecoder(dim, 48, 32)
+        optimiser = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], 0.01)
+        for _ in range(1500):
+            optimiser.zero_grad()
+            loss = reconstruction_loss(decoder(encoder(prompts[:300])), prompts[:300])
+            loss.backward()
+            optimiser.step()
+        with torch.no_grad():
+            held = prompts[300:]
+            error[dim] = (reconstruction_loss(decoder(encoder(held)), held) / held.var(0).mean()).item()
+    assert error[2] < 0.05 < 0.25 < error[1]
+
+
+def test_standardised_codes_decode_to_the_same_prompts(bank):
+    subspace = Subspace(3, 16, 2, 8, "msf", "toy", "toy", 0)
+    before = subspace.decode(subspace.encode(bank))
+    subspace.standardise(bank)
+    codes = subspace.encode(bank)
+    assert torch.allclose(subspace.decode(codes), before, atol=1e-5)
+    assert torch.allclose(codes.mean(0), torch.zeros(2), atol=1e-5)
+    assert torch.allclose(codes.std(0, correction=0), torch.ones(2), atol=1e-4)
+
+
+def test_pca_is_the_best_linear_subspace(bank):
+    pca, random = Subspace.pca(bank, 2, seed=0, **NAMES), Subspace.random(bank, 2, 0, **NAMES)
+    errors = [reconstruction_loss(s.decode(s.encode(bank)), bank) for s in (pca, random)]
+    assert errors[0] < errors[1]
+    assert Subspace.pca(bank, 50, seed=0, **NAMES).dim == len(bank) - 1  # keeps the rank and no more
+    full = Subspace.pca(bank, 3, seed=0, **NAMES)
+    assert torch.allclose(full.decode(full.encode(bank)), bank, atol=1e-4)
+
+
+def test_subspace_survives_saving_and_speaks_scikit_learn(bank, tmp_path):
+    subspace = Subspace.random(bank, 2, 0, **NAMES)
+    subspace.save_pretrained(tmp_path / "s")
+    again = Subspace.load(tmp_path / "s")
+    codes = again.transform(bank.numpy())
+    assert codes.shape == (len(bank), 2)
+    assert np.allclose(again.inverse_transform(codes), subspace.decode(subspace.encode(bank)).numpy(), atol=1e-6)
+    (tmp_path / "s" / "model.safetensors").write_bytes(b"broken")
+    with pytest.raises(ValueError, match="no readable subspace"):
+        Subspace.load(tmp_path / "s")
+
+
+def test_tuning_beats_its_start_and_the_shared_prompt_is_one(backbone, data):
+    config = TuneConfig(steps=60, rows_per_step=8, eval_every=20, prompt_length=3, learning_rates=(0.3, 0.01))
+    start = vocabulary_start(backbone, 3, 5)
+    tuned = tune_prompts(backbone, data, config, 5, Checkpoint.none())
+    for prompt, d in zip(tuned, data, strict=True):
+        with torch.no_grad():
+            lead = start.expand(len(d.dev), -1, -1)
+            untrained = backbone.losses(lead, d.dev).mean().item()
+        assert prompt.dev_loss < untrained
+    shared = find_shared_prompt(backbone, start, data, msf(), 0.1, 5, Checkpoint.none())
+    assert shared.shape == start.shape and not torch.equal(shared, start)
+
+
+def test_ist_rejects_a_subspace_of_another_width(backbone, data):
+    other = Subspace(3, 8, 2, 4, "msf", "other", "toy", 0)
+    with pytest.raises(ValueError, match="width 8.*16.*other"):
+        tune_vectors(backbone, other, data, IstConfig(), 0, Checkpoint.none())
+
+
+def test_rows_follow_their_own_prompts_whatever_the_batch(tasks):
+    backbone = toy_backbone()
+    data = [TaskData.draw(backbone, task, 100, shots=6, limit=12) for task in tasks]
+    generator = torch.Generator().manual_seed(2)
+    prompts = torch.randn(len(data), 3, 16, generator=generator, dtype=torch.float64)
+    together = score_prompts(backbone, prompts, data, token_budget=100_000)
+    tiny = score_prompts(backbone, prompts, data, token_budget=200)
+    alone = [score_prompts(backbone, prompts[i : i + 1], [d])[0] for i, d in enumerate(data)]
+    assert together == tiny == alone
+    assert len({s.predictions for s in together}) > 1  # control: prompts differ in what they say
+
+
+def test_chance_is_one_over_labels_on_a_balanced_task(data):
+    assert chance(data[3]) == pytest.approx(0.5, abs=0.21)
+    assert chance(data[0]) < 0.3
+
+
+def test_losses_equal_the_models_own(tasks):
+    backbone = toy_backbone()
+    d = TaskData.draw(backbone, tasks[0], 100, shots=6)
+    empty = torch.zeros(1, 0, 16, dtype=torch.float64)
+    for row in d.train[:3]:
+        own = backbone.model(input_ids=torch.tensor([row.input_ids]), labels=torch.tensor([row.label_ids])).loss
+        assert torch.allclose(backbone.losses(empty, [row])[0], own, atol=1e-12)
