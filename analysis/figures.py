@@ -29,8 +29,11 @@ def recovery_bars(
         heights = 100 * np.asarray(shares, dtype=float)
         ends = 100 * np.asarray(intervals[setting], dtype=float)
         errors = np.clip(np.stack([heights - ends[:, 0], ends[:, 1] - heights]), 0, None)
-        axes.bar(centre, heights, width * 0.92, yerr=errors, label=titles[setting], color=SETTING_COLOURS[setting],
-                 error_kw={"elinewidth": 0.9, "capsize": 2, "ecolor": "#333333"}, hatch="//" if i >= 5 else None, edgecolor="white")  # fmt: skip
+        lines = {"elinewidth": 0.9, "capsize": 2, "ecolor": "#333333"}
+        axes.bar(
+            centre, heights, width * 0.92, yerr=errors, label=titles[setting], color=SETTING_COLOURS[setting],
+            error_kw=lines, hatch="//" if i >= 5 else None, edgecolor="white",
+        )  # fmt: skip
         for x, height in zip(centre, heights, strict=True):
             if height == height:
                 axes.annotate(f"{height:.0f}", (x, 2), ha="center", va="bottom", fontsize=7, color="white", fontweight="bold")
@@ -48,7 +51,7 @@ def codes_scatter(axes: Axes, points: np.ndarray, groups: Sequence[str], names: 
     palette = dict(zip(sorted(set(groups)), _colours(len(set(groups))), strict=True))
     for group, colour in palette.items():
         chosen = [i for i, g in enumerate(groups) if g == group]
-        axes.scatter(*points[chosen].T, s=22, color=colour, label=group, alpha=0.85, linewidths=0)
+        axes.scatter(points[chosen, 0], points[chosen, 1], s=22, color=colour, label=group, alpha=0.85, linewidths=0)
     for point, name in zip(points, names or (), strict=bool(names)):
         axes.annotate(name, tuple(point), fontsize=6, xytext=(2, 2), textcoords="offset points")
     axes.legend(fontsize=6, ncols=2, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))

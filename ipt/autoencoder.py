@@ -119,7 +119,8 @@ class Subspace(nn.Module, PyTorchModelHubMixin):
         """A linear decoder p = mean + axes^T diag(scale) z; scale spreads the prompts' deviation over random axes evenly."""
         flat = prompts.detach().cpu().flatten(1)
         mean = flat.mean(0)
-        space = cls(*prompts.shape[1:], dim=len(axes), inner_width=0, kind=kind, **names)
+        length, width = prompts.shape[1:]
+        space = cls(length, width, len(axes), 0, kind, **names)
         spread = ((flat - mean) @ axes.T).std(0, correction=0).clamp_min(1e-6)
         if kind == "random":
             spread = ((flat - mean).square().sum(1).mean() / len(axes)).sqrt().expand(len(axes))

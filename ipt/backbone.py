@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors import SafetensorError
@@ -41,7 +42,7 @@ class Backbone:
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.name = name
-        self.embedding: Tensor = model.get_input_embeddings().weight  # [V, h]
+        self.embedding = cast(Tensor, model.get_input_embeddings().weight)  # [V, h]
 
     @classmethod
     def load(cls, name: str = "mini", device: str = "cpu") -> "Backbone":

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
-from cyclopts.config import Json, Toml, Yaml
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Column, Table
 from transformers.utils.logging import disable_progress_bar
 
-from ipt.config import PRESETS, IstConfig, MsfConfig, PretrainConfig, TuneConfig, identity
+from ipt.config import IstConfig, MsfConfig, PretrainConfig, TuneConfig, identity
+from ipt.flags import flags_before
 from ipt.plan import digest, find_msf, open_bench, projected, reopen_bench, resolve, settings_of
 from ipt.progress import Reporter
 from ipt.run import Run, write_json
@@ -31,10 +31,11 @@ Limit = Annotated[int, Parameter(help="score only so many test rows per task, 0 
 DryRun = Annotated[bool, Parameter(help="print what would be done and how long it would take, and stop", negative=())]
 SeenCount = Annotated[int, Parameter(help="with a folder of tasks: how many seen tasks are drawn")]
 UnseenCount = Annotated[int, Parameter(help="with a folder of tasks: how many unseen tasks are drawn")]
-Preset = Annotated[Literal["default", "quick"], Parameter(help="quick: one learning rate, few steps; default: a search, early stopping")]
-ConfigFile = Annotated[Path | None, Parameter(help="JSON, TOML or YAML file with flags as keys; flags given here come first")]
+PRESET_HELP = "quick: one learning rate, few steps; default: a search, early stopping"
+Preset = Annotated[Literal["default", "quick"], Parameter(help=PRESET_HELP)]
+ConfigFile = Annotated[Path | None, Parameter(help="JSON, TOML or YAML file with flags as keys")]
 
-app = App(name="ipt", help="Find and use the intrinsic subspace of soft prompts (Qin et al., arXiv 2110.07867).", version_flags=["--version"])
+app = App(name="ipt", help="Find and use the intrinsic subspace of soft prompts (Qin et al., arXiv 2110.07867).")
 tasks_app = App(name="tasks", help="Look at tasks.")
 runs_app = App(name="runs", help="Look at runs.")
 app.command(tasks_app)
@@ -60,7 +61,8 @@ def tune(
     for name in names:
         ranked = scores[name]["ranked"]
         floor = max(v for v in floors[name].values() if v is not None)
-        table.add_row(name, bench.tasks[name].metric, f"{scores[name]['generated']:.3f}", "" if ranked is None else f"{ranked:.3f}", f"{floor:.3f}")
+        shown = (f"{scores[name]['generated']:.3f}", "" if ranked is None else f"{ranked:.3f}", f"{floor:.3f}")
+        table.add_row(name, bench.tasks[name].metric, *shown)
     mean = sum(s["generated"] or 0 for s in scores.values()) / len(scores)
     table.add_section()
     table.add_row(f"mean of {len(names)}", "", f"{mean:.3f}")
@@ -96,9 +98,11 @@ def msf(
 
 @app.command
 def ist(
-    *, dim: Annotated[int, Parameter(help="numbers per task: which subspace to use")] = 5, tasks: Annotated[str, Parameter(help="use the subspace of this split")] = "",
-    model: Annotated[str, Parameter(help="use the subspace of this backbone")] = "", seed: Annotated[int | None, Parameter(help="use the subspace of this seed")] = None,
-    out: Out = Path("runs"), run: Annotated[str, Parameter(help="name of the MSF run to use")] = "", limit: Limit = 0, dry_run: DryRun = False,
+    *, dim: Annotated[int, Parameter(help="numbers per task: which subspace to use")] = 5,
+    tasks: Annotated[str, Parameter(help="use the subspace of this split")] = "",
+    model: Annotated[str, Parameter(help="use the subspace of this backbone")] = "",
+    seed: Annotated[int | None, Parameter(help="use the subspace of this seed")] = None, out: Out = Path("runs"),
+    run: Annotated[str, Parameter(help="name of the MSF run to use")] = "", limit: Limit = 0, dry_run: DryRun = False,
     preset: Preset = "default", config: ConfigFile = None, ist: Annotated[IstConfig, Flat] = IstConfig(),  # noqa: B008
 ) -> None:  # fmt: skip
     """Tune `dim` numbers per task in a subspace that `ipt msf` found, and print the table of recoveries."""
@@ -110,9 +114,11 @@ def ist(
     source = find_msf(out, dim, tasks, model, seed, run)
     inherited = source.config
     bench = reopen_bench(inherited, out, limit)
-    print(f"subspace: {source.folder} (inherited: prompt length {bench.tune.prompt_length}, hidden size {bench.backbone.hidden_size}, backbone {inherited['model']})")
+    size = f"prompt length {bench.tune.prompt_length}, hidden size {bench.backbone.hidden_size}"
+    print(f"subspace: {source.folder} (inherited: {size}, backbone {inherited['model']})")
     subspace = Subspace.load(source.folder / "subspace").to(bench.backbone.device)
-    if projected(bench, dry_run, {"ist": len(ist.learning_rates) * (2 * len(bench.split.seen) + 3 * (len(bench.split.all) - len(bench.split.seen)))}, ist=ist):
+    seen, rest = len(bench.split.seen), len(bench.split.all) - len(bench.split.seen)
+    if projected(bench, dry_run, {"ist": len(ist.learning_rates) * (2 * seen + 3 * rest)}, ist=ist):
         return
     settings = settings_of("ist", bench, inherited["model"], {"ist": identity(ist), "msf_run": source.folder.name})
     folder = Run.open(out / f"ist-{bench.split.name}-d{dim}-s{bench.seed}-{digest(settings)}", settings)
@@ -216,7 +222,8 @@ def list_runs(*, out: Out = Path("runs")) -> None:
     for folder in sorted(out.glob("*/config.json")):
         run = Run(folder.parent)
         settings, result = run.config, run.result
-        table.add_row(folder.parent.name, "complete" if result else "unfinished", settings["split"], str(result["dim"]) if result else "", str(settings["seed"]), _headline(result))
+        state, dim = ("complete", str(result["dim"])) if result else ("unfinished", "")
+        table.add_row(folder.parent.name, state, settings["split"], dim, str(settings["seed"]), _headline(result))
     Console().print(table)
 
 
@@ -301,14 +308,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     disable_progress_bar()  # transformers' own bars, for loading small files
     try:
-        preset = PRESETS[_value(words, "--preset") or "default"].get(words[0] if words else "", {})
-        words += _flags(preset | _config_file(words), words)
+        words += flags_before(words)
         app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except (CycloptsError, ValueError) as error:
         print(f"ipt: {_sentence(error)}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"ipt: {error.strerror or error} ({error.filename or 'no file named'}); files written so far are whole: make room or mend the folder, and run the command again to go on", file=sys.stderr)
+        where = f"{error.strerror or error} ({error.filename or 'no file named'})"
+        remedy = "files written so far are whole: make room or mend the folder, then the same command goes on"
+        print(f"ipt: {where}; {remedy}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("ipt: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
@@ -320,45 +328,6 @@ def _sentence(error: Exception) -> str:
     """Return an error as one line; an impossible value is reported by the configuration's own words."""
     cause = error.__cause__ if isinstance(error, CycloptsError) and isinstance(error.__cause__, ValueError) else error
     return " ".join(str(cause).split())
-
-
-def _value(words: Sequence[str], flag: str) -> str | None:
-    """Return a flag's value before the flags are parsed, as presets and files come before them."""
-    for i, word in enumerate(words):
-        if word == flag and i + 1 < len(words):
-            return words[i + 1] if flag != "--preset" or words[i + 1] in PRESETS else None
-        if word.startswith(flag + "="):
-            return word.split("=", 1)[1]
-    return None
-
-
-def _config_file(words: Sequence[str]) -> dict[str, Any]:
-    """Return the settings of the --config file by flag: a group of flags may be an object or a dotted key."""
-    name = _value(words, "--config")
-    if name is None:
-        return {}
-    readers = {".json": Json, ".toml": Toml, ".yaml": Yaml, ".yml": Yaml}
-    reader = readers.get(Path(name).suffix)
-    if reader is None or not Path(name).is_file():
-        raise ValueError(f"--config must be a .json, .toml or .yaml file, found {name!r}")
-    return _dotted(dict(reader(Path(name).absolute(), must_exist=True).config))
-
-
-def _dotted(settings: dict[str, Any], lead: str = "") -> dict[str, Any]:
-    found = {}
-    for key, value in settings.items():
-        found |= _dotted(value, f"{lead}{key}.") if isinstance(value, dict) else {lead + key.replace("_", "-"): value}
-    return found
-
-
-def _flags(settings: dict[str, Any], words: Sequence[str]) -> list[str]:
-    """Return settings as command-line words, those left out that the command line has itself."""
-    found = []
-    for key, value in settings.items():
-        if _value(words, f"--{key}") is None and f"--{key}" not in words:
-            for item in value if isinstance(value, list) else [value]:
-                found += [f"--{key}={str(item).lower() if isinstance(item, bool) else item}"]
-    return found
 
 
 if __name__ == "__main__":

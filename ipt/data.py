@@ -7,7 +7,7 @@ draws first from the rest, and every other data seed ("diff") draws from what se
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -67,7 +67,7 @@ class Task:
         flags = {name: bool(record.get(name)) for name in ("novel", "knowledge")}
         return cls(
             name=record["name"], category=record["category"], metric=record["metric"], examples=examples, options=options,
-            family=family, **text, **flags,
+            family=family, **text, **flags,  # type: ignore[arg-type]
         )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
@@ -191,7 +191,7 @@ def _example(row: Any, options: Sequence[str] | None, where: str) -> Example:
     output = row.get("output")
     if isinstance(output, str):
         output = [output]
-    if not isinstance(output, Iterable) or not output or not all(isinstance(o, str) and o.strip() for o in output):
+    if not isinstance(output, list | tuple) or not output or not all(isinstance(o, str) and o.strip() for o in output):
         raise ValueError(f"{where}: 'output' must be a list of texts that are not empty")
     if options and output[0] not in options:
         raise ValueError(f"{where}: label {output[0]!r} is not among the options {list(options)}")

@@ -36,7 +36,7 @@ def fit_grid(
     progress: Progress,
 ) -> list[Choice]:
     """Train job t * R + r for task t and rate r; prompt index = job. With one rate there is nothing to choose or score."""
-    jobs = []
+    jobs: list[Job] = []
     for d in data:
         for rate in learning_rates:
             index = len(jobs)

@@ -147,7 +147,8 @@ def run_msf(bench: Bench, config: MsfConfig, run: Run) -> dict[str, Any]:
     save_subspace(subspace, run.folder / "subspace")
     with bench.reporter.bar("control: one shared prompt") as progress:
         rate = bench.tune.learning_rates[0]
-        shared = find_shared_prompt(backbone, bench.start, data, config, rate, bench.seed, run.checkpoint("shared", config.checkpoint_seconds), progress)
+        kept = run.checkpoint("shared", config.checkpoint_seconds)
+        shared = find_shared_prompt(backbone, bench.start, data, config, rate, bench.seed, kept, progress)
     everything = bench.data([*seen, *unseen], SAME_DATA_SEED)
     rebuilt = subspace.decode(subspace.encode(bank))
     through = bench.score("reconstructed prompts", rebuilt, everything)
@@ -205,7 +206,8 @@ def run_ist(bench: Bench, subspace: Subspace, config: IstConfig, run: Run) -> di
     for kind, rival in rivals.items():
         rival.to(backbone.device)
         with bench.reporter.bar(f"control: {kind} subspace") as progress:
-            found, _ = tune_vectors(backbone, rival, rest, config, bench.seed, run.checkpoint(f"ist-{kind}", config.checkpoint_seconds), progress)
+            kept = run.checkpoint(f"ist-{kind}", config.checkpoint_seconds)
+            found, _ = tune_vectors(backbone, rival, rest, config, bench.seed, kept, progress)
         scores[f"{kind}_test"] = bench.score(f"IST in the {kind} subspace", rival.decode(found), rest)
     write_tensors(run.folder / "vectors.safetensors", tensors)
     references = {str(SAME_DATA_SEED): bench.reference([*seen, *unseen], SAME_DATA_SEED)}

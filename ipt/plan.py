@@ -10,7 +10,7 @@ import torch
 
 from ipt.backbone import Backbone, Encoded
 from ipt.config import IstConfig, LoopConfig, MsfConfig, TuneConfig, identity
-from ipt.data import SAME_DATA_SEED, Task, TaskSplit
+from ipt.data import Task, TaskSplit
 from ipt.pipeline import Bench
 from ipt.progress import Reporter
 from ipt.run import Run, free_bytes
@@ -43,7 +43,8 @@ def settings_of(kind: str, bench: Bench, model: str, more: dict[str, Any]) -> di
     """Return what identifies a run, in JSON's types."""
     split = {part: list(getattr(bench.split, part)) for part in ("seen", "unseen", "out_of_kind", "new_subcategories")}
     digests = {name: task.digest for name, task in sorted(bench.tasks.items())}
-    common = {"kind": kind, "split": bench.split.name, "tasks": bench.source, "parts": split, "model": model, "seed": bench.seed, "limit": bench.limit}
+    common: dict[str, Any] = {"kind": kind, "split": bench.split.name, "tasks": bench.source, "parts": split, "model": model}
+    common |= {"seed": bench.seed, "limit": bench.limit}
     whole = common | {"backbone": bench.backbone.fingerprint, "tune": identity(bench.tune), "digests": digests} | more
     return dict(json.loads(json.dumps(whole)))
 
@@ -64,7 +65,7 @@ def reopen_bench(settings: dict[str, Any], out: Path, limit: int) -> Bench:
     backbone = Backbone.load(settings["model"])
     if backbone.fingerprint != settings["backbone"]:
         raise ValueError(f"the weights of {settings['model']} have changed since the subspace was found; run `ipt msf` again")
-    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in settings["tune"].items()}
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings["tune"].items()}
     return Bench(backbone, split, found, TuneConfig(**fields), settings["seed"], out, limit or settings["limit"], Reporter(), source)
 
 

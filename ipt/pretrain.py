@@ -51,7 +51,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
 def build_model(config: PretrainConfig, vocabulary: int) -> T5ForConditionalGeneration:
     """Return a T5 with fresh weights (gated GELU, no dropout, tied embeddings)."""
     torch.manual_seed(config.seed)
-    shape = T5Config(
+    shape = T5Config(  # type: ignore[call-arg]
         vocab_size=vocabulary, d_model=config.width, d_kv=config.head_width, d_ff=config.inner_width, num_heads=config.heads,
         num_layers=config.encoder_layers, num_decoder_layers=config.decoder_layers, dropout_rate=0.0,
         feed_forward_proj="gated-gelu_pytorch_tanh",  # the same function as gated-gelu, in one pass over memory
@@ -150,12 +150,14 @@ def _collate(batch: Sequence[tuple[list[int], list[int]]], wide: int, tall: int)
 
 
 def make_optimiser(model: T5ForConditionalGeneration, config: PretrainConfig) -> torch.optim.AdamW:
-    """AdamW; the embeddings, which T5 starts with deviation 1, get a larger rate than the layers."""
-    inside = [p for n, p in model.named_parameters() if "shared" not in n]
-    groups = [
-        {"params": inside, "lr": config.learning_rate, "largest": config.learning_rate},
-        {"params": [model.shared.weight], "lr": config.embedding_rate, "largest": config.embedding_rate},
-    ]
+    """AdamW with three rates: T5 does not divide attention scores by sqrt(head width), its queries start smaller by that
+    factor instead, so their rate is smaller by it too; the embeddings start with deviation 1 and get a larger one."""
+    named = dict(model.named_parameters())
+    queries = [p for n, p in named.items() if n.endswith(".q.weight")]
+    wide = [p for n, p in named.items() if "shared" in n or "relative_attention_bias" in n]
+    rest = [p for p in named.values() if not any(p is q for q in (*queries, *wide))]
+    rates = (config.learning_rate / config.head_width**0.5, config.embedding_rate, config.learning_rate)
+    groups = [{"params": g, "lr": r, "largest": r} for g, r in zip((queries, wide, rest), rates, strict=True)]
     return torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
 
 
@@ -247,5 +249,5 @@ def export(model: T5ForConditionalGeneration, tokenizer: PreTrainedTokenizerFast
     """Write config, tokenizer and float16 weights, as transformers loads them."""
     half = T5ForConditionalGeneration(model.config)
     half.load_state_dict(model.state_dict())
-    half.to(torch.float16).save_pretrained(folder)
+    half.half().save_pretrained(folder)  # type: ignore[no-untyped-call]
     tokenizer.save_pretrained(folder)

@@ -19,9 +19,9 @@ from random import Random
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from ipt.tasks.recipe import Recipe, Row
 
 from ipt.data import FEW_TEST_ROWS, SAME_DATA_SEED, TEST_ROWS, Example, Task, few_shot
+from ipt.tasks.recipe import Recipe, Row
 
 FAMILIES = ("morphology", "grammar", "strings", "numbers", "world", "stories", "lexicon")
 HERE = Path(__file__).parent

@@ -17,9 +17,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, combinations, zip_longest
 from pathlib import Path
 
-from ipt.tasks import suite
-
 from ipt.data import Task
+from ipt.tasks import suite
 
 SPLITS = Path(__file__).parent / "splits.json"
 LEAVE_OUT: tuple[str, ...] = ()  # tasks of the suite that the embedded backbone cannot do even with their definition

@@ -29,7 +29,7 @@ def table(category_options: tuple[str, ...] | None, subcategory: str, inputs: st
 def in_words(number: int) -> str:
     import inflect  # late: only the extra `suite` has it
 
-    return inflect.engine().number_to_words(number).replace(",", "")  # type: ignore[no-any-return]
+    return str(inflect.engine().number_to_words(str(number))).replace(",", "")
 
 
 def roman(number: int) -> str:

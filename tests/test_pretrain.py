@@ -11,7 +11,17 @@ import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from ipt.config import PretrainConfig
-from ipt.pretrain import SENTINELS, build_model, export, mixed_rows, pretrain, spans, token_batches, train_tokenizer
+from ipt.pretrain import (
+    SENTINELS,
+    answer_loss,
+    build_model,
+    export,
+    mixed_rows,
+    pretrain,
+    spans,
+    token_batches,
+    train_tokenizer,
+)
 
 WORDS = ("red", "blue", "green", "tall", "small", "fast", "slow", "warm", "cold", "soft")
 TASKS = {
@@ -117,3 +127,9 @@ def test_export_is_the_model_within_float16(tmp_path: Path, tokenizer):
         assert torch.allclose(loaded.state_dict()[name], tensor, rtol=1e-3, atol=1e-6), name
     again = AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)
     assert again("red 12")["input_ids"] == tokenizer("red 12")["input_ids"]
+
+
+def test_answer_loss_is_the_models_own(tokenizer):
+    model = build_model(toy_config(), len(tokenizer))
+    batch = next(token_batches(mixed_rows(toy_stream(0), None, 0), tokenizer, 1024))
+    torch.testing.assert_close(answer_loss(model, batch), model(**batch).loss)

@@ -11,13 +11,13 @@ from random import Random
 
 import numpy as np
 import pytest
-from ipt.tasks import build, make_splits, suite
-from ipt.tasks.recipe import Recipe, Row, over
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.naive_bayes import MultinomialNB
 
 from ipt.data import METRICS, Example, Task, few_shot
+from ipt.tasks import build, make_splits, suite
+from ipt.tasks.recipe import Recipe, Row, over
 
 TASKS = suite.load()
 BY_NAME = {task.name: task for task in TASKS}

@@ -1,0 +1,34 @@
+# Two commands do all the set-up: `make demo` runs the main job, `make test` the tests. Others: check, suite, clean.
+PYTHON ?= python3
+VENV ?= .venv
+OUT ?= runs/demo
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip install -q -c constraints.txt
+
+.PHONY: demo test check suite clean
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "Python 3.11 to 3.13 is needed: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade pip
+	$(PIP) -e '.[test,dev]'
+	touch $@
+
+demo: $(VENV)/installed
+	$(BIN)/ipt msf --tasks random-100 --preset quick --out $(OUT)
+	$(BIN)/ipt ist --dim 5 --preset quick --out $(OUT)
+	$(BIN)/ipt runs figure --out $(OUT)
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest
+
+check: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+suite: $(VENV)/installed
+	$(PIP) -e '.[suite]'
+	$(BIN)/python -m ipt.tasks.build
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache

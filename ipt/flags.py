@@ -1,0 +1,54 @@
+"""Settings that come before the command line's own flags: a preset, then a --config file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cyclopts.config import Json, Toml, Yaml
+
+from ipt.config import PRESETS
+
+
+def flags_before(words: Sequence[str]) -> list[str]:
+    """Return the flags that preset and --config file add to a command line which does not have them itself."""
+    preset = PRESETS[value_of(words, "--preset") or "default"].get(words[0] if words else "", {})
+    return _flags(preset | config_file(words), words)
+
+
+def value_of(words: Sequence[str], flag: str) -> str | None:
+    """Return a flag's value before the flags are parsed, as presets and files come before them."""
+    for i, word in enumerate(words):
+        if word == flag and i + 1 < len(words):
+            return words[i + 1] if flag != "--preset" or words[i + 1] in PRESETS else None
+        if word.startswith(flag + "="):
+            return word.split("=", 1)[1]
+    return None
+
+
+def config_file(words: Sequence[str]) -> dict[str, Any]:
+    """Return the settings of the --config file by flag: a group of flags may be an object or a dotted key."""
+    name = value_of(words, "--config")
+    if name is None:
+        return {}
+    readers: dict[str, Any] = {".json": Json, ".toml": Toml, ".yaml": Yaml, ".yml": Yaml}
+    reader = readers.get(Path(name).suffix)
+    if reader is None or not Path(name).is_file():
+        raise ValueError(f"--config must be a .json, .toml or .yaml file, found {name!r}")
+    return _dotted(dict(reader(Path(name).absolute(), must_exist=True).config))
+
+
+def _dotted(settings: dict[str, Any], lead: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        found |= _dotted(value, f"{lead}{key}.") if isinstance(value, dict) else {lead + key.replace("_", "-"): value}
+    return found
+
+
+def _flags(settings: dict[str, Any], words: Sequence[str]) -> list[str]:
+    """Return settings as command-line words, those left out that the command line has itself."""
+    found: list[str] = []
+    for key, value in settings.items():
+        if value_of(words, f"--{key}") is None and f"--{key}" not in words:
+            for item in value if isinstance(value, list) else [value]:
+                found += [f"--{key}={str(item).lower() if isinstance(item, bool) else item}"]
+    return found
