@@ -1,11 +1,13 @@
-# Two commands do all the set-up: `make demo` runs the main job, `make test` the tests. Others: check, suite, clean.
+# Two commands do all the set-up: `make demo` runs the main job, `make test` the tests. Others: venv, check, suite, clean.
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= runs/demo
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install -q -c constraints.txt
 
-.PHONY: demo test check suite clean
+.PHONY: venv demo test check suite clean
+
+venv: $(VENV)/installed
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "Python 3.11 to 3.13 is needed: make PYTHON=python3.12")'

@@ -18,6 +18,7 @@ from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, PreTr
 from transformers.modeling_outputs import BaseModelOutput
 
 MINI = Path(__file__).parent / "mini"
+MAX_INPUT, MAX_ANSWER = 256, 64  # tokens of a row, end sign included; longer texts are cut, and counted by the pipeline
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,12 @@ class Backbone:
             digest.update(key.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
-    def encode(self, inputs: Sequence[str], answers: Sequence[str], max_input: int = 256, max_answer: int = 64) -> list[Encoded]:
-        """Tokenise rows; texts over `max_input` or `max_answer` tokens (end sign included) are cut at the end."""
+    def encode(self, inputs: Sequence[str], answers: Sequence[str]) -> list[Encoded]:
+        """Tokenise rows; texts over MAX_INPUT or MAX_ANSWER tokens are cut at the end."""
         end = self.tokenizer.eos_token_id
         ids = [self.tokenizer(list(texts), add_special_tokens=False)["input_ids"] for texts in (inputs, answers)]
         pairs = zip(*ids, strict=True)
-        return [Encoded((*i[: max_input - 1], end), (*a[: max_answer - 1], end)) for i, a in pairs]
+        return [Encoded((*i[: MAX_INPUT - 1], end), (*a[: MAX_ANSWER - 1], end)) for i, a in pairs]
 
     def text_prompt(self, text: str) -> Tensor:
         """Return the embeddings [n, h] of a text: a manual prompt in the place of a soft one."""

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ipt.autoencoder import Subspace
-from ipt.backbone import Backbone
+from ipt.backbone import MAX_ANSWER, MAX_INPUT, Backbone
 from ipt.config import DIFF_DATA_SEED, IstConfig, MsfConfig, TuneConfig, identity
 from ipt.data import SAME_DATA_SEED, Task, TaskSplit
 from ipt.evaluate import Score, TaskData, chance, score_prompts
@@ -52,7 +52,13 @@ class Bench:
         return [self.tasks[name] for name in names]
 
     def data(self, names: Sequence[str], data_seed: int) -> list[TaskData]:
-        return [TaskData.draw(self.backbone, t, data_seed, self.tune.shots, self.limit) for t in self.of(names)]
+        """Draw and tokenise the sets of these tasks; says how many rows had to be cut."""
+        found = [TaskData.draw(self.backbone, t, data_seed, self.tune.shots, self.limit) for t in self.of(names)]
+        rows = [row for d in found for row in (*d.train, *d.dev, *d.test)]
+        cut = sum(len(row.input_ids) == MAX_INPUT or len(row.label_ids) == MAX_ANSWER for row in rows)
+        if cut:
+            self.reporter.say(f"note: {cut} of {len(rows)} rows fill {MAX_INPUT} input or {MAX_ANSWER} answer tokens; longer ones are cut")
+        return found
 
     @cached_property
     def start(self) -> Tensor:

@@ -1,0 +1,43 @@
+"""The README's commands, files and tables are those of the project."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ipt import cli
+from ipt.analysis.report import update_text
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf8")
+COMMANDS = sorted(set(re.findall(r"^ipt .*$", README, re.M)) | {c for c in re.findall(r"`(ipt [^`]+)`", README) if c[4:5] != "."})
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_exist_with_their_flags(command, capsys):
+    words = [w for w in command.split() if w == w.lower()][1:]  # RUN, PATH and NAME stand for something
+    assert cli.main([*words, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "Usage: ipt " in shown
+    for flag in re.findall(r"--[a-z-]+", command):
+        assert flag in shown
+
+
+def test_files_that_are_named_exist():
+    block = README[README.index("## Files") :]
+    for name in re.findall(r"(\w+\.(?:py|parquet))\b", block):
+        assert [p for room in ("ipt", "tasks", "analysis") for p in (ROOT / room).glob(name)], name
+    for name in re.findall(r"\]\(([\w./-]+\.(?:md|png))\)", README):
+        assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize("name", ["README.md", "LOG.md"])
+def test_tables_are_made_from_their_results(name):
+    text = (ROOT / name).read_text(encoding="utf8")
+    assert update_text(text, ROOT) == text
+
+
+def test_the_python_example_compiles():
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    compile(code, "README", "exec")
+    assert len([line for line in code.splitlines() if line and not line.startswith(("from", "import"))]) <= 10
