@@ -46,7 +46,7 @@ class LoopConfig:
 class TuneConfig(LoopConfig):
     """Prompt tuning (stage 0): the prompts themselves are trained, each on its own task."""
 
-    prompt_length: int = setting(20, "vectors in a soft prompt, n", "measured on mini; paper 100")
+    prompt_length: int = setting(10, "vectors in a soft prompt, n", "measured on mini; paper 100")
     learning_rates: tuple[float, ...] = setting((0.3,), "rates tried per task, each as one more job", "measured")
     shots: int | None = setting(None, "K: rows per class (cls) or in all (non-cls)", "paper: 16 and 32")
 

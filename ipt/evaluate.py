@@ -17,7 +17,8 @@ Progress = Callable[[int, int], None]
 class TaskData:
     """A task's sets for one data seed, with their tokens.
 
-    max_tokens: longest answer to generate, in tokens: the longest of train and dev, and a half more.
+    max_tokens: longest answer to generate, in tokens: the longest of train and dev and a half more, up to the next power of 2
+        (few different lengths, so that tasks share batches).
     """
 
     task: Task
@@ -40,7 +41,7 @@ class TaskData:
         )
         options = tuple(backbone.encode(task.options, task.options)) if task.category == "cls" and task.options else ()
         longest = max(len(row.label_ids) for row in (*train, *dev, *options))
-        return cls(task, data_seed, test, sets.dev, train, dev, held, options, longest + longest // 2)
+        return cls(task, data_seed, test, sets.dev, train, dev, held, options, 1 << (longest + longest // 2 - 1).bit_length())
 
 
 @dataclass(frozen=True)

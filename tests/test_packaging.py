@@ -1,6 +1,8 @@
 """What gets installed is what the folders hold; files stay short; nothing that is read can run code."""
 
 import ast
+import re
+import sys
 import tomllib
 from collections.abc import Iterable
 from fnmatch import fnmatch
@@ -30,10 +32,15 @@ def packages_of(root: Path, folders: Iterable[str]) -> set[str]:
     return {p.parent.relative_to(root).as_posix() for folder in folders for p in (root / folder).rglob("*.py")}
 
 
+def plain_name(requirement: str) -> str:
+    """Return the package of a requirement, as registries spell it."""
+    return re.split(r"[^\w.-]", requirement)[0].lower().replace("_", "-")
+
+
 def uncovered(files: Iterable[str], globs: Iterable[str]) -> list[str]:
     """Return the files that no glob of package-data matches; a glob's * stays inside its folder."""
     parts = [glob.split("/") for glob in globs]
-    return [f for f in files if not any(len(g) == len(f.split("/")) and all(map(fnmatch, f.split("/"), g)) for g in parts)]
+    return [f for f in files if not any(len(g) == f.count("/") + 1 and all(map(fnmatch, f.split("/"), g)) for g in parts)]
 
 
 def unsafe(source: str) -> list[str]:
@@ -47,7 +54,8 @@ def unsafe(source: str) -> list[str]:
             found += [node.module] if node.module and node.module.split(".")[0] in UNSAFE_MODULES else sorted(names & UNSAFE_CALLS)
         elif isinstance(node, ast.Call):
             found += [ast.unparse(node.func)] if ast.unparse(node.func) in UNSAFE_CALLS else []
-            found += [k.arg for k in node.keywords if k.arg in UNSAFE_FLAGS and not (isinstance(k.value, ast.Constant) and not k.value.value)]
+            flags = [k for k in node.keywords if k.arg in UNSAFE_FLAGS]
+            found += [str(k.arg) for k in flags if not (isinstance(k.value, ast.Constant) and not k.value.value)]
     return found
 
 
@@ -70,6 +78,8 @@ def test_data_files_are_installed(package: str) -> None:
     files = [p.as_posix() for p in paths if not NOT_INSTALLED & set(p.parts)]
     missing = uncovered(files, SETUPTOOLS["package-data"].get(package, []))
     assert not missing, f"package-data of {package} in pyproject.toml leaves out {missing}"
+    idle = [glob for glob in SETUPTOOLS["package-data"].get(package, []) if not list(folder.glob(glob))]
+    assert not idle, f"package-data of {package} in pyproject.toml: nothing matches {idle}"
 
 
 def test_data_files_are_there() -> None:
@@ -95,9 +105,8 @@ def test_constraints_hold_every_dependency() -> None:
     versions = dict(line.split("==") for line in lines if line and not line.startswith("#"))
     extras = PROJECT["project"]["optional-dependencies"]
     wanted = [*PROJECT["project"]["dependencies"], *extras["test"], *extras["dev"], *extras["notebooks"]]
-    plain = {name.lower().replace("_", "-") for name in versions}
-    names = [w.split(">")[0].split("=")[0].split("[")[0].lower() for w in wanted]
-    assert not [n for n in names if n not in plain and n != PROJECT["project"]["name"]]
+    pinned = {plain_name(name) for name in versions} | {PROJECT["project"]["name"]}
+    assert not {plain_name(w) for w in wanted} - pinned
     assert not [v for v in versions.values() if "+" in v], "a local version is tied to one machine"
 
 
@@ -132,4 +141,32 @@ def test_control_unsafe_source_is_found(source: str) -> None:
 
 
 def test_control_safe_source_passes() -> None:
-    assert unsafe("model.eval()\nload_file('x')\nAutoModel.from_pretrained('x', trust_remote_code=False)\nnp.load('x', allow_pickle=False)") == []
+    assert unsafe("model.eval()\nload_file('x')\nT.load('x', trust_remote_code=False)\nnp.load('x', allow_pickle=False)") == []
+
+
+def undeclared(source: str, declared: set[str]) -> set[str]:
+    """Return the imported packages that are neither Python's, ours, nor declared."""
+    names = {"sklearn": "scikit-learn"}
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.split(".")[0])
+    found -= sys.stdlib_module_names | {"ipt", "conftest"}
+    return {name for name in found if names.get(name, name).lower().replace("_", "-") not in declared}
+
+
+def declared_names() -> set[str]:
+    wanted = PROJECT["project"]["dependencies"] + sum(PROJECT["project"]["optional-dependencies"].values(), [])
+    return {plain_name(w) for w in wanted}
+
+
+@pytest.mark.parametrize("path", sources("ipt", "tasks", "analysis", "tests"), ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_every_import_is_a_declared_dependency(path: Path) -> None:
+    found = undeclared(path.read_text(encoding="utf8"), declared_names())
+    assert not found, f"{path.relative_to(ROOT)} imports {found}, which pyproject.toml does not name"
+
+
+def test_control_undeclared_import_is_found() -> None:
+    assert undeclared("import json, absent\nfrom sklearn import svm\nfrom rouge_score import x", declared_names()) == {"absent"}
