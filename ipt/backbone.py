@@ -55,9 +55,11 @@ class Backbone:
             config = AutoConfig.from_pretrained(folder, local_files_only=True)
             if not config.is_encoder_decoder:
                 raise ValueError(f"--model {name}: expected an encoder-decoder, found model type {config.model_type!r}")
+            # plain attention: with T5's position bias twice as fast on CPUs as the fused one (LOG.md)
             model = AutoModelForSeq2SeqLM.from_pretrained(
-                folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, trust_remote_code=False
-            )
+                folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, trust_remote_code=False,
+                attn_implementation="eager",
+            )  # fmt: skip
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except (OSError, SafetensorError) as error:
             raise ValueError(f"--model {name}: the folder cannot be read ({error}); copy the model again") from error

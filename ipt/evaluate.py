@@ -60,7 +60,7 @@ def score_prompts(
     data: Sequence[TaskData],
     part: str = "test",
     rank: bool = True,
-    token_budget: int = 32768,
+    token_budget: int = 8192,
     progress: Progress = lambda done, total: None,
 ) -> list[Score]:
     """Score prompt u of prompts [U, n, h] on data[u]'s test or dev set; rows of all prompts share batches."""
