@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 SETTING_COLOURS = {
     "train_msf": "#1b6ca8", "test_msf": "#7fb3d5", "train_same": "#1e8449", "train_diff": "#52be80", "test": "#d68910",
-    "shared": "#909497", "mean_code": "#909497", "random_test": "#909497", "pca_test": "#909497",
+    "shared": "#c8cccf", "mean_code": "#a3a8ac", "random_test": "#7b8186", "pca_test": "#4a4f54",
 }  # fmt: skip
 
 
@@ -32,7 +32,7 @@ def recovery_bars(
         lines = {"elinewidth": 0.9, "capsize": 2, "ecolor": "#333333"}
         axes.bar(
             centre, heights, width * 0.92, yerr=errors, label=titles[setting], color=SETTING_COLOURS[setting],
-            error_kw=lines, hatch="//" if i >= 5 else None, edgecolor="white",
+            error_kw=lines,
         )  # fmt: skip
         for x, height in zip(centre, heights, strict=True):
             if height == height:

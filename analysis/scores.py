@@ -112,7 +112,7 @@ def cells(line: Line) -> tuple[str, ...]:
     """Return a line's cells as text, shares in per cent."""
     r = line.recovery
     share = lambda x: "–" if x != x else f"{100 * x:.1f}"  # noqa: E731
-    span = lambda pair: "–" if pair[0] != pair[0] else f"{share(pair[0])}–{share(pair[1])}"  # noqa: E731
+    span = lambda pair: "–" if pair[0] != pair[0] else f"{share(pair[0])} … {share(pair[1])}"  # noqa: E731
     return (
         line.title, line.group, str(r.tasks), f"{r.absolute:.3f}", share(r.relative), span(r.interval), share(r.ratio_of_means),
         share(r.floored), span(r.floored_interval), str(r.tasks - len(r.below_floor)),

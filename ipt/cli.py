@@ -285,7 +285,8 @@ def _show(folders: Sequence[Path], results: Sequence[dict[str, Any]] | None = No
 
     results = results or read_results(folders)
     found = lines(results)
-    table = Table(Column(COLUMNS[0], no_wrap=True), *(COLUMNS[i] for i in SHOWN[1:]), box=SIMPLE, padding=(0, 1, 0, 0))
+    columns = [Column(COLUMNS[i], no_wrap=i in (0, 5), justify="left" if i == 0 else "right") for i in SHOWN]
+    table = Table(*columns, box=SIMPLE, padding=(0, 1, 0, 0))
     for line in found:
         texts = cells(line)
         name = texts[0] if line.group == "all" else f"  {line.group}"
