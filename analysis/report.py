@@ -11,10 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
 from ipt.analysis.figures import recovery_bars
 from ipt.analysis.scores import COLUMNS, TITLES, Result, cells, lines
@@ -35,11 +32,11 @@ def recovery_figure(pairs: Sequence[Sequence[Result]], path: Path) -> None:
             values[setting].append(known.relative if known else float("nan"))
             intervals[setting].append(known.interval if known else NEVER)
         labels.append(f"{pair[0]['split']['name']}, d = {pair[0]['dim']}")
-    figure, axes = plt.subplots(figsize=(max(7.0, 4.0 * len(labels)), 4.2), layout="constrained")
+    figure = Figure(figsize=(max(7.0, 4.0 * len(labels)), 4.2), layout="constrained")
+    axes = figure.subplots()
     recovery_bars(axes, values, intervals, labels, TITLES)
     axes.set_title("Recovered share of prompt tuning by setting (95 % intervals over tasks)", fontsize=10)
     figure.savefig(path, dpi=160)
-    plt.close(figure)
 
 
 def summary(results: Sequence[Result], command: str, seed: int) -> dict[str, Any]:

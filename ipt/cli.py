@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.table import Column, Table
 from transformers.utils.logging import disable_progress_bar
 
-from ipt.config import IstConfig, MsfConfig, PretrainConfig, TuneConfig, identity
+from ipt.config import DIFF_DATA_SEED, IstConfig, MsfConfig, PretrainConfig, TuneConfig, identity
 from ipt.flags import flags_before
 from ipt.plan import digest, find_msf, open_bench, projected, reopen_bench, resolve, settings_of
 from ipt.progress import Reporter
-from ipt.run import Run, write_json
+from ipt.run import Run, write_atomic, write_json
 
 SHOWN = (0, 2, 3, 4, 5, 6, 7, 9)  # columns of the table that fit a terminal; table.md has all
 Flat = Parameter(name="*")
@@ -118,7 +118,8 @@ def ist(
     print(f"subspace: {source.folder} (inherited: {size}, backbone {inherited['model']})")
     subspace = Subspace.load(source.folder / "subspace").to(bench.backbone.device)
     seen, rest = len(bench.split.seen), len(bench.split.all) - len(bench.split.seen)
-    if projected(bench, dry_run, {"ist": len(ist.learning_rates) * (2 * seen + 3 * rest)}, ist=ist):
+    missing = len(bench.bank(DIFF_DATA_SEED).missing(bench.of(bench.split.seen)))
+    if projected(bench, dry_run, {"tune": missing, "ist": len(ist.learning_rates) * (2 * seen + 3 * rest)}, ist=ist):
         return
     settings = settings_of("ist", bench, inherited["model"], {"ist": identity(ist), "msf_run": source.folder.name})
     folder = Run.open(out / f"ist-{bench.split.name}-d{dim}-s{bench.seed}-{digest(settings)}", settings)
@@ -162,7 +163,7 @@ def score(
     with Reporter().bar("scoring definitions") as progress:
         for i, task in enumerate(found.values()):
             prompt = backbone.text_prompt(task.definition + "\n").unsqueeze(0)
-            (s,) = score_prompts(backbone, prompt, [TaskData.draw(backbone, task, SAME_DATA_SEED, 1, limit)])
+            (s,) = score_prompts(backbone, prompt, [TaskData.draw(backbone, task, SAME_DATA_SEED, limit=limit)])
             kind = "novel" if task.novel else "knowledge" if task.knowledge else "rule"
             values[kind].append(s.generated)
             table.add_row(task.name, kind, task.metric, f"{s.generated:.3f}", "" if s.ranked is None else f"{s.ranked:.3f}")
@@ -300,7 +301,7 @@ def _show(folders: Sequence[Path], results: Sequence[dict[str, Any]] | None = No
         print("knowledge tasks: with the embedded backbone their facts were in pre-training; novel tasks were never in it")
     if not last["compresses"]:
         print("note: d is at or above the number of seen tasks: no compression of the training prompts")
-    (folders[-1] / "table.md").write_text(markdown(found), encoding="utf8")
+    write_atomic(folders[-1] / "table.md", markdown(found).encode())
     print("written: " + ", ".join(map(str, folders)))
 
 

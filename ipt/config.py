@@ -3,7 +3,7 @@
 Defaults are the ones for the embedded backbone `mini`; "paper" names the released scripts' value where it differs.
 """
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 DIFF_DATA_SEED = 21
@@ -25,15 +25,14 @@ def positive(config: Any, *names: str) -> None:
 class LoopConfig:
     """The stacked loop: what each job does, and how much is done at once."""
 
-    steps: int = setting(120, "steps of each job", "measured on mini; paper 100000")
+    steps: int = setting(120, "steps of each job", "enough for mini, not searched; paper 100000")
     rows_per_step: int = setting(8, "rows of a job in one of its steps", "paper's grid {2, 4, 8}")
     warmup: float = setting(0.06, "share of the steps with rising learning rate", "paper's MSF and IST scripts")
-    clip: float = setting(1.0, "largest norm of a job's gradient", "measured; paper 0.1 on summed losses")
-    eval_every: int = setting(20, "steps between dev losses", "20 per 1 % of the paper's 1000")
-    patience: int = setting(4, "dev losses without improvement that end a job", "measured; the paper does not stop early")
+    clip: float = setting(1.0, "largest norm of a job's gradient", "not searched; paper 0.1 on summed losses")
+    eval_every: int = setting(20, "steps between dev losses", "not searched; paper 1000")
+    patience: int = setting(4, "dev losses without improvement that end a job", "not searched; the paper does not stop early")
     stacked_jobs: int = setting(512, "most jobs trained at once; the others wait for a free place", "memory only")
-    token_budget: int = setting(2048, "most padded tokens in one forward pass; changes no result", "fastest on 2 cores")
-
+    token_budget: int = setting(2048, "most padded tokens in one forward pass; changes no result", "fastest on 2 cores, LOG.md")
     checkpoint_seconds: float = setting(60.0, "least seconds between two checkpoints; 0: after each step", "cost of a lost interval")
 
     def __post_init__(self) -> None:
@@ -46,7 +45,7 @@ class LoopConfig:
 class TuneConfig(LoopConfig):
     """Prompt tuning (stage 0): the prompts themselves are trained, each on its own task."""
 
-    prompt_length: int = setting(10, "vectors in a soft prompt, n", "measured on mini; paper 100")
+    prompt_length: int = setting(10, "vectors in a soft prompt, n", "not searched; paper 100")
     learning_rates: tuple[float, ...] = setting((0.1, 0.3, 1.0), "rates tried per task, each as one more job", "LOG.md")
     shots: int | None = setting(None, "K: rows per class (cls) or in all (non-cls)", "paper: 16 and 32")
 
@@ -62,13 +61,13 @@ class TuneConfig(LoopConfig):
 class MsfConfig(LoopConfig):
     """Multi-task subspace finding: the autoencoder is trained over all seen tasks' prompts."""
 
-    steps: int = setting(600, "steps of the autoencoder", "measured on mini; paper 100000")
+    steps: int = setting(600, "steps of the autoencoder", "not searched; paper 100000")
     rows_per_step: int = setting(64, "rows in a step", "paper's MSF script")
     eval_every: int = setting(100, "steps between dev losses", "paper: 20 in all")
-    patience: int = setting(3, "dev losses without improvement that end the search", "measured")
-    learning_rate: float = setting(2e-3, "Adam's rate", "larger than the paper's 3e-5 as steps are few")
+    patience: int = setting(3, "dev losses without improvement that end the search", "not searched")
+    learning_rate: float = setting(2e-3, "Adam's rate", "not searched; paper 3e-5 over far more steps")
     dim: int = setting(5, "numbers per task in the subspace, d", "paper: 3 to 250")
-    alpha: float = setting(1.0, "weight of the reconstruction loss, a mean over n x h", "measured; released code 200")
+    alpha: float = setting(1.0, "weight of the reconstruction loss, a mean over n x h", "not searched; released code 200")
     inner_width: int = setting(768, "width between the decoder's two layers", "released code")
     sampling: Literal["tasks", "rows"] = setting("tasks", "draw uniformly over tasks, or over rows as the paper's code")
 
@@ -83,7 +82,7 @@ class MsfConfig(LoopConfig):
 class IstConfig(LoopConfig):
     """Intrinsic subspace tuning: d numbers per task are trained, the decoder is frozen."""
 
-    learning_rates: tuple[float, ...] = setting((0.03, 0.1, 0.3), "rates tried per task, each as one more job", "LOG.md")
+    learning_rates: tuple[float, ...] = setting((0.03, 0.1, 0.3), "rates tried per task, each as one more job", "not searched")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -100,26 +99,21 @@ def identity(config: Any) -> dict[str, Any]:
     return {k: v for k, v in asdict(config).items() if k not in EXECUTION}
 
 
-def help_of(config_class: type) -> dict[str, str]:
-    """Return each field's help text."""
-    return {f.name: f.metadata.get("help", "") for f in fields(config_class)}
-
-
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
     """The recipe of the embedded backbone."""
 
-    minutes: float = setting(60.0, "training time; the rate falls to zero over it", "measured")
-    width: int = setting(192, "hidden size", "rows a second against quality on two cores")
+    minutes: float = setting(60.0, "training time; the rate falls to zero over it", "what two cores have time for")
+    width: int = setting(192, "hidden size", "rows a second on two cores; not searched")
     inner_width: int = setting(512, "width inside the feed-forward layers", "as above")
     heads: int = setting(6, "attention heads", "as above")
     head_width: int = setting(32, "width of an attention head", "as above")
     encoder_layers: int = setting(4, "encoder layers", "as above")
     decoder_layers: int = setting(3, "decoder layers", "as above")
     vocabulary: int = setting(4096, "tokens", "size against length of inputs")
-    token_budget: int = setting(4096, "padded tokens in a batch, answers counted twice", "measured")
-    learning_rate: float = setting(1.5e-3, "AdamW's largest rate for the layers", "measured")
-    embedding_rate: float = setting(6e-3, "AdamW's largest rate for the embeddings", "measured")
+    token_budget: int = setting(4096, "padded tokens in a batch, answers counted twice", "not searched")
+    learning_rate: float = setting(1.5e-3, "AdamW's largest rate for the layers", "LOG.md")
+    embedding_rate: float = setting(6e-3, "AdamW's largest rate for the embeddings", "LOG.md")
     warmup_steps: int = setting(100, "steps with rising rate", "usual")
     tokenizer_rows: int = setting(200_000, "rows the tokenizer is trained on", "usual")
     checkpoint_seconds: float = setting(300.0, "seconds between checkpoints", "cost of a lost interval")

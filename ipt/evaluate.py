@@ -1,5 +1,6 @@
 """Score prompts on held-out examples: greedy generation (the paper's way), and for cls also a ranking of the options."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -102,9 +103,7 @@ def _ranked_score(
 
 
 def chance(data: TaskData) -> float:
-    """Return the test score of always giving the train set's most frequent answer (of equals, the best one)."""
-    from collections import Counter
-
+    """Return the best test score of one constant answer: any label (cls), else any of the dev set's eight most frequent."""
     references = [e.output for e in data.test_examples]
     answers = data.task.options or [a for a, _ in Counter(e.output[0] for e in data.dev_examples).most_common(8)]
     return max(score(data.task.metric, [answer] * len(references), references) for answer in answers)

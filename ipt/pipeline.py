@@ -6,6 +6,7 @@ on the same data seed. Controls: mean_code = decode(mean code), shared = one pro
 PCA subspace of equal d.
 """
 
+import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -133,8 +134,6 @@ def numbers(score: Score) -> dict[str, float | None]:
 
 
 def digest_of(tasks: Sequence[Task]) -> str:
-    import hashlib
-
     return hashlib.sha256("".join(t.digest for t in tasks).encode()).hexdigest()[:12]
 
 

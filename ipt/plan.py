@@ -72,8 +72,8 @@ def reopen_bench(settings: dict[str, Any], out: Path, limit: int) -> Bench:
 def find_msf(out: Path, dim: int, tasks: str, model: str, seed: int | None, run: str) -> Run:
     """Return the newest complete MSF run of this d (and split, model, seed, name where given).
 
-    Raises ValueError where there is none, with the command to run, and where those found differ in more than their seed and
-    age, with the list.
+    Raises ValueError where there is none, with the command to run, and where those found have different settings, with
+    the list.
     """
     found = []
     for path in sorted(out.glob("*/result.json"), key=lambda p: p.stat().st_mtime):
@@ -88,7 +88,7 @@ def find_msf(out: Path, dim: int, tasks: str, model: str, seed: int | None, run:
         raise ValueError(f"{out} holds no complete MSF run with d = {dim}; run: ipt msf{chosen} --dim {dim} --out {out}")
     if len({json.dumps(r.config, sort_keys=True) for r in found}) > 1:
         names = ", ".join(r.folder.name for r in found)
-        raise ValueError(f"{out} holds MSF runs of different settings with d = {dim}: {names}; choose one with --run NAME")
+        raise ValueError(f"{out} holds MSF runs of different settings with d = {dim}: {names}; choose with --tasks, --model, --seed or --run NAME")
     Reporter().say(f"using the newest complete run: {found[-1].folder.name}")
     return found[-1]
 

@@ -202,6 +202,9 @@ def pretrain(
         tensors, _ = read_tensors(folder / f"checkpoint-{state['step']}.safetensors")
         model.load_state_dict({k[2:]: v for k, v in tensors.items() if k.startswith("m.")})
         restore_optimiser(optimiser, {k[2:]: v for k, v in tensors.items() if k.startswith("o.")})
+        if (folder / "metrics.jsonl").exists():
+            lines = (folder / "metrics.jsonl").read_text().splitlines(keepends=True)
+            write_atomic(folder / "metrics.jsonl", "".join(x for x in lines if json.loads(x)["step"] <= state["step"]).encode())
     step = int(state["step"])
     rows = mixed_rows(make_stream(step), make_text and make_text(step), step)
     total, saved, logged, losses = config.minutes * 60, monotonic(), monotonic(), []

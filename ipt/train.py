@@ -10,6 +10,7 @@ early stopping are per job as well. Trained: the source's parameters. Frozen: th
 of (job seed, step), so a checkpoint needs no generator state and a resumed run equals an uninterrupted one.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,12 +27,12 @@ from ipt.run import Checkpoint
 Row = tuple[int, Encoded]  # the index of the prompt that leads the row, and the row
 
 
-class PromptSource(nn.Module):
+class PromptSource(nn.Module, ABC):
     """Where prompts come from. Every parameter has the jobs on its first axis (or J = 1 and any shape)."""
 
+    @abstractmethod
     def forward(self, indices: Tensor) -> Tensor:
         """Return the prompts [U, n, h] with these indices [U]."""
-        raise NotImplementedError
 
     def extra_loss(self, indices: Tensor, prompts: Tensor) -> Tensor | None:
         """Return what a step adds to the LM loss of its single job (MSF: alpha times the reconstruction), or None."""

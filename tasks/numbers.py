@@ -10,7 +10,6 @@ from ipt.tasks.words import names, surnames
 
 MONTHS = tuple(calendar.month_name)[1:]
 DAYS = tuple(calendar.day_name)
-ROMAN = ((100, "C"), (90, "XC"), (50, "L"), (40, "XL"), (10, "X"), (9, "IX"), (5, "V"), (4, "IV"), (1, "I"))
 SEASONS = {12: "winter", 1: "winter", 2: "winter", 3: "spring", 4: "spring", 5: "spring", 6: "summer", 7: "summer", 8: "summer"}
 Pair = tuple[int, int]
 
@@ -30,14 +29,6 @@ def in_words(number: int) -> str:
     import inflect  # late: only the extra `suite` has it
 
     return str(inflect.engine().number_to_words(str(number))).replace(",", "")
-
-
-def roman(number: int) -> str:
-    text = ""
-    for value, sign in ROMAN:
-        while number >= value:
-            text, number = text + sign, number - value
-    return text
 
 
 def ordinal(number: int) -> str:

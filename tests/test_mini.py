@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import nbclient
+import nbformat
 import pytest
 import torch
 
@@ -56,7 +58,6 @@ def test_a_small_run_is_complete(small_run):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_notebook_runs_and_is_committed_without_outputs(path, small_run, monkeypatch):
-    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     notebook = nbformat.read(path, 4)
     assert len(notebook.cells) <= 15 and not any(cell.get("outputs") for cell in notebook.cells)
     monkeypatch.setenv("IPT_RUNS", str(small_run))
