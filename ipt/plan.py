@@ -88,7 +88,8 @@ def find_msf(out: Path, dim: int, tasks: str, model: str, seed: int | None, run:
         raise ValueError(f"{out} holds no complete MSF run with d = {dim}; run: ipt msf{chosen} --dim {dim} --out {out}")
     if len({json.dumps(r.config, sort_keys=True) for r in found}) > 1:
         names = ", ".join(r.folder.name for r in found)
-        raise ValueError(f"{out} holds MSF runs of different settings with d = {dim}: {names}; choose with --tasks, --model, --seed or --run NAME")
+        remedy = "choose with --tasks, --model, --seed or --run NAME"
+        raise ValueError(f"{out} holds MSF runs of different settings with d = {dim}: {names}; {remedy}")
     Reporter().say(f"using the newest complete run: {found[-1].folder.name}")
     return found[-1]
 
