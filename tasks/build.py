@@ -23,7 +23,10 @@ import pyarrow.parquet as pq
 from ipt.data import FEW_TEST_ROWS, SAME_DATA_SEED, TEST_ROWS, Example, Task, few_shot
 from ipt.tasks.recipe import Recipe, Row
 
-FAMILIES = ("morphology", "grammar", "strings", "numbers", "world", "stories", "lexicon")
+FAMILIES = (
+    "morphology", "grammar", "derivation", "spelling", "analogy", "phonology", "strings", "numbers", "extraction", "data2text",
+    "reading", "dialogue", "nli", "relation_cls", "taxonomy", "sentiment", "phrases", "world",
+)  # fmt: skip
 HERE = Path(__file__).parent
 SUITE, DIGESTS = HERE / "suite.parquet", HERE / "digests.json"
 EXTRA_MISSING = 'needs the extra "suite": pip install "intrinsic-prompt-tuning[suite]"'

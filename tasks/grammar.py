@@ -1,17 +1,20 @@
 """Sentences about everyday actions (`ipt.tasks.scenes`): tense, voice, negation, questions, pronouns over the same sentences."""
 
+from dataclasses import replace
 from random import Random
 
 from ipt.tasks.recipe import Recipe, Row, over
-from ipt.tasks.scenes import Clause, activities, clause, person, subject
+from ipt.tasks.scenes import CITIES, TIMES, Clause, Subject, activities, clause, framed, person, subject, upper
 
 SOURCE = "own frames, lemminflect"
 Tensed = tuple[Clause, str]
+Scene = tuple[str, str, str, bool]  # subject as inside a sentence, verb, adjunct, adjunct in front
+Favour = tuple[Clause, Subject, bool]  # what was done, for whom, told in two sentences
 TENSES = ("present", "past", "future", "progressive")
 
 
 def past_clause(rng: Random) -> Clause:
-    return clause(rng)
+    return framed(rng)
 
 
 def said_past(c: Clause) -> str:
@@ -19,7 +22,7 @@ def said_past(c: Clause) -> str:
 
 
 def tensed(rng: Random) -> Tensed:
-    return clause(rng), rng.choice(TENSES)
+    return framed(rng), rng.choice(TENSES)
 
 
 def say(x: Tensed) -> str:
@@ -29,28 +32,32 @@ def say(x: Tensed) -> str:
 
 
 def passive(c: Clause) -> str:
-    return f"{c.object[0].upper()}{c.object[1:]} was {c.verb.participle} by {c.subject.inside}."
+    return c.tell(c.object, f"was {c.verb.participle} by {c.subject.inside}")
+
+
+def headline(c: Clause) -> str:
+    return f"{upper(c.subject.text.removeprefix('The '))} {c.verb.third} {c.object.split()[-1]}"
 
 
 def either_voice(rng: Random) -> tuple[Clause, bool]:
-    return clause(rng), rng.random() < 0.5
+    return framed(rng), rng.random() < 0.5
 
 
-def scene(rng: Random) -> tuple[str, str, str, str]:
-    """Draw an intransitive sentence: subject, verb, its adjunct, and whether the adjunct stands first."""
-    activity = rng.choice(activities())
-    who, adjunct = subject(rng), rng.choice(activity.adjuncts)
-    return who.text, activity.verb.past, adjunct, "first" if rng.random() < 0.5 else "last"
+def scene(rng: Random) -> Scene:
+    """Draw an intransitive sentence; the one who acts may come from a city."""
+    activity, who = rng.choice(activities()), subject(rng).inside
+    if rng.random() < 0.5:
+        who = f"{who} from {rng.choice(CITIES)}"
+    return who, activity.verb.past, rng.choice(activity.adjuncts), rng.random() < 0.5
 
 
-def tell(x: tuple[str, str, str, str]) -> str:
-    who, verb, adjunct, place = x
-    inside = who[0].lower() + who[1:] if who.startswith("The ") else who
-    return f"{adjunct[0].upper()}{adjunct[1:]}, {inside} {verb}." if place == "first" else f"{who} {verb} {adjunct}."
+def tell(x: Scene) -> str:
+    who, verb, adjunct, fronted = x
+    return f"{upper(adjunct)}, {who} {verb}." if fronted else f"{upper(who)} {verb} {adjunct}."
 
 
 def word_order(rng: Random) -> Row:
-    c = clause(rng)
+    c = framed(rng)
     words = said_past(c)[:-1].split()
     if rng.random() < 0.5:
         return Row(" ".join(words), ("good",))
@@ -60,16 +67,24 @@ def word_order(rng: Random) -> Row:
 
 
 def agreement(rng: Random) -> Row:
-    c = clause(rng)
+    c = framed(rng)
     right = rng.random() < 0.5
     return Row(c.say(c.verb.third if right else c.verb.lemma), ("correct" if right else "wrong",))
 
 
-def two_people(rng: Random) -> tuple[Clause, str, str, str] | None:
-    c, other = clause(rng), person(rng)
-    if c.subject.text.startswith("The ") or other.text == c.subject.text:
+def two_people(rng: Random) -> Favour | None:
+    """Draw what a named person did for another one, in one of four frames."""
+    c, other, frame = clause(rng), person(rng), rng.randrange(4)
+    if c.subject.text.startswith("The ") or other.text == c.subject.text or c.is_done_to_a_person:
         return None
-    return c, other.text, other.object_pronoun, other.pronoun
+    when = rng.choice(TIMES) if frame > 1 else ""
+    return replace(c, when=when, fronted=frame == 3), other, frame == 1
+
+
+def favour(c: Clause, actor: str, receiver: str, apart: bool) -> str:
+    if apart:
+        return f"{c.tell(actor, f'{c.verb.past} {c.object}')} It was for {receiver}."
+    return c.tell(actor, f"{c.verb.past} {c.object} for {receiver}")
 
 
 def recipes() -> list[Recipe]:
@@ -83,19 +98,17 @@ def _past() -> list[Recipe]:
 
     return [
         make("morph_negate_sentence", ("Negate the sentence with did not.", "Say that it did not happen.", "negated sentence"), lambda c: c.say(f"did not {c.verb.lemma}")),
-        make("morph_question_form", ("Turn the sentence into a question with did.", "Ask whether it happened.", "yes-no question"), lambda c: f"Did {c.subject.inside} {c.verb.lemma} {c.object}?"),
+        make("morph_question_form", ("Turn the sentence into a question with did.", "Ask whether it happened.", "yes-no question"), lambda c: f"Did {c.subject.inside} {c.verb.lemma} {c.object}{c.tail}?"),
         make("morph_future", ("Say that it will happen.", "Put the sentence into the future.", "sentence in the future"), lambda c: c.say(f"will {c.verb.lemma}")),
         make("morph_passive", ("Put the sentence into the passive.", "Begin with the thing: it was done by someone.", "passive sentence"), passive),
         make("gra_to_present", ("Put the sentence into the present.", "Say that it happens every day.", "sentence in the present"), lambda c: c.say(c.verb.third), novel=True),
-        make("gra_who_question", ("Ask who did it.", "Replace the subject by who and ask.", "who question"), lambda c: f"Who {c.verb.past} {c.object}?"),
+        make("gra_who_question", ("Ask who did it.", "Replace the subject by who and ask.", "who question"), lambda c: f"Who {c.verb.past} {c.object}{c.tail}?"),
         make("rc_who", ("Who did it?", "Write the one who acted.", "the actor"), lambda c: c.subject.text, kind="reading"),
         make("rc_object", ("What thing was it done to?", "Write the thing with its article.", "the thing"), lambda c: c.object, kind="reading"),
         make("gra_verb_of", ("Write the base form of the verb in the sentence.", "What did someone do? Only the verb, base form.", "verb of the sentence"), lambda c: c.verb.lemma),
-        make("rew_pronoun_object", ("Replace the thing by it.", "Use the pronoun it for the object.", "object to pronoun"), lambda c: f"{c.subject.text} {c.verb.past} it.", novel=True, kind="rewriting"),
-        make("gra_article", ("Does the thing come with the or with a? Answer the or a.", "Is the object definite (the) or not (a)?", "article of the object: the or a"), lambda c: "the" if c.object.startswith("the ") else "a", ("the", "a")),
-        make("gra_subject_kind", ("Is it done by a named person or by someone with a job? Say name or job.", "Who acts: name or job?", "subject: name or job"), lambda c: "job" if c.subject.text.startswith("The ") else "name", ("name", "job")),
-        make("rew_reported", ("Report it: begin with I heard that.", "Put I heard that before the sentence.", "reported sentence"), lambda c: f"I heard that {c.subject.inside} {c.verb.past} {c.object}.", kind="rewriting"),
-        make("sum_headline", ("Write it as a short headline: no articles, present tense, no full stop.", "Make a headline of the sentence.", "headline"), lambda c: f"{c.subject.text.removeprefix('The ').capitalize()} {c.verb.third} {c.object.split()[-1]}", kind="summarisation"),
+        make("rew_pronoun_object", ("Replace the thing by it.", "Use the pronoun it for the object.", "object to pronoun"), lambda c: None if c.is_done_to_a_person else c.tell(c.subject.inside, f"{c.verb.past} it"), novel=True, kind="rewriting"),
+        make("rew_reported", ("Report it: begin with I heard that.", "Put I heard that before the sentence.", "reported sentence"), lambda c: f"I heard that {c.subject.inside} {c.verb.past} {c.object}{c.tail}.", kind="rewriting"),
+        make("sum_headline", ("Write it as a short headline: who does what, no articles, no time, present tense, no full stop.", "Make a headline of the sentence.", "headline"), headline, kind="summarisation"),
     ]  # fmt: skip
 
 
@@ -128,22 +141,22 @@ def _scenes() -> list[Recipe]:
         return Recipe(name, category, kind, metric, definitions, over(scene, tell, answer), "scene", SOURCE, options, novel=novel)
 
     return [
-        make("rew_front", "rewriting", ("Begin with the subject.", "Put who it is at the start of the sentence.", "subject first"), lambda x: tell((*x[:3], "last"))),
-        make("rew_comma", "rewriting", ("Begin with the circumstance and a comma.", "Move the place or time to the front.", "circumstance first"), lambda x: tell((*x[:3], "first")), novel=True),
+        make("rew_front", "rewriting", ("Begin with the subject.", "Put who it is at the start of the sentence.", "subject first"), lambda x: tell((*x[:3], False))),
+        make("rew_comma", "rewriting", ("Begin with the circumstance and a comma.", "Move the place or time to the front.", "circumstance first"), lambda x: tell((*x[:3], True)), novel=True),
         make("rc_where", "reading", ("Write only the circumstance.", "How, when or where did it happen?", "circumstance"), lambda x: x[2]),
-        make("rc_scene_who", "reading", ("Write who it was.", "Who did it? Keep the article small.", "who in the scene"), lambda x: x[0][0].lower() + x[0][1:] if x[0].startswith("The ") else x[0]),
+        
     ]  # fmt: skip
 
 
 def _people() -> list[Recipe]:
-    def make(name: str, definitions: tuple[str, ...], answer, options=None, novel: bool = False) -> Recipe:  # type: ignore[no-untyped-def]
+    def make(name: str, definitions: tuple[str, ...], answer, options=None, novel: bool = False, knowledge: bool = True) -> Recipe:  # type: ignore[no-untyped-def]
         category, metric = ("cls", "accuracy") if options else ("non-cls", "exact-match")
-        draw = over(two_people, lambda x: f"{x[0].subject.text} {x[0].verb.past} {x[0].object} for {x[1]}.", answer)
-        return Recipe(name, category, "coreference", metric, definitions, draw, "two people", SOURCE, options, knowledge=True, novel=novel)
+        draw = over(two_people, lambda x: favour(x[0], x[0].subject.inside, x[1].text, x[2]), answer)
+        return Recipe(name, category, "coreference", metric, definitions, draw, "two people", SOURCE, options, knowledge=knowledge, novel=novel)
 
     return [
-        make("rew_pronouns", ("Replace both names by pronouns.", "Use he, she, him, her for the people.", "names to pronouns"), lambda x: f"{x[0].subject.pronoun.capitalize()} {x[0].verb.past} {x[0].object} for {x[2]}."),
-        make("rc_beneficiary", ("For whom was it done?", "Write the name at the end.", "for whom"), lambda x: x[1]),
+        make("rew_pronouns", ("Replace both names by pronouns.", "Use he, she, him, her for the people.", "names to pronouns"), lambda x: favour(x[0], x[0].subject.pronoun, x[1].object_pronoun, x[2])),
+        make("rc_beneficiary", ("For whom was it done?", "Write the name after for.", "for whom"), lambda x: x[1].text, knowledge=False),
         make("rel_name_gender", ("Which pronoun stands for the first person: he or she?", "The one who acts: he or she?", "actor: he or she"), lambda x: x[0].subject.pronoun, ("he", "she")),
-        make("rel_second_gender", ("Which pronoun stands for the last person: him or her?", "The one it is done for: him or her?", "receiver: him or her"), lambda x: x[2], ("him", "her"), novel=True),
+        make("rel_second_gender", ("Which pronoun stands for the last person: him or her?", "The one it is done for: him or her?", "receiver: him or her"), lambda x: x[1].object_pronoun, ("him", "her"), novel=True),
     ]  # fmt: skip

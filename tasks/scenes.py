@@ -3,7 +3,7 @@
 Curated by hand; the inflected forms come from `ipt.tasks.words`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
 
@@ -67,6 +67,13 @@ notebook onion orange painting pancake pen photo pillow potato present ring rope
 tulip umbrella vase wallet watch balloon banana bean bell belt blanket block bowl brush bucket cake camera cap crayon cushion drum fan flag
 guitar jar kettle knife lantern needle net paddle peach pin pipe plum poster purse radio sack seed shirt shoe shovel ticket trophy""".split()
 
+PERSONS = "thief baby guide doctor waiter friend plumber teacher neighbor singer guest farmer tourist child visitor driver class".split()
+TIMES = """after lunch|before dinner|in the morning|in the evening|at noon|on Monday|on Tuesday|on Wednesday|on Thursday|on Friday|
+with a friend|after school|before work""".replace("\n", "").split("|")
+
+CITIES = """Paris Rome Berlin Madrid Vienna Oslo Cairo Lima Tokyo Dublin Prague Athens Boston Chicago Denver Dallas Sydney Lisbon Warsaw
+Helsinki Geneva Milan Naples Munich Lyon Porto Toronto Delhi Seoul Havana""".split()
+
 
 @dataclass(frozen=True)
 class Action:
@@ -97,12 +104,36 @@ class Subject:
 
 @dataclass(frozen=True)
 class Clause:
+    """Who does what to which thing, and maybe when; `fronted` puts the time at the beginning."""
+
     subject: Subject
     verb: Verb
     object: str
+    when: str = ""
+    fronted: bool = False
 
     def say(self, form: str) -> str:
-        return f"{self.subject.text} {form} {self.object}."
+        """The sentence with this form of the verb."""
+        return self.tell(self.subject.inside, f"{form} {self.object}")
+
+    def tell(self, start: str, rest: str) -> str:
+        """A sentence in the frame of this one; `start` is written as inside a sentence."""
+        if self.when and self.fronted:
+            return f"{upper(self.when)}, {start} {rest}."
+        return f"{upper(start)} {rest}{self.tail}."
+
+    @property
+    def is_done_to_a_person(self) -> bool:
+        return self.object.split()[-1] in PERSONS
+
+    @property
+    def tail(self) -> str:
+        """The time as it stands at the end of a sentence, with a space before it."""
+        return f" {self.when}" if self.when else ""
+
+
+def upper(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 @cache
@@ -149,6 +180,14 @@ def clause(rng: Random) -> Clause:
     determiner = rng.choice(("the", "the", "a"))
     noun = rng.choice(action.objects)
     text = ("an " if determiner == "a" and noun[0] in "aeiou" else determiner + " ") + noun
-    if determiner == "a" and noun in ("bread", "paper", "coffee", "juice", "tea", "water", "milk", "cocoa", "dinner", "lunch"):
+    if determiner == "a" and noun in ("bread", "soup", "stew", "cheese", "treasure", "paper", "coffee", "juice", "tea", "water", "milk", "cocoa", "dinner", "lunch"):
         text = "the " + noun
     return Clause(subject(rng), action.verb, text)
+
+
+def framed(rng: Random) -> Clause:
+    """Draw a clause in one of four frames: bare, with a time at its end or its beginning, or with the origin of who does it."""
+    plain, frame = clause(rng), rng.randrange(4)
+    if frame == 1:
+        return replace(plain, subject=replace(plain.subject, text=f"{plain.subject.text} from {rng.choice(CITIES)}"))
+    return replace(plain, when=rng.choice(TIMES) if frame > 1 else "", fronted=frame == 3)

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 MORE_BLOCKED = """ass arse bitch bloody bomb breast bum cock crap damn dead death devil dick die dyke fag fanny fascist gay gun hell
-homo hooker hump idiot jap jew kill killer knob lesbian murder muslim nazi negro nude nut nuts oral orgy pansy penis poop porn prick
+homo hooker hump idiot jap jew kill killer knob lesbian murder muslim nazi negro nude nut nuts oral orgy randy pansy penis poop porn prick
 prostitute pussy queer racist rape rapist screw sex sexy shag shit slave slut spade spastic strip suck suicide tit toilet torture virgin
 whore xxx homosexual communist nun terrorism nation civil gender minority christian catholic protestant hindu islam god jesus christ church terror terrorist abortion drug drugs heroin cocaine
 weed strap stripper topless bondage fetish erotic thong bra panties lingerie viagra casino poker gambling bet hitler war weapon""".split()
@@ -45,6 +45,12 @@ def blocked() -> frozenset[str]:
 def fair(word: str, top: int = 12000) -> bool:
     """Say whether a word is lower-case ASCII, among the most frequent `top`, and not blocked."""
     return word.isascii() and word.isalpha() and word.islower() and rank().get(word, top) < top and word not in blocked()
+
+
+# Variants of the lexicon that nobody should be taught, and words whose forms belong to two words.
+ODD_FORMS = """controled occured refered payed flied teared over-came staid bended targetted archs camerae halfs leafs axises busses
+abdomina diplomata embryoes feti phenomenons""".split()
+AMBIGUOUS = "lie lay overcome axe axis base basis colon real penny ellipse".split()
 
 
 @dataclass(frozen=True)
@@ -97,8 +103,8 @@ def inflections() -> dict[tuple[str, str], list[tuple[str, ...]]]:
 
 
 def american(variants: tuple[str, ...]) -> tuple[str, ...]:
-    """Put the more frequent variant first."""
-    return tuple(sorted(variants, key=lambda w: rank().get(w, 10**6)))
+    """Put the more frequent variant first and leave out the odd ones."""
+    return tuple(sorted((v for v in variants if v not in ODD_FORMS), key=lambda w: rank().get(w, 10**6)))
 
 
 def _verb(lemma: str) -> Verb | None:
@@ -106,7 +112,9 @@ def _verb(lemma: str) -> Verb | None:
     if not forms or len(forms) < 4 or not forms[0] or not forms[2] or not forms[3]:
         return None
     pasts = american(forms[0])
-    return Verb(lemma, forms[3][0], pasts, american(forms[1]) or pasts, american(forms[2])[0])
+    regular = tuple(p for p in pasts if p.endswith("ed")) if pasts[0].endswith("ed") else ()
+    participles = tuple(dict.fromkeys(regular + american(forms[1]))) or pasts
+    return Verb(lemma, forms[3][0], pasts, participles, american(forms[2])[0])
 
 
 @cache
@@ -120,7 +128,7 @@ def verb(lemma: str) -> Verb:
 @cache
 def verbs() -> tuple[Verb, ...]:
     """Several hundred common verbs."""
-    names = sorted(w for w in set(lines("wonderwords", "assets", "verblist.txt")) if fair(w, 9000) and len(w) > 2)
+    names = sorted(w for w in set(lines("wonderwords", "assets", "verblist.txt")) if fair(w, 9000) and len(w) > 2 and w not in AMBIGUOUS)
     found = [v for v in map(_verb, names) if v and len(v.pasts) < 3 and v.past != v.lemma]
     return tuple(v for v in found if all(rank().get(f, 10**6) < 60000 for f in (v.past, v.gerund, v.third)))
 
@@ -128,11 +136,11 @@ def verbs() -> tuple[Verb, ...]:
 @cache
 def nouns() -> tuple[Noun, ...]:
     """Common count nouns that are not also a plural."""
-    names = sorted(w for w in set(lines("wonderwords", "assets", "nounlist.txt")) if fair(w, 15000) and len(w) > 2)
+    names = sorted(w for w in set(lines("wonderwords", "assets", "nounlist.txt")) if fair(w, 15000) and len(w) > 2 and w not in AMBIGUOUS)
     found = []
     for name in names:
-        plurals = american((inflections().get((name, "noun")) or [()])[0])
-        if plurals and plurals[0] != name and rank().get(plurals[0], 10**6) < 40000 and not name.endswith("ss"):
+        plurals = tuple(p for p in american((inflections().get((name, "noun")) or [()])[0]) if p != name)
+        if plurals and rank().get(plurals[0], 10**6) < 40000 and not name.endswith("ss"):
             found.append(Noun(name, plurals))
     return tuple(n for n in found if n.singular not in {m.plural for m in found})
 
@@ -142,7 +150,7 @@ def adjectives() -> tuple[Adjective, ...]:
     """Common adjectives that inflect (-er, -est)."""
     found = []
     for (lemma, pos), forms in sorted(inflections().items()):
-        if pos == "adj" and len(forms) == 2 and forms[0] and forms[1] and fair(lemma, 20000):
+        if pos == "adj" and len(forms) == 2 and forms[0] and forms[1] and fair(lemma, 30000):
             found.append(Adjective(lemma, american(forms[0]), american(forms[1])))
     return tuple(found)
 
@@ -154,9 +162,9 @@ def plain_adjectives() -> tuple[str, ...]:
 
 @cache
 def plain_words() -> tuple[str, ...]:
-    """About four thousand common words of 3 to 8 letters: nouns, verbs and adjectives in their base form."""
+    """Common words of 3 to 7 letters: nouns, verbs and adjectives in their base form."""
     known = {lemma for lemma, pos in inflections() if pos in ("noun", "verb", "adj")}
-    return tuple(sorted(w for w in rank() if 3 <= len(w) <= 8 and fair(w, 9000) and w in known))
+    return tuple(sorted(w for w in rank() if 3 <= len(w) <= 7 and fair(w, 5000) and w in known))
 
 
 WOMEN = """Alice Amanda Amy Andrea Angela Anna Barbara Bella Betty Carla Carol Cathy Clara Claire Cindy Daisy Deborah Diana Donna Elena Ella
@@ -165,7 +173,7 @@ Julia Karen Kate Laura Lena Linda Lisa Lucy Lydia Maria Marta Mary Megan Mia Mon
 Rosa Ruth Sally Sandra Sarah Silvia Sofia Sonia Susan Tanya Teresa Tina Ursula Vera Wendy Zoe""".split()
 MEN = """Aaron Adam Alan Albert Andrew Arthur Ben Boris Brian Carl Charles Colin Daniel David Dennis Edgar Eric Felix Frank Fred Gary George
 Gregory Harold Harry Henry Hugo Ian Isaac Jack Jacob James Jason Jeff Jeremy Joel John Jonas Joseph Karl Keith Kevin Leo Leon Louis Lucas
-Luke Marco Mario Martin Matthew Max Michael Miguel Nathan Neil Nicholas Norman Oliver Oscar Oscar Otto Patrick Paul Pedro Peter Philip Ralph
+Luke Marco Mario Martin Matthew Max Michael Miguel Nathan Neil Nicholas Norman Oliver Oscar Otto Patrick Paul Pedro Peter Philip Ralph
 Raymond Richard Robert Roger Roland Ronald Samuel Sebastian Simon Stefan Stephen Steven Theo Thomas Timothy Tobias Tom Victor Vincent Walter
 William""".split()
 
