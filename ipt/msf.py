@@ -86,9 +86,7 @@ def find_shared_prompt(
     return source.value.detach()[0]
 
 
-def _joint_job(
-    name: str, data: Sequence[TaskData], config: MsfConfig, seed: int, learning_rate: float | None = None
-) -> Job:
+def _joint_job(name: str, data: Sequence[TaskData], config: MsfConfig, seed: int, learning_rate: float | None = None) -> Job:
     """All tasks' rows as one job; a group per task samples uniformly over tasks, one group over rows (released code)."""
     groups: list[tuple[Row, ...]] = [tuple((t, row) for row in d.train) for t, d in enumerate(data)]
     if config.sampling == "rows":

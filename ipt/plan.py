@@ -94,9 +94,7 @@ def find_msf(out: Path, dim: int, tasks: str, model: str, seed: int | None, run:
     return found[-1]
 
 
-def projected(
-    bench: Bench, dry_run: bool, jobs: dict[str, int], msf: MsfConfig | None = None, ist: IstConfig | None = None
-) -> bool:
+def projected(bench: Bench, dry_run: bool, jobs: dict[str, int], msf: MsfConfig | None = None, ist: IstConfig | None = None) -> bool:
     """Print the projected time of the work, check the space, and say whether to stop here (--dry-run).
 
     jobs: number of jobs per stage; the time comes from a short measurement of training and generation on this machine.

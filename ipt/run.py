@@ -62,9 +62,7 @@ def environment() -> dict[str, str]:
     """Versions a result may depend on, and the git revision where there is one."""
     packages = ("torch", "transformers", "numpy", "scikit-learn", "intrinsic-prompt-tuning")
     found = {name: version(name) for name in packages} | {"python": platform.python_version()}
-    revision = subprocess.run(
-        ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
+    revision = subprocess.run(["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     return found | {"revision": revision.stdout.strip() or "unknown"}
 
 
@@ -182,4 +180,3 @@ def free_bytes(folder: Path) -> int:
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
-

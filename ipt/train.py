@@ -193,9 +193,7 @@ def fit(
     return [Outcome(*row) for row in numbers]
 
 
-def _step(
-    backbone: Backbone, source: PromptSource, jobs: Sequence[Job], steps: Sequence[int], config: LoopConfig
-) -> Tensor:
+def _step(backbone: Backbone, source: PromptSource, jobs: Sequence[Job], steps: Sequence[int], config: LoopConfig) -> Tensor:
     """Leave the gradient of the summed losses on the source's parameters; return each job's LM loss [A]."""
     owned = [(a, row) for a, job in enumerate(jobs) for row in take_rows(job, steps[a])]
     needed = sorted({prompt for _, (prompt, _) in owned})
@@ -237,9 +235,7 @@ def dev_losses(backbone: Backbone, source: PromptSource, jobs: Sequence[Job], to
 
 
 @torch.no_grad()
-def row_losses(
-    backbone: Backbone, prompts: Tensor, of_row: Sequence[int], rows: Sequence[Encoded], token_budget: int
-) -> Tensor:
+def row_losses(backbone: Backbone, prompts: Tensor, of_row: Sequence[int], rows: Sequence[Encoded], token_budget: int) -> Tensor:
     """Return [N] nats per token of each row, led by prompts[of_row[i]]; in micro-batches."""
     values = torch.zeros(len(rows), dtype=torch.float64)
     for chosen in batches(rows, prompts.shape[1], token_budget):

@@ -156,9 +156,7 @@ def recipes() -> list[Recipe]:
                 "Announce the weather for the city from city, day, sky and degrees.",
                 "Make a spoken forecast out of the four values.",
             ),
-            draw=over(
-                weather, lambda x: x.record, lambda x: FORECASTS[0].format(c=x.city, d=x.day, s=x.sky, t=x.degrees)
-            ),
+            draw=over(weather, lambda x: x.record, lambda x: FORECASTS[0].format(c=x.city, d=x.day, s=x.sky, t=x.degrees)),
             inputs="weather record",
         ),
         task(

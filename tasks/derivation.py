@@ -139,12 +139,6 @@ def made_noun(rng: Random) -> Derived:
     return rng.choice(rng.choice((doers, acts))())
 
 
-def either_sign(rng: Random) -> Derived:
-    """Draw an adjective or its opposite; the third part is the word shown."""
-    word, negative, _ = rng.choice(opposites())
-    return word, negative, rng.choice((word, negative))
-
-
 def compound(rng: Random) -> tuple[str, Noun]:
     """Draw a place and a thing that belongs to it."""
     place, head = rng.choice(BUILDINGS.split()), rng.choice(HEADS.split())
@@ -177,7 +171,6 @@ def _doers() -> list[Recipe]:
 def _opposites() -> list[Recipe]:
     forward = Group("adjective with an opposite", "derivation", SOURCE, opposite, lambda x: x[0], lambda x: x[0], True)
     back = Group("negated adjective", "derivation", SOURCE, opposite, lambda x: x[1], lambda x: x[0], True)
-    either = Group("adjective or its opposite", "derivation", SOURCE, either_sign, lambda x: x[2], lambda x: x[0], True)
     return [
         forward.free(
             "der_un", lambda x: x[1],
@@ -191,7 +184,6 @@ def _opposites() -> list[Recipe]:
             "Which positive adjective is inside?", "Undo the negation of this word.",
             "Turn the negative adjective into the positive one.",
         ),
-        
     ]  # fmt: skip
 
 

@@ -80,9 +80,7 @@ def tags(x: Report) -> str:
 
 
 def recipes() -> list[Recipe]:
-    task = partial(
-        Recipe, category="non-cls", subcategory="extraction", metric="exact-match", inputs="trip report", source=SOURCE
-    )
+    task = partial(Recipe, category="non-cls", subcategory="extraction", metric="exact-match", inputs="trip report", source=SOURCE)
     asked = partial(over, report, lambda x: x.text)
     return [
         task(

@@ -48,9 +48,7 @@ def shortfalls(tasks: Iterable[Task], shots: int | None = None) -> dict[str, str
     return found
 
 
-def draw_split(
-    tasks: Sequence[Task], seen: int, unseen: int, seed: int, shots: int | None = None
-) -> tuple[TaskSplit, tuple[str, ...]]:
+def draw_split(tasks: Sequence[Task], seen: int, unseen: int, seed: int, shots: int | None = None) -> tuple[TaskSplit, tuple[str, ...]]:
     """Draw seen and unseen tasks by sha256 of seed and family; a family stays on one side.
 
     Returns the split and the names of the tasks that were skipped because they cannot serve their few-shot sets. Raises
@@ -114,9 +112,7 @@ def _read(path: Path) -> tuple[tuple[Task, ...], list[str]]:
 
 
 def _is_task_file(path: Path) -> bool:
-    return (
-        path.name.endswith(SUFFIXES) and path.name not in IGNORED and not path.name.startswith(".") and path.is_file()
-    )
+    return path.name.endswith(SUFFIXES) and path.name not in IGNORED and not path.name.startswith(".") and path.is_file()
 
 
 def _read_file(path: Path) -> Task | list[str]:

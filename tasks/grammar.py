@@ -94,7 +94,9 @@ def recipes() -> list[Recipe]:
 def _past() -> list[Recipe]:
     def make(name: str, definitions: tuple[str, ...], answer, options=None, novel: bool = False, kind: str = "sentence grammar") -> Recipe:  # type: ignore[no-untyped-def]
         category, metric = ("cls", "accuracy") if options else ("non-cls", "exact-match")
-        return Recipe(name, category, kind, metric, definitions, over(past_clause, said_past, answer), "past sentence", SOURCE, options, novel=novel)
+        return Recipe(
+            name, category, kind, metric, definitions, over(past_clause, said_past, answer), "past sentence", SOURCE, options, novel=novel
+        )
 
     return [
         make("morph_negate_sentence", ("Negate the sentence with did not.", "Say that it did not happen.", "negated sentence"), lambda c: c.say(f"did not {c.verb.lemma}")),
@@ -115,7 +117,9 @@ def _past() -> list[Recipe]:
 def _tenses() -> list[Recipe]:
     def make(name: str, definitions: tuple[str, ...], answer, options=None, novel: bool = False) -> Recipe:  # type: ignore[no-untyped-def]
         category, metric = ("cls", "accuracy") if options else ("non-cls", "exact-match")
-        return Recipe(name, category, "tense", metric, definitions, over(tensed, say, answer), "sentence in any tense", SOURCE, options, novel=novel)
+        return Recipe(
+            name, category, "tense", metric, definitions, over(tensed, say, answer), "sentence in any tense", SOURCE, options, novel=novel
+        )
 
     voice = over(either_voice, lambda x: said_past(x[0]) if x[1] else passive(x[0]), lambda x: "active" if x[1] else "passive")
     other = over(either_voice, lambda x: said_past(x[0]) if x[1] else passive(x[0]), lambda x: passive(x[0]) if x[1] else said_past(x[0]))
@@ -144,7 +148,6 @@ def _scenes() -> list[Recipe]:
         make("rew_front", "rewriting", ("Begin with the subject.", "Put who it is at the start of the sentence.", "subject first"), lambda x: tell((*x[:3], False))),
         make("rew_comma", "rewriting", ("Begin with the circumstance and a comma.", "Move the place or time to the front.", "circumstance first"), lambda x: tell((*x[:3], True)), novel=True),
         make("rc_where", "reading", ("Write only the circumstance.", "How, when or where did it happen?", "circumstance"), lambda x: x[2]),
-        
     ]  # fmt: skip
 
 
@@ -152,7 +155,9 @@ def _people() -> list[Recipe]:
     def make(name: str, definitions: tuple[str, ...], answer, options=None, novel: bool = False, knowledge: bool = True) -> Recipe:  # type: ignore[no-untyped-def]
         category, metric = ("cls", "accuracy") if options else ("non-cls", "exact-match")
         draw = over(two_people, lambda x: favour(x[0], x[0].subject.inside, x[1].text, x[2]), answer)
-        return Recipe(name, category, "coreference", metric, definitions, draw, "two people", SOURCE, options, knowledge=knowledge, novel=novel)
+        return Recipe(
+            name, category, "coreference", metric, definitions, draw, "two people", SOURCE, options, knowledge=knowledge, novel=novel
+        )
 
     return [
         make("rew_pronouns", ("Replace both names by pronouns.", "Use he, she, him, her for the people.", "names to pronouns"), lambda x: favour(x[0], x[0].subject.pronoun, x[1].object_pronoun, x[2])),

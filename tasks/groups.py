@@ -25,9 +25,7 @@ class Group(Generic[T]):
     entity: Callable[[T], str] = lambda _: ""
     knowledge: bool = False
 
-    def free(
-        self, name: str, answer: Callable[[T], str | tuple[str, ...] | None], *definitions: str, novel: bool = False
-    ) -> Recipe:
+    def free(self, name: str, answer: Callable[[T], str | tuple[str, ...] | None], *definitions: str, novel: bool = False) -> Recipe:
         """Make a task whose answer is written out and compared exactly."""
         draw = over(self.material, self.show, answer, self.entity)
         return Recipe(

@@ -136,8 +136,7 @@ def listed(folder: str, kind: str) -> dict[str, tuple[str, ...]]:
     uses = Counter(word for words in lists.values() for word in words)
     skipped = frozenset(MISLEADING[folder].split())
     return {
-        label: tuple(sorted(w for w in words if uses[w] == 1 and w not in skipped and fair(w, 40000)))
-        for label, words in lists.items()
+        label: tuple(sorted(w for w in words if uses[w] == 1 and w not in skipped and fair(w, 40000))) for label, words in lists.items()
     }
 
 

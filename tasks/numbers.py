@@ -9,7 +9,6 @@ from ipt.tasks.recipe import Recipe, over
 from ipt.tasks.words import names, surnames
 
 MONTHS = tuple(calendar.month_name)[1:]
-DAYS = tuple(calendar.day_name)
 SEASONS = {12: "winter", 1: "winter", 2: "winter", 3: "spring", 4: "spring", 5: "spring", 6: "summer", 7: "summer", 8: "summer"}
 Pair = tuple[int, int]
 
@@ -17,9 +16,13 @@ Pair = tuple[int, int]
 def table(category_options: tuple[str, ...] | None, subcategory: str, inputs: str, material, show):  # type: ignore[no-untyped-def]
     """Return a maker of recipes over one distribution of inputs."""
 
-    def make(name: str, definitions: tuple[str, ...], answer, options=category_options, novel: bool = False, kind: str = subcategory) -> Recipe:  # type: ignore[no-untyped-def]
+    def make(
+        name: str, definitions: tuple[str, ...], answer, options=category_options, novel: bool = False, kind: str = subcategory
+    ) -> Recipe:  # type: ignore[no-untyped-def]
         category, metric = ("cls", "accuracy") if options else ("non-cls", "exact-match")
-        return Recipe(name, category, kind, metric, definitions, over(material, show, answer), inputs, "own rules, inflect", options, novel=novel)
+        return Recipe(
+            name, category, kind, metric, definitions, over(material, show, answer), inputs, "own rules, inflect", options, novel=novel
+        )
 
     return make
 
@@ -64,10 +67,6 @@ def clock(rng: Random) -> Pair:
 
 def person(rng: Random) -> tuple[str, str]:
     return rng.choice(names())[0], rng.choice(surnames())
-
-
-def weekday_and_days(rng: Random) -> Pair:
-    return rng.randrange(7), rng.randint(1, 60)
 
 
 def long_date(d: date) -> str:
@@ -139,14 +138,12 @@ def _dates() -> list[Recipe]:
         iso("cal_iso_month", ("Write the name of the month.", "Which month is it?", "name of month"), lambda d: MONTHS[d.month - 1]),
         iso("cal_iso_day", ("Write the day of the month as a number.", "Which day of the month is it?", "day number"), lambda d: str(d.day), novel=True),
         iso("cal_next_month", ("Write the name of the month after it.", "Which month follows?", "following month"), lambda d: MONTHS[d.month % 12]),
-        
     ]  # fmt: skip
 
 
 def _times() -> list[Recipe]:
     show = lambda t: f"{t[0]:02d}:{t[1]:02d}"  # noqa: E731
     make = table(None, "time", "time", clock, show)
-    week = table(None, "calendar", "weekday and days", weekday_and_days, lambda x: f"{DAYS[x[0]]} + {x[1]}")
     twelve = lambda t: f"{(t[0] + 11) % 12 + 1}:{t[1]:02d} {'AM' if t[0] < 12 else 'PM'}"  # noqa: E731
     part = lambda t: ("night", "morning", "afternoon", "evening")[t[0] // 6]  # noqa: E731
     return [
@@ -155,7 +152,6 @@ def _times() -> list[Recipe]:
         make("tim_minutes_left", ("How many minutes are left until the full hour?", "Count the minutes to the next hour.", "minutes left"), lambda t: str(60 - t[1]) if t[1] else None),
         make("tim_half", ("Is the time AM or PM?", "Before or after noon? Say AM or PM.", "AM or PM"), lambda t: "AM" if t[0] < 12 else "PM", ("AM", "PM"), novel=True),
         make("tim_part", ("Is it night (0-6), morning, afternoon or evening (from 18)?", "Name the part of the day: night, morning, afternoon, evening.", "part of the day"), part, ("night", "morning", "afternoon", "evening")),
-        
     ]  # fmt: skip
 
 

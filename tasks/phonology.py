@@ -1,4 +1,4 @@
-"""Sounds of words: spelling to sounds and back, syllables, stress, rhyme, homophones.
+"""Sounds of words: pronunciation, syllables, stress, rhyme.
 
 Source: misaki (American pronunciations), written with the ASCII symbols of the ARPAbet without stress digits.
 """
@@ -8,8 +8,8 @@ from functools import cache
 from random import Random
 
 from ipt.tasks.lexemes import VOWELS, free, labelled, pronunciations, syllables
-from ipt.tasks.recipe import Recipe, Row, over
-from ipt.tasks.words import fair, rank
+from ipt.tasks.recipe import Recipe, over
+from ipt.tasks.words import fair
 
 FIRST_SOUNDS = ("b", "d", "f", "k", "m", "p", "r", "s")
 LONGEST_WORD = 8
@@ -24,15 +24,6 @@ def spoken_words() -> tuple[Spoken, ...]:
 
 
 @cache
-def spellings() -> dict[Sounds, tuple[str, ...]]:
-    """Sounds to every common word that is spoken so, the most frequent first."""
-    found = defaultdict(list)
-    for word, (sounds, _) in pronunciations().items():
-        found[sounds].append(word)
-    return {sounds: tuple(sorted(words, key=lambda w: (rank()[w], w))) for sounds, words in found.items()}
-
-
-@cache
 def rhymes() -> tuple[tuple[Spoken, ...], ...]:
     """Groups of words that sound the same from the stressed vowel on."""
     found = defaultdict(list)
@@ -42,31 +33,8 @@ def rhymes() -> tuple[tuple[Spoken, ...], ...]:
     return tuple(tuple(words) for _, words in sorted(found.items()) if len({sounds for _, sounds, _ in words}) > 2)
 
 
-@cache
-def homophones() -> tuple[tuple[str, ...], ...]:
-    return tuple(words for _, words in sorted(spellings().items()) if len(words) > 1)
-
-
-@cache
-def neighbors() -> tuple[tuple[str, ...], ...]:
-    """Groups of words with the same first and last sound and number of sounds: nearly alike, seldom the same."""
-    found = defaultdict(list)
-    for word, sounds, _ in spoken_words():
-        if len(sounds) < 6:
-            found[sounds[0], sounds[-1], len(sounds)].append(word)
-    return tuple(tuple(words) for _, words in sorted(found.items()) if len(words) > 3)
-
-
 def spoken(rng: Random) -> Spoken:
     return rng.choice(spoken_words())
-
-
-def short(rng: Random) -> Spoken:
-    """Draw a word of at most six sounds: the material of spelling and of counting."""
-    while True:
-        found = spoken(rng)
-        if len(found[1]) <= 6:
-            return found
 
 
 def rhyme_pair(rng: Random) -> tuple[str, str, str] | None:
@@ -80,22 +48,8 @@ def rhyme_pair(rng: Random) -> tuple[str, str, str] | None:
     return None if others is group else (word, rng.choice(others)[0], "no")
 
 
-def homophone_pair(rng: Random) -> tuple[str, str, str] | None:
-    """Draw two words and whether they sound the same, which half of them do."""
-    alike = rng.random() < 0.5
-    one, other = rng.sample(rng.choice(homophones() if alike else neighbors()), 2)
-    same = pronunciations()[one][0] == pronunciations()[other][0]
-    return (one, other, "yes" if same else "no") if same == alike else None
-
-
-def homophone(rng: Random) -> Row:
-    group = rng.choice(homophones())
-    word = rng.choice(group)
-    return Row(word, tuple(w for w in group if w != word), "|".join(sorted(group)))
-
-
 def recipes() -> list[Recipe]:
-    return [*_single(), *_symbols(), *_pairs()]
+    return [*_single(), *_pairs()]
 
 
 def _single() -> list[Recipe]:
@@ -150,17 +104,6 @@ def _single() -> list[Recipe]:
     ]  # fmt: skip
 
 
-def _symbols() -> list[Recipe]:
-    source, inputs = "misaki, wordninja", "sounds of a short word"
-
-    def show(x: Spoken) -> str:
-        return " ".join(x[1])
-
-    return [
-        
-    ]  # fmt: skip
-
-
 def _pairs() -> list[Recipe]:
     source = "misaki, wordninja"
 
@@ -178,7 +121,6 @@ def _pairs() -> list[Recipe]:
                  "Do both words sound alike from the stressed vowel on, yes or no?",
                  "Say yes if the words rhyme and no if they do not.",
                  "Listen to the endings of both words and decide if they are a rhyme."),
-        
     ]  # fmt: skip
 
 

@@ -41,9 +41,7 @@ def one_language() -> tuple[tuple[str, str, tuple[str, ...]], ...]:
         for phrase in table:
             uses[phrase].append(code)
     return tuple(
-        (phrase, codes[0], tables[codes[0]][phrase])
-        for phrase, codes in sorted(uses.items())
-        if len(codes) == 1 and phrase not in english
+        (phrase, codes[0], tables[codes[0]][phrase]) for phrase, codes in sorted(uses.items()) if len(codes) == 1 and phrase not in english
     )
 
 

@@ -35,7 +35,9 @@ describe: house picture dream town journey painting | choose: hat cake book colo
 admire: painting garden view statue castle dress | discover: cave island path planet secret lake | explore: cave island forest city castle valley
 guard: gate castle door bridge treasure camp | polish: shoe table mirror ring spoon floor | sweep: floor path kitchen yard street hall
 win: race prize game medal match trophy | finish: race book puzzle painting meal report | start: car engine game fire race song
-sew: dress shirt curtain button quilt pillow | knit: scarf sweater sock hat blanket glove | peel: orange potato apple banana carrot onion""".replace("\n", " | ")
+sew: dress shirt curtain button quilt pillow | knit: scarf sweater sock hat blanket glove | peel: orange potato apple banana carrot onion""".replace(
+    "\n", " | "
+)
 
 ACTIVITIES = """sleep: on the sofa, in the tent, all morning | run: in the park, along the river, to the bus | swim: in the lake, in the sea, after lunch
 walk: to the station, along the beach, through the forest | dance: at the party, in the hall, all night | sing: in the choir, in the bath, at the party
@@ -180,7 +182,22 @@ def clause(rng: Random) -> Clause:
     determiner = rng.choice(("the", "the", "a"))
     noun = rng.choice(action.objects)
     text = ("an " if determiner == "a" and noun[0] in "aeiou" else determiner + " ") + noun
-    if determiner == "a" and noun in ("bread", "soup", "stew", "cheese", "treasure", "paper", "coffee", "juice", "tea", "water", "milk", "cocoa", "dinner", "lunch"):
+    if determiner == "a" and noun in (
+        "bread",
+        "soup",
+        "stew",
+        "cheese",
+        "treasure",
+        "paper",
+        "coffee",
+        "juice",
+        "tea",
+        "water",
+        "milk",
+        "cocoa",
+        "dinner",
+        "lunch",
+    ):
         text = "the " + noun
     return Clause(subject(rng), action.verb, text)
 

@@ -53,7 +53,7 @@ def spellings() -> tuple[Spelling, ...]:
         found += [(word, word + end, f"{word[:-2]}our{end}") for end in ends]
     for verb in DOUBLED.split():
         found += [(verb, verb + end, f"{verb}l{end}") for end in ("ed", "ing")]
-    found += [(entry.split(":")[0], *entry.split(":")) for entry in OTHERS.split()]
+    found += [(american, american, british) for american, british in (entry.split(":") for entry in OTHERS.split())]
     return tuple(found)
 
 

@@ -83,7 +83,9 @@ def _single_word() -> list[Recipe]:
 def _word_list() -> list[Recipe]:
     def make(name: str, definitions: tuple[str, ...], answer, options=None, novel: bool = False, subcategory: str = "word list") -> Recipe:  # type: ignore[no-untyped-def]
         category, metric = ("cls", "accuracy") if options else ("non-cls", "exact-match")
-        return Recipe(name, category, subcategory, metric, definitions, over(word_list, " ".join, answer), "word list", SOURCE, options, novel=novel)
+        return Recipe(
+            name, category, subcategory, metric, definitions, over(word_list, " ".join, answer), "word list", SOURCE, options, novel=novel
+        )
 
     return [
         make("str_first_word", ("Write the first word.", "Which word comes first?", "first of the words"), lambda w: w[0]),
@@ -104,7 +106,9 @@ def _word_list() -> list[Recipe]:
 def _pairs_and_repeats() -> list[Recipe]:
     def pair(name: str, definitions: tuple[str, ...], answer, options=None, novel: bool = False) -> Recipe:  # type: ignore[no-untyped-def]
         category, metric = ("cls", "accuracy") if options else ("non-cls", "exact-match")
-        return Recipe(name, category, "word pair", metric, definitions, over(word_pair, " | ".join, answer), "word pair", SOURCE, options, novel=novel)
+        return Recipe(
+            name, category, "word pair", metric, definitions, over(word_pair, " | ".join, answer), "word pair", SOURCE, options, novel=novel
+        )
 
     def side(first: bool | None) -> str | None:
         return None if first is None else "first" if first else "second"
@@ -121,14 +125,15 @@ def _pairs_and_repeats() -> list[Recipe]:
         pair("str_swap", ("Swap the two words, keep the bar.", "Write the second word, a bar, and the first word.", "exchange the sides"), lambda w: f"{w[1]} | {w[0]}"),
         pair("str_compound", ("Join the two words into one.", "Write both words together without a space.", "join the sides"), "".join),
         *(Recipe(name, "non-cls", "word list", "exact-match", definitions, over(with_repeat, " ".join, answer), "list with repeat", SOURCE) for name, definitions, answer in repeats),
-        
     ]  # fmt: skip
 
 
 def _letters() -> list[Recipe]:
     def make(name: str, definitions: tuple[str, ...], answer, options=None, novel: bool = False) -> Recipe:  # type: ignore[no-untyped-def]
         category, metric = ("cls", "accuracy") if options else ("non-cls", "exact-match")
-        return Recipe(name, category, "letters", metric, definitions, over(letters, " ".join, answer), "letters", SOURCE, options, novel=novel)
+        return Recipe(
+            name, category, "letters", metric, definitions, over(letters, " ".join, answer), "letters", SOURCE, options, novel=novel
+        )
 
     return [
         make("let_reverse", ("Write the letters in the opposite order.", "Reverse the letters.", "letters backwards"), lambda x: " ".join(x[::-1])),

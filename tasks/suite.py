@@ -55,11 +55,7 @@ def known(name: str, valid: Iterable[str], what: str) -> str:
         return name
     close = get_close_matches(name, choices, n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(close)}?" if close else ""
-    listed = (
-        f"; valid are: {', '.join(choices)}"
-        if len(choices) <= 20
-        else f" ({len(choices)} are listed by: ipt tasks list)"
-    )
+    listed = f"; valid are: {', '.join(choices)}" if len(choices) <= 20 else f" ({len(choices)} are listed by: ipt tasks list)"
     raise ValueError(f"unknown {what} {name!r}{hint}{listed}")
 
 
@@ -69,9 +65,7 @@ def _records() -> dict[str, dict[str, Any]]:
 
     path = HERE / "suite.parquet"
     if not path.exists():
-        raise ValueError(
-            f"{path} is missing: install the package again, or write it with python -m ipt.tasks.build --write"
-        )
+        raise ValueError(f"{path} is missing: install the package again, or write it with python -m ipt.tasks.build --write")
     return {record["name"]: record for record in pq.read_table(path).to_pylist()}
 
 

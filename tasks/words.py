@@ -156,11 +156,6 @@ def adjectives() -> tuple[Adjective, ...]:
 
 
 @cache
-def plain_adjectives() -> tuple[str, ...]:
-    return tuple(sorted(w for w in set(lines("wonderwords", "assets", "adjectivelist.txt")) if fair(w, 15000)))
-
-
-@cache
 def plain_words() -> tuple[str, ...]:
     """Common words of 3 to 7 letters: nouns, verbs and adjectives in their base form."""
     known = {lemma for lemma, pos in inflections() if pos in ("noun", "verb", "adj")}
@@ -182,12 +177,6 @@ William""".split()
 def names() -> tuple[tuple[str, str], ...]:
     """Well-known first names with "f" or "m"."""
     return tuple(sorted({(n, "f") for n in WOMEN} | {(n, "m") for n in MEN}))
-
-
-@cache
-def inflected_words() -> frozenset[str]:
-    """Every form in the inflection table that is written in lower case."""
-    return frozenset(lemma for lemma, _ in inflections() if lemma.islower())
 
 
 @cache

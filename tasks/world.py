@@ -1,7 +1,7 @@
-"""Facts of the world: countries, languages, elements, emoji phrases; and their names in other languages.
+"""Facts of the world: countries, languages, elements; and their names in other languages.
 
-Sources: countryinfo (facts), babel (CLDR names), periodictable, emoji (CLDR short names), us. Facts are as these packages give
-them; only territories that CLDR knows by an English name are kept, under that name.
+Sources: countryinfo (facts), babel (CLDR names), periodictable. Only territories that CLDR knows by an English name are kept,
+under that name.
 """
 
 import json
@@ -12,7 +12,7 @@ from functools import cache
 from random import Random
 
 from ipt.tasks.recipe import Recipe, Row, over
-from ipt.tasks.words import a, blocked, fair, package_file
+from ipt.tasks.words import package_file
 
 LANGUAGES = {"de": "German", "fr": "French", "es": "Spanish", "it": "Italian", "pt": "Portuguese", "tr": "Turkish"}
 # Where countryinfo holds a replaced capital or currency, or a malformed demonym, the facts of today.
@@ -143,16 +143,6 @@ def choice_of_capital(rng: Random) -> Row:
     return Row(f"{right.name}: {listed}?", right.capital, f"{right.code}|{listed}")
 
 
-def odd_region(rng: Random) -> Row | None:
-    home, away = country_pair(rng)
-    rest = [c for c in countries() if c.region == home.region and c.code != home.code]
-    if home.region == away.region or len(rest) < 2:
-        return None
-    group = [home, away, *rng.sample(rest, 2)]
-    rng.shuffle(group)
-    return Row(", ".join(c.name for c in group), (away.name,), "|".join(sorted(c.code for c in group)))
-
-
 def recipes() -> list[Recipe]:
     return [*_countries(), *_more_countries(), *_names()]
 
@@ -179,10 +169,24 @@ def _countries() -> list[Recipe]:
 def _more_countries() -> list[Recipe]:
     region = {"Africa", "Asia", "Europe", "Americas"}
     by_capital = over(lambda rng: rng.choice(capital_cities()), lambda c: c.capital[0], lambda c: c.name, lambda c: c.code)
-    continent = over(lambda rng: rng.choice(capital_cities()), lambda c: c.capital[0], lambda c: c.currency or None, lambda c: c.code)
-    same = over(country_pair, lambda p: f"{p[0].name} | {p[1].name}", lambda p: "yes" if p[0].region == p[1].region else "no", lambda p: "|".join(sorted(c.code for c in p)))
-    north = over(country_pair, lambda p: f"{p[0].name} | {p[1].name}", lambda p: {(True, False): "first", (False, True): "second"}.get((p[0].north, p[1].north)), lambda p: "|".join(sorted(c.code for c in p)))
-    where = over(country_pair, lambda p: f"{p[0].name} | {p[1].name}", lambda p: p[0].region if p[0].region in region else None, lambda p: "|".join(sorted(c.code for c in p)))
+    same = over(
+        country_pair,
+        lambda p: f"{p[0].name} | {p[1].name}",
+        lambda p: "yes" if p[0].region == p[1].region else "no",
+        lambda p: "|".join(sorted(c.code for c in p)),
+    )
+    north = over(
+        country_pair,
+        lambda p: f"{p[0].name} | {p[1].name}",
+        lambda p: {(True, False): "first", (False, True): "second"}.get((p[0].north, p[1].north)),
+        lambda p: "|".join(sorted(c.code for c in p)),
+    )
+    where = over(
+        country_pair,
+        lambda p: f"{p[0].name} | {p[1].name}",
+        lambda p: p[0].region if p[0].region in region else None,
+        lambda p: "|".join(sorted(c.code for c in p)),
+    )
     pairs = ("country pair", "countryinfo, babel")
     return [
         Recipe("rel_capital_inv", "non-cls", "relation", "exact-match", ("Of which country is this the capital?", "Name the country that is governed from this city.", "capital to country"), by_capital, "capital", "countryinfo, babel", None, True, True),
@@ -191,7 +195,6 @@ def _more_countries() -> list[Recipe]:
         Recipe("geo_first_region", "cls", "geography", "accuracy", ("On which continent is the first country: Africa, Asia, Europe or Americas?", "Continent on the left side: Africa, Asia, Europe, Americas.", "first country's continent"), where, *pairs, ("Africa", "Asia", "Europe", "Americas"), True),
         Recipe("fact_capital", "cls", "fact checking", "accuracy", ("Is the statement about the capital true or false?", "Check the fact: true or false.", "capital fact: true or false"), lambda rng: statement(rng, capital_cities(), lambda c: c.capital[0], "has the capital"), "capital statement", "countryinfo, babel", ("true", "false"), True),
         Recipe("mcq_capital", "non-cls", "multiple choice", "exact-match", ("Choose the capital of the country.", "Which of the three cities is the capital?", "pick the capital"), choice_of_capital, "capital choice", "countryinfo, babel", None, True),
-        
     ]  # fmt: skip
 
 
@@ -208,7 +211,12 @@ def _names() -> list[Recipe]:
         return Recipe(name, category, "chemistry", metric, definitions, draw, "element", "periodictable", options, True, novel)
 
     two = lambda rng: tuple(rng.sample(elements(), 2))  # noqa: E731
-    heavier = over(two, lambda p: f"{p[0][1]} | {p[1][1]}", lambda p: "first" if p[0][0] > p[1][0] else "second", lambda p: "|".join(sorted(e[2] for e in p)))
+    heavier = over(
+        two,
+        lambda p: f"{p[0][1]} | {p[1][1]}",
+        lambda p: "first" if p[0][0] > p[1][0] else "second",
+        lambda p: "|".join(sorted(e[2] for e in p)),
+    )
     return [
         language("tr_language_en_de", "de"),
         Recipe("rel_language_code", "non-cls", "relation", "exact-match", ("Write the ISO code of the language.", "Abbreviate the language's name as in web pages.", "language to code"),

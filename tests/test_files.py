@@ -136,9 +136,7 @@ def test_a_split_is_found_where_one_family_is_large(tmp_path):
 
 def test_too_few_tasks_are_one_error(tmp_path):
     tasks = some_tasks(tmp_path, {"large": 12}, small=1)
-    with pytest.raises(
-        ValueError, match=r"8 seen and 4 unseen .* 12 usable tasks of 1 families .*\(1 tasks are too small"
-    ):
+    with pytest.raises(ValueError, match=r"8 seen and 4 unseen .* 12 usable tasks of 1 families .*\(1 tasks are too small"):
         files.draw_split(tasks, 8, 4, 0)
     with pytest.raises(ValueError, match="--seen must be at least 1"):
         files.draw_split(tasks, 0, 4, 0)

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,12 @@ def test_tables_are_made_from_their_results(name):
     assert update_text(text, ROOT) == text
 
 
-def test_the_python_example_compiles():
+def test_the_python_example_runs(tmp_path, monkeypatch):
     (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
-    compile(code, "README", "exec")
     assert len([line for line in code.splitlines() if line and not line.startswith(("from", "import"))]) <= 10
+    monkeypatch.chdir(tmp_path)
+    shorter, found = re.subn(r"steps=\d+", "steps=2", code)
+    assert found == 3
+    names: dict[str, Any] = {}
+    exec(compile(shorter, "README", "exec"), names)
+    assert set(names["result"]["scores"]) >= {"train_same", "train_diff", "test"}

@@ -22,7 +22,7 @@ from ipt.tasks.recipe import Recipe, Row, over
 TASKS = suite.load()
 BY_NAME = {task.name: task for task in TASKS}
 NEAR_CHANCE = 0.6
-CHEAP = ("morph_plural", "ari_smaller", "fmt_date_slash")
+CHEAP = ("morph_plural", "ari_smaller", "fmt_date_iso")
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -107,9 +107,7 @@ def test_control_four_words_of_a_definition_are_found():
 def separability(one: list[str], other: list[str]) -> float:
     """Return how often naive Bayes over character 1-3-grams tells the two apart on inputs it has not seen."""
     labels = np.array([0] * len(one) + [1] * len(other))
-    counts = HashingVectorizer(
-        analyzer="char_wb", ngram_range=(1, 3), n_features=2**14, alternate_sign=False, norm=None
-    )
+    counts = HashingVectorizer(analyzer="char_wb", ngram_range=(1, 3), n_features=2**14, alternate_sign=False, norm=None)
     folds = GroupKFold(2)  # an input that both tasks have stays in one fold
     texts = one + other
     guessed = cross_val_predict(MultinomialNB(), counts.transform(texts), labels, groups=texts, cv=folds)
@@ -132,9 +130,7 @@ def test_inputs_do_not_betray_the_task():
     groups: dict[str, list[Task]] = defaultdict(list)
     for task in TASKS:
         groups[suite.inputs(task.name)].append(task)
-    pairs = [
-        pair for group in groups.values() if len(group) > 1 for pair in zip(group, group[1:] + group[:1], strict=True)
-    ]
+    pairs = [pair for group in groups.values() if len(group) > 1 for pair in zip(group, group[1:] + group[:1], strict=True)]
     hidden: set[str] = set()
     for one, other in pairs[:120]:
         if want_other_answers(one, other) and separability(some_inputs(one), some_inputs(other)) < NEAR_CHANCE:
@@ -143,7 +139,7 @@ def test_inputs_do_not_betray_the_task():
 
 
 def test_control_other_inputs_are_told_apart():
-    nouns, dates, words = (some_inputs(BY_NAME[name]) for name in ("morph_plural", "fmt_date_slash", "str_upper"))
+    nouns, dates, words = (some_inputs(BY_NAME[name]) for name in ("morph_plural", "fmt_date_iso", "str_upper"))
     assert separability(nouns, dates) > 0.95
     assert separability(nouns, [w[::-1] for w in words]) > NEAR_CHANCE + 0.1
 
