@@ -15,7 +15,11 @@ from matplotlib.figure import Figure
 
 from ipt.analysis.figures import recovery_bars
 from ipt.analysis.scores import COLUMNS, TITLES, Result, cells, lines
+from ipt.data import Task
+from ipt.recovery import MARGIN
 
+WELL = 0.3
+QUALITY = ("prompt", "tasks", "n", "mean score", f"{WELL:.2f} or more", f"{MARGIN:.2f} above the floor")
 NEVER = (float("nan"), float("nan"))
 MARKED = re.compile(r"(<!-- table (\S+) -->\n).*?(<!-- end(?: short)? -->)", re.S)
 
@@ -45,6 +49,25 @@ def summary(results: Sequence[Result], command: str, seed: int) -> dict[str, Any
     rows = [list(cells(line)) for line in lines(results)]
     digest = hashlib.sha256(scores.encode()).hexdigest()
     return {"command": command, "seed": seed, "digest": digest, "columns": list(COLUMNS), "rows": rows}
+
+
+def quality(prompt: str, tasks: Sequence[Task], scores: dict[str, float], floors: dict[str, float] | None = None) -> dict[str, Any]:
+    """Return what a kind of prompt scores on trained, rule, knowledge and novel tasks: means, and how many tasks are well done."""
+    groups = {
+        "trained": [t.name for t in tasks if not t.novel],
+        "rule": [t.name for t in tasks if not t.novel and not t.knowledge],
+        "knowledge": [t.name for t in tasks if not t.novel and t.knowledge],
+        "novel": [t.name for t in tasks if t.novel],
+    }
+    rows = []
+    for group, names in groups.items():
+        if names:
+            mean = sum(scores[name] for name in names) / len(names)
+            done = sum(scores[name] >= WELL for name in names)
+            above = "" if floors is None else str(sum(scores[name] >= floors[name] + MARGIN for name in names))
+            rows.append([prompt, group, str(len(names)), f"{mean:.3f}", str(done), above])
+    digest = hashlib.sha256(json.dumps(scores, sort_keys=True).encode()).hexdigest()
+    return {"digest": digest, "columns": list(QUALITY), "rows": rows}
 
 
 def table_of(record: dict[str, Any], groups: Sequence[str] = ("all",)) -> str:

@@ -15,6 +15,7 @@ from rich.table import Column, Table
 from transformers.utils.logging import disable_progress_bar
 
 from ipt.config import DIFF_DATA_SEED, IstConfig, MsfConfig, PretrainConfig, TuneConfig, identity
+from ipt.data import Task
 from ipt.flags import flags_before
 from ipt.plan import digest, find_msf, open_bench, projected, reopen_bench, resolve, settings_of
 from ipt.progress import Reporter
@@ -33,6 +34,7 @@ SeenCount = Annotated[int, Parameter(help="with a folder of tasks: how many seen
 UnseenCount = Annotated[int, Parameter(help="with a folder of tasks: how many unseen tasks are drawn")]
 PRESET_HELP = "quick: one learning rate, few steps; default: a search, early stopping"
 Preset = Annotated[Literal["default", "quick"], Parameter(help=PRESET_HELP)]
+SummaryFile = Annotated[Path | None, Parameter(help="write the means as a small JSON summary")]
 ConfigFile = Annotated[Path | None, Parameter(help="JSON, TOML or YAML file with flags as keys")]
 
 app = App(name="ipt", help="Find and use the intrinsic subspace of soft prompts (Qin et al., arXiv 2110.07867).")
@@ -46,7 +48,7 @@ app.command(runs_app)
 def tune(
     *, tasks: Tasks = "random-100", model: Model = "mini", seed: Seed = 42, out: Out = Path("runs"), limit: Limit = 0,
     dry_run: DryRun = False, seen: SeenCount = 0, unseen: UnseenCount = 0, preset: Preset = "default", config: ConfigFile = None,
-    tune: Annotated[TuneConfig, Flat] = TuneConfig(),  # noqa: B008
+    file: SummaryFile = None, tune: Annotated[TuneConfig, Flat] = TuneConfig(),  # noqa: B008
 ) -> None:  # fmt: skip
     """Tune one soft prompt per task and print their test scores."""
     from ipt.data import SAME_DATA_SEED
@@ -57,16 +59,14 @@ def tune(
         return
     bench.prompts(names, SAME_DATA_SEED)
     scores, floors = bench.reference(names, SAME_DATA_SEED), bench.floors(names)
+    best = {name: max(v for v in floors[name].values() if v is not None) for name in names}
     table = Table("task", "metric", "prompt tuning", "ranked", "floor")
     for name in names:
         ranked = scores[name]["ranked"]
-        floor = max(v for v in floors[name].values() if v is not None)
-        shown = (f"{scores[name]['generated']:.3f}", "" if ranked is None else f"{ranked:.3f}", f"{floor:.3f}")
+        shown = (f"{scores[name]['generated']:.3f}", "" if ranked is None else f"{ranked:.3f}", f"{best[name]:.3f}")
         table.add_row(name, bench.tasks[name].metric, *shown)
-    mean = sum(s["generated"] or 0 for s in scores.values()) / len(scores)
-    table.add_section()
-    table.add_row(f"mean of {len(names)}", "", f"{mean:.3f}")
     Console().print(table)
+    _quality("prompt tuning", bench.of(names), {name: scores[name]["generated"] or 0.0 for name in names}, best, seed, file)
     print(f"prompts: {bench.bank(SAME_DATA_SEED).folder}")
 
 
@@ -150,6 +150,7 @@ def pretrain(
 @app.command
 def score(
     *, tasks: Tasks = "all", model: Model = "mini", limit: Limit = 0, seen: SeenCount = 0, unseen: UnseenCount = 0, seed: Seed = 42,
+    file: SummaryFile = None,
 ) -> None:  # fmt: skip
     """Score the manual prompt (each task's definition before its input) on the test sets."""
     from ipt.backbone import Backbone
@@ -158,24 +159,33 @@ def score(
 
     _, found = resolve(tasks, seen, unseen, seed)
     backbone = Backbone.load(model)
-    table = Table("task", "kind", "metric", "definition", "ranked")
-    values: dict[str, list[float]] = {"novel": [], "knowledge": [], "rule": []}
+    table = Table("task", "metric", "definition", "ranked")
+    values: dict[str, float] = {}
     with Reporter().bar("scoring definitions") as progress:
         for i, task in enumerate(found.values()):
             prompt = backbone.text_prompt(task.definition + "\n").unsqueeze(0)
             (s,) = score_prompts(backbone, prompt, [TaskData.draw(backbone, task, SAME_DATA_SEED, limit=limit)])
-            kind = "novel" if task.novel else "knowledge" if task.knowledge else "rule"
-            values[kind].append(s.generated)
-            table.add_row(task.name, kind, task.metric, f"{s.generated:.3f}", "" if s.ranked is None else f"{s.ranked:.3f}")
+            values[task.name] = s.generated
+            table.add_row(task.name, task.metric, f"{s.generated:.3f}", "" if s.ranked is None else f"{s.ranked:.3f}")
             progress(i + 1, len(found), float("nan"))
-    table.add_section()
-    for kind, numbers in values.items():
-        if numbers:
-            low = sum(v >= 0.3 for v in numbers)
-            table.add_row(f"mean of {len(numbers)}", kind, f"{low} at 0.30 or more", f"{sum(numbers) / len(numbers):.3f}")
     Console().print(table)
-    if values["knowledge"]:
-        print("The facts of knowledge tasks were in the embedded backbone's pre-training.")
+    _quality("definition", list(found.values()), values, None, seed, file)
+
+
+def _quality(
+    prompt: str, tasks: list[Task], values: dict[str, float], floors: dict[str, float] | None, seed: int, file: Path | None
+) -> None:
+    from ipt.analysis.report import quality
+
+    found = quality(prompt, tasks, values, floors)
+    table = Table(*found["columns"])
+    for row in found["rows"]:
+        table.add_row(*row)
+    Console().print(table)
+    print("The facts of knowledge tasks were in the embedded backbone's pre-training; novel tasks were not in it in any form.")
+    if file:
+        write_json(file, found | {"command": " ".join(["ipt", *sys.argv[1:]]), "seed": seed})
+        print(f"summary: {file}")
 
 
 @tasks_app.command(name="list")

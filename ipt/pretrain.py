@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
 from ipt.config import PretrainConfig
@@ -138,6 +139,16 @@ def token_batches(rows: Iterator[Texts], tokenizer: PreTrainedTokenizerFast, bud
                 yield _collate(waiting.pop((wide, tall)), wide, tall)
 
 
+class Batches(IterableDataset[dict[str, Tensor]]):
+    """Batches made in a process of their own, so that drawing and tokenising rows does not hold up the training."""
+
+    def __init__(self, make: Callable[[], Iterator[dict[str, Tensor]]]) -> None:
+        self.make = make
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        return self.make()
+
+
 def _fit(prefix: list[int], given: list[int]) -> list[int]:
     given = given[: MAX_INPUT - 1]
     return prefix[max(0, len(prefix) + len(given) + 1 - MAX_INPUT) :] + given + [1]
@@ -209,7 +220,8 @@ def pretrain(
     rows = mixed_rows(make_stream(step), make_text and make_text(step), step)
     total, saved, logged, losses = config.minutes * 60, monotonic(), monotonic(), []
     clock = monotonic() - state["seconds"]
-    for batch in token_batches(rows, tokenizer, config.token_budget):
+    batches = Batches(lambda: token_batches(rows, tokenizer, config.token_budget))
+    for batch in DataLoader(batches, batch_size=None, num_workers=1, prefetch_factor=16, multiprocessing_context="fork"):
         seconds = monotonic() - clock
         if seconds >= total:
             break

@@ -15,7 +15,7 @@ from ipt.run import Run
 
 QUICK = {
     "--steps": 8, "--tune.steps": 8, "--eval-every": 4, "--tune.eval-every": 4, "--tune.prompt-length": 3, "--tune.shots": 6,
-    "--limit": 6, "--dim": 2, "--inner-width": 8, "--rows-per-step": 8,
+    "--dim": 2, "--inner-width": 8, "--rows-per-step": 8,
 }  # fmt: skip
 
 
@@ -34,9 +34,12 @@ def world(tmp_path_factory):
     return root
 
 
+def source(world):
+    return {"--tasks": world / "tasks", "--seen": 3, "--unseen": 2, "--model": world / "model", "--limit": 6}
+
+
 def msf_words(world, out, *more):
-    source = {"--tasks": world / "tasks", "--seen": 3, "--unseen": 2, "--model": world / "model", "--out": out}
-    flags = source | QUICK | dict(zip(more[::2], more[1::2], strict=True))
+    flags = source(world) | {"--out": out} | QUICK | dict(zip(more[::2], more[1::2], strict=True))
     return ["msf", *(str(word) for pair in flags.items() for word in pair)]
 
 
@@ -198,6 +201,28 @@ def test_a_full_disk_ends_with_one_message_and_whole_files(world, tmp_path, caps
     error = capsys.readouterr().err
     assert "No space left" in error and "Traceback" not in error
     assert kept.read_bytes() == before
+
+
+def test_too_little_space_is_found_before_any_work(world, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("ipt.plan.free_bytes", lambda folder: 100)
+    assert cli.main(msf_words(world, tmp_path)) == 2
+    assert "MB free; make room" in capsys.readouterr().err
+    assert not list(tmp_path.glob("msf-*")) and not list(tmp_path.glob("prompts/*"))
+
+
+def test_quality_of_tuned_prompts_and_of_definitions_is_summed_up(world, done, capsys):
+    tuned = {flag.replace("--tune.", "--"): value for flag, value in QUICK.items() if flag.startswith("--tune.")}
+    runs = {
+        "tune": source(world) | tuned | {"--out": done, "--file": done / "t.json"},
+        "score": source(world) | {"--file": done / "s.json"},
+    }
+    for verb, flags in runs.items():
+        assert cli.main([verb, *(str(word) for pair in flags.items() for word in pair)]) == 0
+    reference = results(done)["msf"]["reference"]["100"]
+    mean = sum(s["generated"] for s in reference.values()) / len(reference)
+    tune, score = (json.loads((done / name).read_text()) for name in ("t.json", "s.json"))
+    assert [row[:4] for row in tune["rows"]] == [["prompt tuning", kind, "5", f"{mean:.3f}"] for kind in ("trained", "rule")]
+    assert [row[1:3] for row in score["rows"]] == [["trained", "5"], ["rule", "5"]] and score["command"].startswith("ipt ")
 
 
 def test_config_file_comes_before_the_preset_and_after_flags(world, tmp_path, capsys):
