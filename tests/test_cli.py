@@ -210,19 +210,20 @@ def test_too_little_space_is_found_before_any_work(world, tmp_path, capsys, monk
     assert not list(tmp_path.glob("msf-*")) and not list(tmp_path.glob("prompts/*"))
 
 
-def test_quality_of_tuned_prompts_and_of_definitions_is_summed_up(world, done, capsys):
+def test_quality_of_tuned_prompts_and_of_definitions_is_summed_up(world, done, monkeypatch):
     tuned = {flag.replace("--tune.", "--"): value for flag, value in QUICK.items() if flag.startswith("--tune.")}
     runs = {
         "tune": source(world) | tuned | {"--out": done, "--file": done / "t.json"},
         "score": source(world) | {"--file": done / "s.json"},
     }
     for verb, flags in runs.items():
-        assert cli.main([verb, *(str(word) for pair in flags.items() for word in pair)]) == 0
+        monkeypatch.setattr("sys.argv", ["ipt", verb, *(str(word) for pair in flags.items() for word in pair)])
+        assert cli.main() == 0
     reference = results(done)["msf"]["reference"]["100"]
     mean = sum(s["generated"] for s in reference.values()) / len(reference)
     tune, score = (json.loads((done / name).read_text()) for name in ("t.json", "s.json"))
     assert [row[:4] for row in tune["rows"]] == [["prompt tuning", kind, "5", f"{mean:.3f}"] for kind in ("trained", "rule")]
-    assert [row[1:3] for row in score["rows"]] == [["trained", "5"], ["rule", "5"]] and score["command"].startswith("ipt ")
+    assert [row[1:3] for row in score["rows"]] == [["trained", "5"], ["rule", "5"]] and score["command"].startswith("ipt score --tasks ")
 
 
 def test_config_file_comes_before_the_preset_and_after_flags(world, tmp_path, capsys):

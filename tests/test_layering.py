@@ -17,7 +17,7 @@ ROW = {name: row for row, names in enumerate(ROWS) for name in names}
 # What is stricter than the rows.
 ONLY = {
     "tasks": {"data", "tasks"},
-    "analysis": {"run", "recovery", "analysis"},
+    "analysis": {"data", "run", "recovery", "analysis"},
     "pipeline": set().union(*BASE, *MODELS, *STAGES),
     "__init__": set(),
 }
