@@ -26,7 +26,7 @@ class LoopConfig:
     """The stacked loop: what each job does, and how much is done at once."""
 
     steps: int = setting(120, "steps of each job", "enough for mini, not searched; paper 100000")
-    rows_per_step: int = setting(8, "rows of a job in one of its steps", "paper's grid {2, 4, 8}")
+    rows_per_step: int = setting(4, "rows of a job in one of its steps", "paper's grid {2, 4, 8}, LOG.md")
     warmup: float = setting(0.06, "share of the steps with rising learning rate", "paper's MSF and IST scripts")
     clip: float = setting(1.0, "largest norm of a job's gradient", "not searched; paper 0.1 on summed losses")
     eval_every: int = setting(20, "steps between dev losses", "not searched; paper 1000")
@@ -46,7 +46,7 @@ class TuneConfig(LoopConfig):
     """Prompt tuning (stage 0): the prompts themselves are trained, each on its own task."""
 
     prompt_length: int = setting(10, "vectors in a soft prompt, n", "not searched; paper 100")
-    learning_rates: tuple[float, ...] = setting((0.1, 0.3, 1.0), "rates tried per task, each as one more job", "LOG.md")
+    learning_rates: tuple[float, ...] = setting((0.3, 1.0), "rates tried per task, each as one more job", "LOG.md")
     shots: int | None = setting(None, "K: rows per class (cls) or in all (non-cls)", "paper: 16 and 32")
 
     def __post_init__(self) -> None:
@@ -82,7 +82,7 @@ class MsfConfig(LoopConfig):
 class IstConfig(LoopConfig):
     """Intrinsic subspace tuning: d numbers per task are trained, the decoder is frozen."""
 
-    learning_rates: tuple[float, ...] = setting((0.03, 0.1, 0.3), "rates tried per task, each as one more job", "not searched")
+    learning_rates: tuple[float, ...] = setting((0.2, 0.5), "rates tried per task, each as one more job", "LOG.md")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -128,8 +128,8 @@ class PretrainConfig:
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "default": {},
     "quick": {
-        "tune": {"steps": 60, "learning-rates": [0.3]},
-        "msf": {"steps": 300, "tune.steps": 60, "tune.learning-rates": [0.3]},
-        "ist": {"steps": 40, "learning-rates": [0.1]},
+        "tune": {"steps": 100, "learning-rates": [0.3]},
+        "msf": {"steps": 300, "tune.steps": 100, "tune.learning-rates": [0.3]},
+        "ist": {"steps": 80, "learning-rates": [0.3]},
     },
 }
