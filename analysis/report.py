@@ -14,7 +14,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from ipt.analysis.figures import recovery_bars
-from ipt.analysis.scores import COLUMNS, TITLES, Result, cells, lines
+from ipt.analysis.scores import COLUMNS, SEEDS_COLUMN, TITLES, Result, cells, lines, over_seeds
 from ipt.data import Task
 from ipt.recovery import MARGIN
 
@@ -43,12 +43,22 @@ def recovery_figure(pairs: Sequence[Sequence[Result]], path: Path) -> None:
     figure.savefig(path, dpi=160)
 
 
-def summary(results: Sequence[Result], command: str, seed: int) -> dict[str, Any]:
-    """Return the table of results as a small record with the command, the seed and a digest of the scores behind it."""
-    scores = json.dumps([r["scores"] for r in results], sort_keys=True)
-    rows = [list(cells(line)) for line in lines(results)]
+def summary(pairs: Sequence[Sequence[Result]], command: str, seeds: Sequence[int]) -> dict[str, Any]:
+    """Return the table of an MSF and an IST result, or its mean over pairs of several seeds, as a small record.
+
+    It has the command, the seeds and a digest of the scores behind it. Raises ValueError where the pairs are not of one
+    split and d.
+    """
+    kinds = {f"{pair[-1]['split']['name']}, d = {pair[-1]['dim']}" for pair in pairs}
+    if len(kinds) != 1:
+        raise ValueError(f"name one or more runs of one split and one d, found: {'; '.join(sorted(kinds)) or 'none'}")
+    scores = json.dumps([r["scores"] for pair in pairs for r in pair], sort_keys=True)
+    tables = [lines(pair) for pair in pairs]
+    several = len(tables) > 1
+    columns = [SEEDS_COLUMN if several and "interval" in name else name for name in COLUMNS]
+    rows = [list(cells(line)) for line in (over_seeds(tables) if several else tables[0])]
     digest = hashlib.sha256(scores.encode()).hexdigest()
-    return {"command": command, "seed": seed, "digest": digest, "columns": list(COLUMNS), "rows": rows}
+    return {"command": command, "seeds": list(seeds), "digest": digest, "columns": columns, "rows": rows}
 
 
 def quality(prompt: str, tasks: Sequence[Task], scores: dict[str, float], floors: dict[str, float] | None = None) -> dict[str, Any]:
@@ -81,7 +91,8 @@ def update_text(text: str, root: Path) -> str:
 
     def fill(found: re.Match[str]) -> str:
         record = json.loads((root / found[2]).read_text(encoding="utf8"))
-        source = f"`{record['command']}` (seed {record['seed']}, scores {record['digest'][:12]})"
+        seeds = "seed" + "s" * (len(record["seeds"]) > 1) + " " + ", ".join(map(str, record["seeds"]))
+        source = f"`{record['command']}` ({seeds}, scores {record['digest'][:12]})"
         groups = ("all", "novel") if found[3] == "<!-- end short -->" else tuple(dict.fromkeys(r[1] for r in record["rows"]))
         return f"{found[1]}{table_of(record, groups)}\n{source}\n{found[3]}"
 

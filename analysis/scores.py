@@ -2,10 +2,12 @@
 
 import csv
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ipt.recovery import Recovery, recovery
 from ipt.run import Run
@@ -50,6 +52,14 @@ def read_results(folders: Iterable[Path]) -> list[Result]:
     return results
 
 
+def read_pair(folder: Path) -> list[Result]:
+    """Return the results of the MSF run that an IST run stands on (a folder beside it), and of the IST run."""
+    settings = Run(folder).config
+    if settings["kind"] != "ist":
+        raise ValueError(f"{folder} is a run of ipt {settings['kind']}; name runs of ipt ist")
+    return read_results([folder.parent / settings["msf_run"], folder])
+
+
 def lines(results: Sequence[Result], ranked: bool = False) -> list[Line]:
     """Return the table of an MSF and an IST result (or one of them): each setting overall and by group of tasks.
 
@@ -91,6 +101,26 @@ def groups(result: Result, setting: str) -> dict[str, Callable[[str], bool]]:
     return chosen
 
 
+def over_seeds(tables: Sequence[Sequence[Line]]) -> list[Line]:
+    """Average the tables of runs that differ in their seed only; intervals become the least and the largest value of a seed.
+
+    below_floor: the tasks that are below the margin with any seed.
+    """
+    found = []
+    for same in zip(*tables, strict=True):
+        each = [line.recovery for line in same]
+        values = {name: [getattr(r, name) for r in each] for name in ("absolute", "relative", "ratio_of_means", "floored")}
+        averaged = replace(
+            each[0],
+            **{name: float(np.mean(numbers)) for name, numbers in values.items()},
+            interval=(min(values["relative"]), max(values["relative"])),
+            floored_interval=(min(values["floored"]), max(values["floored"])),
+            below_floor=tuple(sorted({name for r in each for name in r.below_floor})),
+        )
+        found.append(replace(same[0], recovery=averaged))
+    return found
+
+
 def per_task(results: Sequence[Result]) -> list[dict[str, Any]]:
     """Return one record per task and setting: metric, score, reference, floor, ranked score."""
     records = []
@@ -105,6 +135,7 @@ def per_task(results: Sequence[Result]) -> list[dict[str, Any]]:
     return records
 
 
+SEEDS_COLUMN = "least … largest seed"
 COLUMNS = ("setting", "tasks", "n", "E_abs", "E_rel", "95 % interval", "ratio of means", "above floor", "95 % interval", "n above")
 
 

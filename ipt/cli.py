@@ -184,7 +184,7 @@ def _quality(
     Console().print(table)
     print("The facts of knowledge tasks were in the embedded backbone's pre-training; novel tasks were not in it in any form.")
     if file:
-        write_json(file, found | {"command": " ".join(["ipt", *sys.argv[1:]]), "seed": seed})
+        write_json(file, found | {"command": " ".join(["ipt", *sys.argv[1:]]), "seeds": [seed]})
         print(f"summary: {file}")
 
 
@@ -251,7 +251,7 @@ def show_run(run: Path, *, out: Out = Path("runs")) -> None:
 
 @runs_app.command
 def figure(*, out: Out = Path("runs"), file: Annotated[Path | None, Parameter(help="PNG, PDF or SVG to write")] = None) -> None:
-    """Draw the recovery in every setting, over the splits of the folder's newest complete runs."""
+    """Draw the recovery in every setting, for each split and d of the folder's newest complete runs."""
     from ipt.analysis.report import recovery_figure
 
     path = file or out / "recovery.png"
@@ -260,14 +260,13 @@ def figure(*, out: Out = Path("runs"), file: Annotated[Path | None, Parameter(he
 
 
 @runs_app.command
-def export(run: Path, file: Path, *, command: str, out: Out = Path("runs")) -> None:
-    """Write the table of an IST run as a small JSON summary, with the command that made it."""
+def export(file: Path, *runs: Path, command: str, out: Out = Path("runs")) -> None:
+    """Write the table of an IST run, or the mean over runs that differ in their seed, as JSON with the command behind it."""
     from ipt.analysis.report import summary
-    from ipt.analysis.scores import read_results
+    from ipt.analysis.scores import read_pair
 
-    folder = Run(run if (run / "config.json").exists() else out / run)
-    results = read_results([out / folder.config["msf_run"], folder.folder])
-    write_json(file, summary(results, command, folder.config["seed"]))
+    folders = [run if (run / "config.json").exists() else out / run for run in runs]
+    write_json(file, summary([read_pair(f) for f in folders], command, [Run(f).config["seed"] for f in folders]))
     print(f"summary: {file}")
 
 
@@ -279,13 +278,11 @@ def _headline(result: dict[str, Any] | None) -> str:
 
 
 def _complete_pairs(out: Path) -> list[list[dict[str, Any]]]:
-    """Return, per split, the newest complete IST result with the MSF result it stands on."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for path in sorted(out.glob("ist-*/result.json"), key=lambda p: p.stat().st_mtime):
-        ist_run = Run(path.parent)
-        msf_result = Run(out / ist_run.config["msf_run"]).result
-        if ist_run.result and msf_result:
-            found[ist_run.config["split"]] = [msf_result, ist_run.result]
+    """Return, per split and d, the newest complete IST result with the MSF result it stands on."""
+    from ipt.analysis.scores import read_pair
+
+    paths = sorted(out.glob("ist-*/result.json"), key=lambda p: p.stat().st_mtime)
+    found = {(pair[-1]["split"]["name"], pair[-1]["dim"]): pair for pair in (read_pair(path.parent) for path in paths)}
     if not found:
         raise ValueError(f"{out} holds no complete IST run; run `ipt msf` and then `ipt ist`")
     return list(found.values())

@@ -8,7 +8,7 @@ import pytest
 
 from ipt.analysis.figures import codes_scatter, recovery_bars
 from ipt.analysis.report import recovery_figure, summary, update_text
-from ipt.analysis.scores import lines, markdown, per_task, read_results, to_csv
+from ipt.analysis.scores import SEEDS_COLUMN, lines, markdown, per_task, read_results, to_csv
 
 
 def scores(**values):
@@ -55,12 +55,26 @@ def test_tables_and_files(pair, tmp_path):
 
 
 def test_marked_tables_are_made_from_their_summary(pair, tmp_path):
-    (tmp_path / "s.json").write_text(json.dumps(summary(pair, "ipt ist", 42)), encoding="utf8")
+    (tmp_path / "s.json").write_text(json.dumps(summary([pair], "ipt ist", [42])), encoding="utf8")
     text = "# x\n<!-- table s.json -->\nold\n<!-- end short -->\nrest\n"
     new = update_text(text, tmp_path)
     assert "old" not in new and "T_test (MSF) | all" in new and "new subcategory" not in new and new.endswith("rest\n")
     assert update_text(new, tmp_path) == new
     assert "new subcategory" in update_text(text.replace("end short", "end"), tmp_path)
+
+
+def test_runs_of_several_seeds_are_averaged(pair):
+    other = [pair[0], pair[1] | {"scores": pair[1]["scores"] | {"test": scores(u=0.25, v=0.5)}}]
+    record = summary([pair, other], "ipt ist", [1, 2])
+    one, two, both = (
+        {tuple(row[:2]): row for row in table["rows"]} for table in (summary([pair], "", [1]), summary([other], "", [2]), record)
+    )
+    assert both["T_test (IST)", "all"][3:6] == ["0.438", "62.5", "50.0 … 75.0"]
+    assert (one["T_test (IST)", "all"][4], two["T_test (IST)", "all"][4]) == ("75.0", "50.0")
+    assert both["T_train (MSF)", "all"][4:6] == ["100.0", "100.0 … 100.0"]  # the same in both seeds
+    assert record["seeds"] == [1, 2] and record["columns"][5] == SEEDS_COLUMN
+    with pytest.raises(ValueError, match="one split and one d, found: toy, d = 5; toy, d = 6"):
+        summary([pair, [pair[0], pair[1] | {"dim": 6}]], "", [1, 2])
 
 
 def test_figures_draw_what_they_are_given():
