@@ -34,9 +34,9 @@ def recovery_bars(
             centre, heights, width * 0.92, yerr=errors, label=titles[setting], color=SETTING_COLOURS[setting],
             error_kw=lines,
         )  # fmt: skip
-        for x, height in zip(centre, heights, strict=True):
+        for x, height, top in zip(centre, heights, np.fmax(heights, ends[:, 1]), strict=True):
             if height == height:
-                axes.annotate(f"{height:.0f}", (x, 2), ha="center", va="bottom", fontsize=7, color="white", fontweight="bold")
+                axes.annotate(f"{height:.0f}", (x, top + 1.5), ha="center", va="bottom", fontsize=8, fontweight="bold")
     axes.axhline(100, color="#333333", linewidth=0.8, linestyle="--", zorder=0)
     axes.set_xticks(places, labels)
     axes.set_ylabel("recovered share of prompt tuning, E_rel (%)")

@@ -30,7 +30,7 @@ class LoopConfig:
     warmup: float = setting(0.06, "share of the steps with rising learning rate", "paper's MSF and IST scripts")
     clip: float = setting(1.0, "largest norm of a job's gradient", "not searched; paper 0.1 on summed losses")
     eval_every: int = setting(20, "steps between dev losses", "not searched; paper 1000")
-    patience: int = setting(3, "dev losses without improvement that end a job", "not searched; the paper does not stop early")
+    patience: int = setting(4, "dev losses without improvement that end a job", "not searched; the paper does not stop early")
     stacked_jobs: int = setting(512, "most jobs trained at once; the others wait for a free place", "memory only")
     token_budget: int = setting(2048, "most padded tokens in one forward pass; changes no result", "fastest on 2 cores, LOG.md")
     checkpoint_seconds: float = setting(60.0, "least seconds between two checkpoints; 0: after each step", "cost of a lost interval")
