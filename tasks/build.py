@@ -30,7 +30,8 @@ FAMILIES = (
 HERE = Path(__file__).parent
 SUITE, DIGESTS = HERE / "suite.parquet", HERE / "digests.json"
 EXTRA_MISSING = 'needs the extra "suite": pip install "intrinsic-prompt-tuning[suite]"'
-LEFT_OUT: dict[str, str] = {}  # task name -> why a recipe is not shipped; it may still be pre-trained on
+# Recipes that are pre-trained on and not shipped: the embedded backbone stays below 0.10 on them with their definition.
+LEFT_OUT = frozenset({"ari_add", "pho_g2p", "str_camel", "str_reverse_words", "str_sort_words"})
 
 ROWS, FEWEST_ROWS, FEWEST_SMALL_ROWS = 240, 228, 114  # non-cls: aim, least, least of a small knowledge task
 SETS_PER_LABEL, SPARE_PER_LABEL = 64, 4  # cls: train and dev of two data seeds, 16 each; spare rows

@@ -21,7 +21,6 @@ from ipt.data import Task
 from ipt.tasks import suite
 
 SPLITS = Path(__file__).parent / "splits.json"
-LEAVE_OUT: tuple[str, ...] = ()  # tasks of the suite that the embedded backbone cannot do even with their definition
 CLS, NON_CLS = 48, 72
 SPREAD, OWN = 14, 6  # unseen tasks spread over subcategories; unseen tasks whose whole subcategory is unseen
 SPREAD_CLS = 6
@@ -32,9 +31,9 @@ ONE_KIND_SEEN = 35
 Record = dict[str, list[str]]
 
 
-def draw(tasks: Iterable[Task], leave_out: Sequence[str] = LEAVE_OUT) -> dict[str, Record]:
+def draw(tasks: Iterable[Task]) -> dict[str, Record]:
     """Return all splits by name; raise ValueError where the tasks are too few or too alike."""
-    pool = by_hash((t for t in tasks if t.name not in leave_out), "pool")
+    pool = by_hash(tasks, "pool")
     own = _own_subcategories(pool)
     spread = _spread([t for t in pool if t.subcategory not in {o.subcategory for o in own}], own)
     seen = _seen(pool, own, spread)
