@@ -1,7 +1,7 @@
 """What leaves a run folder: the main figure, and small JSON summaries from which the tables of README and LOG are made.
 
-A text holds `<!-- table FILE -->` … `<!-- end -->` (`<!-- end short -->`: all and novel tasks only); `update_text` writes
-the table of that summary between the two.
+A text holds `<!-- table FILE -->` … `<!-- end -->` (`<!-- end short -->`: one row per setting); `update_text` writes the
+table of that summary between the two.
 """
 
 import hashlib
@@ -21,6 +21,7 @@ from ipt.recovery import MARGIN
 WELL = 0.3
 QUALITY = ("prompt", "tasks", "n", "mean score", f"{WELL:.2f} or more", f"{MARGIN:.2f} above the floor")
 NEVER = (float("nan"), float("nan"))
+KNOWN = "The facts of knowledge tasks were in the embedded backbone's pre-training; novel tasks were not in it in any form."
 MARKED = re.compile(r"(<!-- table (\S+) -->\n).*?(<!-- end(?: short)? -->)", re.S)
 
 
@@ -80,10 +81,28 @@ def quality(prompt: str, tasks: Sequence[Task], scores: dict[str, float], floors
     return {"digest": digest, "columns": list(QUALITY), "rows": rows}
 
 
-def table_of(record: dict[str, Any], groups: Sequence[str] = ("all",)) -> str:
-    """Return a summary's rows of these groups of tasks as Markdown."""
-    head = ["| " + " | ".join(record["columns"]) + " |", "|---|---|" + "---:|" * (len(record["columns"]) - 2)]
-    return "\n".join(head + ["| " + " | ".join(row) + " |" for row in record["rows"] if row[1] in groups]) + "\n"
+def table_of(record: dict[str, Any]) -> str:
+    """Return a summary as Markdown, a row for each setting and group of tasks."""
+    return _markdown(record["columns"], record["rows"], texts=2)
+
+
+def short_table_of(record: dict[str, Any]) -> str:
+    """Return a summary of recoveries as Markdown, a row for each setting; groups of tasks apart as E_rel (tasks)."""
+    apart = ("novel", "knowledge", "rule")
+    by_group = {(row[0], row[1]): row for row in record["rows"]}
+    rows = []
+    for row in record["rows"]:
+        if row[1] == "all":
+            groups = [by_group.get((row[0], group)) for group in apart]
+            rows.append([row[0], *row[2:6], row[7], *(f"{g[4]} ({g[2]})" if g else "–" for g in groups)])
+    columns = record["columns"]
+    return _markdown([columns[0], *columns[2:6], columns[7], *(f"{group}, E_rel (n)" for group in apart)], rows, texts=1)
+
+
+def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]], texts: int) -> str:
+    """Return a table whose first columns are texts and the others numbers."""
+    rule = "|" + "---|" * texts + "---:|" * (len(columns) - texts)
+    return "\n".join(["| " + " | ".join(columns) + " |", rule, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
 
 
 def update_text(text: str, root: Path) -> str:
@@ -92,8 +111,8 @@ def update_text(text: str, root: Path) -> str:
     def fill(found: re.Match[str]) -> str:
         record = json.loads((root / found[2]).read_text(encoding="utf8"))
         seeds = "seed" + "s" * (len(record["seeds"]) > 1) + " " + ", ".join(map(str, record["seeds"]))
-        source = f"`{record['command']}` ({seeds}, scores {record['digest'][:12]})"
-        groups = ("all", "novel") if found[3] == "<!-- end short -->" else tuple(dict.fromkeys(r[1] for r in record["rows"]))
-        return f"{found[1]}{table_of(record, groups)}\n{source}\n{found[3]}"
+        source = f"`{record['command']}` ({seeds}, scores {record['digest'][:12]}). {KNOWN}"
+        table = short_table_of(record) if found[3] == "<!-- end short -->" else table_of(record)
+        return f"{found[1]}{table}\n{source}\n{found[3]}"
 
     return MARKED.sub(fill, text)

@@ -175,14 +175,14 @@ def score(
 def _quality(
     prompt: str, tasks: list[Task], values: dict[str, float], floors: dict[str, float] | None, seed: int, file: Path | None
 ) -> None:
-    from ipt.analysis.report import quality
+    from ipt.analysis.report import KNOWN, quality
 
     found = quality(prompt, tasks, values, floors)
     table = Table(*found["columns"])
     for row in found["rows"]:
         table.add_row(*row)
     Console().print(table)
-    print("The facts of knowledge tasks were in the embedded backbone's pre-training; novel tasks were not in it in any form.")
+    print(KNOWN)
     if file:
         write_json(file, found | {"command": " ".join(["ipt", *sys.argv[1:]]), "seeds": [seed]})
         print(f"summary: {file}")

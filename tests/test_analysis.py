@@ -58,7 +58,8 @@ def test_marked_tables_are_made_from_their_summary(pair, tmp_path):
     (tmp_path / "s.json").write_text(json.dumps(summary([pair], "ipt ist", [42])), encoding="utf8")
     text = "# x\n<!-- table s.json -->\nold\n<!-- end short -->\nrest\n"
     new = update_text(text, tmp_path)
-    assert "old" not in new and "T_test (MSF) | all" in new and "new subcategory" not in new and new.endswith("rest\n")
+    assert "old" not in new and "| T_test (IST) | 2 | 0.500 | 75.0 |" in new and "subcategory" not in new and new.endswith("rest\n")
+    assert "| 100.0 (1) | – | 50.0 (1) |" in new  # one novel, no knowledge, one rule task is unseen
     assert update_text(new, tmp_path) == new
     assert "new subcategory" in update_text(text.replace("end short", "end"), tmp_path)
 
