@@ -111,7 +111,8 @@ def update_text(text: str, root: Path) -> str:
     def fill(found: re.Match[str]) -> str:
         record = json.loads((root / found[2]).read_text(encoding="utf8"))
         seeds = "seed" + "s" * (len(record["seeds"]) > 1) + " " + ", ".join(map(str, record["seeds"]))
-        source = f"`{record['command']}` ({seeds}, scores {record['digest'][:12]}). {KNOWN}"
+        source = f"`{record['command']}` ({seeds}, scores {record['digest'][:12]})."
+        source += f" {KNOWN}" if any(row[1] == "knowledge" for row in record["rows"]) else ""
         table = short_table_of(record) if found[3] == "<!-- end short -->" else table_of(record)
         return f"{found[1]}{table}\n{source}\n{found[3]}"
 

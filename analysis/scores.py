@@ -95,9 +95,10 @@ def groups(result: Result, setting: str) -> dict[str, Callable[[str], bool]]:
     if unseen and split["new_subcategories"]:
         chosen["known subcategory"] = lambda n: n not in split["new_subcategories"]
         chosen["new subcategory"] = lambda n: n in split["new_subcategories"]
-    chosen["novel"] = lambda n: tasks[n]["novel"]
-    chosen["knowledge"] = lambda n: tasks[n]["knowledge"] and not tasks[n]["novel"]
-    chosen["rule"] = lambda n: not tasks[n]["knowledge"] and not tasks[n]["novel"]
+    if any(t["novel"] or t["knowledge"] for t in tasks.values()):  # a user's own tasks know no such difference
+        chosen["novel"] = lambda n: tasks[n]["novel"]
+        chosen["knowledge"] = lambda n: tasks[n]["knowledge"] and not tasks[n]["novel"]
+        chosen["rule"] = lambda n: not tasks[n]["knowledge"] and not tasks[n]["novel"]
     return chosen
 
 
