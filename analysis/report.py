@@ -1,7 +1,7 @@
 """What leaves a run folder: the main figure, and small JSON summaries from which the tables of README and LOG are made.
 
 A text holds `<!-- table FILE -->` … `<!-- end -->` (`<!-- end short -->`: one row per setting); `update_text` writes the
-table of that summary between the two.
+table of that summary between the two. FILE may be a pattern over summaries that differ in their seed: their mean.
 """
 
 import hashlib
@@ -14,9 +14,9 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from ipt.analysis.figures import recovery_bars
-from ipt.analysis.scores import COLUMNS, SEEDS_COLUMN, TITLES, Result, cells, lines, over_seeds
+from ipt.analysis.scores import COLUMNS, SEEDS_COLUMN, TITLES, Line, Result, cells, lines, markdown, over_seeds
 from ipt.data import Task
-from ipt.recovery import MARGIN
+from ipt.recovery import MARGIN, from_json, to_json
 
 WELL = 0.3
 QUALITY = ("prompt", "tasks", "n", "mean score", f"{WELL:.2f} or more", f"{MARGIN:.2f} above the floor")
@@ -44,22 +44,16 @@ def recovery_figure(pairs: Sequence[Sequence[Result]], path: Path) -> None:
     figure.savefig(path, dpi=160)
 
 
-def summary(pairs: Sequence[Sequence[Result]], command: str, seeds: Sequence[int]) -> dict[str, Any]:
-    """Return the table of an MSF and an IST result, or its mean over pairs of several seeds, as a small record.
-
-    It has the command, the seeds and a digest of the scores behind it. Raises ValueError where the pairs are not of one
-    split and d.
-    """
-    kinds = {f"{pair[-1]['split']['name']}, d = {pair[-1]['dim']}" for pair in pairs}
-    if len(kinds) != 1:
-        raise ValueError(f"name one or more runs of one split and one d, found: {'; '.join(sorted(kinds)) or 'none'}")
-    scores = json.dumps([r["scores"] for pair in pairs for r in pair], sort_keys=True)
-    tables = [lines(pair) for pair in pairs]
-    several = len(tables) > 1
-    columns = [SEEDS_COLUMN if several and "interval" in name else name for name in COLUMNS]
-    rows = [list(cells(line)) for line in (over_seeds(tables) if several else tables[0])]
-    digest = hashlib.sha256(scores.encode()).hexdigest()
-    return {"command": command, "seeds": list(seeds), "digest": digest, "columns": columns, "rows": rows}
+def summary(pair: Sequence[Result], command: str, seed: int) -> dict[str, Any]:
+    """Return the figures of an MSF and an IST result as a small record with the command, the seed and the scores' digest."""
+    scores = json.dumps([r["scores"] for r in pair], sort_keys=True)
+    return {
+        "command": command,
+        "seed": seed,
+        "digest": hashlib.sha256(scores.encode()).hexdigest(),
+        "about": f"{pair[-1]['split']['name']}, d = {pair[-1]['dim']}",
+        "lines": [{"setting": line.setting, "group": line.group, **to_json(line.recovery)} for line in lines(pair)],
+    }
 
 
 def quality(prompt: str, tasks: Sequence[Task], scores: dict[str, float], floors: dict[str, float] | None = None) -> dict[str, Any]:
@@ -81,39 +75,46 @@ def quality(prompt: str, tasks: Sequence[Task], scores: dict[str, float], floors
     return {"digest": digest, "columns": list(QUALITY), "rows": rows}
 
 
-def table_of(record: dict[str, Any]) -> str:
-    """Return a summary as Markdown, a row for each setting and group of tasks."""
-    return _markdown(record["columns"], record["rows"], texts=2)
+def table_of(records: Sequence[dict[str, Any]], short: bool = False) -> str:
+    """Return summaries of one kind as a Markdown table; those of several seeds are averaged.
+
+    short: a row for each setting, with E_rel (and number) of the groups of tasks beside it. Raises ValueError where the
+    summaries are not of one split and d.
+    """
+    if len({r.get("about") for r in records}) > 1 or "lines" not in records[0] and len(records) > 1:
+        raise ValueError(f"summaries that differ in more than their seed: {'; '.join(str(r.get('about')) for r in records)}")
+    if "lines" not in records[0]:
+        return markdown(records[0]["columns"], records[0]["rows"])
+    tables = [
+        [Line(x["setting"], x["group"], from_json({k: v for k, v in x.items() if k not in ("setting", "group")})) for x in r["lines"]]
+        for r in records
+    ]
+    columns = [SEEDS_COLUMN if "interval" in name and len(tables) > 1 else name for name in COLUMNS]
+    rows = [cells(line) for line in (over_seeds(tables) if len(tables) > 1 else tables[0])]
+    return _short(columns, rows) if short else markdown(columns, rows)
 
 
-def short_table_of(record: dict[str, Any]) -> str:
-    """Return a summary of recoveries as Markdown, a row for each setting; groups of tasks apart as E_rel (tasks)."""
+def _short(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     apart = ("novel", "knowledge", "rule")
-    by_group = {(row[0], row[1]): row for row in record["rows"]}
-    rows = []
-    for row in record["rows"]:
+    by_group = {(row[0], row[1]): row for row in rows}
+    short = []
+    for row in rows:
         if row[1] == "all":
             groups = [by_group.get((row[0], group)) for group in apart]
-            rows.append([row[0], *row[2:6], row[7], *(f"{g[4]} ({g[2]})" if g else "–" for g in groups)])
-    columns = record["columns"]
-    return _markdown([columns[0], *columns[2:6], columns[7], *(f"{group}, E_rel (n)" for group in apart)], rows, texts=1)
-
-
-def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]], texts: int) -> str:
-    """Return a table whose first columns are texts and the others numbers."""
-    rule = "|" + "---|" * texts + "---:|" * (len(columns) - texts)
-    return "\n".join(["| " + " | ".join(columns) + " |", rule, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
+            short.append([row[0], *row[2:6], row[7], *(f"{g[4]} ({g[2]})" if g else "–" for g in groups)])
+    return markdown([columns[0], *columns[2:6], columns[7], *(f"{group}, E_rel (n)" for group in apart)], short, texts=1)
 
 
 def update_text(text: str, root: Path) -> str:
-    """Return the text with every marked table made anew from its summary below `root`."""
+    """Return the text with every marked table made anew from its summaries below `root`."""
 
     def fill(found: re.Match[str]) -> str:
-        record = json.loads((root / found[2]).read_text(encoding="utf8"))
-        seeds = "seed" + "s" * (len(record["seeds"]) > 1) + " " + ", ".join(map(str, record["seeds"]))
-        source = f"`{record['command']}` ({seeds}, scores {record['digest'][:12]})."
-        source += f" {KNOWN}" if any(row[1] == "knowledge" for row in record["rows"]) else ""
-        table = short_table_of(record) if found[3] == "<!-- end short -->" else table_of(record)
-        return f"{found[1]}{table}\n{source}\n{found[3]}"
+        records = [json.loads(path.read_text(encoding="utf8")) for path in sorted(root.glob(found[2]))]
+        if not records:
+            raise ValueError(f"no summary {found[2]} below {root}; make it with ipt runs export")
+        table = table_of(records, short=found[3] == "<!-- end short -->")
+        seeds = ", ".join(f"seed {r['seed']}: scores {r['digest'][:12]}" for r in records)
+        known = f" {KNOWN}" if "knowledge" in table else ""
+        return f"{found[1]}{table}\n`{records[0]['command']}` ({seeds}).{known}\n{found[3]}"
 
     return MARKED.sub(fill, text)

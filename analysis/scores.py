@@ -151,10 +151,10 @@ def cells(line: Line) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def markdown(table: Sequence[Line]) -> str:
-    """Return the table as Markdown."""
-    head = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * 2 + "---:|" * (len(COLUMNS) - 2)]
-    return "\n".join(head + ["| " + " | ".join(cells(line)) + " |" for line in table]) + "\n"
+def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 2) -> str:
+    """Return a Markdown table whose first columns are texts and the others numbers."""
+    rule = "|" + "---|" * texts + "---:|" * (len(columns) - texts)
+    return "\n".join(["| " + " | ".join(columns) + " |", rule, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
 
 
 def to_csv(records: Sequence[dict[str, Any]]) -> str:

@@ -184,7 +184,7 @@ def _quality(
     Console().print(table)
     print(KNOWN)
     if file:
-        write_json(file, found | {"command": " ".join(["ipt", *sys.argv[1:]]), "seeds": [seed]})
+        write_json(file, found | {"command": " ".join(["ipt", *sys.argv[1:]]), "seed": seed})
         print(f"summary: {file}")
 
 
@@ -260,13 +260,13 @@ def figure(*, out: Out = Path("runs"), file: Annotated[Path | None, Parameter(he
 
 
 @runs_app.command
-def export(file: Path, *runs: Path, command: str, out: Out = Path("runs")) -> None:
-    """Write the table of an IST run, or the mean over runs that differ in their seed, as JSON with the command behind it."""
+def export(run: Path, file: Path, *, command: str, out: Out = Path("runs")) -> None:
+    """Write the figures of an IST run and its MSF run as a small JSON summary, with the command behind them."""
     from ipt.analysis.report import summary
     from ipt.analysis.scores import read_pair
 
-    folders = [run if (run / "config.json").exists() else out / run for run in runs]
-    write_json(file, summary([read_pair(f) for f in folders], command, [Run(f).config["seed"] for f in folders]))
+    folder = run if (run / "config.json").exists() else out / run
+    write_json(file, summary(read_pair(folder), command, Run(folder).config["seed"]))
     print(f"summary: {file}")
 
 
@@ -311,7 +311,7 @@ def _show(folders: Sequence[Path], results: Sequence[dict[str, Any]] | None = No
         print("knowledge tasks: with the embedded backbone their facts were in pre-training; novel tasks were never in it")
     if not last["compresses"]:
         print("note: d is at or above the number of seen tasks: no compression of the training prompts")
-    write_atomic(folders[-1] / "table.md", markdown(found).encode())
+    write_atomic(folders[-1] / "table.md", markdown(COLUMNS, map(cells, found)).encode())
     print("written: " + ", ".join(map(str, folders)))
 
 

@@ -9,7 +9,8 @@ The floor of a task is the best of chance, the empty prompt and the untrained st
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +35,27 @@ class Recovery:
     floored_interval: tuple[float, float]
     below_floor: tuple[str, ...]
     undefined: tuple[str, ...]
+
+
+def to_json(figures: Recovery) -> dict[str, Any]:
+    """Return the figures as plain JSON values: six digits, null where there is none."""
+    return {k: _plain(v) for k, v in asdict(figures).items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(v) for v in value]
+    return (None if value != value else round(value, 6)) if isinstance(value, float) else value
+
+
+def from_json(record: Mapping[str, Any]) -> Recovery:
+    """Read what `to_json` made."""
+    nan = float("nan")
+    read: dict[str, Any] = {}
+    for name, value in record.items():
+        values = tuple(nan if v is None else v for v in (value if isinstance(value, list) else [value]))
+        read[name] = values if isinstance(value, list) else values[0]
+    return Recovery(**read)
 
 
 def absolute_score(scores: Sequence[float]) -> float:

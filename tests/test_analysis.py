@@ -8,7 +8,8 @@ import pytest
 
 from ipt.analysis.figures import codes_scatter, recovery_bars
 from ipt.analysis.report import recovery_figure, summary, update_text
-from ipt.analysis.scores import SEEDS_COLUMN, lines, markdown, per_task, read_results, to_csv
+from ipt.analysis.scores import COLUMNS, SEEDS_COLUMN, cells, lines, markdown, per_task, read_results, to_csv
+from ipt.recovery import from_json, recovery, to_json
 
 
 def scores(**values):
@@ -44,7 +45,7 @@ def test_each_setting_is_compared_with_its_own_reference(pair):
 
 
 def test_tables_and_files(pair, tmp_path):
-    text = markdown(lines(pair))
+    text = markdown(COLUMNS, map(cells, lines(pair)))
     assert text.count("\n") == 2 + len(lines(pair)) and "| T_test (IST) | all | 2 | 0.500 | 75.0 |" in text
     rows = to_csv(per_task(pair)).splitlines()
     assert rows[0].startswith("setting,task,category") and len(rows) == 1 + 8
@@ -55,7 +56,7 @@ def test_tables_and_files(pair, tmp_path):
 
 
 def test_marked_tables_are_made_from_their_summary(pair, tmp_path):
-    (tmp_path / "s.json").write_text(json.dumps(summary([pair], "ipt ist", [42])), encoding="utf8")
+    (tmp_path / "s.json").write_text(json.dumps(summary(pair, "ipt ist", 42)), encoding="utf8")
     text = "# x\n<!-- table s.json -->\nold\n<!-- end short -->\nrest\n"
     new = update_text(text, tmp_path)
     assert "old" not in new and "| T_test (IST) | 2 | 0.500 | 75.0 |" in new and "subcategory" not in new and new.endswith("rest\n")
@@ -64,18 +65,24 @@ def test_marked_tables_are_made_from_their_summary(pair, tmp_path):
     assert "new subcategory" in update_text(text.replace("end short", "end"), tmp_path)
 
 
-def test_runs_of_several_seeds_are_averaged(pair):
+def test_runs_of_several_seeds_are_averaged(pair, tmp_path):
     other = [pair[0], pair[1] | {"scores": pair[1]["scores"] | {"test": scores(u=0.25, v=0.5)}}]
-    record = summary([pair, other], "ipt ist", [1, 2])
-    one, two, both = (
-        {tuple(row[:2]): row for row in table["rows"]} for table in (summary([pair], "", [1]), summary([other], "", [2]), record)
-    )
-    assert both["T_test (IST)", "all"][3:6] == ["0.438", "62.5", "50.0 … 75.0"]
-    assert (one["T_test (IST)", "all"][4], two["T_test (IST)", "all"][4]) == ("75.0", "50.0")
-    assert both["T_train (MSF)", "all"][4:6] == ["100.0", "100.0 … 100.0"]  # the same in both seeds
-    assert record["seeds"] == [1, 2] and record["columns"][5] == SEEDS_COLUMN
-    with pytest.raises(ValueError, match="one split and one d, found: toy, d = 5; toy, d = 6"):
-        summary([pair, [pair[0], pair[1] | {"dim": 6}]], "", [1, 2])
+    for seed, made in enumerate((pair, other)):
+        (tmp_path / f"s{seed}.json").write_text(json.dumps(summary(made, "ipt ist", seed)), encoding="utf8")
+    one, two, both = (update_text(f"<!-- table {name} -->\n<!-- end -->", tmp_path) for name in ("s0.json", "s1.json", "s*.json"))
+    assert "| T_test (IST) | all | 2 | 0.500 | 75.0 |" in one and "| T_test (IST) | all | 2 | 0.375 | 50.0 |" in two
+    assert "| T_test (IST) | all | 2 | 0.438 | 62.5 | 50.0 … 75.0 |" in both and SEEDS_COLUMN in both
+    assert "| T_train (MSF) | all | 2 | 0.700 | 100.0 | 100.0 … 100.0 |" in both  # the same with both seeds
+    assert "seed 0: scores" in both and "seed 1: scores" in both and SEEDS_COLUMN not in one
+    (tmp_path / "s2.json").write_text(json.dumps(summary([pair[0], pair[1] | {"dim": 6}], "ipt ist", 2)), encoding="utf8")
+    with pytest.raises(ValueError, match="more than their seed: toy, d = 5; toy, d = 5; toy, d = 6"):
+        update_text("<!-- table s*.json -->\n<!-- end -->", tmp_path)
+
+
+def test_figures_without_a_value_survive_a_summary():
+    figures = recovery({"a": 0.5}, {"a": 0.0}, {"a": 0.1})  # no reference: no ratio, nothing above the floor
+    read = from_json(json.loads(json.dumps(to_json(figures), allow_nan=False)))
+    assert repr(read) == repr(figures) and read.relative != read.relative
 
 
 def test_figures_draw_what_they_are_given():

@@ -226,6 +226,19 @@ def test_quality_of_tuned_prompts_and_of_definitions_is_summed_up(world, done, m
     assert [row[1:3] for row in score["rows"]] == [["trained", "5"], ["rule", "5"]] and score["command"].startswith("ipt score --tasks ")
 
 
+def test_a_run_leaves_as_a_small_summary(done, capsys):
+    (run,) = (path.name for path in done.glob("ist-*"))
+    words = ["--out", str(done), "--command", "ipt ist"]
+    assert cli.main(["runs", "export", run, str(done / "small.json"), *words]) == 0
+    record = json.loads((done / "small.json").read_text())
+    (line,) = (x for x in record["lines"] if (x["setting"], x["group"]) == ("test", "all"))
+    scores = [s["generated"] for s in results(done)["ist"]["scores"]["test"].values()]
+    assert line["absolute"] == pytest.approx(sum(scores) / len(scores), abs=1e-5) and record["seed"] == 42
+    (msf,) = (path.name for path in done.glob("msf-*"))
+    assert cli.main(["runs", "export", msf, str(done / "none.json"), *words]) == 2
+    assert "name runs of ipt ist" in capsys.readouterr().err and not (done / "none.json").exists()
+
+
 def test_config_file_comes_before_the_preset_and_after_flags(world, tmp_path, capsys):
     path = tmp_path / "settings.json"
     path.write_text(json.dumps({"dim": 3, "alpha": 0.5, "tune": {"steps": 5}}))
