@@ -1,29 +1,28 @@
 """The frozen language model, with every row of a batch led by its own soft prompt (paper, section 3: "PLM").
 
-The prompt's n vectors stand before the input's token embeddings on the encoder side; the model's own parameters are frozen
-and it stays in eval mode, so no dropout: two runs of a row give the same loss whatever else is in the batch.
+The prompt's n vectors stand before the input's token embeddings; the model's own parameters are frozen and it stays in eval
+mode, so no dropout: two runs of a row give the same loss whatever else is in the batch. The families of models, and how a
+model is loaded, are in `ipt.families`.
 """
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import cast
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.modeling_outputs import BaseModelOutput
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-MINI = Path(__file__).parent / "mini"
-MAX_INPUT, MAX_ANSWER = 256, 64  # tokens of a row, end sign included; longer texts are cut, and counted by the pipeline
+MAX_INPUT, MAX_ANSWER = 256, 64  # tokens of a row, special ones included; longer texts are cut, and counted by the pipeline
+LEAST_INPUT = 16  # tokens that a prompt must leave for the text, where a model has a fixed number of positions
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """One example as token ids: the input with its end sign, and the answer with its end sign."""
+    """One example as token ids: the input with its special tokens, and the answer with its end sign."""
 
     input_ids: tuple[int, ...]
     label_ids: tuple[int, ...]
@@ -33,113 +32,110 @@ class Encoded:
         return len(self.input_ids) + len(self.label_ids)
 
 
-class Backbone:
-    """A frozen encoder-decoder behind soft prompts.
+class Backbone(ABC):
+    """A frozen language model behind soft prompts.
 
     Axis letters: B rows, n prompt length, h hidden size, L input tokens, T answer tokens, V vocabulary.
+    prompt_length: vectors that will lead the rows; with a fixed number of positions they leave fewer for the text.
+    generates: whether the family writes free text; where not, answers are ranked options.
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+    generates = True
+    shares_positions = True  # the answer's tokens stand behind the input's, in one sequence
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str, prompt_length: int = 0) -> None:
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.name = name
-        self.embedding = cast(Tensor, model.get_input_embeddings().weight)  # [V, h]
+        self.embed = model.get_input_embeddings()  # ids [...] to [..., h], scaled where the family scales
+        self.weight = cast(Tensor, self.embed.weight)  # [V, h]
+        self.max_input = MAX_INPUT
+        if self.positions is not None:
+            answer = MAX_ANSWER if self.shares_positions else 0
+            left = self.positions - prompt_length - answer
+            if left < LEAST_INPUT:
+                raise ValueError(
+                    f"--prompt-length {prompt_length} leaves {max(0, left)} tokens for the input, of the {self.positions} positions of "
+                    f"{name}" + (f" ({answer} are kept for the answer)" if answer else "") + f"; {LEAST_INPUT} are needed: shorten it"
+                )
+            self.max_input = min(MAX_INPUT, left)
 
-    @classmethod
-    def load(cls, name: str = "mini", device: str = "cpu") -> "Backbone":
-        """Load `mini` or a local folder in transformers' layout, from safetensors only, computed in float32."""
-        folder = MINI if name == "mini" else Path(name)
-        if not (folder / "config.json").is_file():
-            raise ValueError(f"--model must be 'mini' or a folder with config.json and model.safetensors, found {name!r}")
-        try:
-            config = AutoConfig.from_pretrained(folder, local_files_only=True)
-            if not config.is_encoder_decoder:
-                raise ValueError(f"--model {name}: expected an encoder-decoder, found model type {config.model_type!r}")
-            # plain attention: with T5's position bias twice as fast on CPUs as the fused one (LOG.md)
-            model = AutoModelForSeq2SeqLM.from_pretrained(
-                folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, trust_remote_code=False,
-                attn_implementation="eager",
-            )  # fmt: skip
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        except (OSError, SafetensorError) as error:
-            raise ValueError(f"--model {name}: the folder cannot be read ({error}); copy the model again") from error
-        return cls(model.to(device), tokenizer, name)
+    @property
+    def positions(self) -> int | None:
+        """Return how many positions a sequence may have, or None where any number will do."""
+        return getattr(self.model.config, "max_position_embeddings", None)
 
     @property
     def hidden_size(self) -> int:
-        return self.embedding.shape[1]
+        return self.weight.shape[1]
 
     @property
     def device(self) -> torch.device:
-        return self.embedding.device
+        return self.weight.device
+
+    @property
+    def dtype(self) -> str:
+        """Return the name of the weights' type: float32, bfloat16, ..."""
+        return str(self.weight.dtype).removeprefix("torch.")
 
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over the config and every weight: what a prompt was tuned for."""
         digest = hashlib.sha256(self.model.config.to_json_string(use_diff=True).encode())
         for key, tensor in sorted(self.model.state_dict().items()):
-            digest.update(key.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+            digest.update(key.encode() + tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
     def encode(self, inputs: Sequence[str], answers: Sequence[str]) -> list[Encoded]:
-        """Tokenise rows; texts over MAX_INPUT or MAX_ANSWER tokens are cut at the end."""
-        end = self.tokenizer.eos_token_id
-        ids = [self.tokenizer(list(texts), add_special_tokens=False)["input_ids"] for texts in (inputs, answers)]
-        pairs = zip(*ids, strict=True)
-        return [Encoded((*i[: MAX_INPUT - 1], end), (*a[: MAX_ANSWER - 1], end)) for i, a in pairs]
+        """Tokenise rows; texts over `max_input` or MAX_ANSWER tokens are cut at the end, special tokens kept."""
+        pairs = zip(inputs, answers, strict=True)
+        return [Encoded(tuple(self.input_ids(text)), tuple(self.label_ids(answer))) for text, answer in pairs]
+
+    @abstractmethod
+    def input_ids(self, text: str) -> list[int]:
+        """Return the tokens of an input as the family reads it."""
+
+    def label_ids(self, answer: str) -> list[int]:
+        """Return the tokens of an answer, with the end sign."""
+        return self.ids(answer)[: MAX_ANSWER - 1] + [self.tokenizer.eos_token_id]
+
+    def ids(self, text: str, special: bool = False) -> list[int]:
+        return self.tokenizer(text, add_special_tokens=special)["input_ids"]
 
     def text_prompt(self, text: str) -> Tensor:
         """Return the embeddings [n, h] of a text: a manual prompt in the place of a soft one."""
-        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return self.embedding[torch.tensor(ids, device=self.device, dtype=torch.long)]
+        return self.embed(torch.tensor(self.ids(text), device=self.device, dtype=torch.long))
 
     def losses(self, prompts: Tensor, rows: Sequence[Encoded]) -> Tensor:
         """Return [B] nats per answer token, averaged over each row's own tokens; prompts [B, n, h] lead their rows."""
-        hidden, mask = self._encoder(prompts, rows)
-        logits, labels = self._decoder(hidden, mask, [row.label_ids for row in rows])
-        return _row_nll(logits, labels) / (labels >= 0).sum(1)
+        return self.nll(prompts, rows) / torch.tensor([len(row.label_ids) for row in rows], device=self.device)
 
+    @abstractmethod
+    def nll(self, prompts: Tensor, rows: Sequence[Encoded]) -> Tensor:
+        """Return [B] nats of each row's answer, summed over its tokens."""
+
+    @abstractmethod
     def generate(self, prompts: Tensor, rows: Sequence[Encoded], max_tokens: int) -> list[str]:
         """Return B greedy answers of at most `max_tokens` tokens."""
-        embeds, mask = self._inputs(prompts, rows)
-        ids = self.model.generate(  # type: ignore[operator]
-            inputs_embeds=embeds, attention_mask=mask, max_new_tokens=max_tokens, do_sample=False, num_beams=1
-        )
-        return [text.strip() for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
 
     def rank(self, prompts: Tensor, rows: Sequence[Encoded], options: Sequence[Encoded]) -> list[int]:
-        """Return for each row the index of the likeliest option (nats summed over its tokens); the encoder runs once."""
-        hidden, mask = self._encoder(prompts, rows)
-        scores = []
-        for option in options:
-            logits, labels = self._decoder(hidden, mask, [option.label_ids] * len(rows))
-            scores.append(_row_nll(logits, labels))
+        """Return for each row the index of the likeliest option (nats summed over its tokens)."""
+        scores = [self.nll(prompts, [Encoded(row.input_ids, option.label_ids) for row in rows]) for option in options]
         return torch.stack(scores, 1).argmin(1).tolist()
 
-    def _inputs(self, prompts: Tensor, rows: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
-        ids = _pad([row.input_ids for row in rows], self.tokenizer.pad_token_id, self.device)
-        lengths = torch.tensor([len(row.input_ids) for row in rows], device=self.device)
-        mask = torch.arange(ids.shape[1], device=self.device) < lengths[:, None]
-        embeds = torch.cat([prompts.to(self.embedding.dtype), self.embedding[ids]], 1)  # [B, n + L, h]
-        lead = torch.ones(len(rows), prompts.shape[1], dtype=torch.bool, device=self.device)
-        return embeds, torch.cat([lead, mask], 1).long()
+    def lead(self, prompts: Tensor, sequences: Sequence[Sequence[int]], left: bool = False) -> tuple[Tensor, Tensor]:
+        """Return the embeddings [B, n + L, h] of prompts before token sequences, and their mask; padded right, or left."""
+        ids, mask = pad(sequences, 0, self.device, left)
+        prompts = prompts.to(self.weight.dtype)
+        ones = torch.ones(prompts.shape[:2], dtype=torch.bool, device=self.device)
+        embeds, mask = torch.cat([prompts, self.embed(ids)], 1), torch.cat([ones, mask], 1)
+        if left:  # the padding goes before the prompt
+            order = mask.int().argsort(dim=1, stable=True)
+            embeds, mask = embeds.gather(1, order.unsqueeze(-1).expand_as(embeds)), mask.gather(1, order)
+        return embeds, mask.long()
 
-    def _encoder(self, prompts: Tensor, rows: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
-        embeds, mask = self._inputs(prompts, rows)
-        hidden = self.model.get_encoder()(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
-        return hidden, mask
-
-    def _decoder(self, hidden: Tensor, mask: Tensor, answers: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        labels = _pad(answers, -100, self.device)  # [B, T]
-        start = torch.full((len(answers), 1), self.model.config.decoder_start_token_id, device=self.device)
-        shifted = torch.cat([start, labels[:, :-1].clamp_min(0)], 1)
-        output = self.model(
-            encoder_outputs=BaseModelOutput(last_hidden_state=hidden),
-            attention_mask=mask,
-            decoder_input_ids=shifted,
-            use_cache=False,
-        )
-        return output.logits, labels
+    def text(self, ids: Tensor) -> list[str]:
+        return [text.strip() for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
 
 
 def batches(rows: Sequence[Encoded], prompt_length: int, token_budget: int) -> Iterator[list[int]]:
@@ -162,13 +158,17 @@ def batches(rows: Sequence[Encoded], prompt_length: int, token_budget: int) -> I
         yield batch
 
 
-def _row_nll(logits: Tensor, labels: Tensor) -> Tensor:
+def row_nll(logits: Tensor, labels: Tensor) -> Tensor:
     """Sum -log p over each row's answer tokens: logits [B, T, V], labels [B, T] with -100 as padding, to [B]."""
     logits = logits.double() if logits.dtype == torch.float64 else logits.float()
     nll = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, ignore_index=-100, reduction="none")
     return nll.sum(1)
 
 
-def _pad(sequences: Sequence[Sequence[int]], value: int, device: torch.device) -> Tensor:
+def pad(sequences: Sequence[Sequence[int]], value: int, device: torch.device, left: bool = False) -> tuple[Tensor, Tensor]:
+    """Return the sequences as one tensor [B, L], padded right (or left) with the value, and which places are theirs."""
     width = max(map(len, sequences))
-    return torch.tensor([[*s, *[value] * (width - len(s))] for s in sequences], device=device)
+    rows = [[*[value] * (width - len(s)), *s] if left else [*s, *[value] * (width - len(s))] for s in sequences]
+    lengths = torch.tensor([len(s) for s in sequences], device=device)[:, None]
+    places = torch.arange(width, device=device)
+    return torch.tensor(rows, device=device, dtype=torch.long), places >= width - lengths if left else places < lengths

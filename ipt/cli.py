@@ -6,7 +6,7 @@ Flags derive from the dataclasses of `ipt.config`. Order: default < preset < --c
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.box import SIMPLE
@@ -14,28 +14,32 @@ from rich.console import Console
 from rich.table import Column, Table
 from transformers.utils.logging import disable_progress_bar
 
-from ipt.config import DIFF_DATA_SEED, IstConfig, MsfConfig, PretrainConfig, TuneConfig, identity
+from ipt.config import (
+    CONFIG,
+    DIFF_DATA_SEED,
+    OUT,
+    ChoiceConfig,
+    IstConfig,
+    MsfConfig,
+    PretrainConfig,
+    SourceConfig,
+    TuneConfig,
+    WorkConfig,
+    identity,
+)
 from ipt.data import Task
 from ipt.flags import flags_before
 from ipt.plan import digest, find_msf, open_bench, projected, reopen_bench, resolve, settings_of
 from ipt.progress import Reporter
 from ipt.run import Run, write_atomic, write_json
 
+LONGEST_DEFINITION = 64  # tokens left for a definition where a model has a fixed number of positions
 SHOWN = (0, 2, 3, 4, 5, 6, 7, 9)  # columns of the table that fit a terminal; table.md has all
 Flat = Parameter(name="*")
-Model = Annotated[str, Parameter(help="mini (embedded), or a folder in transformers' layout")]
-Tasks = Annotated[str, Parameter(help="a task split of the suite (ipt tasks list), or a folder of task files")]
-Seed = Annotated[int, Parameter(help="initial values and order of rows, in every stage")]
-Out = Annotated[Path, Parameter(help="folder that holds the runs and the bank of prompts")]
+Work = Annotated[WorkConfig, Flat]
+Out = Annotated[Path, Parameter(help=OUT)]
 Name = Annotated[str, Parameter(help="name of the run folder; chosen from the settings where empty")]
-Limit = Annotated[int, Parameter(help="score only so many test rows per task, 0 for all: a look, not a result")]
-DryRun = Annotated[bool, Parameter(help="print what would be done and how long it would take, and stop", negative=())]
-SeenCount = Annotated[int, Parameter(help="with a folder of tasks: how many seen tasks are drawn")]
-UnseenCount = Annotated[int, Parameter(help="with a folder of tasks: how many unseen tasks are drawn")]
-PRESET_HELP = "quick: one learning rate, few steps; default: a search, early stopping"
-Preset = Annotated[Literal["default", "quick"], Parameter(help=PRESET_HELP)]
 SummaryFile = Annotated[Path | None, Parameter(help="write the means as a small JSON summary")]
-ConfigFile = Annotated[Path | None, Parameter(help="JSON, TOML or YAML file with flags as keys")]
 
 app = App(name="ipt", help="Find and use the intrinsic subspace of soft prompts (Qin et al., arXiv 2110.07867).")
 tasks_app = App(name="tasks", help="Look at tasks.")
@@ -46,16 +50,17 @@ app.command(runs_app)
 
 @app.command
 def tune(
-    *, tasks: Tasks = "random-100", model: Model = "mini", seed: Seed = 42, out: Out = Path("runs"), limit: Limit = 0,
-    dry_run: DryRun = False, seen: SeenCount = 0, unseen: UnseenCount = 0, preset: Preset = "default", config: ConfigFile = None,
-    file: SummaryFile = None, tune: Annotated[TuneConfig, Flat] = TuneConfig(),  # noqa: B008
-) -> None:  # fmt: skip
+    *,
+    work: Work = WorkConfig(),
+    file: SummaryFile = None,
+    tune: Annotated[TuneConfig, Flat] = TuneConfig(),
+) -> None:
     """Tune one soft prompt per task and print their test scores."""
     from ipt.data import SAME_DATA_SEED
 
-    bench = open_bench(tasks, model, tune, seed, out, limit, seen, unseen)
+    bench = open_bench(work, tune)
     names = list(bench.split.all)
-    if projected(bench, dry_run, {"tune": len(bench.bank(SAME_DATA_SEED).missing(bench.of(names)))}):
+    if projected(bench, work.dry_run, {"tune": len(bench.bank(SAME_DATA_SEED).missing(bench.of(names)))}):
         return
     bench.prompts(names, SAME_DATA_SEED)
     scores, floors = bench.reference(names, SAME_DATA_SEED), bench.floors(names)
@@ -66,63 +71,54 @@ def tune(
         shown = (f"{scores[name]['generated']:.3f}", "" if ranked is None else f"{ranked:.3f}", f"{best[name]:.3f}")
         table.add_row(name, bench.tasks[name].metric, *shown)
     Console().print(table)
-    _quality("prompt tuning", bench.of(names), {name: scores[name]["generated"] or 0.0 for name in names}, best, seed, file)
+    _quality("prompt tuning", bench.of(names), {name: scores[name]["generated"] or 0.0 for name in names}, best, work.seed, file)
     print(f"prompts: {bench.bank(SAME_DATA_SEED).folder}")
 
 
 @app.command
 def msf(
-    *, tasks: Tasks = "random-100", model: Model = "mini", seed: Seed = 42, out: Out = Path("runs"), run: Name = "",
-    limit: Limit = 0, dry_run: DryRun = False, seen: SeenCount = 0, unseen: UnseenCount = 0, preset: Preset = "default",
-    config: ConfigFile = None, msf: Annotated[MsfConfig, Flat] = MsfConfig(), tune: TuneConfig = TuneConfig(),  # noqa: B008
+    *, work: Work = WorkConfig(), run: Name = "", msf: Annotated[MsfConfig, Flat] = MsfConfig(),
+    tune: TuneConfig = TuneConfig(),
 ) -> None:  # fmt: skip
     """Find the subspace of the seen tasks' prompts (prompts that are missing are tuned first) and score it."""
     from ipt.data import SAME_DATA_SEED
     from ipt.pipeline import run_msf
 
-    bench = open_bench(tasks, model, tune, seed, out, limit, seen, unseen)
+    bench = open_bench(work, tune)
     size = tune.prompt_length * bench.backbone.hidden_size
     if msf.dim >= size:
         raise ValueError(f"--dim must be below a prompt's {size} numbers (prompt length x hidden size), found {msf.dim}")
     names = list(bench.split.all)
     missing = len(bench.bank(SAME_DATA_SEED).missing(bench.of(names)))
-    if projected(bench, dry_run, {"tune": missing, "msf": 2}, msf=msf):
+    if projected(bench, work.dry_run, {"tune": missing, "msf": 2}, msf=msf):
         return
-    settings = settings_of("msf", bench, model, {"msf": identity(msf)})
-    folder = Run.open(out / (run or f"msf-{bench.split.name}-d{msf.dim}-s{seed}-{digest(settings)}"), settings)
+    settings = settings_of("msf", bench, {"msf": identity(msf)})
+    folder = Run.open(work.out / (run or f"msf-{bench.split.name}-d{msf.dim}-s{bench.seed}-{digest(settings)}"), settings)
     with folder.locked():
         result = folder.result or run_msf(bench, msf, folder)
     _show([folder.folder], [result])
-    print(f"next: ipt ist --dim {msf.dim} --out {out}")
+    print(f"next: ipt ist --dim {msf.dim} --out {work.out}")
 
 
 @app.command
 def ist(
-    *, dim: Annotated[int, Parameter(help="numbers per task: which subspace to use")] = 5,
-    tasks: Annotated[str, Parameter(help="use the subspace of this split")] = "",
-    model: Annotated[str, Parameter(help="use the subspace of this backbone")] = "",
-    seed: Annotated[int | None, Parameter(help="use the subspace of this seed")] = None, out: Out = Path("runs"),
-    run: Annotated[str, Parameter(help="name of the MSF run to use")] = "", limit: Limit = 0, dry_run: DryRun = False,
-    preset: Preset = "default", config: ConfigFile = None, ist: Annotated[IstConfig, Flat] = IstConfig(),  # noqa: B008
+    *, choice: Annotated[ChoiceConfig, Flat] = ChoiceConfig(), ist: Annotated[IstConfig, Flat] = IstConfig()
 ) -> None:  # fmt: skip
     """Tune `dim` numbers per task in a subspace that `ipt msf` found, and print the table of recoveries."""
     from ipt.autoencoder import Subspace
     from ipt.pipeline import run_ist
 
-    if dim <= 0:
-        raise ValueError(f"--dim must be above 0, found {dim}")
-    source = find_msf(out, dim, tasks, model, seed, run)
-    inherited = source.config
-    bench = reopen_bench(inherited, out, limit)
+    source = find_msf(choice)
+    bench = reopen_bench(source.config, choice.out, choice.limit, choice.device)
     size = f"prompt length {bench.tune.prompt_length}, hidden size {bench.backbone.hidden_size}"
-    print(f"subspace: {source.folder} (inherited: {size}, backbone {inherited['model']})")
+    print(f"subspace: {source.folder} (inherited: {size}, backbone {bench.backbone.name}, {bench.backbone.dtype})")
     subspace = Subspace.load(source.folder / "subspace").to(bench.backbone.device)
     seen, rest = len(bench.split.seen), len(bench.split.all) - len(bench.split.seen)
     missing = len(bench.bank(DIFF_DATA_SEED).missing(bench.of(bench.split.seen)))
-    if projected(bench, dry_run, {"tune": missing, "ist": len(ist.learning_rates) * (2 * seen + 3 * rest)}, ist=ist):
+    if projected(bench, choice.dry_run, {"tune": missing, "ist": len(ist.learning_rates) * (2 * seen + 3 * rest)}, ist=ist):
         return
-    settings = settings_of("ist", bench, inherited["model"], {"ist": identity(ist), "msf_run": source.folder.name})
-    folder = Run.open(out / f"ist-{bench.split.name}-d{dim}-s{bench.seed}-{digest(settings)}", settings)
+    settings = settings_of("ist", bench, {"ist": identity(ist), "msf_run": source.folder.name})
+    folder = Run.open(choice.out / f"ist-{bench.split.name}-d{choice.dim}-s{bench.seed}-{digest(settings)}", settings)
     with folder.locked():
         result = folder.result or run_ist(bench, subspace, ist, folder)
     _show([source.folder, folder.folder], [source.result or {}, result])
@@ -132,7 +128,7 @@ def ist(
 def pretrain(
     *, out: Annotated[Path, Parameter(help="run folder; the model is left in its folder model")] = Path("runs/pretrain"),
     text: Annotated[Path | None, Parameter(help="folder of plain text (*.txt.gz), a line a paragraph; none: tasks only")] = None,
-    config: ConfigFile = None, pretrain: Annotated[PretrainConfig, Flat] = PretrainConfig(),  # noqa: B008
+    config: Annotated[Path | None, Parameter(help=CONFIG)] = None, pretrain: Annotated[PretrainConfig, Flat] = PretrainConfig(),
 ) -> None:  # fmt: skip
     """Make the embedded backbone from the suite's generators (needs the extra `suite`)."""
     from ipt.pretrain import pretrain as train
@@ -148,28 +144,25 @@ def pretrain(
 
 
 @app.command
-def score(
-    *, tasks: Tasks = "all", model: Model = "mini", limit: Limit = 0, seen: SeenCount = 0, unseen: UnseenCount = 0, seed: Seed = 42,
-    file: SummaryFile = None,
-) -> None:  # fmt: skip
+def score(*, source: Annotated[SourceConfig, Flat] = SourceConfig(tasks="all"), file: SummaryFile = None) -> None:
     """Score the manual prompt (each task's definition before its input) on the test sets."""
-    from ipt.backbone import Backbone
     from ipt.data import SAME_DATA_SEED
     from ipt.evaluate import TaskData, score_prompts
+    from ipt.families import load_backbone
 
-    _, found = resolve(tasks, seen, unseen, seed)
-    backbone = Backbone.load(model)
+    _, found = resolve(source.tasks, source.seen, source.unseen, source.seed)
+    backbone = load_backbone(source.model, LONGEST_DEFINITION, source.dtype, source.device)
     table = Table("task", "metric", "definition", "ranked")
     values: dict[str, float] = {}
     with Reporter().bar("scoring definitions") as progress:
         for i, task in enumerate(found.values()):
             prompt = backbone.text_prompt(task.definition + "\n").unsqueeze(0)
-            (s,) = score_prompts(backbone, prompt, [TaskData.draw(backbone, task, SAME_DATA_SEED, limit=limit)])
+            (s,) = score_prompts(backbone, prompt, [TaskData.draw(backbone, task, SAME_DATA_SEED, limit=source.limit)])
             values[task.name] = s.generated
             table.add_row(task.name, task.metric, f"{s.generated:.3f}", "" if s.ranked is None else f"{s.ranked:.3f}")
             progress(i + 1, len(found), float("nan"))
     Console().print(table)
-    _quality("definition", list(found.values()), values, None, seed, file)
+    _quality("definition", list(found.values()), values, None, source.seed, file)
 
 
 def _quality(

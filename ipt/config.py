@@ -4,10 +4,19 @@ Defaults are the ones for the embedded backbone `mini`; "paper" names the releas
 """
 
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 DIFF_DATA_SEED = 21
 EXECUTION = ("stacked_jobs", "token_budget", "checkpoint_seconds")  # settings that change no result
+
+
+DEVICE = "where the model runs: cpu, cuda, cuda:1, mps; auto: an accelerator where there is one"
+OUT = "folder that holds the runs and the bank of prompts"
+LIMIT = "score only so many test rows per task, 0 for all: a look, not a result"
+DRY_RUN = "print what would be done and how long it would take, and stop"
+PRESET = "quick: one learning rate, few steps; default: a search, early stopping"
+CONFIG = "JSON, TOML or YAML file with flags as keys"
 
 
 def setting(default: Any, text: str, source: str = "") -> Any:
@@ -19,6 +28,50 @@ def positive(config: Any, *names: str) -> None:
     for name in names:
         if getattr(config, name) <= 0:
             raise ValueError(f"--{name.replace('_', '-')} must be above 0, found {getattr(config, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceConfig:
+    """Tasks and a frozen model: what every command starts from."""
+
+    tasks: str = setting("random-100", "a task split of the suite (ipt tasks list), or a folder of task files")
+    model: str = setting("mini", "mini (embedded), a folder in transformers' layout, or a hub id")
+    dtype: Literal["float32", "bfloat16", "float16"] = setting("float32", "the frozen model's weights; what is trained stays float32")
+    device: str = setting("auto", DEVICE)
+    seed: int = setting(42, "initial values and order of rows, in every stage")
+    limit: int = setting(0, LIMIT)
+    seen: int = setting(0, "with a folder of tasks: how many seen tasks are drawn")
+    unseen: int = setting(0, "with a folder of tasks: how many unseen tasks are drawn")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkConfig(SourceConfig):
+    """What a stage works on, and where."""
+
+    out: Path = setting(Path("runs"), OUT)
+    dry_run: bool = setting(False, DRY_RUN)
+    preset: Literal["default", "quick"] = setting("default", PRESET)
+    config: Path | None = setting(None, CONFIG)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChoiceConfig:
+    """Which subspace IST tunes vectors in; tasks, model and prompt length come from there."""
+
+    dim: int = setting(5, "numbers per task: which subspace to use")
+    tasks: str = setting("", "use the subspace of this split")
+    model: str = setting("", "use the subspace of this backbone")
+    seed: int | None = setting(None, "use the subspace of this seed")
+    run: str = setting("", "name of the MSF run to use")
+    out: Path = setting(Path("runs"), OUT)
+    device: str = setting("auto", DEVICE)
+    limit: int = setting(0, LIMIT)
+    dry_run: bool = setting(False, DRY_RUN)
+    preset: Literal["default", "quick"] = setting("default", PRESET)
+    config: Path | None = setting(None, CONFIG)
+
+    def __post_init__(self) -> None:
+        positive(self, "dim")
 
 
 @dataclass(frozen=True, kw_only=True)

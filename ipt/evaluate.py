@@ -65,8 +65,25 @@ def score_prompts(
     progress: Progress = lambda done, total: None,
 ) -> list[Score]:
     """Score prompt u of prompts [U, n, h] on data[u]'s test or dev set; rows of all prompts share batches."""
+    picked = [_ranked(backbone, prompts[u], d, part, token_budget) if d.options and (rank or not backbone.generates) else None
+              for u, d in enumerate(data)]  # fmt: skip
+    if backbone.generates:
+        written = _generated(backbone, prompts, data, part, token_budget, progress)
+    else:  # a masked model writes nothing: the ranked options are its answers
+        written = [answers or [] for answers in picked]
+    results = []
+    for d, texts, options in zip(data, written, picked, strict=True):
+        references = [e.output for e in getattr(d, f"{part}_examples")]
+        ranked = None if options is None else score(d.task.metric, options, references)
+        results.append(Score(score(d.task.metric, texts, references), ranked, tuple(texts)))
+    return results
+
+
+def _generated(
+    backbone: Backbone, prompts: Tensor, data: Sequence[TaskData], part: str, token_budget: int, progress: Progress
+) -> list[list[str]]:
+    """Return the generated answers of each task's rows; rows whose answers are equally long at most share batches."""
     owned = [(u, row) for u, d in enumerate(data) for row in getattr(d, part)]
-    texts: list[list[str]] = [[] for _ in data]
     order: list[str] = [""] * len(owned)
     done = 0
     for tall in sorted({d.max_tokens for d in data}):
@@ -79,19 +96,14 @@ def score_prompts(
                 order[chosen_rows[i]] = answer
             done += len(batch)
             progress(done, len(owned))
+    texts: list[list[str]] = [[] for _ in data]
     for (u, _), answer in zip(owned, order, strict=True):
         texts[u].append(answer)
-    results = []
-    for u, d in enumerate(data):
-        references = [e.output for e in getattr(d, f"{part}_examples")]
-        ranked = _ranked_score(backbone, prompts[u], d, part, references, token_budget) if rank and d.options else None
-        results.append(Score(score(d.task.metric, texts[u], references), ranked, tuple(texts[u])))
-    return results
+    return texts
 
 
-def _ranked_score(
-    backbone: Backbone, prompt: Tensor, data: TaskData, part: str, references: list[tuple[str, ...]], token_budget: int
-) -> float:
+def _ranked(backbone: Backbone, prompt: Tensor, data: TaskData, part: str, token_budget: int) -> list[str]:
+    """Return the likeliest option of each row."""
     rows = getattr(data, part)
     names = data.task.options or ()
     picked = [""] * len(rows)
@@ -99,7 +111,7 @@ def _ranked_score(
         lead = prompt.expand(len(batch), *prompt.shape)
         for i, option in zip(batch, backbone.rank(lead, [rows[i] for i in batch], data.options), strict=True):
             picked[i] = names[option]
-    return score(data.task.metric, picked, references)
+    return picked
 
 
 def chance(data: TaskData) -> float:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ipt.autoencoder import Subspace
-from ipt.backbone import MAX_ANSWER, MAX_INPUT, Backbone
+from ipt.backbone import MAX_ANSWER, Backbone
 from ipt.config import DIFF_DATA_SEED, IstConfig, MsfConfig, TuneConfig, identity
 from ipt.data import SAME_DATA_SEED, Task, TaskSplit
 from ipt.evaluate import Score, TaskData, chance, score_prompts
@@ -56,9 +56,10 @@ class Bench:
         """Draw and tokenise the sets of these tasks; says how many rows had to be cut."""
         found = [TaskData.draw(self.backbone, t, data_seed, self.tune.shots, self.limit) for t in self.of(names)]
         rows = [row for d in found for row in (*d.train, *d.dev, *d.test)]
-        cut = sum(len(row.input_ids) == MAX_INPUT or len(row.label_ids) == MAX_ANSWER for row in rows)
+        longest = self.backbone.max_input
+        cut = sum(len(row.input_ids) >= longest or len(row.label_ids) >= MAX_ANSWER for row in rows)
         if cut:
-            self.reporter.say(f"note: {cut} of {len(rows)} rows fill {MAX_INPUT} input or {MAX_ANSWER} answer tokens; longer ones are cut")
+            self.reporter.say(f"note: {cut} of {len(rows)} rows fill {longest} input or {MAX_ANSWER} answer tokens; longer ones are cut")
         return found
 
     @cached_property

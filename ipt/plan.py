@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
-from ipt.backbone import Backbone, Encoded
-from ipt.config import IstConfig, LoopConfig, MsfConfig, TuneConfig, identity
+from ipt.backbone import Encoded
+from ipt.config import ChoiceConfig, IstConfig, LoopConfig, MsfConfig, TuneConfig, WorkConfig, identity
 from ipt.data import Task, TaskSplit
+from ipt.families import load_backbone
 from ipt.pipeline import Bench
 from ipt.progress import Reporter
 from ipt.run import Run, free_bytes
@@ -33,18 +34,23 @@ def resolve(tasks: str, seen: int, unseen: int, seed: int) -> tuple[TaskSplit, d
     return split, {t.name: t for t in found if t.name in split.all}
 
 
-def open_bench(tasks: str, model: str, tune: TuneConfig, seed: int, out: Path, limit: int, seen: int, unseen: int) -> Bench:
-    """Load the backbone and the tasks."""
-    split, found = resolve(tasks, seen, unseen, seed)
-    return Bench(Backbone.load(model), split, found, tune, seed, out, limit, Reporter(), tasks)
+def open_bench(work: WorkConfig, tune: TuneConfig) -> Bench:
+    """Load the tasks and the backbone."""
+    split, found = resolve(work.tasks, work.seen, work.unseen, work.seed)
+    backbone = load_backbone(work.model, tune.prompt_length, work.dtype, work.device)
+    free = [name for name, task in found.items() if name in split.all and not task.options]
+    if free and not backbone.generates:
+        remedy = "choose cls tasks, or another model"
+        raise ValueError(f"--model {work.model} is a masked model and ranks options; without options: {', '.join(free[:5])}; {remedy}")
+    return Bench(backbone, split, found, tune, work.seed, work.out, work.limit, Reporter(), work.tasks)
 
 
-def settings_of(kind: str, bench: Bench, model: str, more: dict[str, Any]) -> dict[str, Any]:
+def settings_of(kind: str, bench: Bench, more: dict[str, Any]) -> dict[str, Any]:
     """Return what identifies a run, in JSON's types."""
     split = {part: list(getattr(bench.split, part)) for part in ("seen", "unseen", "out_of_kind", "new_subcategories")}
     digests = {name: task.digest for name, task in sorted(bench.tasks.items())}
-    common: dict[str, Any] = {"kind": kind, "split": bench.split.name, "tasks": bench.source, "parts": split, "model": model}
-    common |= {"seed": bench.seed, "limit": bench.limit}
+    common: dict[str, Any] = {"kind": kind, "split": bench.split.name, "tasks": bench.source, "parts": split}
+    common |= {"model": bench.backbone.name, "dtype": bench.backbone.dtype, "seed": bench.seed, "limit": bench.limit}
     whole = common | {"backbone": bench.backbone.fingerprint, "tune": identity(bench.tune), "digests": digests} | more
     return dict(json.loads(json.dumps(whole)))
 
@@ -53,7 +59,7 @@ def digest(settings: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def reopen_bench(settings: dict[str, Any], out: Path, limit: int) -> Bench:
+def reopen_bench(settings: dict[str, Any], out: Path, limit: int = 0, device: str = "auto") -> Bench:
     """Return the bench an MSF run was made on, from its settings; raise ValueError where tasks or backbone have changed."""
     split = TaskSplit(settings["split"], **{part: tuple(names) for part, names in settings["parts"].items()})
     source = settings["tasks"]
@@ -62,30 +68,31 @@ def reopen_bench(settings: dict[str, Any], out: Path, limit: int) -> Bench:
     changed = [name for name, kept in settings["digests"].items() if name not in found or found[name].digest != kept]
     if changed:
         raise ValueError(f"tasks have changed since the subspace was found: {', '.join(changed[:5])}; run `ipt msf` again")
-    backbone = Backbone.load(settings["model"])
+    backbone = load_backbone(settings["model"], settings["tune"]["prompt_length"], settings["dtype"], device)
     if backbone.fingerprint != settings["backbone"]:
         raise ValueError(f"the weights of {settings['model']} have changed since the subspace was found; run `ipt msf` again")
     fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings["tune"].items()}
     return Bench(backbone, split, found, TuneConfig(**fields), settings["seed"], out, limit or settings["limit"], Reporter(), source)
 
 
-def find_msf(out: Path, dim: int, tasks: str, model: str, seed: int | None, run: str) -> Run:
-    """Return the newest complete MSF run of this d (and split, model, seed, name where given).
+def find_msf(choice: ChoiceConfig) -> Run:
+    """Return the newest complete MSF run of the chosen d (and split, model, seed, name where given).
 
     Raises ValueError where there is none, with the command to run, and where those found have different settings, with
     the list.
     """
+    out, dim = choice.out, choice.dim
     found = []
     for path in sorted(out.glob("*/result.json"), key=lambda p: p.stat().st_mtime):
         candidate = Run(path.parent)
         settings = candidate.config
-        wanted = {"kind": "msf", "split": tasks or settings["split"], "model": model or settings["model"]}
-        same = all(settings[k] == v for k, v in wanted.items()) and settings.get("msf", {}).get("dim") == dim
-        if same and (seed is None or settings["seed"] == seed) and (not run or path.parent.name == run):
+        wanted = {"split": choice.tasks, "model": choice.model, "seed": choice.seed}
+        same = settings["kind"] == "msf" and settings["msf"]["dim"] == dim
+        if same and choice.run in ("", path.parent.name) and all(v in (None, "", settings[k]) for k, v in wanted.items()):
             found.append(candidate)
     if not found:
-        chosen = f" --tasks {tasks}" if tasks else " --tasks random-100"
-        raise ValueError(f"{out} holds no complete MSF run with d = {dim}; run: ipt msf{chosen} --dim {dim} --out {out}")
+        tasks = choice.tasks or "random-100"
+        raise ValueError(f"{out} holds no complete MSF run with d = {dim}; run: ipt msf --tasks {tasks} --dim {dim} --out {out}")
     if len({json.dumps(r.config, sort_keys=True) for r in found}) > 1:
         names = ", ".join(r.folder.name for r in found)
         remedy = "choose with --tasks, --model, --seed or --run NAME"

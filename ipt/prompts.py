@@ -22,7 +22,8 @@ def vocabulary_start(backbone: Backbone, length: int, seed: int) -> Tensor:
     picks = words[torch.randperm(len(words), generator=torch.Generator().manual_seed(seed))[:length]]
     if len(picks) < length:
         raise ValueError(f"--prompt-length {length} exceeds the vocabulary's {len(words)} rows to start from")
-    return backbone.embedding[picks.to(backbone.device)].clone()
+    rows = backbone.embed(picks.to(backbone.device))
+    return rows.to(torch.promote_types(rows.dtype, torch.float32))
 
 
 @dataclass(frozen=True)

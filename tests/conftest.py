@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGene
 
 from ipt.backbone import Backbone
 from ipt.data import Example, Task
+from ipt.families import EncoderDecoder
 
 WORDS = ("red", "blue", "green", "tall", "small", "fast", "slow", "warm", "cold", "soft", "hard", "dark")
 
@@ -34,7 +35,7 @@ def toy_backbone(seed: int = 0, dtype: torch.dtype = torch.float64) -> Backbone:
         vocab_size=len(tokenizer), d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2, dropout_rate=0.1,
         feed_forward_proj="gated-gelu", pad_token_id=0, eos_token_id=1, decoder_start_token_id=0,
     )  # fmt: skip
-    return Backbone(T5ForConditionalGeneration(config).to(dtype), tokenizer, "toy")
+    return EncoderDecoder(T5ForConditionalGeneration(config).to(dtype), tokenizer, "toy")
 
 
 def toy_task(name: str, rows: int = 300, seed: int = 0) -> Task:

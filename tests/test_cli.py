@@ -112,7 +112,9 @@ def test_sigkill_and_resume_give_the_uninterrupted_result(world, tmp_path):
     ("words", "says"),
     [
         (["msf", "--tasks", "random-10O"], "random-100"),
-        (["msf", "--model", "nowhere"], "--model must be 'mini' or a folder"),
+        (["msf", "--model", "nobody/nowhere"], "hf download nobody/nowhere --local-dir FOLDER"),
+        (["msf", "--model", "no where"], "--model must be 'mini', a folder or a hub id"),
+        (["msf", "--device", "nothing"], "--device must be auto, cpu"),
         (["msf", "--dim", "0"], "--dim must be above 0"),
         (["msf", "--dim", "99999999"], "--dim must be below"),
         (["msf", "--alpha", "-1"], "--alpha must not be negative"),

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from ipt import cli
-from ipt.backbone import MINI, Backbone
 from ipt.data import SAME_DATA_SEED
 from ipt.evaluate import TaskData, score_prompts
+from ipt.families import MINI, load_backbone
 from ipt.run import Run
 from ipt.tasks import suite
 
@@ -20,7 +20,7 @@ NOTEBOOKS = sorted((Path(__file__).parent.parent / "analysis" / "notebooks").glo
 
 @pytest.fixture(scope="module")
 def mini():
-    return Backbone.load("mini")
+    return load_backbone("mini")
 
 
 @pytest.fixture(scope="module")
