@@ -6,12 +6,11 @@ Flags derive from the dataclasses of `ipt.config`. Order: default < preset < --c
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
-from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Table
 from transformers.utils.logging import disable_progress_bar
 
 from ipt.config import (
@@ -29,12 +28,12 @@ from ipt.config import (
 )
 from ipt.data import Task
 from ipt.flags import flags_before
+from ipt.look import runs_app, show, tasks_app
 from ipt.plan import digest, find_msf, open_bench, projected, reopen_bench, resolve, settings_of
 from ipt.progress import Reporter
-from ipt.run import Run, write_atomic, write_json
+from ipt.run import Run, write_json
 
 LONGEST_DEFINITION = 64  # tokens left for a definition where a model has a fixed number of positions
-SHOWN = (0, 2, 3, 4, 5, 6, 7, 9)  # columns of the table that fit a terminal; table.md has all
 Flat = Parameter(name="*")
 Work = Annotated[WorkConfig, Flat]
 Out = Annotated[Path, Parameter(help=OUT)]
@@ -42,8 +41,6 @@ Name = Annotated[str, Parameter(help="name of the run folder; chosen from the se
 SummaryFile = Annotated[Path | None, Parameter(help="write the means as a small JSON summary")]
 
 app = App(name="ipt", help="Find and use the intrinsic subspace of soft prompts (Qin et al., arXiv 2110.07867).")
-tasks_app = App(name="tasks", help="Look at tasks.")
-runs_app = App(name="runs", help="Look at runs.")
 app.command(tasks_app)
 app.command(runs_app)
 
@@ -96,7 +93,7 @@ def msf(
     folder = Run.open(work.out / (run or f"msf-{bench.split.name}-d{msf.dim}-s{bench.seed}-{digest(settings)}"), settings)
     with folder.locked():
         result = folder.result or run_msf(bench, msf, folder)
-    _show([folder.folder], [result])
+    show([folder.folder], [result])
     print(f"next: ipt ist --dim {msf.dim} --out {work.out}")
 
 
@@ -121,7 +118,7 @@ def ist(
     folder = Run.open(choice.out / f"ist-{bench.split.name}-d{choice.dim}-s{bench.seed}-{digest(settings)}", settings)
     with folder.locked():
         result = folder.result or run_ist(bench, subspace, ist, folder)
-    _show([source.folder, folder.folder], [source.result or {}, result])
+    show([source.folder, folder.folder], [source.result or {}, result])
 
 
 @app.command
@@ -179,133 +176,6 @@ def _quality(
     if file:
         write_json(file, found | {"command": " ".join(["ipt", *sys.argv[1:]]), "seed": seed})
         print(f"summary: {file}")
-
-
-@tasks_app.command(name="list")
-def list_tasks(*, tasks: Annotated[str, Parameter(help="a split, or all")] = "all") -> None:
-    """List the suite's tasks and its splits."""
-    from ipt.tasks import suite
-
-    table = Table("task", "category", "subcategory", "metric", "novel", "knowledge", "rows")
-    for t in (suite.load() if tasks == "all" else suite.load(suite.split(tasks).all)):  # fmt: skip
-        table.add_row(t.name, t.category, t.subcategory, t.metric, "novel" * t.novel, "knowledge" * t.knowledge, str(len(t.examples)))
-    Console().print(table)
-    print("splits: " + ", ".join(suite.split_names()))
-
-
-@tasks_app.command
-def show(name: str, *, rows: int = 5) -> None:
-    """Show a task of the suite: its definition and first rows."""
-    from ipt.tasks import suite
-
-    (task,) = suite.load([name])
-    Console().print(f"[b]{task.name}[/b]  {task.category}, {task.subcategory}, {task.metric}\n{task.definition}", highlight=False)
-    table = Table("input", "output")
-    for example in task.examples[:rows]:
-        table.add_row(example.input, " / ".join(example.output))
-    Console().print(table)
-
-
-@tasks_app.command
-def check(path: Path) -> None:
-    """Report every problem of a task file or a folder of them."""
-    from ipt.tasks import files
-
-    problems = files.check(path)
-    for line in problems:
-        print(line)
-    if problems:
-        raise ValueError(f"{len(problems)} problems in {path}")
-    print(f"{path}: {len(files.load(path))} tasks, no problem")
-
-
-@runs_app.default
-def list_runs(*, out: Out = Path("runs")) -> None:
-    """List the runs of a folder."""
-    table = Table("run", "state", "tasks", "dim", "seed", "E_rel on unseen tasks")
-    for folder in sorted(out.glob("*/config.json")):
-        run = Run(folder.parent)
-        settings, result = run.config, run.result
-        state, dim = ("complete", str(result["dim"])) if result else ("unfinished", "")
-        table.add_row(folder.parent.name, state, settings["split"], dim, str(settings["seed"]), _headline(result))
-    Console().print(table)
-
-
-@runs_app.command(name="show")
-def show_run(run: Path, *, out: Out = Path("runs")) -> None:
-    """Print the table of a run again."""
-    folder = run if (run / "config.json").exists() else out / run
-    if not (folder / "config.json").exists():
-        raise ValueError(f"{folder} is no run folder; ipt runs --out {out} lists those that are there")
-    settings = Run(folder).config
-    folders = [out / settings["msf_run"], folder] if settings["kind"] == "ist" else [folder]
-    _show(folders)
-
-
-@runs_app.command
-def figure(*, out: Out = Path("runs"), file: Annotated[Path | None, Parameter(help="PNG, PDF or SVG to write")] = None) -> None:
-    """Draw the recovery in every setting, for each split and d of the folder's newest complete runs."""
-    from ipt.analysis.report import recovery_figure
-
-    path = file or out / "recovery.png"
-    recovery_figure(_complete_pairs(out), path)
-    print(f"figure: {path}")
-
-
-@runs_app.command
-def export(run: Path, file: Path, *, command: str, out: Out = Path("runs")) -> None:
-    """Write the figures of an IST run and its MSF run as a small JSON summary, with the command behind them."""
-    from ipt.analysis.report import summary
-    from ipt.analysis.scores import read_pair
-
-    folder = run if (run / "config.json").exists() else out / run
-    write_json(file, summary(read_pair(folder), command, Run(folder).config["seed"]))
-    print(f"summary: {file}")
-
-
-def _headline(result: dict[str, Any] | None) -> str:
-    from ipt.analysis.scores import lines
-
-    unseen = [line for line in lines([result]) if line.group == "all" and line.setting in ("test", "test_msf")] if result else []
-    return f"{100 * unseen[0].recovery.relative:.1f} % ({unseen[0].title})" if unseen else ""
-
-
-def _complete_pairs(out: Path) -> list[list[dict[str, Any]]]:
-    """Return, per split and d, the newest complete IST result with the MSF result it stands on."""
-    from ipt.analysis.scores import read_pair
-
-    paths = sorted(out.glob("ist-*/result.json"), key=lambda p: p.stat().st_mtime)
-    found = {(pair[-1]["split"]["name"], pair[-1]["dim"]): pair for pair in (read_pair(path.parent) for path in paths)}
-    if not found:
-        raise ValueError(f"{out} holds no complete IST run; run `ipt msf` and then `ipt ist`")
-    return list(found.values())
-
-
-def _show(folders: Sequence[Path], results: Sequence[dict[str, Any]] | None = None) -> None:
-    from ipt.analysis.scores import COLUMNS, cells, lines, markdown, read_results
-
-    results = results or read_results(folders)
-    found = lines(results)
-    columns = [Column(COLUMNS[i], no_wrap=i in (0, 5), justify="left" if i == 0 else "right") for i in SHOWN]
-    table = Table(*columns, box=SIMPLE, padding=(0, 1, 0, 0))
-    for line in found:
-        texts = cells(line)
-        name = texts[0] if line.group == "all" else f"  {line.group}"
-        table.add_row(name, *(texts[i] for i in SHOWN[1:]), style="bold" if line.group == "all" else "")
-    Console().print(table)
-    last = results[-1]
-    excluded = sorted({n for line in found if line.group == "all" for n in line.recovery.below_floor})
-    if excluded:
-        print(f"not above the floor by 0.10 with prompt tuning ({len(excluded)}, left out of 'above floor'): {', '.join(excluded)}")
-    undefined = sorted({n for line in found if line.group == "all" for n in line.recovery.undefined})
-    if undefined:
-        print(f"prompt tuning scores 0 ({len(undefined)}, left out of E_rel): {', '.join(undefined)}")
-    if any(t["knowledge"] for t in last["tasks"].values()):
-        print("knowledge tasks: with the embedded backbone their facts were in pre-training; novel tasks were never in it")
-    if not last["compresses"]:
-        print("note: d is at or above the number of seen tasks: no compression of the training prompts")
-    write_atomic(folders[-1] / "table.md", markdown(COLUMNS, map(cells, found)).encode())
-    print("written: " + ", ".join(map(str, folders)))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,7 +12,7 @@ FOLDERS = {"ipt": "ipt", "ipt.tasks": "tasks", "ipt.analysis": "analysis"}
 BASE = ({"config", "data", "metrics", "recovery", "progress"},)
 MODELS = ({"run"}, {"backbone"}, {"families", "autoencoder"}, {"prompts"})
 STAGES = ({"train", "evaluate"}, {"grid"}, {"pretrain", "tuning", "msf", "ist"})
-ROWS = (*BASE, *MODELS, *STAGES, {"tasks"}, {"analysis"}, {"pipeline"}, {"plan", "flags"}, {"cli"}, {"__main__"})
+ROWS = (*BASE, *MODELS, *STAGES, {"tasks"}, {"analysis"}, {"pipeline"}, {"plan", "flags", "look"}, {"cli"}, {"__main__"})
 ROW = {name: row for row, names in enumerate(ROWS) for name in names}
 # What is stricter than the rows.
 ONLY = {
