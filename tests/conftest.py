@@ -1,5 +1,6 @@
 """A toy world for tests: a tiny random T5 in float64 with a tokenizer of its own, and toy tasks over one input distribution."""
 
+import json
 import random
 import string
 
@@ -8,6 +9,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
+from ipt import cli
 from ipt.backbone import Backbone
 from ipt.data import Example, Task
 from ipt.families import EncoderDecoder
@@ -65,3 +67,43 @@ def backbone() -> Backbone:
 @pytest.fixture
 def tasks() -> list[Task]:
     return [toy_task(name) for name in ("first", "second", "last", "early")]
+
+
+QUICK = {
+    "--steps": 8, "--tune.steps": 8, "--eval-every": 4, "--tune.eval-every": 4, "--tune.prompt-length": 3, "--tune.shots": 6,
+    "--dim": 2, "--inner-width": 8, "--rows-per-step": 8,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory):
+    """A folder of five toy tasks and a folder with a toy backbone."""
+    root = tmp_path_factory.mktemp("world")
+    backbone = toy_backbone(dtype=torch.float32)
+    backbone.model.save_pretrained(root / "model")
+    backbone.tokenizer.save_pretrained(root / "model")
+    (root / "tasks").mkdir()
+    for name in ("first", "second", "last", "early", "late"):
+        (root / "tasks" / f"{name}.json").write_text(json.dumps(toy_task(name).to_dict()), encoding="utf8")
+    return root
+
+
+def source(world):
+    return {"--tasks": world / "tasks", "--seen": 3, "--unseen": 2, "--model": world / "model", "--limit": 6}
+
+
+def msf_words(world, out, *more):
+    flags = source(world) | {"--out": out} | QUICK | dict(zip(more[::2], more[1::2], strict=True))
+    return ["msf", *(str(word) for pair in flags.items() for word in pair)]
+
+
+def ist_words(out, *more):
+    return ["ist", "--dim", "2", "--out", str(out), "--steps", "6", "--eval-every", "3", *more]
+
+
+@pytest.fixture(scope="module")
+def done(world, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs")
+    assert cli.main(msf_words(world, out)) == 0
+    assert cli.main(ist_words(out)) == 0
+    return out

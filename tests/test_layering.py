@@ -10,9 +10,9 @@ FOLDERS = {"ipt": "ipt", "ipt.tasks": "tasks", "ipt.analysis": "analysis"}
 
 # Lowest first. Modules of one set never import each other; ipt.tasks and ipt.analysis are packages whose own modules may.
 BASE = ({"config", "data", "metrics", "recovery", "progress"},)
-MODELS = ({"run"}, {"backbone"}, {"families", "autoencoder"}, {"prompts"})
+MODELS = ({"run"}, {"backbone"}, {"families", "autoencoder", "gguf"}, {"prompts"})
 STAGES = ({"train", "evaluate"}, {"grid"}, {"pretrain", "tuning", "msf", "ist"})
-ROWS = (*BASE, *MODELS, *STAGES, {"tasks"}, {"analysis"}, {"pipeline"}, {"plan", "flags", "look"}, {"cli"}, {"__main__"})
+ROWS = (*BASE, *MODELS, *STAGES, {"tasks"}, {"analysis"}, {"pipeline"}, {"adapters", "plan", "flags", "look"}, {"cli"}, {"__main__"})
 ROW = {name: row for row, names in enumerate(ROWS) for name in names}
 # What is stricter than the rows.
 ONLY = {

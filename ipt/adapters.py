@@ -1,0 +1,95 @@
+"""One task's prompt out of a run: to write it as a PEFT folder, or to answer texts with it.
+
+A run of `ipt msf` has the tuned prompts of its tasks; a run of `ipt ist` has their d numbers, which the subspace decodes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ipt.autoencoder import Subspace
+from ipt.backbone import Backbone, batches
+from ipt.data import SAME_DATA_SEED
+from ipt.families import EncoderDecoder, LeftToRight
+from ipt.pipeline import Bench
+from ipt.run import Run, read_tensors, write_json, write_tensors
+
+PEFT_TASKS = {EncoderDecoder: "SEQ_2_SEQ_LM", LeftToRight: "CAUSAL_LM"}
+
+
+@dataclass(frozen=True)
+class TaskPrompt:
+    """A prompt [n, h] with where it comes from; vector: its d numbers, where it was decoded from them."""
+
+    prompt: Tensor
+    about: dict[str, Any]
+
+
+@torch.no_grad()
+def task_prompt(run: Run, bench: Bench, name: str) -> TaskPrompt:
+    """Return the prompt of a task of a complete run; raise ValueError where the run does not have it."""
+    result = run.result
+    if result is None:
+        raise ValueError(f"{run.folder} is not complete; run its command again to finish it")
+    parts = run.config["parts"]
+    rest = [*parts["unseen"], *parts["out_of_kind"]]
+    if name not in (*parts["seen"], *rest):
+        raise ValueError(f"{run.folder} has no task {name!r}; it has {', '.join([*parts['seen'], *rest][:8])}, ...")
+    about = {"run": run.folder.name, "task": name, "split": bench.split.name, "seed": bench.seed, "data_seed": SAME_DATA_SEED}
+    about |= {"metric": bench.tasks[name].metric, "backbone": bench.backbone.name, "fingerprint": bench.backbone.fingerprint}
+    if result["kind"] == "msf":
+        return TaskPrompt(bench.prompts([name], SAME_DATA_SEED)[0], about | {"test_score": result["reference"]["100"][name]["generated"]})
+    setting = "train_same" if name in parts["seen"] else "test"
+    names = parts["seen"] if name in parts["seen"] else rest
+    vectors = read_tensors(run.folder / "vectors.safetensors")[0][setting]
+    vector = vectors[names.index(name)].to(bench.backbone.device)
+    subspace = Subspace.load(run.folder.parent / run.config["msf_run"] / "subspace").to(bench.backbone.device)
+    about |= {"vector": vector.tolist(), "subspace": run.config["msf_run"], "setting": setting}
+    return TaskPrompt(subspace.decode(vector[None])[0], about | {"test_score": result["scores"][setting][name]["generated"]})
+
+
+@torch.no_grad()
+def answers(prompt: Tensor, bench: Bench, name: str, texts: Sequence[str], tokens: int, token_budget: int = 8192) -> list[str]:
+    """Return an answer per text: generated, or with a masked model the likeliest of the task's options."""
+    backbone = bench.backbone
+    rows = backbone.encode(texts, [""] * len(texts))
+    options = bench.tasks[name].options or ()
+    choices = backbone.encode(options, options)
+    found = [""] * len(rows)
+    for batch in batches(rows, len(prompt) + tokens, token_budget):
+        lead, chosen = prompt.expand(len(batch), *prompt.shape), [rows[i] for i in batch]
+        if backbone.generates:
+            written = backbone.generate(lead, chosen, tokens)
+        else:
+            written = [options[option] for option in backbone.rank(lead, chosen, choices)]
+        for i, answer in zip(batch, written, strict=True):
+            found[i] = answer
+    return found
+
+
+def write_peft(found: TaskPrompt, backbone: Backbone, folder: Path) -> None:
+    """Write a folder that `PeftModel.from_pretrained` loads, and ipt.json with where the prompt comes from.
+
+    PEFT's prompt tuning reads only the encoder's side of an encoder-decoder, so there is one submodule, not two.
+    """
+    kind = PEFT_TASKS.get(type(backbone))
+    if kind is None:
+        raise ValueError(f"PEFT has no prompt tuning for masked models such as {backbone.name}")
+    length, width = found.prompt.shape
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {
+        "peft_type": "PROMPT_TUNING",
+        "task_type": kind,
+        "base_model_name_or_path": backbone.name,
+        "num_virtual_tokens": length,
+        "num_transformer_submodules": 1,
+        "token_dim": width,
+        "inference_mode": True,
+    }
+    write_tensors(folder / "adapter_model.safetensors", {"prompt_embeddings": found.prompt}, {"format": "pt"})
+    write_json(folder / "adapter_config.json", config)
+    write_json(folder / "ipt.json", found.about)

@@ -1,0 +1,50 @@
+"""A task's prompt out of a run: as a PEFT folder, and answering texts."""
+
+import json
+from io import StringIO
+
+import pytest
+import torch
+from peft import PeftModel
+
+from ipt import cli
+from ipt.adapters import task_prompt
+from ipt.families import load_backbone
+from ipt.plan import reopen_bench
+from ipt.run import Run
+
+
+@pytest.mark.parametrize("kind", ["msf", "ist"])
+def test_an_exported_prompt_loads_in_peft_with_the_same_loss_and_answers(done, tmp_path, kind, capsys):
+    run = Run(next(done.glob(f"{kind}-*")))
+    name = run.config["parts"]["unseen"][0]
+    assert cli.main(["export", run.folder.name, name, "--to", str(tmp_path / "peft"), "--out", str(done)]) == 0
+    bench = reopen_bench(run.config, done)
+    prompt = task_prompt(run, bench, name).prompt
+    rows = bench.backbone.encode(["a text", "some other, longer text"], ["yes", "no"])
+    model = PeftModel.from_pretrained(load_backbone(run.config["model"], device="cpu").model, tmp_path / "peft").eval()
+    for row in rows:
+        ids, labels = torch.tensor([row.input_ids]), torch.tensor([row.label_ids])
+        loss = float(model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels).loss)
+        assert float(bench.backbone.losses(prompt[None], [row])) == pytest.approx(loss, rel=1e-5)
+        found = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=5, do_sample=False, num_beams=1)
+        assert bench.backbone.text(found) == bench.backbone.generate(prompt[None], [row], 5)
+    about = json.loads((tmp_path / "peft" / "ipt.json").read_text())
+    assert about["task"] == name and (len(about["vector"]) == 2 if kind == "ist" else "vector" not in about)
+    assert cli.main(["export", run.folder.name, "../x", "--to", str(tmp_path / "none"), "--out", str(done)]) == 2
+    assert "has no task" in capsys.readouterr().err and not (tmp_path / "none").exists()
+
+
+def test_texts_are_answered_one_by_one_and_as_json_lines(done, monkeypatch, capsys):
+    run = Run(next(done.glob("ist-*")))
+    name = run.config["parts"]["seen"][0]
+    words = ["--run", run.folder.name, "--task", name, "--out", str(done), "--tokens", "4"]
+    capsys.readouterr()
+    assert cli.main(["predict", "red cold", "blue", *words]) == 0
+    plain = capsys.readouterr().out.rstrip("\n").split("\n")
+    monkeypatch.setattr("sys.stdin", StringIO('{"input": "red cold", "id": 7}\nblue\n'))
+    assert cli.main(["predict", *words]) == 0
+    first, second = capsys.readouterr().out.rstrip("\n").split("\n")
+    output = json.loads(first)["output"]
+    assert len(plain) == 2 and json.loads(first) == {"input": "red cold", "id": 7, "output": output}
+    assert " ".join(output.split()) == plain[0] and second == plain[1]  # plain answers stay on their line

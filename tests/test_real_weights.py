@@ -1,0 +1,60 @@
+"""Real pre-trained weights and real tasks: SmolLM2-135M-Instruct (`make smollm2`) on short classification tasks."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ipt import cli
+from ipt.backbone import Encoded
+from ipt.config import TuneConfig, WorkConfig
+from ipt.families import LeftToRight, load_backbone
+from ipt.plan import open_bench
+from ipt.run import Run, read_tensors
+from ipt.tasks import files
+from ipt.train import row_losses
+
+MODEL, TASKS = os.environ.get("IPT_SMOLLM2", ""), os.environ.get("IPT_REAL_TASKS", "")
+pytestmark = pytest.mark.skipif(not MODEL or not TASKS, reason="IPT_SMOLLM2 (make smollm2) and IPT_REAL_TASKS name the folders it needs")
+
+
+@pytest.fixture(scope="module")
+def smollm2():
+    return load_backbone(MODEL, 10)
+
+
+def test_the_weights_know_something(smollm2):
+    assert isinstance(smollm2, LeftToRight) and smollm2.max_input == 256
+    prompt = smollm2.text_prompt("The capital of France is")[None]
+    right, wrong = (float(smollm2.nll(prompt, [Encoded((), tuple(smollm2.ids(word)))])) for word in (" Paris", " Berlin"))
+    assert right < 1 < wrong
+
+
+@pytest.fixture
+def three(tmp_path):
+    (tmp_path / "tasks").mkdir()
+    for name in ("mpqa", "clickbait", "names_gender"):
+        shutil.copy(Path(TASKS) / f"{name}.json.gz", tmp_path / "tasks")
+    return ["--tasks", str(tmp_path / "tasks"), "--model", MODEL, "--limit", "4", "--out", str(tmp_path)]
+
+
+def test_prompt_tuning_on_a_real_task_gets_below_the_untrained_start(three, tmp_path, smollm2):
+    few = ["--steps", "30", "--eval-every", "30", "--learning-rates", "0.1", "--shots", "4", "--seen", "1"]
+    assert cli.main(["tune", *three, *few]) == 0
+    (task,) = (t for t in files.load(tmp_path / "tasks") if list(tmp_path.glob(f"bank/*/{t.name}.safetensors")))
+    bench = open_bench(WorkConfig(tasks=str(tmp_path / "tasks"), model=MODEL, seen=1, out=tmp_path), TuneConfig(shots=4))
+    (data,) = bench.data([task.name], 100)
+    untrained = row_losses(smollm2, bench.start[None], [0] * len(data.dev), data.dev, 2048).mean()
+    note = read_tensors(next(tmp_path.glob("bank/*/*.safetensors")))[1]["note"]
+    assert json.loads(note)["dev_loss"] < untrained
+
+
+def test_the_whole_job_runs_on_three_real_tasks(three, tmp_path):
+    few = ["--tune.steps", "2", "--tune.eval-every", "2", "--tune.learning-rates", "0.1", "--tune.shots", "2"]
+    steps = ["--steps", "2", "--eval-every", "2", "--rows-per-step", "2"]
+    assert cli.main(["msf", *three, "--seen", "2", "--unseen", "1", *few, *steps, "--dim", "2", "--inner-width", "32"]) == 0
+    assert cli.main(["ist", "--dim", "2", "--learning-rates", "0.3", "--out", str(tmp_path), *steps]) == 0
+    (run,) = (Run(path.parent) for path in tmp_path.glob("ist-*/result.json"))
+    assert set(run.result["scores"]) >= {"train_same", "train_diff", "test", "random_test"}
