@@ -30,7 +30,7 @@ from ipt.config import (
 from ipt.data import Task
 from ipt.flags import flags_before
 from ipt.look import runs_app, show, tasks_app
-from ipt.plan import digest, find_msf, open_bench, projected, reopen_bench, resolve, settings_of
+from ipt.plan import digest, find_msf, open_bench, projected, reopen_bench, settings_of
 from ipt.progress import Reporter
 from ipt.run import Run, write_json
 
@@ -200,20 +200,21 @@ def score(*, source: Annotated[SourceConfig, Flat] = SourceConfig(tasks="all"), 
     from ipt.data import SAME_DATA_SEED
     from ipt.evaluate import TaskData, score_prompts
     from ipt.families import load_backbone
+    from ipt.tasks.choose import tasks_of
 
-    _, found = resolve(source.tasks, source.seen, source.unseen, source.seed)
+    found = tasks_of(source.tasks)
     backbone = load_backbone(source.model, LONGEST_DEFINITION, source.dtype, source.device)
     table = Table("task", "metric", "definition", "ranked")
     values: dict[str, float] = {}
     with Reporter().bar("scoring definitions") as progress:
-        for i, task in enumerate(found.values()):
+        for i, task in enumerate(found):
             prompt = backbone.text_prompt(task.definition + "\n").unsqueeze(0)
             (s,) = score_prompts(backbone, prompt, [TaskData.draw(backbone, task, SAME_DATA_SEED, limit=source.limit)])
             values[task.name] = s.generated
             table.add_row(task.name, task.metric, f"{s.generated:.3f}", "" if s.ranked is None else f"{s.ranked:.3f}")
             progress(i + 1, len(found), float("nan"))
     Console().print(table)
-    _quality("definition", list(found.values()), values, None, source.seed, file)
+    _quality("definition", list(found), values, None, source.seed, file)
 
 
 def _quality(

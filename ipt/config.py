@@ -34,20 +34,22 @@ def positive(config: Any, *names: str) -> None:
 class SourceConfig:
     """Tasks and a frozen model: what every command starts from."""
 
-    tasks: str = setting("random-100", "a task split of the suite (ipt tasks list), or a folder of task files")
+    tasks: str = setting(
+        "random-100", "a task split of the suite, names of its tasks (*, commas), a task file or folder, or a file of lists"
+    )
     model: str = setting("mini", "mini (embedded), a folder in transformers' layout, or a hub id")
     dtype: Literal["float32", "bfloat16", "float16"] = setting("float32", "the frozen model's weights; what is trained stays float32")
     device: str = setting("auto", DEVICE)
     seed: int = setting(42, "initial values and order of rows, in every stage")
     limit: int = setting(0, LIMIT)
-    seen: int = setting(0, "with a folder of tasks: how many seen tasks are drawn")
-    unseen: int = setting(0, "with a folder of tasks: how many unseen tasks are drawn")
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkConfig(SourceConfig):
     """What a stage works on, and where."""
 
+    seen: int = setting(0, "where --tasks does not say which: how many seen tasks are drawn")
+    unseen: int = setting(0, "where --tasks does not say which: how many unseen tasks are drawn")
     out: Path = setting(Path("runs"), OUT)
     dry_run: bool = setting(False, DRY_RUN)
     preset: Literal["default", "quick"] = setting("default", PRESET)

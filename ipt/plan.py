@@ -10,39 +10,26 @@ import torch
 
 from ipt.backbone import Encoded
 from ipt.config import ChoiceConfig, IstConfig, LoopConfig, MsfConfig, TuneConfig, WorkConfig, identity
-from ipt.data import Task, TaskSplit
+from ipt.data import TaskSplit
 from ipt.families import load_backbone
 from ipt.pipeline import Bench
 from ipt.progress import Reporter
 from ipt.run import Run, free_bytes
-from ipt.tasks import files, suite
-
-
-def resolve(tasks: str, seen: int, unseen: int, seed: int) -> tuple[TaskSplit, dict[str, Task]]:
-    """Turn --tasks into a split and its tasks."""
-    if tasks == "all":
-        return TaskSplit("all", suite.names(), ()), {t.name: t for t in suite.load()}
-    if not Path(tasks).exists():
-        split = suite.split(tasks)
-        return split, {t.name: t for t in suite.load(split.all)}
-    found = files.load(tasks)
-    if seen < 1:
-        raise ValueError(f"--tasks {tasks} is a folder: say how many tasks are seen and unseen with --seen and --unseen")
-    split, skipped = files.draw_split(found, seen, unseen, seed)
-    if skipped:
-        Reporter().say(f"skipped, too few rows for the few-shot sets: {', '.join(skipped)}")
-    return split, {t.name: t for t in found if t.name in split.all}
+from ipt.tasks.choose import choose, tasks_of
 
 
 def open_bench(work: WorkConfig, tune: TuneConfig) -> Bench:
     """Load the tasks and the backbone."""
-    split, found = resolve(work.tasks, work.seen, work.unseen, work.seed)
+    reporter = Reporter()
+    split, found, skipped = choose(work.tasks, work.seen, work.unseen, work.seed)
+    if skipped:
+        reporter.say(f"skipped, too few rows for the few-shot sets: {', '.join(skipped)}")
     backbone = load_backbone(work.model, tune.prompt_length, work.dtype, work.device)
     free = [name for name, task in found.items() if name in split.all and not task.options]
     if free and not backbone.generates:
         remedy = "choose cls tasks, or another model"
         raise ValueError(f"--model {work.model} is a masked model and ranks options; without options: {', '.join(free[:5])}; {remedy}")
-    return Bench(backbone, split, found, tune, work.seed, work.out, work.limit, Reporter(), work.tasks)
+    return Bench(backbone, split, found, tune, work.seed, work.out, work.limit, reporter, work.tasks)
 
 
 def settings_of(kind: str, bench: Bench, more: dict[str, Any]) -> dict[str, Any]:
@@ -63,8 +50,7 @@ def reopen_bench(settings: dict[str, Any], out: Path, limit: int = 0, device: st
     """Return the bench an MSF run was made on, from its settings; raise ValueError where tasks or backbone have changed."""
     split = TaskSplit(settings["split"], **{part: tuple(names) for part, names in settings["parts"].items()})
     source = settings["tasks"]
-    tasks = suite.load(split.all) if source in ("all", *suite.split_names()) else files.load(source)
-    found = {t.name: t for t in tasks if t.name in settings["digests"]}
+    found = {t.name: t for t in tasks_of(source) if t.name in settings["digests"]}
     changed = [name for name, kept in settings["digests"].items() if name not in found or found[name].digest != kept]
     if changed:
         raise ValueError(f"tasks have changed since the subspace was found: {', '.join(changed[:5])}; run `ipt msf` again")

@@ -66,7 +66,7 @@ def draw_split(tasks: Sequence[Task], seen: int, unseen: int, seed: int, shots: 
     for order in (by_hash, largest_first, largest_first[::-1]):
         chosen = _deal([families[family] for family in order], seen, unseen)
         if chosen:
-            return _as_split(f"files-{seed}", *chosen), tuple(sorted(skipped))
+            return as_split(f"files-{seed}", *chosen), tuple(sorted(skipped))
     usable, asked = sum(map(len, families.values())), f"{seen} seen and {unseen} unseen tasks"
     raise ValueError(
         f"{asked} were asked for, and {usable} usable tasks of {len(families)} families cannot give them with a family "
@@ -83,7 +83,8 @@ def _deal(families: list[list[Task]], seen: int, unseen: int) -> tuple[list[Task
     return sides if (len(sides[0]), len(sides[1])) == (seen, unseen) else None
 
 
-def _as_split(name: str, seen: list[Task], unseen: list[Task]) -> TaskSplit:
+def as_split(name: str, seen: list[Task], unseen: list[Task]) -> TaskSplit:
+    """Return the split of these tasks; unseen ones of a subcategory that no seen task has are marked."""
     known = {task.subcategory for task in seen}
     new = tuple(t.name for t in unseen if t.subcategory not in known)
     return TaskSplit(name, tuple(t.name for t in seen), tuple(t.name for t in unseen), new_subcategories=new)
