@@ -116,18 +116,23 @@ def projected(bench: Bench, dry_run: bool, jobs: dict[str, int], msf: MsfConfig 
 
 
 def _rows_per_second(bench: Bench) -> tuple[float, float, float]:
-    """Time one batch of 128 typical rows: training, forward only, generation."""
-    rows = [Encoded((5,) * 20 + (1,), (5, 6, 7, 1))] * 128
-    prompts = bench.start.expand(128, -1, -1).clone().requires_grad_()
-    times = []
-    for action in ("warm", "train", "forward", "generate"):
-        began = time.monotonic()
-        if action in ("warm", "train"):
-            bench.backbone.losses(prompts, rows).sum().backward()
-        with torch.no_grad():
-            if action == "forward":
-                bench.backbone.losses(prompts, rows)
-            if action == "generate":
-                bench.backbone.generate(prompts, rows, 8)
-        times.append(128 / (time.monotonic() - began))
-    return times[1], times[2], times[3]
+    """Time training, forward only and generation on typical rows: up to 128, fewer with a model that takes long for 8."""
+    _time(bench, "train", 4)
+    count = max(8, min(128, int(8 * 0.2 / _time(bench, "train", 8))))
+    train, forward, generate = (count / _time(bench, action, count) for action in ("train", "forward", "generate"))
+    return train, forward, generate
+
+
+def _time(bench: Bench, action: str, count: int) -> float:
+    """Return the seconds of one batch."""
+    rows = [Encoded((5,) * 20 + (1,), (5, 6, 7, 1))] * count
+    prompts = bench.start.expand(count, -1, -1).clone().requires_grad_()
+    began = time.monotonic()
+    if action == "train":
+        bench.backbone.losses(prompts, rows).sum().backward()
+    with torch.no_grad():
+        if action == "forward":
+            bench.backbone.losses(prompts, rows)
+        if action == "generate" and bench.backbone.generates:
+            bench.backbone.generate(prompts, rows, 8)
+    return time.monotonic() - began
