@@ -1,6 +1,7 @@
-"""A user's own tasks: `*.json` or `*.json.gz` files in the one schema, and a task split drawn over them.
+"""A user's own tasks: files in the one schema or tables (`ipt.tasks.tables`), and a task split drawn over them.
 
-A file holds one task as a JSON object; unknown fields are ignored, and so is a table of contents named `index.json`.
+A `*.json` or `*.json.gz` file holds one task as a JSON object; unknown fields are ignored, and so is a table of contents named
+`index.json`. Bare tables count in a folder that has no task files, or where they are named themselves.
 """
 
 import gzip
@@ -14,9 +15,10 @@ from random import Random
 from typing import Any
 
 from ipt.data import SAME_DATA_SEED, Task, TaskSplit, few_shot
+from ipt.tasks import tables
 
 DIFF_DATA_SEED = 21
-SUFFIXES = (".json", ".json.gz")
+SUFFIXES = (".json", ".json.gz", *tables.TASK_FILES)
 IGNORED = ("index.json", "index.json.gz")
 MOST_PER_FILE = 20  # problems reported per file
 TEXT_FIELDS = ("name", "category", "subcategory", "metric", "definition", "source", "family")
@@ -98,9 +100,11 @@ def _read(path: Path) -> tuple[tuple[Task, ...], list[str]]:
     """Return the tasks that are right and the problems of the others."""
     if not path.exists():
         return (), [f"{path}: no such file or folder"]
-    files = sorted(f for f in path.iterdir() if _is_task_file(f)) if path.is_dir() else [path]
+    inside = sorted(path.iterdir()) if path.is_dir() else []
+    files = [f for f in inside if _is_task_file(f)] or [f for f in inside if f.suffix in tables.TABLES] if path.is_dir() else [path]
     if not files:
-        return (), [f"{path}: no task files in this folder (*.json or *.json.gz)"]
+        known = ", ".join(f"*{suffix}" for suffix in (*SUFFIXES, *tables.TABLES))
+        return (), [f"{path}: no task files in this folder ({known})"]
     tasks: list[Task] = []
     problems: list[str] = []
     for file in files:
@@ -118,6 +122,12 @@ def _is_task_file(path: Path) -> bool:
 
 def _read_file(path: Path) -> Task | list[str]:
     """Return a file's task, or its problems."""
+    if path.suffix in (*tables.TASK_FILES, *tables.TABLES):
+        try:
+            record = tables.from_table(path) if path.suffix in tables.TABLES else tables.from_task_file(path)
+        except (ValueError, OSError) as error:
+            return [str(error)]
+        return _problems(record, str(path)) or Task.from_dict(record, str(path))
     try:
         packed = path.read_bytes()
         text = (gzip.decompress(packed) if path.name.endswith(".gz") else packed).decode("utf8")

@@ -1,0 +1,109 @@
+"""Tasks from tables: a short task file (YAML) that says how rows become inputs and outputs, or a bare table of both.
+
+The fields are named after lm-evaluation-harness (`dataset_path`, `doc_to_text`, ...), tables are read with `datasets`: CSV, JSON
+lines and Parquet beside the task file, or a data set of the hub. No data set's own code is run.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+TASK_FILES = (".yaml", ".yml")
+TABLES = {".csv": "csv", ".jsonl": "json", ".parquet": "parquet"}
+NEEDED = ("task", "dataset_path", "doc_to_text", "doc_to_target", "category", "metric")
+OPTIONAL = ("dataset_name", "data_files", "splits", "doc_to_choice", "description", "subcategory", "family", "entity", "rows")
+MOST_ROWS = 5000  # of a large data set, the first after a shuffle with seed 42; `rows` in the task file says otherwise
+
+Record = dict[str, Any]
+
+
+def from_table(path: Path) -> Record:
+    """Return the schema's record of a bare table with the columns input and output: a non-cls task, exact match."""
+    rows = _load(path, TABLES[path.suffix], {"data_files": str(path)}, ["train"], MOST_ROWS)
+    absent = sorted({"input", "output"} - set(rows[0] if rows else ()))
+    if absent:
+        raise ValueError(f"{path}: a table needs the columns input and output, {' and '.join(absent)} missing; or write a task file")
+    examples = [{"input": row["input"], "output": _texts(row["output"]), "entity": str(row.get("entity") or "")} for row in rows]
+    return {"name": path.stem, "category": "non-cls", "metric": "exact-match", "examples": examples}
+
+
+def from_task_file(path: Path) -> Record:
+    """Return the schema's record of a task file; raise ValueError with the line or row that is wrong."""
+    settings = _settings(path)
+    choices = settings.get("doc_to_choice")
+    local = settings["dataset_path"] in TABLES.values()
+    if local == ("data_files" not in settings):
+        raise ValueError(f"{path}: 'data_files' belongs to dataset_path {', '.join(TABLES.values())}, and these need it")
+    where = {"data_files": str(path.parent / settings["data_files"])} if local else {"name": settings.get("dataset_name")}
+    rows = _load(path, settings["dataset_path"], where, settings.get("splits", ["train"]), settings.get("rows", MOST_ROWS))
+    examples = []
+    for number, row in enumerate(rows, 1):
+        source = f"{path}: row {number}"
+        target = _value(settings["doc_to_target"], row, source)
+        entity = _value(settings["entity"], row, source) if "entity" in settings else ""
+        text = str(_value(settings["doc_to_text"], row, source))
+        examples.append({"input": text, "output": _answers(target, choices, source), "entity": str(entity)})
+    named = {"name": settings["task"], "definition": settings.get("description", ""), "options": choices, "examples": examples}
+    return named | {name: settings.get(name, "") for name in ("category", "metric", "subcategory", "family")}
+
+
+def _settings(path: Path) -> Record:
+    import yaml
+
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf8"))
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ValueError(f"{path}: line {line}: not valid YAML ({error.problem})") from error
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path}: a task file is a list of fields, found {type(settings).__name__}")
+    absent = [name for name in NEEDED if not settings.get(name)]
+    unknown = sorted(str(name) for name in settings.keys() - {*NEEDED, *OPTIONAL})
+    if absent or unknown:
+        parts = [f"fields missing: {', '.join(absent)}"] * bool(absent) + [f"unknown fields: {', '.join(unknown)}"] * bool(unknown)
+        raise ValueError(f"{path}: {'; '.join(parts)}; known are {', '.join((*NEEDED, *OPTIONAL))}")
+    return settings
+
+
+def _load(path: Path, kind: str, where: Mapping[str, Any], splits: list[str], most: int) -> list[Record]:
+    """Return the rows of these splits, at most so many."""
+    from datasets import concatenate_datasets, load_dataset
+    from datasets.exceptions import DatasetGenerationError
+
+    if "data_files" in where and not Path(where["data_files"]).is_file():
+        raise ValueError(f"{path}: {where['data_files']} is not there")
+    try:
+        parts = [load_dataset(kind, split=split, **where) for split in splits]
+    except (OSError, ValueError, RuntimeError, DatasetGenerationError) as error:
+        cause = str(error.__cause__ or error).strip().split("\n")[0]
+        raise ValueError(f"{path}: {kind} cannot be read ({cause})") from error
+    table = concatenate_datasets(parts)
+    return (table.shuffle(seed=42).select(range(most)) if len(table) > most else table).to_list()
+
+
+def _value(rule: str, row: Mapping[str, Any], source: str) -> Any:
+    """Return a column where the rule is its name, else the rule filled as a template."""
+    from jinja2 import StrictUndefined, TemplateError
+    from jinja2.sandbox import SandboxedEnvironment
+
+    if rule in row:
+        return row[rule]
+    if "{" not in rule:
+        raise ValueError(f"{source}: no column {rule!r}; there are {', '.join(row)}")
+    try:
+        return SandboxedEnvironment(undefined=StrictUndefined).from_string(rule).render(row)
+    except TemplateError as error:
+        raise ValueError(f"{source}: {rule!r} cannot be filled ({error}); columns are {', '.join(row)}") from error
+
+
+def _answers(target: Any, choices: list[str] | None, source: str) -> list[str]:
+    """Return the accepted answers; a whole number is the index of a choice."""
+    if choices and not isinstance(target, list) and str(target).isdigit() and str(target) not in choices:
+        if int(target) >= len(choices):
+            raise ValueError(f"{source}: target {target} is beyond the {len(choices)} choices")
+        return [choices[int(target)]]
+    return _texts(target)
+
+
+def _texts(value: Any) -> list[str]:
+    return [str(v) for v in value] if isinstance(value, list) else ["" if value is None else str(value)]

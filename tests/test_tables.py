@@ -1,0 +1,92 @@
+"""Tasks from CSV, JSON lines and Parquet, with a task file and bare."""
+
+import json
+
+import pytest
+from conftest import toy_task
+from datasets import Dataset
+
+from ipt.tasks import files
+
+ROWS = [{"text": f"  word {i}", "label": i % 2, "other": f"w{i}"} for i in range(40)]
+FILE = """
+task: tone
+dataset_path: csv
+data_files: rows.csv
+doc_to_text: "{{text | trim}} / {{other}}"
+doc_to_target: label
+doc_to_choice: [low, high]
+category: cls
+metric: accuracy
+description: Say the tone.
+entity: other
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    Dataset.from_list(ROWS).to_csv(tmp_path / "rows.csv")
+    (tmp_path / "tone.yaml").write_text(FILE, encoding="utf8")
+    return tmp_path
+
+
+def test_a_task_file_says_how_rows_become_inputs_and_outputs(folder):
+    (task,) = files.load(folder)  # the table beside it is its data, not a task
+    assert (task.name, task.category, task.metric, task.definition, task.options) == (
+        "tone",
+        "cls",
+        "accuracy",
+        "Say the tone.",
+        ("low", "high"),
+    )
+    assert len(task.examples) == 40
+    assert (task.examples[3].input, task.examples[3].output, task.examples[3].entity) == ("word 3 / w3", ("high",), "w3")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_bare_table_of_inputs_and_outputs(tmp_path, suffix):
+    table = Dataset.from_list([{"input": e.input, "output": e.output[0]} for e in toy_task("first").examples])
+    path = str(tmp_path / f"mine.{suffix}")
+    {"csv": table.to_csv, "jsonl": table.to_json, "parquet": table.to_parquet}[suffix](path)
+    for place in (tmp_path, path):
+        (task,) = files.load(place)
+        assert task.name == "mine" and task.category == "non-cls" and task.metric == "exact-match"
+        assert [(e.input, e.output) for e in task.examples] == [(e.input, e.output) for e in toy_task("first").examples]
+
+
+def test_several_accepted_answers_are_a_list(tmp_path):
+    rows = [{"input": f"x {i}", "output": [f"a{i}", f"b{i}"]} for i in range(5)]
+    (tmp_path / "two.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf8")
+    (task,) = files.load(tmp_path)
+    assert task.examples[2].output == ("a2", "b2")
+
+
+def test_at_most_so_many_rows_are_taken_and_the_same_each_time(folder):
+    (folder / "tone.yaml").write_text(FILE + "rows: 10\n", encoding="utf8")
+    first, second = files.load(folder), files.load(folder)
+    assert first == second and len(first[0].examples) == 10 and first[0].examples[0].input != "word 0 / w0"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("metric: accuracy", "metrics: accuracy"), "fields missing: metric; unknown fields: metrics"),
+        (("data_files: rows.csv", "data_files: nothing.csv"), "nothing.csv is not there"),
+        (("data_files: rows.csv", ""), "'data_files' belongs to dataset_path csv, json, parquet"),
+        (("{{other}}", "{{another}}"), "row 1: .*'another' is undefined.*columns are text, label, other"),
+        (("doc_to_target: label", "doc_to_target: answer"), "row 1: no column 'answer'; there are text, label, other"),
+        (("[low, high]", "[low]"), "row 2: target 1 is beyond the 1 choices"),
+        (("doc_to_choice: [low, high]", "doc_to_choice: [low"), "line 8: not valid YAML"),
+        (("{{text | trim}}", "{{''.__class__.__mro__}}"), "row 1: .* unsafe"),
+    ],
+)
+def test_a_wrong_task_file_says_where(folder, change, says):
+    (folder / "tone.yaml").write_text(FILE.replace(*change), encoding="utf8")
+    with pytest.raises(ValueError, match=says):
+        files.load(folder)
+    assert str(folder / "tone.yaml") in files.check(folder)[0]
+
+
+def test_a_table_without_its_columns_is_refused(folder):
+    with pytest.raises(ValueError, match="needs the columns input and output, input and output missing"):
+        files.load(folder / "rows.csv")
