@@ -8,11 +8,9 @@ masked (BERT, RoBERTa):            one sequence [prompt, input with a mask for e
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 import torch
-from huggingface_hub import constants, snapshot_download
+from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from torch import Tensor
@@ -27,6 +25,7 @@ from transformers import (
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
+from ipt import hub
 from ipt.backbone import MAX_ANSWER, Backbone, Encoded, pad, row_nll
 
 MINI = Path(__file__).parent / "mini"
@@ -181,24 +180,12 @@ def folder_of(name: str) -> Path:
         raise ValueError(f"--model must be 'mini', a folder or a hub id, found {name!r}") from error
     except LocalEntryNotFoundError:
         remedy = f"download it where there is a network (hf download {name} --local-dir FOLDER) and give --model FOLDER"
-    if not _hub_answers():
+    if not hub.answers():
         raise ValueError(f"--model {name}: not a folder, not downloaded yet, and the hub is out of reach; {remedy}")
     try:
         return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"]))
     except (HfHubHTTPError, LocalEntryNotFoundError) as error:
         raise ValueError(f"--model {name}: the hub does not give it ({str(error).split(chr(10))[0]})") from error
-
-
-def _hub_answers() -> bool:
-    if constants.HF_HUB_OFFLINE:
-        return False
-    try:
-        with urlopen(Request(constants.ENDPOINT, method="HEAD"), timeout=5):
-            return True
-    except HTTPError:
-        return True  # an answer, though a refusal
-    except OSError:
-        return False
 
 
 def device_of(name: str) -> torch.device:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ipt import hub
+
 TASK_FILES = (".yaml", ".yml")
 TABLES = {".csv": "csv", ".jsonl": "json", ".parquet": "parquet"}
 NEEDED = ("task", "dataset_path", "doc_to_text", "doc_to_target", "category", "metric")
@@ -72,6 +74,9 @@ def _load(path: Path, kind: str, where: Mapping[str, Any], splits: list[str], mo
 
     if "data_files" in where and not Path(where["data_files"]).is_file():
         raise ValueError(f"{path}: {where['data_files']} is not there")
+    if "data_files" not in where and not hub.is_offline() and not hub.answers():
+        remedy = "set HF_HUB_OFFLINE=1 where it was downloaded before, or give its files as data_files"
+        raise ValueError(f"{path}: {kind} is a data set of the hub, which is out of reach; {remedy}")
     try:
         parts = [load_dataset(kind, split=split, **where) for split in splits]
     except (OSError, ValueError, RuntimeError, DatasetGenerationError) as error:

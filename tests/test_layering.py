@@ -9,14 +9,14 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = {"ipt": "ipt", "ipt.tasks": "tasks", "ipt.analysis": "analysis"}
 
 # Lowest first. Modules of one set never import each other; ipt.tasks and ipt.analysis are packages whose own modules may.
-BASE = ({"config", "data", "metrics", "recovery", "progress"},)
+BASE = ({"config", "data", "hub", "metrics", "recovery", "progress"},)
 MODELS = ({"run"}, {"backbone"}, {"families", "autoencoder", "gguf"}, {"prompts"})
 STAGES = ({"train", "evaluate"}, {"grid"}, {"pretrain", "tuning", "msf", "ist"})
 ROWS = (*BASE, *MODELS, *STAGES, {"tasks"}, {"analysis"}, {"pipeline"}, {"adapters", "plan", "flags", "look"}, {"cli"}, {"__main__"})
 ROW = {name: row for row, names in enumerate(ROWS) for name in names}
 # What is stricter than the rows.
 ONLY = {
-    "tasks": {"data", "tasks"},
+    "tasks": {"data", "hub", "tasks"},
     "analysis": {"data", "run", "recovery", "analysis"},
     "pipeline": set().union(*BASE, *MODELS, *STAGES),
     "__init__": set(),

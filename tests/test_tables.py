@@ -87,6 +87,18 @@ def test_a_wrong_task_file_says_where(folder, change, says):
     assert str(folder / "tone.yaml") in files.check(folder)[0]
 
 
+@pytest.mark.parametrize(("offline", "says"), [(False, "out of reach; set HF_HUB_OFFLINE=1"), (True, "nobody/nothing cannot be read")])
+def test_a_data_set_of_the_hub_fails_at_once_without_it(folder, monkeypatch, offline, says):
+    monkeypatch.setattr("ipt.hub.answers", lambda: False)
+    monkeypatch.setattr("ipt.hub.is_offline", lambda: offline)
+    if offline:
+        monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    (folder / "tone.yaml").write_text(FILE.replace("csv", "nobody/nothing", 1).replace("data_files: rows.csv", ""), encoding="utf8")
+    with pytest.raises(ValueError, match=says):
+        files.load(folder)
+
+
 def test_a_table_without_its_columns_is_refused(folder):
     with pytest.raises(ValueError, match="needs the columns input and output, input and output missing"):
         files.load(folder / "rows.csv")
