@@ -23,7 +23,7 @@ PEFT_TASKS = {EncoderDecoder: "SEQ_2_SEQ_LM", LeftToRight: "CAUSAL_LM"}
 
 @dataclass(frozen=True)
 class TaskPrompt:
-    """A prompt [n, h] with where it comes from; vector: its d numbers, where it was decoded from them."""
+    """A prompt [n, h] and where it comes from: run, task, scores; `vector` in it are the d numbers it was decoded from, if any."""
 
     prompt: Tensor
     about: dict[str, Any]

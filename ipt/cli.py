@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
@@ -166,23 +166,33 @@ def predict(
     """Answer texts with a task's prompt; without texts, lines of standard input: JSON objects with `input`, or plain text."""
     from ipt.adapters import answers
 
-    lines = list(texts) or [line.rstrip("\n") for line in sys.stdin if line.strip()]
-    records = [json.loads(line) if line.startswith("{") and not texts else line for line in lines]
+    records: list[str | dict[str, Any]] = list(texts)
+    records = records or [_record(line.strip(), number) for number, line in enumerate(sys.stdin, 1) if line.strip()]
     inputs = [record["input"] if isinstance(record, dict) else record for record in records]
     found, bench = _task_prompt(run, task, out)
     for record, answer in zip(records, answers(found.prompt, bench, task, inputs, tokens), strict=True):
         print(json.dumps(record | {"output": answer}, ensure_ascii=False) if isinstance(record, dict) else " ".join(answer.split()))
 
 
+def _record(line: str, number: int) -> str | dict[str, Any]:
+    """Return a line of standard input as it is, or read where it is a JSON object."""
+    if not line.startswith("{"):
+        return line
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"standard input, line {number}: not valid JSON ({error.msg})") from error
+    if not isinstance(record.get("input"), str):
+        raise ValueError(f"standard input, line {number}: field 'input' must be a text, found {record.get('input')!r:.40}")
+    return dict(record)
+
+
 def _task_prompt(run: Path, task: str, out: Path) -> "tuple[TaskPrompt, Bench]":
     from ipt.adapters import task_prompt
 
-    folder = run if (run / "config.json").exists() else out / run
-    if not (folder / "config.json").exists():
-        raise ValueError(f"{folder} is no run folder; ipt runs --out {out} lists those that are there")
-    opened = Run(folder)
-    bench = reopen_bench(opened.config, folder.parent)
-    return task_prompt(opened, bench, task), bench
+    found = Run.find(run, out)
+    bench = reopen_bench(found.config, found.folder.parent)
+    return task_prompt(found, bench, task), bench
 
 
 @app.command

@@ -72,9 +72,7 @@ def list_runs(*, out: Out = Path("runs")) -> None:
 @runs_app.command(name="show")
 def show_run(run: Path, *, out: Out = Path("runs")) -> None:
     """Print the table of a run again."""
-    folder = run if (run / "config.json").exists() else out / run
-    if not (folder / "config.json").exists():
-        raise ValueError(f"{folder} is no run folder; ipt runs --out {out} lists those that are there")
+    folder = Run.find(run, out).folder
     settings = Run(folder).config
     folders = [out / settings["msf_run"], folder] if settings["kind"] == "ist" else [folder]
     show(folders)
@@ -96,7 +94,7 @@ def export(run: Path, file: Path, *, command: str, out: Out = Path("runs")) -> N
     from ipt.analysis.report import summary
     from ipt.analysis.scores import read_pair
 
-    folder = run if (run / "config.json").exists() else out / run
+    folder = Run.find(run, out).folder
     write_json(file, summary(read_pair(folder), command, Run(folder).config["seed"]))
     print(f"summary: {file}")
 

@@ -92,6 +92,14 @@ class Run:
             raise ValueError(f"{folder} holds a run with other settings (see {path}); choose another with --run")
         return run
 
+    @classmethod
+    def find(cls, name: Path, out: Path) -> "Run":
+        """Return the run folder of this path, or of this name below `out`; raise ValueError where there is none."""
+        folder = name if (name / "config.json").exists() else out / name
+        if not (folder / "config.json").exists():
+            raise ValueError(f"{folder} is no run folder; ipt runs --out {out} lists those that are there")
+        return cls(folder)
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the folder for one process; a second one gets a ValueError at once."""

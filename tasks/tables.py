@@ -14,6 +14,7 @@ TASK_FILES = (".yaml", ".yml")
 TABLES = {".csv": "csv", ".jsonl": "json", ".parquet": "parquet"}
 NEEDED = ("task", "dataset_path", "doc_to_text", "doc_to_target", "category", "metric")
 OPTIONAL = ("dataset_name", "data_files", "splits", "doc_to_choice", "description", "subcategory", "family", "entity", "rows")
+LISTS = ("splits", "doc_to_choice")
 MOST_ROWS = 5000  # of a large data set, the first after a shuffle with seed 42; `rows` in the task file says otherwise
 
 Record = dict[str, Any]
@@ -64,6 +65,14 @@ def _settings(path: Path) -> Record:
     if absent or unknown:
         parts = [f"fields missing: {', '.join(absent)}"] * bool(absent) + [f"unknown fields: {', '.join(unknown)}"] * bool(unknown)
         raise ValueError(f"{path}: {'; '.join(parts)}; known are {', '.join((*NEEDED, *OPTIONAL))}")
+    for name, value in settings.items():
+        if name in LISTS:
+            right, wanted = isinstance(value, list) and all(isinstance(v, str) for v in value), "a list of texts"
+        else:
+            right, wanted = (isinstance(value, int), "a whole number") if name == "rows" else (isinstance(value, str), "a text")
+        if not right:
+            hint = "; write yes, no, on and off in quotes" if name == "doc_to_choice" else ""
+            raise ValueError(f"{path}: field '{name}' must be {wanted}, found {value!r:.60}{hint}")
     return settings
 
 

@@ -48,3 +48,13 @@ def test_texts_are_answered_one_by_one_and_as_json_lines(done, monkeypatch, caps
     output = json.loads(first)["output"]
     assert len(plain) == 2 and json.loads(first) == {"input": "red cold", "id": 7, "output": output}
     assert " ".join(output.split()) == plain[0] and second == plain[1]  # plain answers stay on their line
+
+
+@pytest.mark.parametrize(
+    ("line", "says"), [('{"input": ', "line 2: not valid JSON"), ('{"text": "red"}', "line 2: field 'input' must be a text, found None")]
+)
+def test_a_broken_line_is_named(done, monkeypatch, capsys, line, says):
+    run = Run(next(done.glob("ist-*")))
+    monkeypatch.setattr("sys.stdin", StringIO(f"red cold\n{line}\n"))
+    assert cli.main(["predict", "--run", run.folder.name, "--task", run.config["parts"]["seen"][0], "--out", str(done)]) == 2
+    assert says in capsys.readouterr().err

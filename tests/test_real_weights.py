@@ -17,7 +17,10 @@ from ipt.tasks import files
 from ipt.train import row_losses
 
 MODEL, TASKS = os.environ.get("IPT_SMOLLM2", ""), os.environ.get("IPT_REAL_TASKS", "")
-pytestmark = pytest.mark.skipif(not MODEL or not TASKS, reason="IPT_SMOLLM2 (make smollm2) and IPT_REAL_TASKS name the folders it needs")
+pytestmark = [
+    pytest.mark.skipif(not MODEL, reason="set IPT_SMOLLM2 to the folder that `make smollm2` writes"),
+    pytest.mark.skipif(not TASKS, reason="set IPT_REAL_TASKS to a folder of real tasks in the schema"),
+]
 
 
 @pytest.fixture(scope="module")

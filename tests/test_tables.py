@@ -77,6 +77,9 @@ def test_at_most_so_many_rows_are_taken_and_the_same_each_time(folder):
         (("doc_to_target: label", "doc_to_target: answer"), "row 1: no column 'answer'; there are text, label, other"),
         (("[low, high]", "[low]"), "row 2: target 1 is beyond the 1 choices"),
         (("doc_to_choice: [low, high]", "doc_to_choice: [low"), "line 8: not valid YAML"),
+        (("[low, high]", "[no, yes]"), "'doc_to_choice' must be a list of texts, found .False, True.; write yes, no"),
+        (("entity: other", "splits: train"), "'splits' must be a list of texts, found 'train'"),
+        (("entity: other", "rows: many"), "'rows' must be a whole number, found 'many'"),
         (("{{text | trim}}", "{{''.__class__.__mro__}}"), "row 1: .* unsafe"),
     ],
 )
