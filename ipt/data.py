@@ -3,18 +3,21 @@
 The paper (section 4.1) takes K = 16 examples per class for classification and 32 examples otherwise, a dev set of the same
 size, and a test set that all draws share. Here the test set is chosen by a hash, whatever the seed; data seed 100 ("same")
 draws first from the rest, and every other data seed ("diff") draws from what seed 100 left: no row and no entity is shared.
+A task that brings its own test set and draws (CrossFit's) keeps them; its data seeds may then share rows, as in the paper.
 """
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 SAME_DATA_SEED = 100
 TEST_ROWS, FEW_TEST_ROWS = 100, 50
-METRICS = ("accuracy", "macro-F1", "exact-match", "rouge-L", "token-F1")
+METRICS = (
+    "accuracy", "macro-F1", "exact-match", "rouge-L", "squad-EM", "squad-F1", "matthews", "pearson", "bleu", "published-F1",
+)  # fmt: skip
 CATEGORIES = ("cls", "non-cls")
 
 
@@ -34,7 +37,11 @@ class Example:
 
 @dataclass(frozen=True)
 class Task:
-    """A text-to-text task in the one schema of all tasks."""
+    """A text-to-text task in the one schema of all tasks.
+
+    test: the task's own test set; empty: one is chosen among `examples`.
+    draws: for a task with its own test set, each data seed's order of `examples`, as indices; train and dev are filled from it.
+    """
 
     name: str
     category: str
@@ -47,6 +54,8 @@ class Task:
     knowledge: bool = False
     source: str = ""
     family: str = ""
+    test: tuple[Example, ...] = field(default=(), repr=False)
+    draws: Mapping[int, Sequence[int]] = field(default_factory=dict, repr=False, hash=False)
 
     @classmethod
     def from_dict(cls, record: dict[str, Any], where: str = "task") -> "Task":
@@ -62,31 +71,39 @@ class Task:
         if record["category"] == "cls" and not options:
             raise ValueError(f"{where}: a cls task needs 'options', the list of its labels")
         examples = tuple(_example(row, options, f"{where}: example {i + 1}") for i, row in enumerate(record["examples"]))
+        test = tuple(_example(row, options, f"{where}: test example {i + 1}") for i, row in enumerate(record.get("test") or ()))
+        draws = _draws(record.get("draws") or {}, len(examples), where)
+        if bool(test) != bool(draws):
+            raise ValueError(f"{where}: 'test' and 'draws' belong together, found only {'test' if test else 'draws'}")
         text = {name: str(record.get(name) or "") for name in ("subcategory", "definition", "source")}
         family = str(record.get("family") or record["name"])
         flags = {name: bool(record.get(name)) for name in ("novel", "knowledge")}
         return cls(
             name=record["name"], category=record["category"], metric=record["metric"], examples=examples, options=options,
-            family=family, **text, **flags,  # type: ignore[arg-type]
+            family=family, test=test, draws=draws, **text, **flags,  # type: ignore[arg-type]
         )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         """Return the schema's JSON object."""
         names = ("name", "category", "subcategory", "metric", "definition", "novel", "knowledge", "source", "family")
-        rows = [{"input": e.input, "output": list(e.output), "entity": e.entity} for e in self.examples]
         options = list(self.options) if self.options else None
-        return {name: getattr(self, name) for name in names} | {"options": options, "examples": rows}
+        record = {name: getattr(self, name) for name in names} | {"options": options, "examples": _rows(self.examples)}
+        own = {"test": _rows(self.test), "draws": {str(seed): list(order) for seed, order in self.draws.items()}}
+        return record | own if self.test else record
 
     @cached_property
     def digest(self) -> str:
         """sha256 over everything that a result depends on: fields, rows and their order."""
         lines = [self.name, self.category, self.metric, self.definition, "|".join(self.options or ())]
-        lines += ["\t".join((e.input, e.entity, *e.output)) for e in self.examples]
+        lines += ["\t".join((e.input, e.entity, *e.output)) for e in (*self.examples, *self.test)]
+        lines += [f"{seed}:{','.join(map(str, order))}" for seed, order in sorted(self.draws.items())]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     @cached_property
     def is_small(self) -> bool:
         """True where the entities are too few for the full sets: then K = 16, and 50 test rows."""
+        if self.test:
+            return False
         full = 64 * len(self.options) + TEST_ROWS if self.options and self.category == "cls" else 128 + TEST_ROWS
         return len({e.key for e in self.examples}) < full
 
@@ -130,6 +147,8 @@ def few_shot(task: Task, data_seed: int, shots: int | None = None) -> FewShot:
     Raises ValueError with the counts where the task has too few rows for K.
     """
     shots = task.default_shots if shots is None else shots
+    if task.test:
+        return _published(task, data_seed, shots)
     test = test_rows(task)
     taken = {e.key for e in test}
     if data_seed != SAME_DATA_SEED:
@@ -137,6 +156,26 @@ def few_shot(task: Task, data_seed: int, shots: int | None = None) -> FewShot:
         taken |= {e.key for part in same for e in part}
     train, dev = _draw(task, data_seed, shots, taken)
     return FewShot(train, dev, test)
+
+
+def _published(task: Task, data_seed: int, shots: int) -> FewShot:
+    """Fill the sets from the task's own draw, K per label and then K more (CrossFit, fewshot_gym_dataset.py).
+
+    As there, labels come in the order of their first row, and one with fewer rows gives what it has.
+    """
+    if data_seed not in task.draws:
+        raise ValueError(f"task {task.name} has draws for the data seeds {', '.join(map(str, task.draws))}, found {data_seed}")
+    groups: dict[str, list[Example]] = defaultdict(list)
+    for row in (task.examples[i] for i in task.draws[data_seed]):
+        groups[row.output[0] if task.category == "cls" else ""].append(row)
+    train = tuple(row for group in groups.values() for row in group[:shots])
+    dev = tuple(row for group in groups.values() for row in group[shots : 2 * shots])
+    if not dev or (task.category != "cls" and len(dev) < shots):
+        found = min(map(len, groups.values()))
+        raise ValueError(
+            f"task {task.name}: data seed {data_seed} needs {shots} train and {shots} dev rows, {found} are there; lower --shots"
+        )
+    return FewShot(train, dev, task.test)
 
 
 def test_rows(task: Task) -> tuple[Example, ...]:
@@ -183,6 +222,21 @@ def _labels(task: Task) -> tuple[str, ...]:
 
 def _hash(*parts: str) -> str:
     return hashlib.sha256("|".join(parts).encode()).hexdigest()
+
+
+def _rows(examples: Sequence[Example]) -> list[dict[str, Any]]:
+    return [{"input": e.input, "output": list(e.output), "entity": e.entity} for e in examples]
+
+
+def _draws(record: Any, count: int, where: str) -> dict[int, tuple[int, ...]]:
+    """Read each data seed's order of examples; raise ValueError where it is none."""
+    if not isinstance(record, dict) or not all(str(seed).isdigit() for seed in record):
+        raise ValueError(f"{where}: 'draws' must give a list of example numbers for each data seed")
+    for seed, order in record.items():
+        whole = isinstance(order, list | tuple) and all(isinstance(i, int) and 0 <= i < count for i in order)
+        if not whole or len(set(order)) < len(order):
+            raise ValueError(f"{where}: draw {seed} must list different numbers from 0 to {count - 1}")
+    return {int(seed): tuple(order) for seed, order in record.items()}
 
 
 def _example(row: Any, options: Sequence[str] | None, where: str) -> Example:

@@ -135,7 +135,7 @@ def show(folders: Sequence[Path], results: Sequence[dict[str, Any]] | None = Non
         print(f"not above the floor by 0.10 with prompt tuning ({len(excluded)}, left out of 'above floor'): {', '.join(excluded)}")
     undefined = sorted({n for line in found if line.group == "all" for n in line.recovery.undefined})
     if undefined:
-        print(f"prompt tuning scores 0 ({len(undefined)}, left out of E_rel): {', '.join(undefined)}")
+        print(f"prompt tuning scores 0 or less ({len(undefined)}, left out of E_rel): {', '.join(undefined)}")
     if any(t["knowledge"] for t in last["tasks"].values()):
         print("knowledge tasks: with the embedded backbone their facts were in pre-training; novel tasks were never in it")
     if not last["compresses"]:

@@ -23,7 +23,7 @@ class Recovery:
 
     interval: bootstrap 95 % interval of `relative` over tasks, 2,000 resamples.
     below_floor: tasks left out of `floored`, as their reference is less than 0.10 above their floor.
-    undefined: tasks left out of `relative`, as their reference is zero.
+    undefined: tasks left out of `relative`, as their reference is not above zero.
     """
 
     tasks: int
@@ -69,7 +69,7 @@ def relative_score(scores: Sequence[float], reference: Sequence[float]) -> float
 
 
 def recovery(scores: Mapping[str, float], reference: Mapping[str, float], floor: Mapping[str, float]) -> Recovery:
-    """Compare scores with the reference on the tasks of `scores`; all three are in [0, 1] by task name."""
+    """Compare scores with the reference on the tasks of `scores`; all three by task name, at most 1."""
     names = sorted(scores)
     defined = [n for n in names if reference[n] > 0]
     ratios = np.array([scores[n] / reference[n] for n in defined])

@@ -1,7 +1,10 @@
 """The schema and the few-shot sets: one test set whatever the seed, no row and no entity shared between data seeds."""
 
+import dataclasses
+import json
 import random
 
+import numpy as np
 import pytest
 
 from ipt import data
@@ -74,7 +77,7 @@ def test_schema_round_trip():
     [
         ({"name": ""}, "field 'name' is missing"),
         ({"category": "regression"}, "category must be one of cls, non-cls, found 'regression'"),
-        ({"metric": "bleu"}, "metric must be one of"),
+        ({"metric": "blue"}, "metric must be one of"),
         ({"options": None}, "a cls task needs 'options'"),
         ({"examples": []}, "field 'examples' is missing or empty"),
         ({"examples": [{"input": " ", "output": ["yes"]}]}, "example 1: 'input'"),
@@ -89,3 +92,49 @@ def test_a_wrong_field_is_named(change, message):
 
 def test_a_split_lists_all_its_tasks():
     assert TaskSplit("x", ("a",), ("b",), ("c",)).all == ("a", "b", "c")
+
+
+def published(options: tuple[str, ...] | None = None, rows: int = 80) -> Task:
+    """A task with its own test set, and draws shuffled as CrossFit does: the whole list, by NumPy's old generator."""
+    task = a_task(rows, options=options)
+    own = tuple(Example(f"test {i}", e.output) for i, e in enumerate(task.examples[:7]))
+    draws = {seed: tuple(np.random.RandomState(seed).permutation(rows).tolist()) for seed in (100, 21)}
+    return dataclasses.replace(task, test=own, draws=draws)
+
+
+def test_a_published_draw_is_what_crossfits_procedure_gives():
+    task = published(("yes", "no"))
+    lines = [(e.input, e.output[0]) for e in task.examples]
+    np.random.seed(21)  # the released procedure: shuffle the lines in place, then K per label in order of appearance
+    np.random.shuffle(lines)
+    expected = [line for label in dict.fromkeys(label for _, label in lines) for line in [x for x in lines if x[1] == label][:16]]
+    sets = few_shot(task, 21)
+    assert [(e.input, e.output[0]) for e in sets.train] == expected
+    assert len(sets.dev) == 32 and not shared_keys(sets.train, sets.dev) and sets.test == task.test
+
+
+def test_a_published_draw_without_labels_takes_the_first_rows():
+    task = published()
+    sets = few_shot(task, 100)
+    assert [e.input for e in sets.train + sets.dev] == [f"input {i}" for i in task.draws[100][:64]]
+    with pytest.raises(ValueError, match="needs 41 train and 41 dev rows, 80 are there; lower --shots"):
+        few_shot(task, 100, 41)
+    with pytest.raises(ValueError, match="draws for the data seeds 100, 21, found 13"):
+        few_shot(task, 13)
+
+
+def test_draws_survive_the_schema_and_are_checked():
+    task = published(("yes", "no"))
+    record = json.loads(json.dumps(task.to_dict()))
+    assert Task.from_dict(record) == dataclasses.replace(task, family="toy")
+    assert Task.from_dict(record).digest == task.digest
+    assert Task.from_dict(record | {"test": None, "draws": None}).digest != task.digest
+    for change, message in (
+        ({"draws": None}, "belong together"),
+        ({"draws": {"100": [0, 0]}}, "draw 100 must list different numbers from 0 to 79"),
+        ({"draws": {"100": [80]}}, "draw 100 must list"),
+        ({"draws": {"x": [1]}}, "for each data seed"),
+        ({"test": [{"input": "a", "output": ["other"]}]}, "test example 1: label 'other'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Task.from_dict(record | change)

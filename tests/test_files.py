@@ -38,7 +38,7 @@ WRONG = {
     "a list": ([1], "a task is a JSON object, found list"),
     "no name": (a_record(name=""), "field 'name' is missing or empty"),
     "a number as name": (a_record() | {"name": 3}, "field 'name' must be a text, found 3"),
-    "an unknown metric": (a_record(metric="bleu"), "metric must be one of"),
+    "an unknown metric": (a_record(metric="blue"), "metric must be one of"),
     "no examples": (a_record(rows=0), "field 'examples' is missing or empty"),
     "a number of examples": (a_record(examples=600), "field 'examples' must be a list, found int"),
     "options as text": (a_record(options="yes"), "field 'options' must be a list of texts"),

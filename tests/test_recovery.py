@@ -4,7 +4,6 @@ import math
 
 import pytest
 
-from ipt.metrics import score
 from ipt.recovery import bootstrap, recovery
 
 REFERENCE = {"a": 0.8, "b": 0.5, "c": 0.0, "d": 0.55}
@@ -32,17 +31,3 @@ def test_interval_covers_the_mean_and_is_empty_for_no_task():
     low, high = bootstrap(np.array([0.0, 1.0] * 20))
     assert low < 0.5 < high and high - low < 0.4
     assert math.isnan(bootstrap(np.array([]))[0])
-
-
-def test_metrics():
-    gold = [("Yes",), ("no",), ("no",)]
-    assert score("accuracy", ["yes", "no", "maybe"], gold) == pytest.approx(2 / 3)
-    assert score("macro-F1", ["yes", "no", "no"], gold) == 1
-    assert score("exact-match", ["Two  Words", "x"], [("Two Words",), ("y", "x")]) == 1
-    assert score("exact-match", ["two words"], [("Two Words",)]) == 0  # case counts
-    assert score("rouge-L", ["le château bleu"], [("le château",)]) == pytest.approx(0.8)
-    assert score("token-F1", ["a b"], [("b c",)]) == pytest.approx(0.5)
-    with pytest.raises(ValueError, match="metric must be one of"):
-        score("bleu", ["a"], [("a",)])
-    with pytest.raises(ValueError, match="one prediction per reference"):
-        score("accuracy", [], [])
