@@ -9,6 +9,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 from sklearn.metrics import f1_score, matthews_corrcoef
@@ -83,7 +84,7 @@ def bleu(predictions: Sequence[str], references: References) -> float:
     from sacrebleu import corpus_bleu  # late: few need it
 
     most = max(map(len, references))
-    columns = [[accepted[i] if i < len(accepted) else None for accepted in references] for i in range(most)]
+    columns: list[Any] = [[accepted[i] if i < len(accepted) else None for accepted in references] for i in range(most)]
     return float(corpus_bleu(list(predictions), columns).score / 100)
 
 
