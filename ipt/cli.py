@@ -27,7 +27,7 @@ from ipt.config import (
     WorkConfig,
     identity,
 )
-from ipt.data import Task
+from ipt.data import NAME, Task
 from ipt.flags import flags_before
 from ipt.look import runs_app, show, tasks_app
 from ipt.plan import digest, find_msf, open_bench, projected, reopen_bench, settings_of
@@ -94,6 +94,8 @@ def msf(
     missing = len(bench.bank(SAME_DATA_SEED).missing(bench.of(names)))
     if projected(bench, work.dry_run, {"tune": missing, "msf": 2}, msf=msf):
         return
+    if run and not NAME.fullmatch(run):
+        raise ValueError(f"--run is the name of a folder below --out, letters, digits and . _ + -, found {run!r}")
     settings = settings_of("msf", bench, {"msf": identity(msf)})
     folder = Run.open(work.out / (run or f"msf-{bench.split.name}-d{msf.dim}-s{bench.seed}-{digest(settings)}"), settings)
     with folder.locked():

@@ -7,6 +7,7 @@ A task that brings its own test set and draws (CrossFit's) keeps them; its data 
 """
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ METRICS = (
     "accuracy", "macro-F1", "exact-match", "rouge-L", "squad-EM", "squad-F1", "matthews", "pearson", "bleu", "published-F1",
 )  # fmt: skip
 CATEGORIES = ("cls", "non-cls")
+NAME = re.compile(r"\w[\w.+-]{0,99}")  # of a task or a run: it becomes the name of a file or folder, and never leaves its own
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,10 @@ class Task:
         for name in ("name", "category", "metric", "examples"):
             if not record.get(name):
                 raise ValueError(f"{where}: field '{name}' is missing or empty")
+        if not isinstance(record["name"], str) or not NAME.fullmatch(record["name"]):
+            raise ValueError(
+                f"{where}: a name is up to 100 letters, digits and . _ + - (files are named after it), found {record['name']!r:.60}"
+            )
         if record["category"] not in CATEGORIES:
             raise ValueError(f"{where}: category must be one of {', '.join(CATEGORIES)}, found {record['category']!r}")
         if record["metric"] not in METRICS:

@@ -57,6 +57,21 @@ def check(path: Path) -> None:
     print(f"{path}: {len(files.load(path))} tasks, no problem")
 
 
+@tasks_app.command(name="export")
+def export_tasks(tasks: str, *, to: Annotated[Path, Parameter(help="folder to write, a JSON file per task")]) -> None:
+    """Write tasks (a split, names, a table, a task file, ...) as files in the schema, which `--tasks FOLDER` reads."""
+    from ipt.tasks.choose import tasks_of
+
+    found = tasks_of(tasks)
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"--to {to} cannot be written ({error.strerror}); choose another folder") from error
+    for task in found:
+        write_json(to / f"{task.name}.json", task.to_dict())
+    print(f"{len(found)} tasks: {to}")
+
+
 @runs_app.default
 def list_runs(*, out: Out = Path("runs")) -> None:
     """List the runs of a folder."""

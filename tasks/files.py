@@ -157,11 +157,14 @@ def _problems(record: Any, where: str) -> list[str]:
         found.append(f"{where}: field 'examples' must be a list, found {type(record['examples']).__name__}")
     if found:
         return found
-    header = _problem(record | {"examples": [{"input": "a", "output": [(record.get("options") or ["b"])[0]]}]}, where)
+    header = _problem(
+        record | {"examples": [{"input": "a", "output": [(record.get("options") or ["b"])[0]]}], "draws": None, "test": None}, where
+    )
     if header or not record.get("examples"):
         return [header or f"{where}: field 'examples' is missing or empty"]
-    rows = (_problem(record | {"examples": [row]}, where, i) for i, row in enumerate(record["examples"]))
-    wrong = [problem for problem in rows if problem]
+    rows = (_problem(record | {"examples": [row], "draws": None, "test": None}, where, i) for i, row in enumerate(record["examples"]))
+    wrong = [problem for problem in rows if problem] or [problem for problem in [_problem(record, where)] if problem]
+    wrong = wrong or _disagreements(record, where)
     left = len(wrong) - MOST_PER_FILE
     return wrong[:MOST_PER_FILE] + ([f"{where}: {left} more examples are wrong"] if left > 0 else [])
 
@@ -174,6 +177,22 @@ def _wrong_options(record: Mapping[str, Any], where: str) -> list[str]:
         return [f"{where}: field 'options' must be a list of texts that are not empty"]
     twice = [option for option, count in Counter(options).items() if count > 1]
     return [f"{where}: option {option!r} is listed twice" for option in twice]
+
+
+def _disagreements(record: Mapping[str, Any], where: str) -> list[str]:
+    """Return what is wrong between the examples of a cls task: one input with two labels, a label that no example has."""
+    if record["category"] != "cls":
+        return []
+    task = Task.from_dict(dict(record), where)
+    found: list[str] = []
+    first: dict[str, tuple[str, int]] = {}
+    for i, row in enumerate(task.examples, 1):
+        text = " ".join(row.input.casefold().split())
+        label, at = first.setdefault(text, (row.output[0], i))
+        if label != row.output[0]:
+            found.append(f"{where}: example {i}: the input of example {at} again, {label!r} there and {row.output[0]!r} here")
+    used = {row.output[0] for row in (*task.examples, *task.test)}
+    return found + [f"{where}: no example has the label {option!r}" for option in task.options or () if option not in used]
 
 
 def _problem(record: dict[str, Any], where: str, row: int = 0) -> str:

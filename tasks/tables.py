@@ -58,6 +58,8 @@ def _settings(path: Path) -> Record:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ValueError(f"{path}: line {line}: not valid YAML ({error.problem})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not YAML in UTF-8 ({str(error).splitlines()[0]})") from error
     if not isinstance(settings, dict):
         raise ValueError(f"{path}: a task file is a list of fields, found {type(settings).__name__}")
     absent = [name for name in NEEDED if not settings.get(name)]

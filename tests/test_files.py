@@ -6,8 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from ipt.tasks import files
+from ipt import cli
+from ipt.tasks import files, suite
 
 
 def a_record(name: str = "toy", rows: int = 240, **change: object) -> dict:
@@ -48,6 +51,13 @@ WRONG = {
         a_record(**LABELS, examples=[{"input": "a", "output": ["yes"]}, {"input": "b", "output": ["maybe"]}]),
         "example 2: label 'maybe' is not among the options",
     ),
+    "a name that is a path": (a_record("../toy"), "a name is up to 100 letters"),
+    "a test set without draws": (a_record(test=[{"input": "a", "output": ["b"]}]), "'test' and 'draws' belong together"),
+    "one input with two labels": (
+        a_record(**LABELS, examples=[{"input": "A  b", "output": ["yes"]}, {"input": "a B", "output": ["no"]}]),
+        "example 2: the input of example 1 again, 'yes' there and 'no' here",
+    ),
+    "an option that no example has": (a_record(**LABELS, examples=[{"input": "a", "output": ["yes"]}]), "no example has the label 'no'"),
     "an empty output": (a_record(examples=[{"input": "a", "output": [""]}]), "example 1: 'output' must be"),
 }
 
@@ -150,3 +160,41 @@ def test_a_folder_of_real_tasks():
     tasks = files.load(folder)
     split, skipped = files.draw_split(tasks, 12, 4, 42)
     assert len(split.all) == 16 and not set(skipped) & set(split.all)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+FIELDS = sorted({*a_record(), *LABELS, "test", "draws", "novel", "family"})
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(change=st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=3), row=JSON | st.fixed_dictionaries({"input": JSON, "output": JSON}))
+def test_no_record_whatever_ends_in_a_trace(change, row):
+    """Whatever stands in a file, it is a task or a list of problems that name the file."""
+    base = a_record(rows=2)
+    record = base | {"examples": [*base["examples"], row]} | change
+    problems = files._problems(record, "task.json")
+    assert all(p.startswith("task.json: ") for p in problems)
+    if not problems:
+        assert files.Task.from_dict(record, "task.json").examples
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(content=st.binary(max_size=200) | st.text(max_size=200).map(str.encode), suffix=st.sampled_from([".json", ".json.gz", ".yaml"]))
+def test_no_content_whatever_ends_in_a_trace(tmp_path_factory, content, suffix):
+    path = tmp_path_factory.getbasetemp() / f"task{suffix}"
+    path.write_bytes(content)
+    assert files.check(path) and all(p.startswith(str(path)) for p in files.check(path))
+
+
+def test_exported_tasks_read_back_as_they_were(tmp_path, capsys):
+    assert cli.main(["tasks", "export", "ari_max,gra_actor", "--to", str(tmp_path / "mine")]) == 0
+    back = files.load(tmp_path / "mine")
+    assert [t.name for t in back] == ["ari_max", "gra_actor"] and back == suite.load(["ari_max", "gra_actor"])
+    assert [t.digest for t in back] == [t.digest for t in suite.load(["ari_max", "gra_actor"])]
+    (tmp_path / "file").write_text("")
+    assert cli.main(["tasks", "export", "ari_max", "--to", str(tmp_path / "file")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
