@@ -6,6 +6,7 @@ decode:  p* = W3 tanh(W2 z + b2) + b3        d -> m -> D        (released code, 
 A prompt p is flattened to D = n h numbers. The rivals of equal d, a random subspace and PCA, have a linear decoder.
 """
 
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -13,10 +14,39 @@ from typing import Any
 
 import numpy as np
 import torch
-from huggingface_hub import PyTorchModelHubMixin
+from huggingface_hub import ModelCard, PyTorchModelHubMixin
 from safetensors import SafetensorError
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.decomposition import PCA
 from torch import Tensor, nn
+
+CARD = """---
+{{ card_data }}
+---
+
+# Intrinsic subspace of soft prompts, d = {{ dim }}
+
+{{ dim }} numbers per task are decoded to a soft prompt of {{ prompt_length }} vectors for the frozen language model `{{ backbone }}`
+(Qin et al., arXiv 2110.07867).
+
+| | |
+| --- | --- |
+| language model | `{{ backbone }}` |
+| prompt | {{ prompt_length }} vectors of {{ hidden_size }} numbers |
+| intrinsic dimension | {{ dim }} |
+| found by | {{ kind }}, task split {{ split }}, seed {{ seed }} |
+{% for name, value in (scores or {}).items() -%}
+| {{ name }} | {{ "%.3f" | format(value) }} |
+{% endfor %}
+Found on {{ tasks | length }} tasks: {{ tasks | join(", ") or "not recorded" }}.
+
+```python
+from ipt.autoencoder import Subspace
+
+subspace = Subspace.from_pretrained("this repository or folder")
+prompts = subspace.decode(vectors)  # [U, {{ dim }}] -> [U, {{ prompt_length }}, {{ hidden_size }}]
+```
+"""
 
 
 class PromptEncoder(nn.Module):
@@ -48,23 +78,53 @@ def reconstruction_loss(decoded: Tensor, prompts: Tensor) -> Tensor:
     return (decoded - prompts).square().mean()
 
 
-class Subspace(nn.Module, PyTorchModelHubMixin):
+class Subspace(
+    nn.Module,
+    PyTorchModelHubMixin,
+    TransformerMixin,
+    BaseEstimator,
+    model_card_template=CARD,
+    library_name="ipt",
+    tags=["soft-prompts", "parameter-efficient-tuning"],
+):
     """What MSF yields and IST reads: a frozen decoder (and encoder) with the settings it was made for.
 
     Codes are standardised over the seen tasks: code 0 is the seen tasks' mean code and each coordinate has deviation 1
-    there. This re-parametrises the first decoder layer and changes no reachable prompt. Speaks scikit-learn's
-    `transform` (prompts to codes) and `inverse_transform` (codes to prompts) on arrays.
+    there. This re-parametrises the first decoder layer and changes no reachable prompt.
+
+    It is a transformer of scikit-learn (`fit`, `transform`, `inverse_transform`, `get_params`), as PCA and random projections are:
+    prompts are rows of D = n h numbers, or [U, n, h].
+
+    tasks: the seen tasks. scores: what the model card reports, by name.
     """
 
+    prompt_encoder: PromptEncoder
+    prompt_decoder: PromptDecoder
+
     def __init__(
-        self, prompt_length: int, hidden_size: int, dim: int, inner_width: int, kind: str, backbone: str, split: str, seed: int
+        self,
+        prompt_length: int,
+        hidden_size: int,
+        dim: int = 5,
+        inner_width: int = 768,
+        kind: str = "reconstruction",
+        backbone: str = "",
+        split: str = "",
+        seed: int = 0,
+        tasks: Sequence[str] = (),
+        scores: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
-        size = prompt_length * hidden_size
-        self.prompt_length, self.hidden_size, self.dim = prompt_length, hidden_size, dim
+        self.prompt_length, self.hidden_size, self.dim, self.inner_width = prompt_length, hidden_size, dim, inner_width
         self.kind, self.backbone, self.split, self.seed = kind, backbone, split, seed
-        self.prompt_encoder = PromptEncoder(size, dim)
-        self.prompt_decoder = PromptDecoder(dim, size, inner_width)
+        self.tasks, self.scores = tasks, scores
+        self._build()
+
+    def _build(self) -> None:
+        """Make both halves anew, from torch's global generator."""
+        size = self.prompt_length * self.hidden_size
+        self.prompt_encoder = PromptEncoder(size, self.dim)
+        self.prompt_decoder = PromptDecoder(self.dim, size, self.inner_width)
         self.requires_grad_(False)
 
     @classmethod
@@ -84,11 +144,39 @@ class Subspace(nn.Module, PyTorchModelHubMixin):
         """Return the prompts [U, n, h] of codes [U, d]."""
         return self.prompt_decoder(codes).unflatten(1, (self.prompt_length, self.hidden_size))
 
+    def fit(self, prompts: np.ndarray, y: None = None, *, steps: int = 1000, learning_rate: float = 1e-3) -> "Subspace":
+        """Train a new autoencoder on the prompts' reconstruction alone (full batches, Adam): MSF without the language model.
+
+        prompts: [T, D] or [T, n, h]. The initial weights come from `seed`.
+        """
+        data = torch.as_tensor(np.asarray(prompts), dtype=torch.float32).flatten(1)
+        size = self.prompt_length * self.hidden_size
+        if data.shape[1] != size:
+            raise ValueError(f"prompts of {size} numbers were expected ({self.prompt_length} x {self.hidden_size}), found {data.shape[1]}")
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+            torch.manual_seed(self.seed)
+            self._build()
+            self.requires_grad_(True)
+            optimiser = torch.optim.Adam(self.parameters(), learning_rate)
+            for _ in range(steps):
+                optimiser.zero_grad()
+                reconstruction_loss(self.prompt_decoder(self.prompt_encoder(data)), data).backward()
+                optimiser.step()
+        self.requires_grad_(False)
+        self.standardise(data)
+        return self
+
     def transform(self, prompts: np.ndarray) -> np.ndarray:
-        return self.encode(torch.as_tensor(prompts, dtype=torch.float32)).numpy()
+        """Return the codes [U, d] of prompts [U, D] or [U, n, h]."""
+        return self.encode(torch.as_tensor(np.asarray(prompts), dtype=torch.float32)).numpy()
 
     def inverse_transform(self, codes: np.ndarray) -> np.ndarray:
-        return self.decode(torch.as_tensor(codes, dtype=torch.float32)).numpy()
+        """Return the prompts [U, D] of codes [U, d]."""
+        return self.prompt_decoder(torch.as_tensor(np.asarray(codes), dtype=torch.float32)).numpy()
+
+    def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
+        """Return the card that `save_pretrained` and `push_to_hub` write: language model, tasks, d, scores."""
+        return super().generate_model_card(*args, **(self.get_params() | kwargs))
 
     @torch.no_grad()
     def standardise(self, prompts: Tensor) -> None:

@@ -61,7 +61,7 @@ def find_subspace(
     _, length, width = bank.shape
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        subspace = Subspace(length, width, config.dim, config.inner_width, "msf", backbone.name, split, seed)
+        subspace = Subspace(length, width, config.dim, config.inner_width, "msf", backbone.name, split, seed, [d.task.name for d in data])
     subspace.to(backbone.device)
     source = Reconstructed(subspace, bank, config.alpha)
     fit(backbone, source, [_joint_job("msf", data, config, seed)], config, checkpoint, progress)

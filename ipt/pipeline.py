@@ -26,6 +26,7 @@ from ipt.ist import tune_vectors
 from ipt.msf import find_shared_prompt, find_subspace
 from ipt.progress import Reporter
 from ipt.prompts import PromptBank, vocabulary_start
+from ipt.recovery import absolute_score
 from ipt.run import Checkpoint, Run, write_tensors
 from ipt.tuning import tune_prompts
 
@@ -150,7 +151,6 @@ def run_msf(bench: Bench, config: MsfConfig, run: Run) -> dict[str, Any]:
         subspace = find_subspace(
             backbone, bank[: len(seen)], data, config, split.name, bench.seed, run.checkpoint("msf", config.checkpoint_seconds), progress
         )
-    save_subspace(subspace, run.folder / "subspace")
     with bench.reporter.bar("control: one shared prompt") as progress:
         rate = bench.tune.learning_rates[0]
         kept = run.checkpoint("shared", config.checkpoint_seconds)
@@ -166,25 +166,34 @@ def run_msf(bench: Bench, config: MsfConfig, run: Run) -> dict[str, Any]:
         "mean_code": bench.score("the mean code", mean, rest),
         "shared": bench.score("the shared prompt", shared.expand(len(rest), -1, -1), rest),
     }
+    reference, floors = bench.reference([*seen, *unseen], SAME_DATA_SEED), bench.floors([*seen, *unseen])
+    subspace.scores = card_scores({name: scores[name] for name in ("train_msf", "test_msf") if scores[name]}, reference)
+    save_subspace(subspace, run.folder / "subspace")
     write_tensors(run.folder / "codes.safetensors", {"codes": subspace.encode(bank), "shared": shared})
     result = bench.describe() | {
         "kind": "msf",
         "dim": config.dim,
         "parameters": sum(p.numel() for p in subspace.prompt_decoder.parameters()),
         "compresses": config.dim < len(seen),
-        "reference": {str(SAME_DATA_SEED): bench.reference([*seen, *unseen], SAME_DATA_SEED)},
-        "floor": bench.floors([*seen, *unseen]),
+        "reference": {str(SAME_DATA_SEED): reference},
+        "floor": floors,
         "scores": scores,
     }
     run.finish(result)
     return result
 
 
+def card_scores(scores: dict[str, Scores], reference: Scores) -> dict[str, float]:
+    """Return the mean test scores that the subspace's card states."""
+    found = {"prompt tuning": reference} | {f"reconstructed prompts, {name}": values for name, values in scores.items()}
+    return {f"mean score: {name}": absolute_score([v["generated"] or 0.0 for v in values.values()]) for name, values in found.items()}
+
+
 def save_subspace(subspace: Subspace, folder: Path) -> None:
     """Write the subspace's folder in one step."""
     draft = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(draft, ignore_errors=True)
-    subspace.save_pretrained(draft)
+    subspace.save_pretrained(draft, config=subspace.get_params())
     shutil.rmtree(folder, ignore_errors=True)
     draft.rename(folder)
 

@@ -4,6 +4,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import toy_backbone
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.random_projection import GaussianRandomProjection
 
 from ipt.autoencoder import PromptDecoder, PromptEncoder, Subspace, reconstruction_loss
 from ipt.config import IstConfig, MsfConfig, TuneConfig
@@ -108,10 +113,46 @@ def test_subspace_survives_saving_and_speaks_scikit_learn(bank, tmp_path):
     again = Subspace.load(tmp_path / "s")
     codes = again.transform(bank.numpy())
     assert codes.shape == (len(bank), 2)
-    assert np.allclose(again.inverse_transform(codes), subspace.decode(subspace.encode(bank)).numpy(), atol=1e-6)
+    assert np.allclose(again.inverse_transform(codes), subspace.decode(subspace.encode(bank)).flatten(1).numpy(), atol=1e-6)
     (tmp_path / "s" / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(ValueError, match="no readable subspace"):
         Subspace.load(tmp_path / "s")
+
+
+def test_a_card_states_what_the_subspace_is(bank, tmp_path):
+    Subspace(3, 16, 2, 8, "msf", "toy-model", "mine", 7, ["one", "two"], {"mean score": 0.25}).save_pretrained(tmp_path / "s")
+    card = (tmp_path / "s" / "README.md").read_text()
+    for part in (
+        "`toy-model`",
+        "d = 2",
+        "msf, task split mine, seed 7",
+        "| mean score | 0.250 |",
+        "2 tasks: one, two",
+        "library_name: ipt",
+    ):
+        assert part in card
+    again = Subspace.from_pretrained(tmp_path / "s")
+    assert again.get_params() == Subspace.load(tmp_path / "s").get_params() and again.tasks == ["one", "two"]
+
+
+def test_rivals_are_drop_in():
+    """On a planted curved surface of 2 dimensions the autoencoder needs 2 numbers, and beats both linear rivals."""
+    rng = np.random.default_rng(0)
+    inner = np.tanh(2 * rng.normal(size=(200, 2)) @ rng.normal(size=(2, 12)))
+    prompts = inner @ rng.normal(size=(12, 48)) + 0.5
+    ours = Subspace(3, 16, dim=2, inner_width=64)
+    rivals = [ours, PCA(2), GaussianRandomProjection(2, compute_inverse_components=True, random_state=0), clone(ours).set_params(dim=1)]
+    errors = []
+    for rival in rivals:
+        codes = rival.fit(prompts).transform(prompts)
+        rebuilt = rival.inverse_transform(codes)
+        assert codes.shape == (200, rival.get_params().get("dim", 2)) and rebuilt.shape == prompts.shape
+        errors.append(np.square(rebuilt - prompts).mean())
+    assert errors[0] < 0.8 * errors[1] < errors[2] and errors[3] > 1.3 * errors[0]
+    assert make_pipeline(StandardScaler(), clone(ours)).fit_transform(prompts).shape == (200, 2)
+    assert np.array_equal(clone(ours).fit(prompts).transform(prompts), ours.transform(prompts))  # the seed decides
+    with pytest.raises(ValueError, match="prompts of 48 numbers"):
+        ours.fit(prompts[:, :40])
 
 
 def test_tuning_beats_its_start_and_the_shared_prompt_is_one(backbone, data):
