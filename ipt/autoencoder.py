@@ -174,6 +174,10 @@ class Subspace(
         """Return the prompts [U, D] of codes [U, d]."""
         return self.prompt_decoder(torch.as_tensor(np.asarray(codes), dtype=torch.float32)).numpy()
 
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the constructor's arguments by name (scikit-learn's contract)."""
+        return dict(BaseEstimator.get_params(self, deep))
+
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
         """Return the card that `save_pretrained` and `push_to_hub` write: language model, tasks, d, scores."""
         return super().generate_model_card(*args, **(self.get_params() | kwargs))
