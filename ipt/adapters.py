@@ -1,24 +1,20 @@
-"""One task's prompt out of a run: to write it as a PEFT folder, or to answer texts with it.
+"""One task's prompt out of a run, and answers with it.
 
 A run of `ipt msf` has the tuned prompts of its tasks; a run of `ipt ist` has their d numbers, which the subspace decodes.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ipt.autoencoder import Subspace
-from ipt.backbone import Backbone, batches
+from ipt.backbone import batches
 from ipt.data import SAME_DATA_SEED
-from ipt.families import EncoderDecoder, LeftToRight
 from ipt.pipeline import Bench
-from ipt.run import Run, read_tensors, write_json, write_tensors
-
-PEFT_TASKS = {EncoderDecoder: "SEQ_2_SEQ_LM", LeftToRight: "CAUSAL_LM"}
+from ipt.run import Run, read_tensors
 
 
 @dataclass(frozen=True)
@@ -69,27 +65,3 @@ def answers(prompt: Tensor, bench: Bench, name: str, texts: Sequence[str], token
         for i, answer in zip(batch, written, strict=True):
             found[i] = answer
     return found
-
-
-def write_peft(found: TaskPrompt, backbone: Backbone, folder: Path) -> None:
-    """Write a folder that `PeftModel.from_pretrained` loads, and ipt.json with where the prompt comes from.
-
-    PEFT's prompt tuning reads only the encoder's side of an encoder-decoder, so there is one submodule, not two.
-    """
-    kind = PEFT_TASKS.get(type(backbone))
-    if kind is None:
-        raise ValueError(f"PEFT has no prompt tuning for masked models such as {backbone.name}")
-    length, width = found.prompt.shape
-    folder.mkdir(parents=True, exist_ok=True)
-    config = {
-        "peft_type": "PROMPT_TUNING",
-        "task_type": kind,
-        "base_model_name_or_path": backbone.name,
-        "num_virtual_tokens": length,
-        "num_transformer_submodules": 1,
-        "token_dim": width,
-        "inference_mode": True,
-    }
-    write_tensors(folder / "adapter_model.safetensors", {"prompt_embeddings": found.prompt}, {"format": "pt"})
-    write_json(folder / "adapter_config.json", config)
-    write_json(folder / "ipt.json", found.about)

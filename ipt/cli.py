@@ -62,7 +62,7 @@ def tune(
 
     bench = open_bench(work, tune)
     names = list(bench.split.all)
-    if projected(bench, work.dry_run, {"tune": len(bench.bank(SAME_DATA_SEED).missing(bench.of(names)))}):
+    if projected(bench, work.dry_run, {"tune": len(bench.missing(names, SAME_DATA_SEED))}):
         return
     bench.prompts(names, SAME_DATA_SEED)
     scores, floors = bench.reference(names, SAME_DATA_SEED), bench.floors(names)
@@ -91,7 +91,7 @@ def msf(
     if msf.dim >= size:
         raise ValueError(f"--dim must be below a prompt's {size} numbers (prompt length x hidden size), found {msf.dim}")
     names = list(bench.split.all)
-    missing = len(bench.bank(SAME_DATA_SEED).missing(bench.of(names)))
+    missing = len(bench.missing(names, SAME_DATA_SEED))
     if projected(bench, work.dry_run, {"tune": missing, "msf": 2}, msf=msf):
         return
     if run and not NAME.fullmatch(run):
@@ -118,7 +118,7 @@ def ist(
     print(f"subspace: {source.folder} (inherited: {size}, backbone {bench.backbone.name}, {bench.backbone.dtype})")
     subspace = Subspace.load(source.folder / "subspace").to(bench.backbone.device)
     seen, rest = len(bench.split.seen), len(bench.split.all) - len(bench.split.seen)
-    missing = len(bench.bank(DIFF_DATA_SEED).missing(bench.of(bench.split.seen)))
+    missing = len(bench.missing(bench.split.seen, DIFF_DATA_SEED))
     if projected(bench, choice.dry_run, {"tune": missing, "ist": len(ist.learning_rates) * (2 * seen + 3 * rest)}, ist=ist):
         return
     settings = settings_of("ist", bench, {"ist": identity(ist), "msf_run": source.folder.name})
@@ -150,10 +150,10 @@ def pretrain(
 @app.command
 def export(run: Path, task: str, *, to: Annotated[Path, Parameter(help="folder to write")], out: Out = Path("runs")) -> None:
     """Write a task's prompt as a PEFT folder: tuned in an MSF run, decoded from its d numbers in an IST run."""
-    from ipt.adapters import write_peft
+    from ipt.peft_folder import write_peft
 
     found, bench = _task_prompt(run, task, out)
-    write_peft(found, bench.backbone, to)
+    write_peft(found.prompt, bench.backbone, to, found.about)
     print(f"PEFT folder: {to}")
 
 

@@ -50,6 +50,7 @@ class WorkConfig(SourceConfig):
 
     seen: int = setting(0, "where --tasks does not say which: how many seen tasks are drawn")
     unseen: int = setting(0, "where --tasks does not say which: how many unseen tasks are drawn")
+    prompts: Path | None = setting(None, "folder of PEFT prompt-tuning folders named after tasks: these prompts are taken, not tuned")
     out: Path = setting(Path("runs"), OUT)
     dry_run: bool = setting(False, DRY_RUN)
     preset: Literal["default", "quick"] = setting("default", PRESET)

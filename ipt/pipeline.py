@@ -24,8 +24,9 @@ from ipt.data import SAME_DATA_SEED, Task, TaskSplit
 from ipt.evaluate import Score, TaskData, chance, score_prompts
 from ipt.ist import tune_vectors
 from ipt.msf import find_shared_prompt, find_subspace
+from ipt.peft_folder import GivenPrompts
 from ipt.progress import Reporter
-from ipt.prompts import PromptBank, vocabulary_start
+from ipt.prompts import PromptBank, TunedPrompt, vocabulary_start
 from ipt.recovery import absolute_score
 from ipt.run import Checkpoint, Run, write_tensors
 from ipt.tuning import tune_prompts
@@ -49,6 +50,7 @@ class Bench:
     limit: int
     reporter: Reporter
     source: str = ""  # what --tasks said
+    given: GivenPrompts = GivenPrompts()  # prompts of data seed 100 that are not tuned here
 
     def of(self, names: Sequence[str]) -> list[Task]:
         return [self.tasks[name] for name in names]
@@ -69,12 +71,20 @@ class Bench:
 
     def bank(self, data_seed: int) -> PromptBank:
         setting = {"backbone": self.backbone.fingerprint, "tune": identity(self.tune), "seed": self.seed, "data_seed": data_seed}
-        return PromptBank(self.out, setting)
+        own = {"given": self.given.digest} if self.given.digest and data_seed == SAME_DATA_SEED else {}
+        return PromptBank(self.out, setting | own)
+
+    def missing(self, names: Sequence[str], data_seed: int) -> list[Task]:
+        """Return the tasks whose prompts are still to be tuned."""
+        given = self.given.prompts if data_seed == SAME_DATA_SEED else {}
+        return [task for task in self.bank(data_seed).missing(self.of(names)) if task.name not in given]
 
     def prompts(self, names: Sequence[str], data_seed: int) -> Tensor:
         """Return the tuned prompts [T, n, h] of these tasks, tuning those that the bank lacks."""
         bank = self.bank(data_seed)
-        missing = bank.missing(self.of(names))
+        if data_seed == SAME_DATA_SEED:
+            self._put_given(bank, names)
+        missing = self.missing(names, data_seed)
         if missing:
             self.reporter.say(f"tuning {len(missing)} prompts, data seed {data_seed} ({len(names) - len(missing)} are there already)")
             data = self.data([t.name for t in missing], data_seed)
@@ -88,6 +98,13 @@ class Bench:
                 checkpoint.discard()
         found = [bank.get(task) for task in self.of(names)]
         return torch.stack([t.prompt for t in found if t is not None]).to(self.backbone.device)
+
+    def _put_given(self, bank: PromptBank, names: Sequence[str]) -> None:
+        """Put prompts that were tuned elsewhere into the bank; raise ValueError where a run opened again has lost them."""
+        for task in bank.missing(self.of([name for name in self.given.names if name in names])):
+            if task.name not in self.given.prompts:
+                raise ValueError(f"{bank.folder} has lost the prompt of {task.name}, which came from a PEFT folder; run `ipt msf` again")
+            bank.put(task, TunedPrompt(self.given.prompts[task.name], 0.0, float("nan"), 0))
 
     def score(self, what: str, prompts: Tensor, data: Sequence[TaskData]) -> Scores:
         """Return each task's test scores, generated and (cls) ranked."""

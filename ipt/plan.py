@@ -12,6 +12,7 @@ from ipt.backbone import Encoded
 from ipt.config import ChoiceConfig, IstConfig, LoopConfig, MsfConfig, TuneConfig, WorkConfig, identity
 from ipt.data import TaskSplit
 from ipt.families import load_backbone
+from ipt.peft_folder import GivenPrompts, read_prompts
 from ipt.pipeline import Bench
 from ipt.progress import Reporter
 from ipt.run import Run, free_bytes
@@ -29,7 +30,10 @@ def open_bench(work: WorkConfig, tune: TuneConfig) -> Bench:
     if free and not backbone.generates:
         remedy = "choose cls tasks, or another model"
         raise ValueError(f"--model {work.model} is a masked model and ranks options; without options: {', '.join(free[:5])}; {remedy}")
-    return Bench(backbone, split, found, tune, work.seed, work.out, work.limit, reporter, work.tasks)
+    given, notes = read_prompts(work.prompts, split.all, backbone, tune.prompt_length) if work.prompts else (GivenPrompts(), [])
+    for note in notes:
+        reporter.say(note)
+    return Bench(backbone, split, found, tune, work.seed, work.out, work.limit, reporter, work.tasks, given)
 
 
 def settings_of(kind: str, bench: Bench, more: dict[str, Any]) -> dict[str, Any]:
@@ -38,6 +42,7 @@ def settings_of(kind: str, bench: Bench, more: dict[str, Any]) -> dict[str, Any]
     digests = {name: task.digest for name, task in sorted(bench.tasks.items())}
     common: dict[str, Any] = {"kind": kind, "split": bench.split.name, "tasks": bench.source, "parts": split}
     common |= {"model": bench.backbone.name, "dtype": bench.backbone.dtype, "seed": bench.seed, "limit": bench.limit}
+    common |= {"given": {"names": bench.given.names, "digest": bench.given.digest}} if bench.given.names else {}
     whole = common | {"backbone": bench.backbone.fingerprint, "tune": identity(bench.tune), "digests": digests} | more
     return dict(json.loads(json.dumps(whole)))
 
@@ -58,7 +63,9 @@ def reopen_bench(settings: dict[str, Any], out: Path, limit: int = 0, device: st
     if backbone.fingerprint != settings["backbone"]:
         raise ValueError(f"the weights of {settings['model']} have changed since the subspace was found; run `ipt msf` again")
     fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings["tune"].items()}
-    return Bench(backbone, split, found, TuneConfig(**fields), settings["seed"], out, limit or settings["limit"], Reporter(), source)
+    kept = settings.get("given", {"names": [], "digest": ""})
+    given = GivenPrompts(tuple(kept["names"]), kept["digest"])
+    return Bench(backbone, split, found, TuneConfig(**fields), settings["seed"], out, limit or settings["limit"], Reporter(), source, given)
 
 
 def find_msf(choice: ChoiceConfig) -> Run:
