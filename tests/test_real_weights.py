@@ -1,11 +1,14 @@
 """Real pre-trained weights and real tasks: SmolLM2-135M-Instruct (`make smollm2`) on short classification tasks."""
 
+import copy
 import json
 import os
 import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from peft import PromptTuningConfig, get_peft_model
 
 from ipt import cli
 from ipt.backbone import Encoded
@@ -33,6 +36,28 @@ def test_the_weights_know_something(smollm2):
     prompt = smollm2.text_prompt("The capital of France is")[None]
     right, wrong = (float(smollm2.nll(prompt, [Encoded((), tuple(smollm2.ids(word)))])) for word in (" Paris", " Berlin"))
     assert right < 1 < wrong
+
+
+def test_losses_and_answers_are_pefts_row_by_row_whatever_the_company(smollm2):
+    texts, answers = ("a gorgeous, witty film .", "What is the capital of France ?", "no"), (" positive", " location", " a longer answer")
+    rows = smollm2.encode(texts, answers)
+    leads = torch.stack(
+        [smollm2.text_prompt(words)[:4] for words in ("Is this film good?", "What is it about?", "Say something else, please")]
+    )
+    together, written = smollm2.losses(leads, rows), smollm2.generate(leads, rows, 6)
+    config = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4)
+    peft = get_peft_model(copy.deepcopy(smollm2.model), config).eval()
+    for i, row in enumerate(rows):
+        peft.prompt_encoder["default"].embedding.weight.data = leads[i].clone()
+        ids = torch.tensor([row.input_ids])
+        whole = torch.tensor([row.input_ids + row.label_ids])
+        labels = torch.tensor([(-100,) * len(row.input_ids) + row.label_ids])
+        loss = float(peft(input_ids=whole, attention_mask=torch.ones_like(whole), labels=labels).loss)
+        assert float(together[i]) == pytest.approx(loss, rel=1e-5)
+        assert float(smollm2.losses(leads[i : i + 1], [row])) == pytest.approx(loss, rel=1e-5)
+        assert float(smollm2.losses(leads[i - 1 : i or None], [row])) != pytest.approx(loss, rel=1e-3)  # control: another prompt
+        found = peft.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=6, do_sample=False, num_beams=1)
+        assert smollm2.text(found[:, ids.shape[1] :]) == written[i : i + 1]
 
 
 @pytest.fixture
