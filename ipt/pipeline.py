@@ -48,6 +48,7 @@ class Bench:
     limit: int
     reporter: Reporter
     source: str = ""  # what --tasks said
+    as_published: bool = False
 
     def of(self, names: Sequence[str]) -> list[Task]:
         return [self.tasks[name] for name in names]

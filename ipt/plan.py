@@ -21,7 +21,7 @@ from ipt.tasks.choose import choose, tasks_of
 def open_bench(work: WorkConfig, tune: TuneConfig) -> Bench:
     """Load the tasks and the backbone."""
     reporter = Reporter()
-    split, found, skipped = choose(work.tasks, work.seen, work.unseen, work.seed)
+    split, found, skipped = choose(work.tasks, work.seen, work.unseen, work.seed, work.as_published)
     if skipped:
         reporter.say(f"skipped, too few rows for the few-shot sets: {', '.join(skipped)}")
     backbone = load_backbone(work.model, tune.prompt_length, work.dtype, work.device)
@@ -29,7 +29,7 @@ def open_bench(work: WorkConfig, tune: TuneConfig) -> Bench:
     if free and not backbone.generates:
         remedy = "choose cls tasks, or another model"
         raise ValueError(f"--model {work.model} is a masked model and ranks options; without options: {', '.join(free[:5])}; {remedy}")
-    return Bench(backbone, split, found, tune, work.seed, work.out, work.limit, reporter, work.tasks)
+    return Bench(backbone, split, found, tune, work.seed, work.out, work.limit, reporter, work.tasks, work.as_published)
 
 
 def settings_of(kind: str, bench: Bench, more: dict[str, Any]) -> dict[str, Any]:
@@ -37,6 +37,7 @@ def settings_of(kind: str, bench: Bench, more: dict[str, Any]) -> dict[str, Any]
     split = {part: list(getattr(bench.split, part)) for part in ("seen", "unseen", "out_of_kind", "new_subcategories")}
     digests = {name: task.digest for name, task in sorted(bench.tasks.items())}
     common: dict[str, Any] = {"kind": kind, "split": bench.split.name, "tasks": bench.source, "parts": split}
+    common |= {"as_published": True} if bench.as_published else {}  # not there in older runs
     common |= {"model": bench.backbone.name, "dtype": bench.backbone.dtype, "seed": bench.seed, "limit": bench.limit}
     whole = common | {"backbone": bench.backbone.fingerprint, "tune": identity(bench.tune), "digests": digests} | more
     return dict(json.loads(json.dumps(whole)))
@@ -49,8 +50,8 @@ def digest(settings: dict[str, Any]) -> str:
 def reopen_bench(settings: dict[str, Any], out: Path, limit: int = 0, device: str = "auto") -> Bench:
     """Return the bench an MSF run was made on, from its settings; raise ValueError where tasks or backbone have changed."""
     split = TaskSplit(settings["split"], **{part: tuple(names) for part, names in settings["parts"].items()})
-    source = settings["tasks"]
-    found = {t.name: t for t in tasks_of(source) if t.name in settings["digests"]}
+    source, as_published = settings["tasks"], settings.get("as_published", False)
+    found = {t.name: t for t in tasks_of(source, as_published) if t.name in settings["digests"]}
     changed = [name for name, kept in settings["digests"].items() if name not in found or found[name].digest != kept]
     if changed:
         raise ValueError(f"tasks have changed since the subspace was found: {', '.join(changed[:5])}; run `ipt msf` again")
@@ -58,7 +59,8 @@ def reopen_bench(settings: dict[str, Any], out: Path, limit: int = 0, device: st
     if backbone.fingerprint != settings["backbone"]:
         raise ValueError(f"the weights of {settings['model']} have changed since the subspace was found; run `ipt msf` again")
     fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings["tune"].items()}
-    return Bench(backbone, split, found, TuneConfig(**fields), settings["seed"], out, limit or settings["limit"], Reporter(), source)
+    tune, limit = TuneConfig(**fields), limit or settings["limit"]
+    return Bench(backbone, split, found, tune, settings["seed"], out, limit, Reporter(), source, as_published)
 
 
 def find_msf(choice: ChoiceConfig) -> Run:
@@ -72,8 +74,9 @@ def find_msf(choice: ChoiceConfig) -> Run:
     for path in sorted(out.glob("*/result.json"), key=lambda p: p.stat().st_mtime):
         candidate = Run(path.parent)
         settings = candidate.config
-        wanted = {"split": choice.tasks, "model": choice.model, "seed": choice.seed}
+        wanted = {"model": choice.model, "seed": choice.seed}
         same = settings["kind"] == "msf" and settings["msf"]["dim"] == dim
+        same = same and choice.tasks in ("", settings["split"], settings["tasks"])
         if same and choice.run in ("", path.parent.name) and all(v in (None, "", settings[k]) for k, v in wanted.items()):
             found.append(candidate)
     if not found:
