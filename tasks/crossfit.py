@@ -38,6 +38,7 @@ MOST_SHOTS = 64  # K up to this can be drawn: train and dev of 64 rows per label
 SMALLER = ("20", "40", "60", "80")  # seen tasks of the paper's smaller random splits
 SLICE = re.compile(r"(train|test)\[(\d+%?)?:(\d+%?)?\]")
 LEAD = "crossfit/"
+LIST = "ipt tasks list --tasks crossfit"
 
 Row = Mapping[str, Any]
 
@@ -131,22 +132,25 @@ def named(source: str) -> tuple[TaskSplit | None, tuple[str, ...]]:
     absent = {name for word in without for name in _matching(word)}
     if len(wanted) == 1 and wanted[0] in split_names():
         found = split(wanted[0])
-        parts = (
-            tuple(n for n in part if n not in absent) for part in (found.seen, found.unseen, found.out_of_kind, found.new_subcategories)
-        )
-        chosen = TaskSplit(found.name + f"-less-{len(absent)}" * bool(absent), *parts)
+        fewer = len(absent.intersection(found.all))
+        parts = (found.seen, found.unseen, found.out_of_kind, found.new_subcategories)
+        left = (tuple(name for name in part if name not in absent) for part in parts)
+        chosen = TaskSplit(found.name + f"-less-{fewer}" * bool(fewer), *left)
         return chosen, chosen.all
     several = (split(w).all if w in split_names() else names() if w == "all" else _matching(w) for w in wanted)
-    return None, tuple(dict.fromkeys(name for part in several for name in part if name not in absent))
+    every = tuple(dict.fromkeys(name for part in several for name in part if name not in absent))
+    if not every:
+        raise ValueError(f"--tasks {source} leaves no task; say {LEAD}all, a split or names before what is left out")
+    return None, every
 
 
 def _matching(word: str) -> Sequence[str]:
-    return matching(names(), word) or [known(word, (*split_names(), *names()), "CrossFit task or task split")]
+    return matching(names(), word) or [known(word, (*split_names(), *names()), "CrossFit task or task split", LIST)]
 
 
 def load(wanted: Iterable[str], as_published: bool = False) -> tuple[Task, ...]:
     """Return the tasks of these names; raise one ValueError that lists all that cannot be had."""
-    chosen = [definitions()[known(name, names(), "CrossFit task")] for name in wanted]
+    chosen = [definitions()[known(name, names(), "CrossFit task", LIST)] for name in wanted]
     remedy = "leave them out (--tasks crossfit/random-100,-NAME) or give their rows as task files of your own"
     if gone := [f"{d.task} ({d.note})" for d in chosen if not d.path]:
         raise ValueError(f"no data set of the hub has the rows of {', '.join(gone)}; {remedy}")

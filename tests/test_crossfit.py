@@ -195,6 +195,8 @@ def test_names_patterns_and_splits(hub_of_rows):
     assert len(split.seen) == 2 and len(split.unseen) == 1
     with pytest.raises(ValueError, match="unknown CrossFit task or task split 'ag_new'; did you mean ag_news"):
         tasks_of("crossfit/ag_new")
+    with pytest.raises(ValueError, match="leaves no task; say crossfit/all"):
+        tasks_of("crossfit/-ag_news")
 
 
 def test_a_table_of_datasets_gives_the_task_that_plain_rows_give():
