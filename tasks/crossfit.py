@@ -167,12 +167,15 @@ def load(wanted: Iterable[str], as_published: bool = False) -> tuple[Task, ...]:
 
 
 def _read(definition: TaskDefinition, part: str) -> Sequence[Row]:
-    """Return a split's rows from the hub, or from what was downloaded; of a script's data set the hub's own conversion."""
-    where: dict[str, Any] = {"name": definition.config or None}
-    if definition.revision:
-        where = {"revision": definition.revision, "data_files": {part: f"{definition.config or '*'}/{part}/*.parquet"}}
-    found: Sequence[Row] = tables.read(f"CrossFit task {definition.task}", definition.path, part, where) if part else ()
-    return found
+    """Return a split's rows from the hub, or from what was downloaded."""
+    source, d = f"CrossFit task {definition.task}", definition
+    if not part:
+        return ()
+    if d.revision:
+        converted: Sequence[Row] = tables.read_converted(source, d.path, d.revision, f"{d.config or '*'}/{part}/*.parquet")
+        return converted
+    rows: Sequence[Row] = tables.read(source, d.path, part, {"name": d.config or None})
+    return rows
 
 
 def build(definition: TaskDefinition, train_rows: Sequence[Row], test_rows: Sequence[Row], as_published: bool = False) -> Task:

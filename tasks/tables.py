@@ -94,14 +94,41 @@ def read(source: str, kind: str, split: str, where: Mapping[str, Any]) -> Any:
     from datasets import load_dataset
     from datasets.exceptions import DatasetGenerationError
 
-    if kind not in TABLES.values() and not hub.is_offline() and not hub.answers():
-        remedy = "set HF_HUB_OFFLINE=1 where it was downloaded before, or read its rows from files"
-        raise ValueError(f"{source}: {kind} is a data set of the hub, which is out of reach; {remedy}")
+    if kind not in TABLES.values():
+        _in_reach(source, kind)
     try:
         return load_dataset(kind, split=split, **where)
     except (OSError, ValueError, RuntimeError, DatasetGenerationError) as error:
-        cause = str(error.__cause__ or error).strip().split("\n")[0]
-        raise ValueError(f"{source}: {kind} cannot be read ({cause})") from error
+        raise _unread(source, kind, error) from error
+
+
+def read_converted(source: str, name: str, revision: str, pattern: str) -> Any:
+    """Return the table in Parquet files of a hub data set's revision, where the hub itself converts what only a script could read.
+
+    Raises ValueError as `read` does. By files, since `datasets` does not find those of a revision again when offline.
+    """
+    from huggingface_hub import snapshot_download
+
+    _in_reach(source, name)
+    try:
+        folder = snapshot_download(name, repo_type="dataset", revision=revision, allow_patterns=pattern)
+    except (OSError, ValueError) as error:
+        raise _unread(source, name, error) from error
+    files = sorted(map(str, Path(folder).glob(pattern)))
+    if not files:
+        raise ValueError(f"{source}: {name} has no file {pattern} in its revision {revision}")
+    return read(source, "parquet", "train", {"data_files": files})
+
+
+def _in_reach(source: str, name: str) -> None:
+    if not hub.is_offline() and not hub.answers():
+        remedy = "set HF_HUB_OFFLINE=1 where it was downloaded before, or read its rows from files"
+        raise ValueError(f"{source}: {name} is a data set of the hub, which is out of reach; {remedy}")
+
+
+def _unread(source: str, name: str, error: Exception) -> ValueError:
+    cause = str(error.__cause__ or error).strip().split("\n")[0]
+    return ValueError(f"{source}: {name} cannot be read ({cause})")
 
 
 def _value(rule: str, row: Mapping[str, Any], source: str) -> Any:

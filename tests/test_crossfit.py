@@ -173,11 +173,12 @@ def hub_of_rows(monkeypatch):
     """A hub that has the cases' rows, 50 times over, and says what was asked of it."""
     asked = []
 
-    def read(source, kind, split, where):
-        asked.append((kind, split, dict(where)))
+    def read(source, *what):
+        asked.append(what)
         return Dataset.from_list(CASES[source.split()[-1]]["rows"] * 50)
 
     monkeypatch.setattr(tables, "read", read)
+    monkeypatch.setattr(tables, "read_converted", read)
     return asked
 
 
@@ -185,9 +186,8 @@ def test_names_patterns_and_splits(hub_of_rows):
     assert [t.name for t in tasks_of("crossfit/glue-[rw]*,crossfit/ag_news")] == ["glue-rte", "glue-wnli", "ag_news"]
     assert hub_of_rows[0] == ("nyu-mll/glue", "train", {"name": "rte"})
     assert [t.name for t in tasks_of("crossfit/superglue-rte, piqa")] == ["superglue-rte", "piqa"]
-    script = {"revision": "refs/convert/parquet", "data_files": {"validation": "rte/validation/*.parquet"}}
-    assert ("aps/super_glue", "validation", script) in hub_of_rows
-    assert hub_of_rows[-1][2]["data_files"] == {"validation": "*/validation/*.parquet"}
+    assert ("aps/super_glue", "refs/convert/parquet", "rte/validation/*.parquet") in hub_of_rows
+    assert hub_of_rows[-1] == ("ybisk/piqa", "refs/convert/parquet", "*/validation/*.parquet")
     split, found, _ = choose("crossfit/random-20,-eli5-*,-glue-wnli", 0, 0, 42)
     assert split.name == "crossfit-random-20-less-3"  # eli5-asks and glue-wnli seen, eli5-eli5 unseen
     assert len(split.seen) == 18 and len(split.unseen) == 19 and set(found) == set(split.all)
