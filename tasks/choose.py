@@ -2,7 +2,7 @@
 
 It may be a split of the suite, `all`, names of suite tasks (with * and ?, separated by commas), a task file or a folder of
 them, or a JSON file that lists seen and unseen tasks: {"seen": [...], "unseen": [...], "tasks": "folder, relative to this file"}
-(without "tasks": names of the suite). With crossfit/ before it, a split, `all` or names are CrossFit's (`ipt.tasks.crossfit`).
+(without "tasks": names of the suite; "crossfit": CrossFit's). With crossfit/ before it, a split, `all` or names are CrossFit's.
 """
 
 import json
@@ -20,21 +20,23 @@ PARTS = {"seen", "unseen", "tasks"}
 def tasks_of(source: str, as_published: bool = False) -> tuple[Task, ...]:
     """Return every task that `--tasks` names; raise ValueError where there is none, with what comes close."""
     path = Path(source)
+    lists = _lists(path)
+    wanted = (*lists["seen"], *lists["unseen"]) if lists else ()
     if source.startswith(crossfit.LEAD):
         return crossfit.load(crossfit.named(source)[1], as_published)
+    if lists and lists.get("tasks") == "crossfit":
+        return crossfit.load(wanted, as_published)
     if as_published:
         raise ValueError(f"--as-published restores CrossFit's scripts and needs --tasks crossfit/..., found --tasks {source}")
     if source == "all":
         return suite.load()
-    if path.exists():
-        lists = _lists(path)
-        if lists is None:
-            return files.load(path)
-        wanted = (*lists["seen"], *lists["unseen"])
+    if lists:
         if "tasks" not in lists:
             return suite.load(wanted)
         found = {task.name: task for task in files.load(path.parent / lists["tasks"])}
         return tuple(found[suite.known(name, found, f"task in {path}:")] for name in wanted)
+    if path.exists():
+        return files.load(path)
     if source in suite.split_names():
         return suite.load(suite.split(source).all)
     return suite.load(_names(source))
