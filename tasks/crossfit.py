@@ -3,13 +3,15 @@
 One line of `crossfit.tsv` says where a task's rows are and how they become inputs and answers; this is its only reader. Facts
 come from CrossFit's scripts, task splits from the paper's repository. The five data seeds are drawn as published (NumPy's shuffle
 of all training lines, then K per label or K in all), so that they may share rows with each other, not with the test set. What is a
-fault in the scripts is mended: swapped or missing labels' names, missing separators, answers in the order of a set, broken lines,
-F1 over answers that are no labels. `as_published` restores all of it but the order of sets, which no two runs shared. White space
-becomes single spaces (as published: only tabs and line ends become spaces). Rows with an empty input or answer are left out.
+fault in the scripts is mended: swapped or missing labels' names, missing separators, answers in the order of a set, rows broken by
+line ends, F1 over answers that are no labels. `as_published` restores it, but not the order of sets, which no two runs shared, nor
+broken rows. White space becomes single spaces (as published: tabs and line ends become spaces, the rest stays). Rows with an empty
+input or answer are left out.
 
-The hub was out of reach when this was written: the table was tested on written rows in each data set's fields, and data sets' names
-are from memory. `checked` says `real` where options, metric and form of answer were also compared with data of that task from
-elsewhere, `schema only` where not. Today's data sets may hold their rows in another order than in 2021, and draw others then.
+The hub was out of reach when this was written: the table was tested on written rows in each data set's fields, reading on a
+stand-in for the hub; names of data sets are from memory. `checked` says `real` where options, metric and form of answer were also
+compared with data of that task from elsewhere, `schema only` where not. Today's data sets may hold their rows in another order than
+in 2021, and then other rows are drawn.
 
 Memory and time: only drawn rows and the test set become examples; of the others a cls task reads the label and nothing else
 (seconds for most; 30 seconds for each 400 000 rows of discovery, which has 174 labels). `datasets` keeps the tables on disk.

@@ -61,7 +61,7 @@ def test_cells_are_of_their_kind(name):
     d = TABLE[name]
     labels = d.options.split(" | ") if d.options else []
     assert d.metric in METRICS and d.published_metric in (*METRICS, "") and len(set(labels)) == len(labels)
-    assert (d.kind == "cls") <= bool(labels) and d.kind in ("cls", "non-cls")
+    assert (d.kind == "cls") == bool(labels) and d.kind in ("cls", "non-cls")
     assert d.shape in (*SHAPES, "") and bool(d.path) == (name not in GONE) and (bool(d.path) or d.note)
     assert d.test or d.held_out.startswith("train["), "no test set"
     assert "".join(f"{a}[{b}:{c}] " for a, b, c in crossfit.SLICE.findall(d.held_out)).strip() == d.held_out
