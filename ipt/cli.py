@@ -214,7 +214,7 @@ def score(*, source: Annotated[SourceConfig, Flat] = SourceConfig(tasks="all"), 
     from ipt.families import load_backbone
     from ipt.tasks.choose import tasks_of
 
-    found = tasks_of(source.tasks)
+    found = tasks_of(source.tasks, source.as_published)
     backbone = load_backbone(source.model, LONGEST_DEFINITION, source.dtype, source.device)
     table = Table("task", "metric", "definition", "ranked")
     values: dict[str, float] = {}

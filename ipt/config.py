@@ -35,8 +35,11 @@ class SourceConfig:
     """Tasks and a frozen model: what every command starts from."""
 
     tasks: str = setting(
-        "random-100", "a task split of the suite, names of its tasks (*, commas), a task file or folder, or a file of lists"
+        "random-100",
+        "a task split of the suite, names of its tasks (*, commas), a task file or folder, or a file of lists; "
+        "with crossfit/ before it, a split or names of CrossFit's tasks (-NAME leaves one out)",
     )
+    as_published: bool = setting(False, "CrossFit's tasks with the faults of the released scripts")
     model: str = setting("mini", "mini (embedded), a folder in transformers' layout, or a hub id")
     dtype: Literal["float32", "bfloat16", "float16"] = setting("float32", "the frozen model's weights; what is trained stays float32")
     device: str = setting("auto", DEVICE)

@@ -167,7 +167,8 @@ def few_shot(task: Task, data_seed: int, shots: int | None = None) -> FewShot:
 def _published(task: Task, data_seed: int, shots: int) -> FewShot:
     """Fill the sets from the task's own draw, K per label and then K more (CrossFit, fewshot_gym_dataset.py).
 
-    As there, labels come in the order of their first row, and one with fewer rows gives what it has.
+    As there, labels come in the order of their first row, and one with fewer rows gives what it has; at least one must have
+    enough, as a draw may have been cut.
     """
     if data_seed not in task.draws:
         raise ValueError(f"task {task.name} has draws for the data seeds {', '.join(map(str, task.draws))}, found {data_seed}")
@@ -176,10 +177,11 @@ def _published(task: Task, data_seed: int, shots: int) -> FewShot:
         groups[row.output[0] if task.category == "cls" else ""].append(row)
     train = tuple(row for group in groups.values() for row in group[:shots])
     dev = tuple(row for group in groups.values() for row in group[shots : 2 * shots])
-    if not dev or (task.category != "cls" and len(dev) < shots):
-        found = min(map(len, groups.values()))
+    found = max(map(len, groups.values()))
+    if found < 2 * shots:
         raise ValueError(
-            f"task {task.name}: data seed {data_seed} needs {shots} train and {shots} dev rows, {found} are there; lower --shots"
+            f"task {task.name}: data seed {data_seed} needs {shots} train and {shots} dev rows (of a label, for cls), {found} are there; "
+            "lower --shots"
         )
     return FewShot(train, dev, task.test)
 

@@ -20,15 +20,27 @@ runs_app = App(name="runs", help="Look at runs.")
 
 
 @tasks_app.command(name="list")
-def list_tasks(*, tasks: Annotated[str, Parameter(help="a split, or all")] = "all") -> None:
-    """List the suite's tasks and its splits."""
-    from ipt.tasks import suite
+def list_tasks(*, tasks: Annotated[str, Parameter(help="a split, or all; crossfit, or crossfit/ and a split or names")] = "all") -> None:
+    """List the suite's tasks and its splits, or CrossFit's (nothing is downloaded)."""
+    from ipt.tasks import crossfit, suite
 
+    if f"{tasks}/".startswith(crossfit.LEAD):
+        return _list_crossfit(tasks if "/" in tasks else f"{tasks}/all")
     table = Table("task", "category", "subcategory", "metric", "novel", "knowledge", "rows")
     for t in (suite.load() if tasks == "all" else suite.load(suite.split(tasks).all)):  # fmt: skip
         table.add_row(t.name, t.category, t.subcategory, t.metric, "novel" * t.novel, "knowledge" * t.knowledge, str(len(t.examples)))
     Console().print(table)
     print("splits: " + ", ".join(suite.split_names()))
+
+
+def _list_crossfit(source: str) -> None:
+    from ipt.tasks import crossfit
+
+    table = Table("task", "kind", "subcategory", "metric", "random", "cls", "non-cls", "checked", "source")
+    for d in (crossfit.definitions()[name] for name in crossfit.named(source)[1]):
+        table.add_row(d.task, d.kind, d.category, d.metric, d.random, d.cls_split, d.noncls_split, d.checked, d.path or d.note)
+    Console().print(table)
+    print("splits: " + ", ".join(crossfit.LEAD + name for name in crossfit.split_names()))
 
 
 @tasks_app.command(name="show")

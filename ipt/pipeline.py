@@ -51,6 +51,7 @@ class Bench:
     reporter: Reporter
     source: str = ""  # what --tasks said
     given: GivenPrompts = GivenPrompts()  # prompts of data seed 100 that are not tuned here
+    as_published: bool = False
 
     def of(self, names: Sequence[str]) -> list[Task]:
         return [self.tasks[name] for name in names]

@@ -22,7 +22,7 @@ from ipt.tasks.choose import choose, tasks_of
 def open_bench(work: WorkConfig, tune: TuneConfig) -> Bench:
     """Load the tasks and the backbone."""
     reporter = Reporter()
-    split, found, skipped = choose(work.tasks, work.seen, work.unseen, work.seed)
+    split, found, skipped = choose(work.tasks, work.seen, work.unseen, work.seed, work.as_published)
     if skipped:
         reporter.say(f"skipped, too few rows for the few-shot sets: {', '.join(skipped)}")
     backbone = load_backbone(work.model, tune.prompt_length, work.dtype, work.device)
@@ -33,7 +33,7 @@ def open_bench(work: WorkConfig, tune: TuneConfig) -> Bench:
     given, notes = read_prompts(work.prompts, split.all, backbone, tune.prompt_length) if work.prompts else (GivenPrompts(), [])
     for note in notes:
         reporter.say(note)
-    return Bench(backbone, split, found, tune, work.seed, work.out, work.limit, reporter, work.tasks, given)
+    return Bench(backbone, split, found, tune, work.seed, work.out, work.limit, reporter, work.tasks, given, work.as_published)
 
 
 def settings_of(kind: str, bench: Bench, more: dict[str, Any]) -> dict[str, Any]:
@@ -41,6 +41,7 @@ def settings_of(kind: str, bench: Bench, more: dict[str, Any]) -> dict[str, Any]
     split = {part: list(getattr(bench.split, part)) for part in ("seen", "unseen", "out_of_kind", "new_subcategories")}
     digests = {name: task.digest for name, task in sorted(bench.tasks.items())}
     common: dict[str, Any] = {"kind": kind, "split": bench.split.name, "tasks": bench.source, "parts": split}
+    common |= {"as_published": True} if bench.as_published else {}  # not there in older runs
     common |= {"model": bench.backbone.name, "dtype": bench.backbone.dtype, "seed": bench.seed, "limit": bench.limit}
     common |= {"given": {"names": bench.given.names, "digest": bench.given.digest}} if bench.given.names else {}
     whole = common | {"backbone": bench.backbone.fingerprint, "tune": identity(bench.tune), "digests": digests} | more
@@ -54,8 +55,8 @@ def digest(settings: dict[str, Any]) -> str:
 def reopen_bench(settings: dict[str, Any], out: Path, limit: int = 0, device: str = "auto") -> Bench:
     """Return the bench an MSF run was made on, from its settings; raise ValueError where tasks or backbone have changed."""
     split = TaskSplit(settings["split"], **{part: tuple(names) for part, names in settings["parts"].items()})
-    source = settings["tasks"]
-    found = {t.name: t for t in tasks_of(source) if t.name in settings["digests"]}
+    source, as_published = settings["tasks"], settings.get("as_published", False)
+    found = {t.name: t for t in tasks_of(source, as_published) if t.name in settings["digests"]}
     changed = [name for name, kept in settings["digests"].items() if name not in found or found[name].digest != kept]
     if changed:
         raise ValueError(f"tasks have changed since the subspace was found: {', '.join(changed[:5])}; run `ipt msf` again")
@@ -65,7 +66,8 @@ def reopen_bench(settings: dict[str, Any], out: Path, limit: int = 0, device: st
     fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings["tune"].items()}
     kept = settings.get("given", {"names": [], "digest": ""})
     given = GivenPrompts(tuple(kept["names"]), kept["digest"])
-    return Bench(backbone, split, found, TuneConfig(**fields), settings["seed"], out, limit or settings["limit"], Reporter(), source, given)
+    tune, limit = TuneConfig(**fields), limit or settings["limit"]
+    return Bench(backbone, split, found, tune, settings["seed"], out, limit, Reporter(), source, given, as_published)
 
 
 def find_msf(choice: ChoiceConfig) -> Run:
@@ -79,8 +81,9 @@ def find_msf(choice: ChoiceConfig) -> Run:
     for path in sorted(out.glob("*/result.json"), key=lambda p: p.stat().st_mtime):
         candidate = Run(path.parent)
         settings = candidate.config
-        wanted = {"split": choice.tasks, "model": choice.model, "seed": choice.seed}
+        wanted = {"model": choice.model, "seed": choice.seed}
         same = settings["kind"] == "msf" and settings["msf"]["dim"] == dim
+        same = same and choice.tasks in ("", settings["split"], settings["tasks"])
         if same and choice.run in ("", path.parent.name) and all(v in (None, "", settings[k]) for k, v in wanted.items()):
             found.append(candidate)
     if not found:

@@ -2,7 +2,7 @@
 
 It may be a split of the suite, `all`, names of suite tasks (with * and ?, separated by commas), a task file or a folder of
 them, or a JSON file that lists seen and unseen tasks: {"seen": [...], "unseen": [...], "tasks": "folder, relative to this file"}
-(without "tasks": names of the suite).
+(without "tasks": names of the suite; "crossfit": CrossFit's). With crossfit/ before it, a split, `all` or names are CrossFit's.
 """
 
 import json
@@ -12,36 +12,47 @@ from pathlib import Path
 from typing import Any
 
 from ipt.data import Task, TaskSplit
-from ipt.tasks import files, suite
+from ipt.tasks import crossfit, files, suite
 
 PARTS = {"seen", "unseen", "tasks"}
 
 
-def tasks_of(source: str) -> tuple[Task, ...]:
+def tasks_of(source: str, as_published: bool = False) -> tuple[Task, ...]:
     """Return every task that `--tasks` names; raise ValueError where there is none, with what comes close."""
     path = Path(source)
+    lists = _lists(path)
+    wanted = (*lists["seen"], *lists["unseen"]) if lists else ()
+    if source.startswith(crossfit.LEAD):
+        return crossfit.load(crossfit.named(source)[1], as_published)
+    if lists and lists.get("tasks") == "crossfit":
+        return crossfit.load(wanted, as_published)
+    if as_published:
+        raise ValueError(f"--as-published restores CrossFit's scripts and needs --tasks crossfit/..., found --tasks {source}")
     if source == "all":
         return suite.load()
-    if path.exists():
-        lists = _lists(path)
-        if lists is None:
-            return files.load(path)
-        wanted = (*lists["seen"], *lists["unseen"])
+    if lists:
         if "tasks" not in lists:
             return suite.load(wanted)
         found = {task.name: task for task in files.load(path.parent / lists["tasks"])}
         return tuple(found[suite.known(name, found, f"task in {path}:")] for name in wanted)
+    if path.exists():
+        return files.load(path)
     if source in suite.split_names():
         return suite.load(suite.split(source).all)
     return suite.load(_names(source))
 
 
-def choose(source: str, seen: int, unseen: int, seed: int) -> tuple[TaskSplit, dict[str, Task], tuple[str, ...]]:
+def choose(
+    source: str, seen: int, unseen: int, seed: int, as_published: bool = False
+) -> tuple[TaskSplit, dict[str, Task], tuple[str, ...]]:
     """Return the split, its tasks by name, and the tasks that were skipped as they are too small for their sets.
 
     seen, unseen: how many are drawn, where `--tasks` does not say which are seen.
     """
-    found = {task.name: task for task in tasks_of(source)}
+    found = {task.name: task for task in tasks_of(source, as_published)}
+    published = crossfit.named(source)[0] if source.startswith(crossfit.LEAD) else None
+    if published:
+        return published, found, ()
     lists = _lists(Path(source)) if Path(source).exists() else None
     if source == "all":
         return TaskSplit("all", tuple(found), ()), found, ()

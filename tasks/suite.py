@@ -48,14 +48,14 @@ def split_names() -> tuple[str, ...]:
     return tuple(_splits())
 
 
-def known(name: str, valid: Iterable[str], what: str) -> str:
+def known(name: str, valid: Iterable[str], what: str, command: str = "ipt tasks list") -> str:
     """Return `name` if it is valid; raise ValueError with close matches, and all valid names where few."""
     choices = list(valid)
     if name in choices:
         return name
     close = get_close_matches(name, choices, n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(close)}?" if close else ""
-    listed = f"; valid are: {', '.join(choices)}" if len(choices) <= 20 else f" ({len(choices)} are listed by: ipt tasks list)"
+    listed = f"; valid are: {', '.join(choices)}" if len(choices) <= 20 else f" ({len(choices)} are listed by: {command})"
     raise ValueError(f"unknown {what} {name!r}{hint}{listed}")
 
 

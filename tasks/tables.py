@@ -4,7 +4,7 @@ The fields are named after lm-evaluation-harness (`dataset_path`, `doc_to_text`,
 lines and Parquet beside the task file, or a data set of the hub. No data set's own code is run.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,36 +80,81 @@ def _settings(path: Path) -> Record:
 
 def _load(path: Path, kind: str, where: Mapping[str, Any], splits: list[str], most: int) -> list[Record]:
     """Return the rows of these splits, at most so many."""
-    from datasets import concatenate_datasets, load_dataset
-    from datasets.exceptions import DatasetGenerationError
+    from datasets import concatenate_datasets
 
     if "data_files" in where and not Path(where["data_files"]).is_file():
         raise ValueError(f"{path}: {where['data_files']} is not there")
-    if "data_files" not in where and not hub.is_offline() and not hub.answers():
-        remedy = "set HF_HUB_OFFLINE=1 where it was downloaded before, or give its files as data_files"
-        raise ValueError(f"{path}: {kind} is a data set of the hub, which is out of reach; {remedy}")
-    try:
-        parts = [load_dataset(kind, split=split, **where) for split in splits]
-    except (OSError, ValueError, RuntimeError, DatasetGenerationError) as error:
-        cause = str(error.__cause__ or error).strip().split("\n")[0]
-        raise ValueError(f"{path}: {kind} cannot be read ({cause})") from error
-    table = concatenate_datasets(parts)
+    table = concatenate_datasets([read(str(path), kind, split, where) for split in splits])
     return (table.shuffle(seed=42).select(range(most)) if len(table) > most else table).to_list()
+
+
+def read(source: str, kind: str, split: str, where: Mapping[str, Any]) -> Any:
+    """Return a split as a table of `datasets`, from local files (a kind of TABLES) or a data set of the hub; no script is run.
+
+    Raises ValueError, led by `source`, where it cannot be had: at once where the hub does not answer.
+    """
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetGenerationError
+
+    if kind not in TABLES.values():
+        _in_reach(source, kind)
+    try:
+        return load_dataset(kind, split=split, **where)
+    except (OSError, ValueError, RuntimeError, DatasetGenerationError) as error:
+        raise _unread(source, kind, error) from error
+
+
+def read_converted(source: str, name: str, revision: str, pattern: str) -> Any:
+    """Return the table in Parquet files of a hub data set's revision, where the hub itself converts what only a script could read.
+
+    Raises ValueError as `read` does. By files, since `datasets` does not find those of a revision again when offline.
+    """
+    from huggingface_hub import snapshot_download
+
+    _in_reach(source, name)
+    try:
+        folder = snapshot_download(name, repo_type="dataset", revision=revision, allow_patterns=pattern)
+    except (OSError, ValueError) as error:
+        raise _unread(source, name, error) from error
+    files = sorted(map(str, Path(folder).glob(pattern)))
+    if not files:
+        raise ValueError(f"{source}: {name} has no file {pattern} in its revision {revision}")
+    return read(source, "parquet", "train", {"data_files": files})
+
+
+def _in_reach(source: str, name: str) -> None:
+    if not hub.is_offline() and not hub.answers():
+        remedy = "set HF_HUB_OFFLINE=1 where it was downloaded before, or read its rows from files"
+        raise ValueError(f"{source}: {name} is a data set of the hub, which is out of reach; {remedy}")
+
+
+def _unread(source: str, name: str, error: Exception) -> ValueError:
+    cause = str(error.__cause__ or error).strip().split("\n")[0]
+    return ValueError(f"{source}: {name} cannot be read ({cause})")
 
 
 def _value(rule: str, row: Mapping[str, Any], source: str) -> Any:
     """Return a column where the rule is its name, else the rule filled as a template."""
-    from jinja2 import StrictUndefined, TemplateError
-    from jinja2.sandbox import SandboxedEnvironment
+    from jinja2 import TemplateError
 
     if rule in row:
         return row[rule]
     if "{" not in rule:
         raise ValueError(f"{source}: no column {rule!r}; there are {', '.join(row)}")
     try:
-        return SandboxedEnvironment(undefined=StrictUndefined).from_string(rule).render(row)
+        return sandbox({}).from_string(rule).render(row)
     except TemplateError as error:
         raise ValueError(f"{source}: {rule!r} cannot be filled ({error}); columns are {', '.join(row)}") from error
+
+
+def sandbox(filters: Mapping[str, Callable[..., Any]]) -> Any:
+    """Return the environment that templates are filled in: no attribute that reaches code, a missing name is an error."""
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import SandboxedEnvironment
+
+    environment = SandboxedEnvironment(undefined=StrictUndefined)
+    environment.filters.update(filters)
+    return environment
 
 
 def _answers(target: Any, choices: list[str] | None, source: str) -> list[str]:

@@ -117,8 +117,10 @@ def test_a_published_draw_without_labels_takes_the_first_rows():
     task = published()
     sets = few_shot(task, 100)
     assert [e.input for e in sets.train + sets.dev] == [f"input {i}" for i in task.draws[100][:64]]
-    with pytest.raises(ValueError, match="needs 41 train and 41 dev rows, 80 are there; lower --shots"):
+    with pytest.raises(ValueError, match="needs 41 train and 41 dev rows .*, 80 are there; lower --shots"):
         few_shot(task, 100, 41)
+    with pytest.raises(ValueError, match="needs 21 train and 21 dev rows .*, 40 are there"):
+        few_shot(published(("yes", "no")), 100, 21)
     with pytest.raises(ValueError, match="draws for the data seeds 100, 21, found 13"):
         few_shot(task, 13)
 

@@ -6,7 +6,7 @@ import pytest
 from conftest import toy_task
 from datasets import Dataset
 
-from ipt.tasks import files
+from ipt.tasks import files, tables
 
 ROWS = [{"text": f"  word {i}", "label": i % 2, "other": f"w{i}"} for i in range(40)]
 FILE = """
@@ -105,3 +105,17 @@ def test_a_data_set_of_the_hub_fails_at_once_without_it(folder, monkeypatch, off
 def test_a_table_without_its_columns_is_refused(folder):
     with pytest.raises(ValueError, match="needs the columns input and output, input and output missing"):
         files.load(folder / "rows.csv")
+
+
+def test_a_converted_data_set_is_read_by_its_files(tmp_path, monkeypatch):
+    """Only what the pattern names, whichever configuration holds it; where it has none, the message says what was sought."""
+    for part, rows in (("train", ROWS), ("test", ROWS[:3])):
+        (tmp_path / "plain" / part).mkdir(parents=True)
+        Dataset.from_list(rows).to_parquet(tmp_path / "plain" / part / "0000.parquet")
+    asked = []
+    monkeypatch.setattr("ipt.hub.answers", lambda: True)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **more: asked.append((name, more)) or str(tmp_path))
+    assert tables.read_converted("here", "some/set", "refs/convert/parquet", "*/test/*.parquet").to_list() == ROWS[:3]
+    assert asked == [("some/set", {"repo_type": "dataset", "revision": "refs/convert/parquet", "allow_patterns": "*/test/*.parquet"})]
+    with pytest.raises(ValueError, match=r"here: some/set has no file \*/dev/\*.parquet in its revision refs/convert/parquet"):
+        tables.read_converted("here", "some/set", "refs/convert/parquet", "*/dev/*.parquet")
