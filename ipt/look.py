@@ -7,12 +7,14 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 from ipt.config import OUT
 from ipt.run import Run, write_atomic, write_json
 
 SHOWN = (0, 2, 3, 4, 5, 6, 7, 9)  # columns of the table that fit a terminal; table.md has all
+SHOWN_TASKS = "what --tasks takes elsewhere: a split, all, names, files, crossfit"
 Out = Annotated[Path, Parameter(help=OUT)]
 
 tasks_app = App(name="tasks", help="Look at tasks.")
@@ -20,14 +22,15 @@ runs_app = App(name="runs", help="Look at runs.")
 
 
 @tasks_app.command(name="list")
-def list_tasks(*, tasks: Annotated[str, Parameter(help="a split, or all; crossfit, or crossfit/ and a split or names")] = "all") -> None:
-    """List the suite's tasks and its splits, or CrossFit's (nothing is downloaded)."""
+def list_tasks(*, tasks: Annotated[str, Parameter(help=SHOWN_TASKS)] = "all") -> None:
+    """List tasks: the suite's, your own, or CrossFit's (nothing is downloaded)."""
     from ipt.tasks import crossfit, suite
+    from ipt.tasks.choose import tasks_of
 
     if f"{tasks}/".startswith(crossfit.LEAD):
         return _list_crossfit(tasks if "/" in tasks else f"{tasks}/all")
     table = Table("task", "category", "subcategory", "metric", "novel", "knowledge", "rows")
-    for t in (suite.load() if tasks == "all" else suite.load(suite.split(tasks).all)):  # fmt: skip
+    for t in tasks_of(tasks):
         table.add_row(t.name, t.category, t.subcategory, t.metric, "novel" * t.novel, "knowledge" * t.knowledge, str(len(t.examples)))
     Console().print(table)
     print("splits: " + ", ".join(suite.split_names()))
@@ -44,15 +47,17 @@ def _list_crossfit(source: str) -> None:
 
 
 @tasks_app.command(name="show")
-def show_task(name: str, *, rows: int = 5) -> None:
-    """Show a task of the suite: its definition and first rows."""
-    from ipt.tasks import suite
+def show_task(name: str, *, rows: int = 5, tasks: Annotated[str, Parameter(help=SHOWN_TASKS)] = "all") -> None:
+    """Show a task: its definition and first rows."""
+    from ipt.tasks.choose import tasks_of
+    from ipt.tasks.suite import known
 
-    (task,) = suite.load([name])
-    Console().print(f"[b]{task.name}[/b]  {task.category}, {task.subcategory}, {task.metric}\n{task.definition}", highlight=False)
+    found = {task.name: task for task in tasks_of(f"crossfit/{name}" if tasks == "crossfit" else tasks)}
+    task = found[known(name, found, "task")]
+    Console().print(f"[b]{task.name}[/b]  {task.category}, {task.subcategory}, {task.metric}\n{escape(task.definition)}", highlight=False)
     table = Table("input", "output")
     for example in task.examples[:rows]:
-        table.add_row(example.input, " / ".join(example.output))
+        table.add_row(escape(example.input), escape(" / ".join(example.output)))
     Console().print(table)
 
 

@@ -198,3 +198,14 @@ def test_exported_tasks_read_back_as_they_were(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert cli.main(["tasks", "export", "ari_max", "--to", str(tmp_path / "file")]) == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_own_tasks_are_listed_and_shown_as_they_are(tmp_path, capsys):
+    write(tmp_path / "toy.json", a_record(examples=[{"input": "a [bold]text[/bold] [SEP]", "output": ["[x]"]}] * 2))
+    assert cli.main(["tasks", "list", "--tasks", str(tmp_path)]) == 0
+    assert "toy" in capsys.readouterr().out
+    assert cli.main(["tasks", "show", "toy", "--tasks", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "a [bold]text[/bold] [SEP]" in shown and "[x]" in shown
+    assert cli.main(["tasks", "show", "tox", "--tasks", str(tmp_path)]) == 2
+    assert "unknown task 'tox'; did you mean toy" in capsys.readouterr().err
