@@ -1,14 +1,18 @@
 """Tasks from tables: a short task file (YAML) that says how rows become inputs and outputs, or a bare table of both.
 
 The fields are named after lm-evaluation-harness (`dataset_path`, `doc_to_text`, ...), tables are read with `datasets`: CSV, JSON
-lines and Parquet beside the task file, or a data set of the hub. No data set's own code is run.
+lines and Parquet beside the task file, a data set's folder as the hub has it, or a data set of the hub. No data set's own code is run.
 """
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ipt import hub
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 TASK_FILES = (".yaml", ".yml")
 TABLES = {".csv": "csv", ".jsonl": "json", ".parquet": "parquet"}
@@ -38,7 +42,14 @@ def from_task_file(path: Path) -> Record:
     if local == ("data_files" not in settings):
         raise ValueError(f"{path}: 'data_files' belongs to dataset_path {', '.join(TABLES.values())}, and these need it")
     where = {"data_files": str(path.parent / settings["data_files"])} if local else {"name": settings.get("dataset_name")}
-    rows = _load(path, settings["dataset_path"], where, settings.get("splits", ["train"]), settings.get("rows", MOST_ROWS))
+    folder = path.parent / settings["dataset_path"]
+    rows = _load(
+        path,
+        str(folder) if folder.is_dir() and not local else settings["dataset_path"],
+        where,
+        settings.get("splits", ["train"]),
+        settings.get("rows", MOST_ROWS),
+    )
     examples = []
     for number, row in enumerate(rows, 1):
         source = f"{path}: row {number}"
@@ -89,14 +100,14 @@ def _load(path: Path, kind: str, where: Mapping[str, Any], splits: list[str], mo
 
 
 def read(source: str, kind: str, split: str, where: Mapping[str, Any]) -> Any:
-    """Return a split as a table of `datasets`, from local files (a kind of TABLES) or a data set of the hub; no script is run.
+    """Return a split as a table of `datasets`: local files (a kind of TABLES), a data set's folder, or one of the hub; no script is run.
 
     Raises ValueError, led by `source`, where it cannot be had: at once where the hub does not answer.
     """
     from datasets import load_dataset
     from datasets.exceptions import DatasetGenerationError
 
-    if kind not in TABLES.values():
+    if kind not in TABLES.values() and not Path(kind).is_dir():
         _in_reach(source, kind)
     try:
         return load_dataset(kind, split=split, **where)
@@ -133,6 +144,11 @@ def _unread(source: str, name: str, error: Exception) -> ValueError:
     return ValueError(f"{source}: {name} cannot be read ({cause})")
 
 
+@cache
+def _template(rule: str) -> "Template":
+    return sandbox({}).from_string(rule)
+
+
 def _value(rule: str, row: Mapping[str, Any], source: str) -> Any:
     """Return a column where the rule is its name, else the rule filled as a template."""
     from jinja2 import TemplateError
@@ -142,7 +158,7 @@ def _value(rule: str, row: Mapping[str, Any], source: str) -> Any:
     if "{" not in rule:
         raise ValueError(f"{source}: no column {rule!r}; there are {', '.join(row)}")
     try:
-        return sandbox({}).from_string(rule).render(row)
+        return _template(rule).render(row)
     except TemplateError as error:
         raise ValueError(f"{source}: {rule!r} cannot be filled ({error}); columns are {', '.join(row)}") from error
 

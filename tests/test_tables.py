@@ -119,3 +119,20 @@ def test_a_converted_data_set_is_read_by_its_files(tmp_path, monkeypatch):
     assert asked == [("some/set", {"repo_type": "dataset", "revision": "refs/convert/parquet", "allow_patterns": "*/test/*.parquet"})]
     with pytest.raises(ValueError, match=r"here: some/set has no file \*/dev/\*.parquet in its revision refs/convert/parquet"):
         tables.read_converted("here", "some/set", "refs/convert/parquet", "*/dev/*.parquet")
+
+
+def test_a_data_sets_folder_is_read_and_its_script_is_not(tmp_path):
+    (tmp_path / "tone" / "data").mkdir(parents=True)
+    for part, rows in (("train", ROWS[:30]), ("test", ROWS[30:])):
+        Dataset.from_list(rows).to_parquet(tmp_path / "tone" / "data" / f"{part}-00000-of-00001.parquet")
+    (tmp_path / "tone" / "tone.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')", encoding="utf8")
+    file = FILE.replace("dataset_path: csv\ndata_files: rows.csv", "dataset_path: tone\nsplits: [train, test]")
+    (tmp_path / "tone.yaml").write_text(file, encoding="utf8")
+    try:
+        (task,) = files.load(tmp_path / "tone.yaml")
+        assert len(task.examples) == 40 and task.options == ("low", "high")
+    except ValueError as error:  # some versions refuse a folder with a script, none may run it
+        assert "script" in str(error)
+    assert not (tmp_path / "ran").exists()
+    (tmp_path / "tone" / "tone.py").unlink()
+    assert len(files.load(tmp_path / "tone.yaml")[0].examples) == 40
