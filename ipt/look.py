@@ -95,7 +95,11 @@ def list_runs(*, out: Out = Path("runs")) -> None:
     table = Table("run", "state", "tasks", "dim", "seed", "E_rel on unseen tasks")
     for folder in sorted(out.glob("*/config.json")):
         run = Run(folder.parent)
-        settings, result = run.config, run.result
+        try:
+            settings, result = run.config, run.result
+        except ValueError:
+            table.add_row(folder.parent.name, "not readable", "", "", "", "")
+            continue
         state, dim = ("complete", str(result["dim"])) if result else ("unfinished", "")
         table.add_row(folder.parent.name, state, settings["split"], dim, str(settings["seed"]), _headline(result))
     Console().print(table)

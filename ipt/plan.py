@@ -18,6 +18,8 @@ from ipt.progress import Reporter
 from ipt.run import Run, free_bytes
 from ipt.tasks.choose import choose, tasks_of
 
+REOPENED = {"split", "parts", "tasks", "digests", "model", "dtype", "tune", "backbone", "seed", "limit"}  # settings to open a run with
+
 
 def open_bench(work: WorkConfig, tune: TuneConfig) -> Bench:
     """Load the tasks and the backbone."""
@@ -54,6 +56,9 @@ def digest(settings: dict[str, Any]) -> str:
 
 def reopen_bench(settings: dict[str, Any], out: Path, limit: int = 0, device: str = "auto") -> Bench:
     """Return the bench an MSF run was made on, from its settings; raise ValueError where tasks or backbone have changed."""
+    lacking = sorted(REOPENED - settings.keys())
+    if lacking:
+        raise ValueError(f"the run was made by another version of ipt: its settings lack {', '.join(lacking)}; run `ipt msf` again")
     split = TaskSplit(settings["split"], **{part: tuple(names) for part, names in settings["parts"].items()})
     source, as_published = settings["tasks"], settings.get("as_published", False)
     found = {t.name: t for t in tasks_of(source, as_published) if t.name in settings["digests"]}
@@ -83,7 +88,7 @@ def find_msf(choice: ChoiceConfig) -> Run:
         settings = candidate.config
         wanted = {"model": choice.model, "seed": choice.seed}
         same = settings["kind"] == "msf" and settings["msf"]["dim"] == dim
-        same = same and choice.tasks in ("", settings["split"], settings["tasks"])
+        same = same and choice.tasks in ("", settings["split"], settings.get("tasks"))
         if same and choice.run in ("", path.parent.name) and all(v in (None, "", settings[k]) for k, v in wanted.items()):
             found.append(candidate)
     if not found:

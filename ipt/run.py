@@ -20,6 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+KEPT = {"kind", "split", "seed"}  # settings that every run has
+
 
 def write_atomic(path: Path, content: bytes) -> None:
     """Replace a file in one step; a full disk raises OSError and leaves the old file."""
@@ -111,7 +113,14 @@ class Run:
 
     @property
     def config(self) -> dict[str, Any]:
-        return read_json(self.folder / "config.json")["config"]
+        """The settings the folder was made with; raises ValueError where it is another program's."""
+        record = read_json(self.folder / "config.json")
+        config = record.get("config") if isinstance(record, dict) else None
+        if not isinstance(config, dict) or not config.keys() >= KEPT:
+            raise ValueError(
+                f"{self.folder} is no run of ipt msf or ipt ist: its config.json lacks {', '.join(sorted(KEPT))}; choose another"
+            )
+        return config
 
     @property
     def result(self) -> dict[str, Any] | None:

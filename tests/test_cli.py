@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -138,6 +139,20 @@ def test_corrupt_and_foreign_folders_are_named(world, done, tmp_path, capsys):
     assert cli.main(msf_words(world, tmp_path, "--run", "mine")) == 2
     assert "not a readable JSON file" in capsys.readouterr().err
     assert (foreign / "notes.json").read_text() == "{}"
+    (foreign / "config.json").write_text('{"config": {"model": "x"}}')
+    assert cli.main(["runs", "--out", str(tmp_path)]) == 0 and "not readable" in capsys.readouterr().out
+    assert cli.main(["runs", "show", "mine", "--out", str(tmp_path)]) == 2
+    assert "is no run of ipt msf or ipt ist" in capsys.readouterr().err
+
+
+def test_a_run_of_another_version_is_told(done, tmp_path, capsys):
+    shutil.copytree(done, tmp_path / "old")
+    path = next((tmp_path / "old").glob("msf-*")) / "config.json"
+    record = json.loads(path.read_text())
+    del record["config"]["dtype"]
+    path.write_text(json.dumps(record))
+    assert cli.main(["ist", "--dim", "2", "--out", str(tmp_path / "old")]) == 2
+    assert "made by another version of ipt: its settings lack dtype; run `ipt msf` again" in capsys.readouterr().err
 
 
 def test_a_second_process_is_turned_away(world, done, capsys):
