@@ -7,6 +7,7 @@ A task that brings its own test set and draws (CrossFit's) keeps them; its data 
 """
 
 import hashlib
+import math
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -78,6 +79,10 @@ class Task:
             raise ValueError(f"{where}: a cls task needs 'options', the list of its labels")
         examples = tuple(_example(row, options, f"{where}: example {i + 1}") for i, row in enumerate(record["examples"]))
         test = tuple(_example(row, options, f"{where}: test example {i + 1}") for i, row in enumerate(record.get("test") or ()))
+        for part, rows in (("example", examples), ("test example", test)):
+            for i, row in enumerate(rows if record["metric"] == "pearson" else (), 1):
+                if not _is_number(row.output[0]):
+                    raise ValueError(f"{where}: {part} {i}: the metric pearson needs numbers as outputs, found {row.output[0]!r:.60}")
         draws = _draws(record.get("draws") or {}, len(examples), where)
         if bool(test) != bool(draws):
             raise ValueError(f"{where}: 'test' and 'draws' belong together, found only {'test' if test else 'draws'}")
@@ -230,6 +235,13 @@ def _labels(task: Task) -> tuple[str, ...]:
 
 def _hash(*parts: str) -> str:
     return hashlib.sha256("|".join(parts).encode()).hexdigest()
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _rows(examples: Sequence[Example]) -> list[dict[str, Any]]:

@@ -158,7 +158,7 @@ def _problems(record: Any, where: str) -> list[str]:
     if found:
         return found
     header = _problem(
-        record | {"examples": [{"input": "a", "output": [(record.get("options") or ["b"])[0]]}], "draws": None, "test": None}, where
+        record | {"examples": [{"input": "a", "output": [(record.get("options") or ["1"])[0]]}], "draws": None, "test": None}, where
     )
     if header or not record.get("examples"):
         return [header or f"{where}: field 'examples' is missing or empty"]

@@ -58,6 +58,10 @@ WRONG = {
         "example 2: the input of example 1 again, 'yes' there and 'no' here",
     ),
     "an option that no example has": (a_record(**LABELS, examples=[{"input": "a", "output": ["yes"]}]), "no example has the label 'no'"),
+    "texts where numbers are scored": (
+        a_record(metric="pearson", examples=[{"input": "a", "output": ["3.5"]}, {"input": "b", "output": ["high"]}]),
+        "example 2: the metric pearson needs numbers as outputs, found 'high'",
+    ),
     "an empty output": (a_record(examples=[{"input": "a", "output": [""]}]), "example 1: 'output' must be"),
 }
 
