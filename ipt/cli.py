@@ -1,5 +1,6 @@
 """The verbs of the command line; the only place where names become objects and the layers meet.
 
+torch and transformers are imported where a verb needs them, so that help and lists come at once.
 Flags derive from the dataclasses of `ipt.config`. Order: default < preset < --config file < flag.
 """
 
@@ -12,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 from rich.table import Table
-from transformers.utils.logging import disable_progress_bar
 
 from ipt.config import (
     CONFIG,
@@ -30,7 +30,6 @@ from ipt.config import (
 from ipt.data import NAME, Task
 from ipt.flags import flags_before
 from ipt.look import runs_app, show, tasks_app
-from ipt.plan import digest, find_msf, open_bench, projected, reopen_bench, settings_of
 from ipt.progress import Reporter
 from ipt.run import Run, write_json
 
@@ -59,6 +58,7 @@ def tune(
 ) -> None:
     """Tune one soft prompt per task and print their test scores."""
     from ipt.data import SAME_DATA_SEED
+    from ipt.plan import open_bench, projected
 
     bench = open_bench(work, tune)
     names = list(bench.split.all)
@@ -85,6 +85,7 @@ def msf(
     """Find the subspace of the seen tasks' prompts (prompts that are missing are tuned first) and score it."""
     from ipt.data import SAME_DATA_SEED
     from ipt.pipeline import run_msf
+    from ipt.plan import digest, open_bench, projected, settings_of
 
     bench = open_bench(work, tune)
     size = tune.prompt_length * bench.backbone.hidden_size
@@ -111,6 +112,7 @@ def ist(
     """Tune `dim` numbers per task in a subspace that `ipt msf` found, and print the table of recoveries."""
     from ipt.autoencoder import Subspace
     from ipt.pipeline import run_ist
+    from ipt.plan import digest, find_msf, projected, reopen_bench, settings_of
 
     source = find_msf(choice)
     bench = reopen_bench(source.config, choice.out, choice.limit, choice.device)
@@ -191,6 +193,7 @@ def _record(line: str, number: int) -> str | dict[str, Any]:
 
 def _task_prompt(run: Path, task: str, out: Path) -> "tuple[TaskPrompt, Bench]":
     from ipt.adapters import task_prompt
+    from ipt.plan import reopen_bench
 
     found = Run.find(run, out)
     bench = reopen_bench(found.config, found.folder.parent)
@@ -211,11 +214,11 @@ def score(*, source: Annotated[SourceConfig, Flat] = SourceConfig(tasks="all"), 
     """Score the manual prompt (each task's definition before its input) on the test sets."""
     from ipt.data import SAME_DATA_SEED
     from ipt.evaluate import TaskData, score_prompts
-    from ipt.families import load_backbone
+    from ipt.plan import open_backbone
     from ipt.tasks.choose import tasks_of
 
     found = tasks_of(source.tasks, source.as_published)
-    backbone = load_backbone(source.model, LONGEST_DEFINITION, source.dtype, source.device)
+    backbone = open_backbone(source.model, LONGEST_DEFINITION, source.dtype, source.device)
     table = Table("task", "metric", "definition", "ranked")
     values: dict[str, float] = {}
     with Reporter().bar("scoring definitions") as progress:
@@ -248,7 +251,6 @@ def _quality(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; a user's mistake ends with one line on standard error and exit code 2."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    disable_progress_bar()  # transformers' own bars, for loading small files
     try:
         words += flags_before(words)
         app(words, exit_on_error=False, print_error=False, result_action="return_value")

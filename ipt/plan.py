@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers.utils.logging import disable_progress_bar
 
-from ipt.backbone import Encoded
+from ipt.backbone import Backbone, Encoded
 from ipt.config import ChoiceConfig, IstConfig, LoopConfig, MsfConfig, TuneConfig, WorkConfig, identity
 from ipt.data import TaskSplit
 from ipt.families import load_backbone
@@ -21,13 +22,19 @@ from ipt.tasks.choose import choose, tasks_of
 REOPENED = {"split", "parts", "tasks", "digests", "model", "dtype", "tune", "backbone", "seed", "limit"}  # settings to open a run with
 
 
+def open_backbone(name: str, prompt_length: int, dtype: str, device: str) -> Backbone:
+    """Load a backbone without transformers' own bars."""
+    disable_progress_bar()
+    return load_backbone(name, prompt_length, dtype, device)
+
+
 def open_bench(work: WorkConfig, tune: TuneConfig) -> Bench:
     """Load the tasks and the backbone."""
     reporter = Reporter()
     split, found, skipped = choose(work.tasks, work.seen, work.unseen, work.seed, work.as_published)
     if skipped:
         reporter.say(f"skipped, too few rows for the few-shot sets: {', '.join(skipped)}")
-    backbone = load_backbone(work.model, tune.prompt_length, work.dtype, work.device)
+    backbone = open_backbone(work.model, tune.prompt_length, work.dtype, work.device)
     free = [name for name, task in found.items() if name in split.all and not task.options]
     if free and not backbone.generates:
         remedy = "choose cls tasks, or another model"
@@ -65,7 +72,7 @@ def reopen_bench(settings: dict[str, Any], out: Path, limit: int = 0, device: st
     changed = [name for name, kept in settings["digests"].items() if name not in found or found[name].digest != kept]
     if changed:
         raise ValueError(f"tasks have changed since the subspace was found: {', '.join(changed[:5])}; run `ipt msf` again")
-    backbone = load_backbone(settings["model"], settings["tune"]["prompt_length"], settings["dtype"], device)
+    backbone = open_backbone(settings["model"], settings["tune"]["prompt_length"], settings["dtype"], device)
     if backbone.fingerprint != settings["backbone"]:
         raise ValueError(f"the weights of {settings['model']} have changed since the subspace was found; run `ipt msf` again")
     fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings["tune"].items()}

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor  # imported late: listing runs needs no torch
 
 KEPT = {"kind", "split", "seed"}  # settings that every run has
 
@@ -45,13 +45,18 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"{path} is not a readable JSON file ({error}); remove the run folder and run again") from error
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+def write_tensors(path: Path, tensors: "dict[str, Tensor]", metadata: dict[str, str] | None = None) -> None:
+    from safetensors.torch import save
+
     copies = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
     write_atomic(path, save(copies, metadata))
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, str]]":
     """Read a safetensors file and its metadata; raise ValueError naming it where it is missing or damaged."""
+    from safetensors import SafetensorError, safe_open
+    from safetensors.torch import load_file
+
     try:
         with safe_open(path, "pt") as handle:
             metadata = handle.metadata() or {}
@@ -155,7 +160,7 @@ class Checkpoint:
         """A checkpoint that keeps nothing."""
         return cls(None, "")
 
-    def restore(self, tensors: dict[str, Tensor]) -> bool:
+    def restore(self, tensors: "dict[str, Tensor]") -> bool:
         """Fill the tensors in place from the state file, where there is one; say whether there was."""
         if not self.path or not self.metrics:
             return False
@@ -176,11 +181,11 @@ class Checkpoint:
             with self.metrics.open("a", encoding="utf8") as handle:
                 handle.write(json.dumps(record, ensure_ascii=False) + "\n")
 
-    def maybe_save(self, tensors: Callable[[], dict[str, Tensor]]) -> None:
+    def maybe_save(self, tensors: "Callable[[], dict[str, Tensor]]") -> None:
         if self.path and time.monotonic() - self.saved >= self.seconds:
             self.save(tensors())
 
-    def save(self, tensors: dict[str, Tensor]) -> None:
+    def save(self, tensors: "dict[str, Tensor]") -> None:
         if self.path and self.metrics:
             length = self.metrics.stat().st_size if self.metrics.exists() else 0
             write_tensors(self.path, tensors, {"metrics": str(length)})

@@ -224,3 +224,18 @@ def test_config_file_comes_before_the_preset_and_after_flags(world, tmp_path, ca
     assert cli.main(words) == 0
     settings = Run(next(out.glob("msf-*"))).config
     assert settings["msf"]["dim"] == 2 and settings["msf"]["alpha"] == 0.5 and settings["tune"]["steps"] == 5
+
+
+HEAVY = "import sys; from ipt.cli import main; main({words}); print(sorted({{'torch', 'transformers', 'datasets'}} & set(sys.modules)))"
+
+
+@pytest.mark.parametrize(("words", "loaded"), [(["--help"], "[]"), (["runs"], "[]"), (["runs", "show", "x"], "[]")])
+def test_help_and_lists_load_no_model_library(words, loaded, tmp_path):
+    made = subprocess.run([sys.executable, "-c", HEAVY.format(words=words)], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert made.stdout.splitlines()[-1] == loaded
+
+
+def test_control_the_check_sees_a_loaded_library(tmp_path):
+    code = "import ipt.plan; " + HEAVY.format(words=["runs"])
+    made = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "torch" in made.stdout.splitlines()[-1]
