@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from ipt.autoencoder import Subspace
-from ipt.backbone import batches
 from ipt.data import SAME_DATA_SEED
 from ipt.pipeline import Bench
 from ipt.run import Run, read_tensors
@@ -49,19 +48,22 @@ def task_prompt(run: Run, bench: Bench, name: str) -> TaskPrompt:
 
 
 @torch.no_grad()
-def answers(prompt: Tensor, bench: Bench, name: str, texts: Sequence[str], tokens: int, token_budget: int = 8192) -> list[str]:
+def answers(prompt: Tensor, bench: Bench, name: str, texts: Sequence[str], tokens: int) -> list[str]:
     """Return an answer per text: generated, or with a masked model the likeliest of the task's options."""
     backbone = bench.backbone
     rows = backbone.encode(texts, [""] * len(texts))
     options = bench.tasks[name].options or ()
     choices = backbone.encode(options, options)
     found = [""] * len(rows)
-    for batch in batches(rows, len(prompt) + tokens, token_budget):
-        lead, chosen = prompt.expand(len(batch), *prompt.shape), [rows[i] for i in batch]
+
+    def answer(picked: list[int]) -> None:
+        lead, chosen = prompt.expand(len(picked), *prompt.shape), [rows[i] for i in picked]
         if backbone.generates:
             written = backbone.generate(lead, chosen, tokens)
         else:
             written = [options[option] for option in backbone.rank(lead, chosen, choices)]
-        for i, answer in zip(batch, written, strict=True):
-            found[i] = answer
+        for i, text in zip(picked, written, strict=True):
+            found[i] = text
+
+    backbone.in_batches(rows, len(prompt) + tokens, 4 * backbone.token_budget, answer)
     return found

@@ -6,8 +6,10 @@ model is loaded, are in `ipt.families`.
 """
 
 import hashlib
+import math
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import cast
@@ -17,6 +19,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 MAX_INPUT, MAX_ANSWER = 256, 64  # tokens of a row, special ones included; longer texts are cut, and counted by the pipeline
+CPU_TOKENS, DEVICE_TOKENS = 2048, 65_536  # padded tokens in a forward pass: fastest on 2 cores (LOG.md); enough to fill a GPU
 LEAST_INPUT = 16  # tokens that a prompt must leave for the text, where a model has a fixed number of positions
 
 
@@ -50,6 +53,7 @@ class Backbone(ABC):
         self.embed = model.get_input_embeddings()  # ids [...] to [..., h], scaled where the family scales
         self.weight = cast(Tensor, self.embed.weight)  # [V, h]
         self.max_input = MAX_INPUT
+        self.most_tokens = math.inf  # in a forward pass; falls where the device's memory runs out
         if self.positions is not None:
             answer = MAX_ANSWER if self.shares_positions else 0
             left = self.positions - prompt_length - answer
@@ -72,6 +76,11 @@ class Backbone(ABC):
     @property
     def device(self) -> torch.device:
         return self.weight.device
+
+    @property
+    def token_budget(self) -> int:
+        """Return how many padded tokens of a forward pass with gradients suit the device; its memory may allow fewer."""
+        return CPU_TOKENS if self.device.type == "cpu" else DEVICE_TOKENS
 
     @property
     def dtype(self) -> str:
@@ -110,9 +119,13 @@ class Backbone(ABC):
         """Return [B] nats per answer token, averaged over each row's own tokens; prompts [B, n, h] lead their rows."""
         return self.nll(prompts, rows) / torch.tensor([len(row.label_ids) for row in rows], device=self.device)
 
-    @abstractmethod
     def nll(self, prompts: Tensor, rows: Sequence[Encoded]) -> Tensor:
         """Return [B] nats of each row's answer, summed over its tokens."""
+        return row_nll(*self.answer_logits(prompts, rows))
+
+    @abstractmethod
+    def answer_logits(self, prompts: Tensor, rows: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
+        """Return the logits [B, T, V] at the places that predict the answers' tokens, and these tokens [B, T], -100 elsewhere."""
 
     @abstractmethod
     def generate(self, prompts: Tensor, rows: Sequence[Encoded], max_tokens: int) -> list[str]:
@@ -122,6 +135,29 @@ class Backbone(ABC):
         """Return for each row the index of the likeliest option (nats summed over its tokens)."""
         scores = [self.nll(prompts, [Encoded(row.input_ids, option.label_ids) for row in rows]) for option in options]
         return torch.stack(scores, 1).argmin(1).tolist()
+
+    def in_batches(self, rows: Sequence[Encoded], prompt_length: int, token_budget: int, work: Callable[[list[int]], object]) -> None:
+        """Call work on the row indices of one batch after another, each within the budget of padded tokens.
+
+        token_budget: 0 takes what suits the device. Where its memory runs out, the batch that did not fit is cut in two and
+        half of its tokens is the most from then on; a single row that does not fit is a ValueError.
+        """
+        waiting = list(batches(rows, prompt_length, min(token_budget or self.token_budget, self.most_tokens)))
+        while waiting:
+            chosen = waiting.pop()  # the longest rows first: what does not fit is found at once
+            try:
+                work(chosen)
+            except torch.OutOfMemoryError as error:
+                longest = max(rows[i].tokens for i in chosen)
+                if len(chosen) == 1:
+                    raise ValueError(
+                        f"one row of {longest} tokens does not fit the memory of {self.device}; take a smaller model"
+                    ) from error
+                half = len(chosen) // 2
+                waiting += [chosen[:half], chosen[half:]]
+                if math.isinf(self.most_tokens):
+                    warnings.warn("out of memory: smaller batches from here on, with the same result", stacklevel=2)
+                self.most_tokens = half * (prompt_length + longest)
 
     def lead(self, prompts: Tensor, sequences: Sequence[Sequence[int]], left: bool = False) -> tuple[Tensor, Tensor]:
         """Return the embeddings [B, n + L, h] of prompts before token sequences, and their mask; padded right, or left."""
@@ -138,7 +174,7 @@ class Backbone(ABC):
         return [text.strip() for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
 
 
-def batches(rows: Sequence[Encoded], prompt_length: int, token_budget: int) -> Iterator[list[int]]:
+def batches(rows: Sequence[Encoded], prompt_length: int, token_budget: float) -> Iterator[list[int]]:
     """Cut row indices into batches of similar length whose padded tokens, prompts included, stay within the budget.
 
     Execution only: which rows share a batch changes no row's loss.

@@ -5,6 +5,7 @@ Flags derive from the dataclasses of `ipt.config`. Order: default < preset < --c
 """
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +31,7 @@ from ipt.config import (
 from ipt.data import NAME, Task
 from ipt.flags import flags_before
 from ipt.look import runs_app, show, tasks_app
-from ipt.progress import Reporter
+from ipt.progress import Reporter, speaks
 from ipt.run import Run, write_json
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ def tune(
         shown = (f"{scores[name]['generated']:.3f}", "" if ranked is None else f"{ranked:.3f}", f"{best[name]:.3f}")
         table.add_row(name, bench.tasks[name].metric, *shown)
     Console().print(table)
-    _quality("prompt tuning", bench.of(names), {name: scores[name]["generated"] or 0.0 for name in names}, best, work.seed, file)
+    values = {name: scores[name]["generated"] or 0.0 for name in names}
+    _quality("prompt tuning", bench.of(names), values, best, work.seed, file if bench.ranks.first else None)
     print(f"prompts: {bench.bank(SAME_DATA_SEED).folder}")
 
 
@@ -98,10 +100,10 @@ def msf(
     if run and not NAME.fullmatch(run):
         raise ValueError(f"--run is the name of a folder below --out, letters, digits and . _ + -, found {run!r}")
     settings = settings_of("msf", bench, {"msf": identity(msf)})
-    folder = Run.open(work.out / (run or f"msf-{bench.split.name}-d{msf.dim}-s{bench.seed}-{digest(settings)}"), settings)
-    with folder.locked():
-        result = folder.result or run_msf(bench, msf, folder)
-    show([folder.folder], [result])
+    name = run or f"msf-{bench.split.name}-d{msf.dim}-s{bench.seed}-{digest(settings)}"
+    folder, result = bench.in_run(work.out / name, settings, lambda folder: run_msf(bench, msf, folder))
+    if bench.ranks.first:
+        show([folder], [result])
     print(f"next: ipt ist --dim {msf.dim} --out {work.out}")
 
 
@@ -124,10 +126,10 @@ def ist(
     if projected(bench, choice.dry_run, {"tune": missing, "ist": len(ist.learning_rates) * (2 * seen + 3 * rest)}, ist=ist):
         return
     settings = settings_of("ist", bench, {"ist": identity(ist), "msf_run": source.folder.name})
-    folder = Run.open(choice.out / f"ist-{bench.split.name}-d{choice.dim}-s{bench.seed}-{digest(settings)}", settings)
-    with folder.locked():
-        result = folder.result or run_ist(bench, subspace, ist, folder)
-    show([source.folder, folder.folder], [source.result or {}, result])
+    name = f"ist-{bench.split.name}-d{choice.dim}-s{bench.seed}-{digest(settings)}"
+    folder, result = bench.in_run(choice.out / name, settings, lambda folder: run_ist(bench, subspace, ist, folder))
+    if bench.ranks.first:
+        show([source.folder, folder], [source.result or {}, result])
 
 
 @app.command
@@ -251,11 +253,14 @@ def _quality(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; a user's mistake ends with one line on standard error and exit code 2."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if not speaks():
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     try:
         words += flags_before(words)
         app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except (CycloptsError, ValueError) as error:
-        print(f"ipt: {_sentence(error)}", file=sys.stderr)
+        if speaks():
+            print(f"ipt: {_sentence(error)}", file=sys.stderr)
         return 2
     except OSError as error:
         where = f"{error.strerror or error} ({error.filename or 'no file named'})"
@@ -265,6 +270,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("ipt: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
+    finally:
+        if "torch" in sys.modules:  # otherwise nobody was joined
+            from ipt.ranks import leave
+
+            leave()
     return 0
 
 

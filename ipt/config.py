@@ -14,6 +14,7 @@ EXECUTION = ("stacked_jobs", "token_budget", "checkpoint_seconds")  # settings t
 DEVICE = "where the model runs: cpu, cuda, cuda:1, mps; auto: an accelerator where there is one"
 OUT = "folder that holds the runs and the bank of prompts"
 LIMIT = "score only so many test rows per task, 0 for all: a look, not a result"
+BUDGET = "most padded tokens in one forward pass, 0: what suits the device, less where its memory runs out; changes no result"
 DRY_RUN = "print what would be done and how long it would take, and stop"
 PRESET = "quick: one learning rate, few steps; default: a search, early stopping"
 CONFIG = "JSON, TOML or YAML file with flags as keys"
@@ -91,11 +92,13 @@ class LoopConfig:
     eval_every: int = setting(20, "steps between dev losses", "not searched; paper 1000")
     patience: int = setting(4, "dev losses without improvement that end a job", "not searched; the paper does not stop early")
     stacked_jobs: int = setting(512, "most jobs trained at once; the others wait for a free place", "memory only")
-    token_budget: int = setting(2048, "most padded tokens in one forward pass; changes no result", "fastest on 2 cores, LOG.md")
+    token_budget: int = setting(0, BUDGET)
     checkpoint_seconds: float = setting(60.0, "least seconds between two checkpoints; 0: after each step", "cost of a lost interval")
 
     def __post_init__(self) -> None:
-        positive(self, "steps", "rows_per_step", "clip", "eval_every", "patience", "stacked_jobs", "token_budget")
+        positive(self, "steps", "rows_per_step", "clip", "eval_every", "patience", "stacked_jobs")
+        if self.token_budget < 0:
+            raise ValueError(f"--token-budget must not be negative, found {self.token_budget}")
         if not 0 <= self.warmup < 1:
             raise ValueError(f"--warmup must be in [0, 1), found {self.warmup}")
 
@@ -146,6 +149,23 @@ class IstConfig(LoopConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_rates(self.learning_rates)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewtonConfig:
+    """Second-order fitting of few numbers per task (`ipt.newton`)."""
+
+    iterations: int = setting(10, "most steps of each job, each over all of its train rows", "not searched")
+    prior: float = setting(0.01, "precision of the Gaussian prior on standardised codes, in nats", "not searched")
+    shift: float = setting(0.1, "length of the differences, in deviations of the seen codes", "not searched")
+    tolerance: float = setting(1e-3, "relative gain of the objective below which a job ends", "not searched")
+    patience: int = setting(3, "steps without a better dev loss that end a job", "not searched")
+    stacked_jobs: int = setting(64, "most jobs fitted at once", "memory only")
+    token_budget: int = setting(0, BUDGET)
+    checkpoint_seconds: float = setting(60.0, "least seconds between two checkpoints; 0: after each step", "cost of a lost interval")
+
+    def __post_init__(self) -> None:
+        positive(self, "iterations", "shift", "patience", "stacked_jobs")
 
 
 def check_rates(rates: tuple[float, ...]) -> None:

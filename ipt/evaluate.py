@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ipt.backbone import Backbone, Encoded, batches
+from ipt.backbone import Backbone, Encoded
 from ipt.data import Example, Task, few_shot
 from ipt.metrics import score
 
@@ -61,10 +61,14 @@ def score_prompts(
     data: Sequence[TaskData],
     part: str = "test",
     rank: bool = True,
-    token_budget: int = 8192,
+    token_budget: int = 0,
     progress: Progress = lambda done, total: None,
 ) -> list[Score]:
-    """Score prompt u of prompts [U, n, h] on data[u]'s test or dev set; rows of all prompts share batches."""
+    """Score prompt u of prompts [U, n, h] on data[u]'s test or dev set; rows of all prompts share batches.
+
+    token_budget: 0 takes four times as many as with gradients.
+    """
+    token_budget = token_budget or 4 * backbone.token_budget
     picked = [_ranked(backbone, prompts[u], d, part, token_budget) if d.options and (rank or not backbone.generates) else None
               for u, d in enumerate(data)]  # fmt: skip
     if backbone.generates:
@@ -87,15 +91,17 @@ def _generated(
     order: list[str] = [""] * len(owned)
     done = 0
     for tall in sorted({d.max_tokens for d in data}):
-        chosen_rows = [i for i, (u, _) in enumerate(owned) if data[u].max_tokens == tall]
-        rows = [owned[i][1] for i in chosen_rows]
-        for batch in batches(rows, prompts.shape[1] + tall, token_budget):
-            lead = prompts[torch.tensor([owned[chosen_rows[i]][0] for i in batch], device=prompts.device)]
-            answers = backbone.generate(lead, [rows[i] for i in batch], tall)
-            for i, answer in zip(batch, answers, strict=True):
-                order[chosen_rows[i]] = answer
-            done += len(batch)
+        places = [i for i, (u, _) in enumerate(owned) if data[u].max_tokens == tall]
+
+        def write(chosen: list[int], places: list[int] = places, tall: int = tall) -> None:
+            nonlocal done
+            lead = prompts[torch.tensor([owned[places[i]][0] for i in chosen], device=prompts.device)]
+            for i, answer in zip(chosen, backbone.generate(lead, [owned[places[i]][1] for i in chosen], tall), strict=True):
+                order[places[i]] = answer
+            done += len(chosen)
             progress(done, len(owned))
+
+        backbone.in_batches([owned[i][1] for i in places], prompts.shape[1] + tall, token_budget, write)
     texts: list[list[str]] = [[] for _ in data]
     for (u, _), answer in zip(owned, order, strict=True):
         texts[u].append(answer)
@@ -107,10 +113,13 @@ def _ranked(backbone: Backbone, prompt: Tensor, data: TaskData, part: str, token
     rows = getattr(data, part)
     names = data.task.options or ()
     picked = [""] * len(rows)
-    for batch in batches(rows, prompt.shape[0], token_budget):
-        lead = prompt.expand(len(batch), *prompt.shape)
-        for i, option in zip(batch, backbone.rank(lead, [rows[i] for i in batch], data.options), strict=True):
+
+    def pick(chosen: list[int]) -> None:
+        lead = prompt.expand(len(chosen), *prompt.shape)
+        for i, option in zip(chosen, backbone.rank(lead, [rows[i] for i in chosen], data.options), strict=True):
             picked[i] = names[option]
+
+    backbone.in_batches(rows, prompt.shape[0], token_budget, pick)
     return picked
 
 

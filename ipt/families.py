@@ -53,14 +53,14 @@ class EncoderDecoder(Backbone):
         end = self.tokenizer.eos_token_id
         return (ids[:-1] if ids and ids[-1] == end else ids)[: longest - 1] + [end]
 
-    def nll(self, prompts: Tensor, rows: Sequence[Encoded]) -> Tensor:
+    def answer_logits(self, prompts: Tensor, rows: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
         hidden, mask = self._encoder(prompts, rows)
-        return self._decoder_nll(hidden, mask, [row.label_ids for row in rows])
+        return self._decoder(hidden, mask, [row.label_ids for row in rows])
 
     def rank(self, prompts: Tensor, rows: Sequence[Encoded], options: Sequence[Encoded]) -> list[int]:
         """Return for each row the index of the likeliest option (nats summed over its tokens); the encoder runs once."""
         hidden, mask = self._encoder(prompts, rows)
-        scores = [self._decoder_nll(hidden, mask, [option.label_ids] * len(rows)) for option in options]
+        scores = [row_nll(*self._decoder(hidden, mask, [option.label_ids] * len(rows))) for option in options]
         return torch.stack(scores, 1).argmin(1).tolist()
 
     def generate(self, prompts: Tensor, rows: Sequence[Encoded], max_tokens: int) -> list[str]:
@@ -74,7 +74,7 @@ class EncoderDecoder(Backbone):
         embeds, mask = self.lead(prompts, [row.input_ids for row in rows])
         return self.model.get_encoder()(inputs_embeds=embeds, attention_mask=mask).last_hidden_state, mask
 
-    def _decoder_nll(self, hidden: Tensor, mask: Tensor, answers: Sequence[Sequence[int]]) -> Tensor:
+    def _decoder(self, hidden: Tensor, mask: Tensor, answers: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         labels, _ = pad(answers, -100, self.device)  # [B, T]
         start = torch.full((len(answers), 1), self.model.config.decoder_start_token_id, device=self.device)
         output = self.model(
@@ -83,7 +83,7 @@ class EncoderDecoder(Backbone):
             decoder_input_ids=torch.cat([start, labels[:, :-1].clamp_min(0)], 1),
             use_cache=False,
         )
-        return row_nll(output.logits, labels)
+        return output.logits, labels
 
 
 class LeftToRight(Backbone):
@@ -94,13 +94,13 @@ class LeftToRight(Backbone):
         ids = ids[:-1] if len(ids) > 1 and ids[-1] == end else ids  # some tokenizers end every text
         return ids[: self.max_input - len(newline)] + newline
 
-    def nll(self, prompts: Tensor, rows: Sequence[Encoded]) -> Tensor:
+    def answer_logits(self, prompts: Tensor, rows: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
         embeds, mask = self.lead(prompts, [row.input_ids + row.label_ids for row in rows], left=True)
         labels, _ = pad([row.label_ids for row in rows], -100, self.device, left=True)  # [B, T], at the right end
         places = (mask.cumsum(1) - 1).clamp_min(0)
         kept = labels.shape[1] + 1  # the place before an answer predicts its first token
         logits = self.model(inputs_embeds=embeds, attention_mask=mask, position_ids=places, use_cache=False, logits_to_keep=kept).logits
-        return row_nll(logits[:, -kept:-1], labels)
+        return logits[:, -kept:-1], labels
 
     def generate(self, prompts: Tensor, rows: Sequence[Encoded], max_tokens: int) -> list[str]:
         embeds, mask = self.lead(prompts, [row.input_ids for row in rows], left=True)
@@ -130,14 +130,14 @@ class Masked(Backbone):
     def label_ids(self, answer: str) -> list[int]:
         return self.ids(" " + answer)[:MAX_ANSWER]
 
-    def nll(self, prompts: Tensor, rows: Sequence[Encoded]) -> Tensor:
+    def answer_logits(self, prompts: Tensor, rows: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
         mask_id, length = self.tokenizer.mask_token_id, prompts.shape[1]
         cloze = [[*row.input_ids[:-1], *[mask_id] * len(row.label_ids), row.input_ids[-1]] for row in rows]
         embeds, mask = self.lead(prompts, cloze)
         logits = self.model(inputs_embeds=embeds, attention_mask=mask).logits
         blank = [[-100] * (length + len(row.input_ids) - 1) for row in rows]
         labels, _ = pad([[*b, *row.label_ids, -100] for b, row in zip(blank, rows, strict=True)], -100, self.device)
-        return row_nll(logits, labels)
+        return logits, labels
 
     def generate(self, prompts: Tensor, rows: Sequence[Encoded], max_tokens: int) -> list[str]:
         raise ValueError(f"{self.name} is a masked model: it ranks options and writes no text; use tasks with options")

@@ -25,6 +25,36 @@ class Choice:
     dev_score: float | None
 
 
+def stack(data: Sequence[TaskData], learning_rates: Sequence[float], config: LoopConfig, seed: int) -> list[Job]:
+    """Return job t * R + r for task t and rate r; prompt index = job."""
+    jobs: list[Job] = []
+    for d in data:
+        for rate in learning_rates:
+            index = len(jobs)
+            rows = tuple((index, row) for row in d.train)
+            dev = tuple((index, row) for row in d.dev)
+            name = f"{d.task.name}|{d.data_seed}|{rate:g}"
+            jobs.append(Job(name, (rows,), dev, rate, seed, config.rows_per_step))
+    return jobs
+
+
+def choose(
+    backbone: Backbone, source: PromptSource, data: Sequence[TaskData], learning_rates: Sequence[float], outcomes: Sequence[Outcome]
+) -> list[Choice]:
+    """Return the best of each task's R jobs: by dev score, ties by dev loss. With R = 1 there is nothing to choose or score."""
+    count = len(learning_rates)
+    if count == 1:
+        return [Choice(i, learning_rates[0], outcome, None) for i, outcome in enumerate(outcomes)]
+    prompts = all_prompts(source, len(outcomes), backbone.device)
+    scores = score_prompts(backbone, prompts, [d for d in data for _ in learning_rates], "dev", rank=False)
+    choices = []
+    for t in range(len(data)):
+        places = range(t * count, (t + 1) * count)
+        best = max(places, key=lambda i: (scores[i].generated, -outcomes[i].dev_loss))
+        choices.append(Choice(best, learning_rates[best % count], outcomes[best], scores[best].generated))
+    return choices
+
+
 def fit_grid(
     backbone: Backbone,
     source: PromptSource,
@@ -35,27 +65,9 @@ def fit_grid(
     checkpoint: Checkpoint,
     progress: Progress,
 ) -> list[Choice]:
-    """Train job t * R + r for task t and rate r; prompt index = job. With one rate there is nothing to choose or score."""
-    jobs: list[Job] = []
-    for d in data:
-        for rate in learning_rates:
-            index = len(jobs)
-            rows = tuple((index, row) for row in d.train)
-            dev = tuple((index, row) for row in d.dev)
-            name = f"{d.task.name}|{d.data_seed}|{rate:g}"
-            jobs.append(Job(name, (rows,), dev, rate, seed, config.rows_per_step))
-    outcomes = fit(backbone, source, jobs, config, checkpoint, progress)
-    count = len(learning_rates)
-    if count == 1:
-        return [Choice(i, learning_rates[0], outcome, None) for i, outcome in enumerate(outcomes)]
-    prompts = all_prompts(source, len(jobs), backbone.device)
-    scores = score_prompts(backbone, prompts, [d for d in data for _ in learning_rates], "dev", rank=False)
-    choices = []
-    for t in range(len(data)):
-        places = range(t * count, (t + 1) * count)
-        best = max(places, key=lambda i: (scores[i].generated, -outcomes[i].dev_loss))
-        choices.append(Choice(best, learning_rates[best % count], outcomes[best], scores[best].generated))
-    return choices
+    """Train every task at every rate as one stacked run, and choose."""
+    outcomes = fit(backbone, source, stack(data, learning_rates, config, seed), config, checkpoint, progress)
+    return choose(backbone, source, data, learning_rates, outcomes)
 
 
 @torch.no_grad()

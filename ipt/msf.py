@@ -15,6 +15,7 @@ from ipt.backbone import Backbone
 from ipt.config import MsfConfig
 from ipt.evaluate import TaskData
 from ipt.grid import Progress
+from ipt.ranks import Ranks
 from ipt.run import Checkpoint
 from ipt.train import Job, PromptSource, Row, fit
 
@@ -56,6 +57,7 @@ def find_subspace(
     seed: int,
     checkpoint: Checkpoint,
     progress: Progress = lambda done, total, loss: None,
+    ranks: Ranks = Ranks(),
 ) -> Subspace:
     """Train the autoencoder on the seen tasks' prompts, bank [T, n, h] in the order of `data`."""
     _, length, width = bank.shape
@@ -64,7 +66,7 @@ def find_subspace(
         subspace = Subspace(length, width, config.dim, config.inner_width, "msf", backbone.name, split, seed, [d.task.name for d in data])
     subspace.to(backbone.device)
     source = Reconstructed(subspace, bank, config.alpha)
-    fit(backbone, source, [_joint_job("msf", data, config, seed)], config, checkpoint, progress)
+    fit(backbone, source, [_joint_job("msf", data, config, seed)], config, checkpoint, progress, ranks)
     subspace.requires_grad_(False)
     subspace.standardise(bank)
     return subspace
@@ -79,10 +81,11 @@ def find_shared_prompt(
     seed: int,
     checkpoint: Checkpoint,
     progress: Progress = lambda done, total, loss: None,
+    ranks: Ranks = Ranks(),
 ) -> Tensor:
     """Tune one prompt [n, h] jointly on all seen tasks, as many steps as MSF takes: what no intrinsic dimension gives."""
     source = SharedPrompt(start)
-    fit(backbone, source, [_joint_job("shared", data, config, seed, learning_rate)], config, checkpoint, progress)
+    fit(backbone, source, [_joint_job("shared", data, config, seed, learning_rate)], config, checkpoint, progress, ranks)
     return source.value.detach()[0]
 
 

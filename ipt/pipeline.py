@@ -8,7 +8,8 @@ PCA subspace of equal d.
 
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,7 @@ from ipt.msf import find_shared_prompt, find_subspace
 from ipt.peft_folder import GivenPrompts
 from ipt.progress import Reporter
 from ipt.prompts import PromptBank, TunedPrompt, vocabulary_start
+from ipt.ranks import Ranks
 from ipt.recovery import absolute_score
 from ipt.run import Checkpoint, Run, write_tensors
 from ipt.tuning import tune_prompts
@@ -52,6 +54,13 @@ class Bench:
     source: str = ""  # what --tasks said
     given: GivenPrompts = GivenPrompts()  # prompts of data seed 100 that are not tuned here
     as_published: bool = False
+    ranks: Ranks = Ranks()  # the processes that share the work
+
+    def in_run(self, path: Path, settings: dict[str, Any], work: Callable[[Run], dict[str, Any]]) -> tuple[Path, dict[str, Any]]:
+        """Open a run folder and return it with its result; where it has none yet, the work makes it, under a lock."""
+        run = self.ranks.once(lambda: Run.open(path, settings))
+        with run.locked() if self.ranks.first else nullcontext():
+            return path, self.ranks.once(lambda: run.result) or work(run)
 
     def of(self, names: Sequence[str]) -> list[Task]:
         return [self.tasks[name] for name in names]
@@ -78,27 +87,46 @@ class Bench:
     def missing(self, names: Sequence[str], data_seed: int) -> list[Task]:
         """Return the tasks whose prompts are still to be tuned."""
         given = self.given.prompts if data_seed == SAME_DATA_SEED else {}
-        return [task for task in self.bank(data_seed).missing(self.of(names)) if task.name not in given]
+        lacking = self.ranks.once(lambda: [task.name for task in self.bank(data_seed).missing(self.of(names))])
+        return self.of([name for name in lacking if name not in given])
 
     def prompts(self, names: Sequence[str], data_seed: int) -> Tensor:
         """Return the tuned prompts [T, n, h] of these tasks, tuning those that the bank lacks."""
         bank = self.bank(data_seed)
         if data_seed == SAME_DATA_SEED:
-            self._put_given(bank, names)
+            self.ranks.once(lambda: self._put_given(bank, names))
         missing = self.missing(names, data_seed)
         if missing:
             self.reporter.say(f"tuning {len(missing)} prompts, data seed {data_seed} ({len(names) - len(missing)} are there already)")
-            data = self.data([t.name for t in missing], data_seed)
-            bank.folder.mkdir(parents=True, exist_ok=True)
-            with Run(bank.folder).locked():
-                checkpoint = Checkpoint(bank.folder, f"tune-{digest_of(missing)}", self.tune.checkpoint_seconds)
-                with self.reporter.bar("prompt tuning") as progress:
-                    tuned = tune_prompts(self.backbone, data, self.tune, self.seed, checkpoint, progress, self.start)
-                for task, prompt in zip(missing, tuned, strict=True):
-                    bank.put(task, prompt)
-                checkpoint.discard()
-        found = [bank.get(task) for task in self.of(names)]
+            self._tune(bank, missing, data_seed)
+        found = self.ranks.once(lambda: [bank.get(task) for task in self.of(names)])
         return torch.stack([t.prompt for t in found if t is not None]).to(self.backbone.device)
+
+    def _tune(self, bank: PromptBank, tasks: Sequence[Task], data_seed: int) -> None:
+        """Tune these tasks' prompts, each rank its share, and put them into the bank."""
+        data = self.ranks.share(self.data([t.name for t in tasks], data_seed))
+        self.ranks.once(lambda: bank.folder.mkdir(parents=True, exist_ok=True))
+        with Run(bank.folder).locked() if self.ranks.first else nullcontext():
+            checkpoint = Checkpoint(bank.folder, f"tune-{digest_of([d.task for d in data])}", self.tune.checkpoint_seconds)
+            with self.reporter.bar("prompt tuning") as progress:
+                tuned = self.ranks.gather(tune_prompts(self.backbone, data, self.tune, self.seed, checkpoint, progress, self.start))
+            if self.ranks.first:
+                for task, prompt in zip(tasks, tuned, strict=True):
+                    bank.put(task, prompt)
+            checkpoint.discard()
+
+    def vectors(self, subspace: Subspace, data: Sequence[TaskData], config: IstConfig, run: Run, stage: str) -> Tensor:
+        """Return the tuned intrinsic vectors [T, d], each rank tuning its share."""
+        kept = run.checkpoint(
+            stage if self.ranks.count == 1 else f"{stage}-{self.ranks.index + 1}of{self.ranks.count}", config.checkpoint_seconds
+        )
+        with self.reporter.bar(f"tuning {stage}") as progress:
+            own, _ = tune_vectors(self.backbone, subspace, self.ranks.share(data), config, self.seed, kept, progress)
+        return torch.stack(self.ranks.gather(list(own.cpu()))).to(self.backbone.device)
+
+    def joint(self, run: Run, stage: str, config: MsfConfig) -> Checkpoint:
+        """Return the checkpoint of a stage that all ranks do together: the first one's."""
+        return run.checkpoint(stage, config.checkpoint_seconds) if self.ranks.first else Checkpoint.none()
 
     def _put_given(self, bank: PromptBank, names: Sequence[str]) -> None:
         """Put prompts that were tuned elsewhere into the bank; raise ValueError where a run opened again has lost them."""
@@ -110,24 +138,26 @@ class Bench:
     def score(self, what: str, prompts: Tensor, data: Sequence[TaskData]) -> Scores:
         """Return each task's test scores, generated and (cls) ranked."""
         with self.reporter.bar(f"scoring {what}") as progress:
-            scores = score_prompts(self.backbone, prompts, data, progress=lambda done, total: progress(done, total, float("nan")))
+            own, at = self.ranks.share(data), self.ranks.share(range(len(data)))
+            done = lambda done, total: progress(done, total, float("nan"))
+            scores = self.ranks.gather(score_prompts(self.backbone, prompts[at], own, progress=done))
         return {d.task.name: numbers(s) for d, s in zip(data, scores, strict=True)}
 
     def reference(self, names: Sequence[str], data_seed: int) -> Scores:
         """Return prompt tuning's test scores, kept beside the bank's prompts."""
         bank = self.bank(data_seed)
-        kept = bank.scores("reference", self.of(names), self.limit)
+        kept = self.ranks.once(lambda: bank.scores("reference", self.of(names), self.limit))
         todo = [name for name in names if name not in kept]
         if todo:
             new = self.score(f"prompt tuning, data seed {data_seed}", self.prompts(todo, data_seed), self.data(todo, data_seed))
-            bank.put_scores("reference", self.of(todo), self.limit, new)
+            self.ranks.once(lambda: bank.put_scores("reference", self.of(todo), self.limit, new))
             kept |= new
         return {name: kept[name] for name in names}
 
     def floors(self, names: Sequence[str]) -> Scores:
         """Return what doing nothing scores: chance, the empty prompt, the shared untrained start."""
         bank = self.bank(SAME_DATA_SEED)
-        kept = bank.scores("floor", self.of(names), self.limit)
+        kept = self.ranks.once(lambda: bank.scores("floor", self.of(names), self.limit))
         todo = [name for name in names if name not in kept]
         if todo:
             data = self.data(todo, SAME_DATA_SEED)
@@ -137,7 +167,7 @@ class Bench:
             for d in data:
                 name = d.task.name
                 new[name] = {"chance": chance(d), "empty": empty[name]["generated"], "start": start[name]["generated"]}
-            bank.put_scores("floor", self.of(todo), self.limit, new)
+            self.ranks.once(lambda: bank.put_scores("floor", self.of(todo), self.limit, new))
             kept |= new
         return {name: kept[name] for name in names}
 
@@ -166,13 +196,12 @@ def run_msf(bench: Bench, config: MsfConfig, run: Run) -> dict[str, Any]:
     if config.dim >= len(seen):
         bench.reporter.say(f"note: {config.dim} dimensions for {len(seen)} seen tasks do not compress the training prompts")
     with bench.reporter.bar("finding the subspace") as progress:
-        subspace = find_subspace(
-            backbone, bank[: len(seen)], data, config, split.name, bench.seed, run.checkpoint("msf", config.checkpoint_seconds), progress
-        )
+        kept = bench.joint(run, "msf", config)
+        subspace = find_subspace(backbone, bank[: len(seen)], data, config, split.name, bench.seed, kept, progress, bench.ranks)
     with bench.reporter.bar("control: one shared prompt") as progress:
         rate = bench.tune.learning_rates[0]
-        kept = run.checkpoint("shared", config.checkpoint_seconds)
-        shared = find_shared_prompt(backbone, bench.start, data, config, rate, bench.seed, kept, progress)
+        kept = bench.joint(run, "shared", config)
+        shared = find_shared_prompt(backbone, bench.start, data, config, rate, bench.seed, kept, progress, bench.ranks)
     everything = bench.data([*seen, *unseen], SAME_DATA_SEED)
     rebuilt = subspace.decode(subspace.encode(bank))
     through = bench.score("reconstructed prompts", rebuilt, everything)
@@ -186,8 +215,6 @@ def run_msf(bench: Bench, config: MsfConfig, run: Run) -> dict[str, Any]:
     }
     reference, floors = bench.reference([*seen, *unseen], SAME_DATA_SEED), bench.floors([*seen, *unseen])
     subspace.scores = card_scores({name: scores[name] for name in ("train_msf", "test_msf") if scores[name]}, reference)
-    save_subspace(subspace, run.folder / "subspace")
-    write_tensors(run.folder / "codes.safetensors", {"codes": subspace.encode(bank), "shared": shared})
     result = bench.describe() | {
         "kind": "msf",
         "dim": config.dim,
@@ -197,7 +224,13 @@ def run_msf(bench: Bench, config: MsfConfig, run: Run) -> dict[str, Any]:
         "floor": floors,
         "scores": scores,
     }
-    run.finish(result)
+
+    def write() -> None:
+        save_subspace(subspace, run.folder / "subspace")
+        write_tensors(run.folder / "codes.safetensors", {"codes": subspace.encode(bank), "shared": shared})
+        run.finish(result)
+
+    bench.ranks.once(write)
     return result
 
 
@@ -222,8 +255,7 @@ def run_ist(bench: Bench, subspace: Subspace, config: IstConfig, run: Run) -> di
     seen, unseen = list(split.seen), [*split.unseen, *split.out_of_kind]
     settings = {"train_same": (seen, SAME_DATA_SEED), "train_diff": (seen, DIFF_DATA_SEED), "test": (unseen, SAME_DATA_SEED)}
     data = [d for names, data_seed in settings.values() for d in bench.data(names, data_seed)]
-    with bench.reporter.bar("tuning intrinsic vectors") as progress:
-        vectors, _ = tune_vectors(backbone, subspace, data, config, bench.seed, run.checkpoint("ist", config.checkpoint_seconds), progress)
+    vectors = bench.vectors(subspace, data, config, run, "ist")
     tensors, scores, at = {}, {}, 0
     for setting, (names, _) in settings.items():
         part = slice(at, at + len(names))
@@ -238,11 +270,8 @@ def run_ist(bench: Bench, subspace: Subspace, config: IstConfig, run: Run) -> di
     rest = data[2 * len(seen) :]
     for kind, rival in rivals.items():
         rival.to(backbone.device)
-        with bench.reporter.bar(f"control: {kind} subspace") as progress:
-            kept = run.checkpoint(f"ist-{kind}", config.checkpoint_seconds)
-            found, _ = tune_vectors(backbone, rival, rest, config, bench.seed, kept, progress)
+        found = bench.vectors(rival, rest, config, run, f"ist-{kind}")
         scores[f"{kind}_test"] = bench.score(f"IST in the {kind} subspace", rival.decode(found), rest)
-    write_tensors(run.folder / "vectors.safetensors", tensors)
     references = {str(SAME_DATA_SEED): bench.reference([*seen, *unseen], SAME_DATA_SEED)}
     references[str(DIFF_DATA_SEED)] = bench.reference(seen, DIFF_DATA_SEED)
     result = bench.describe() | {
@@ -254,5 +283,10 @@ def run_ist(bench: Bench, subspace: Subspace, config: IstConfig, run: Run) -> di
         "floor": bench.floors([*seen, *unseen]),
         "scores": scores,
     }
-    run.finish(result)
+
+    def write() -> None:
+        write_tensors(run.folder / "vectors.safetensors", tensors)
+        run.finish(result)
+
+    bench.ranks.once(write)
     return result

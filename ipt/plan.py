@@ -16,6 +16,7 @@ from ipt.families import load_backbone
 from ipt.peft_folder import GivenPrompts, read_prompts
 from ipt.pipeline import Bench
 from ipt.progress import Reporter
+from ipt.ranks import join
 from ipt.run import Run, free_bytes
 from ipt.tasks.choose import choose, tasks_of
 
@@ -30,11 +31,12 @@ def open_backbone(name: str, prompt_length: int, dtype: str, device: str) -> Bac
 
 def open_bench(work: WorkConfig, tune: TuneConfig) -> Bench:
     """Load the tasks and the backbone."""
+    ranks = join(work.device)
     reporter = Reporter()
     split, found, skipped = choose(work.tasks, work.seen, work.unseen, work.seed, work.as_published)
     if skipped:
         reporter.say(f"skipped, too few rows for the few-shot sets: {', '.join(skipped)}")
-    backbone = open_backbone(work.model, tune.prompt_length, work.dtype, work.device)
+    backbone = open_backbone(work.model, tune.prompt_length, work.dtype, ranks.device)
     free = [name for name, task in found.items() if name in split.all and not task.options]
     if free and not backbone.generates:
         remedy = "choose cls tasks, or another model"
@@ -42,7 +44,7 @@ def open_bench(work: WorkConfig, tune: TuneConfig) -> Bench:
     given, notes = read_prompts(work.prompts, split.all, backbone, tune.prompt_length) if work.prompts else (GivenPrompts(), [])
     for note in notes:
         reporter.say(note)
-    return Bench(backbone, split, found, tune, work.seed, work.out, work.limit, reporter, work.tasks, given, work.as_published)
+    return Bench(backbone, split, found, tune, work.seed, work.out, work.limit, reporter, work.tasks, given, work.as_published, ranks)
 
 
 def settings_of(kind: str, bench: Bench, more: dict[str, Any]) -> dict[str, Any]:
@@ -72,14 +74,15 @@ def reopen_bench(settings: dict[str, Any], out: Path, limit: int = 0, device: st
     changed = [name for name, kept in settings["digests"].items() if name not in found or found[name].digest != kept]
     if changed:
         raise ValueError(f"tasks have changed since the subspace was found: {', '.join(changed[:5])}; run `ipt msf` again")
-    backbone = open_backbone(settings["model"], settings["tune"]["prompt_length"], settings["dtype"], device)
+    ranks = join(device)
+    backbone = open_backbone(settings["model"], settings["tune"]["prompt_length"], settings["dtype"], ranks.device)
     if backbone.fingerprint != settings["backbone"]:
         raise ValueError(f"the weights of {settings['model']} have changed since the subspace was found; run `ipt msf` again")
     fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings["tune"].items()}
     kept = settings.get("given", {"names": [], "digest": ""})
     given = GivenPrompts(tuple(kept["names"]), kept["digest"])
     tune, limit = TuneConfig(**fields), limit or settings["limit"]
-    return Bench(backbone, split, found, tune, settings["seed"], out, limit, Reporter(), source, given, as_published)
+    return Bench(backbone, split, found, tune, settings["seed"], out, limit, Reporter(), source, given, as_published, ranks)
 
 
 def find_msf(choice: ChoiceConfig) -> Run:

@@ -1,6 +1,7 @@
 """What a command says while it works: bars with an ETA on a terminal, a line per stage elsewhere."""
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,11 +12,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 Update = Callable[[int, int, float], None]
 
 
+def speaks() -> bool:
+    """Say whether this process prints: of several that share a run, only the first."""
+    return int(os.environ.get("WORLD_SIZE", "1")) == 1 or os.environ.get("RANK", "0") == "0"
+
+
 class Reporter:
     """Says what goes on, on standard error, so that tables on standard output can be piped."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True)
+        self.console = console or Console(stderr=True, quiet=not speaks())
 
     def say(self, text: str) -> None:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -20,8 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ipt.backbone import Backbone, Encoded, batches
+from ipt.backbone import Backbone, Encoded
 from ipt.config import LoopConfig
+from ipt.ranks import Ranks
 from ipt.run import Checkpoint
 
 Row = tuple[int, Encoded]  # the index of the prompt that leads the row, and the row
@@ -163,24 +164,27 @@ def fit(
     config: LoopConfig,
     checkpoint: Checkpoint,
     progress: Callable[[int, int, float], None] = lambda done, total, loss: None,
+    ranks: Ranks = Ranks(),
 ) -> list[Outcome]:
     """Train all jobs and leave each at its best dev loss; resumes from the checkpoint where it holds a state.
 
+    ranks: processes that train these same jobs together, each on its part of every step's rows; the first holds the checkpoint.
     progress: called after each stacked step with job steps done, job steps in all, and the mean train loss.
     """
     loop = Loop(source, jobs, backbone.device)
     checkpoint.restore(loop.tensors())
+    ranks.copy_first(loop.tensors().values())
     rates = torch.tensor([job.learning_rate for job in jobs], dtype=torch.float64, device=backbone.device)
     while not loop.done.all():
         active = (~loop.done).nonzero().flatten()[: config.stacked_jobs]
-        losses = _step(backbone, source, [jobs[j] for j in active.tolist()], loop.steps[active].tolist(), config)
+        losses = _step(backbone, source, [jobs[j] for j in active.tolist()], loop.steps[active].tolist(), config, ranks)
         rate = rates[active] * rate_factor(loop.steps[active], config.steps, config.warmup)
         loop.steps[active] += 1
         loop.optimiser.step(active, loop.steps[active], rate, config.clip)
         count = loop.steps[active]
         due = active[(count % config.eval_every == 0) | (count >= config.steps)]
         if len(due):
-            dev = dev_losses(backbone, source, [jobs[j] for j in due.tolist()], config.token_budget)
+            dev = dev_losses(backbone, source, [jobs[j] for j in due.tolist()], config.token_budget, ranks)
             loop.record(due, dev.to(backbone.device), config.patience, config.steps)
             for j, value in zip(due.tolist(), dev.tolist(), strict=True):
                 checkpoint.log(job=jobs[j].name, step=int(loop.steps[j]), dev_loss=round(value, 6))
@@ -193,7 +197,9 @@ def fit(
     return [Outcome(*row) for row in numbers]
 
 
-def _step(backbone: Backbone, source: PromptSource, jobs: Sequence[Job], steps: Sequence[int], config: LoopConfig) -> Tensor:
+def _step(
+    backbone: Backbone, source: PromptSource, jobs: Sequence[Job], steps: Sequence[int], config: LoopConfig, ranks: Ranks
+) -> Tensor:  # fmt: skip
     """Leave the gradient of the summed losses on the source's parameters; return each job's LM loss [A]."""
     owned = [(a, row) for a, job in enumerate(jobs) for row in take_rows(job, steps[a])]
     needed = sorted({prompt for _, (prompt, _) in owned})
@@ -203,21 +209,29 @@ def _step(backbone: Backbone, source: PromptSource, jobs: Sequence[Job], steps: 
     prompts = source(indices)  # [U, n, h], each prompt made once however many rows it leads
     extra = source.extra_loss(indices, prompts)
     leaf = prompts.detach().requires_grad_()
+    leaf.grad = torch.zeros_like(leaf)
     losses = torch.zeros(len(jobs), dtype=torch.float64, device=backbone.device)
-    for chosen in batches([row for _, (_, row) in owned], prompts.shape[1], config.token_budget):
-        lead = torch.tensor([place[owned[i][1][0]] for i in chosen], device=backbone.device)
-        owner = torch.tensor([owned[i][0] for i in chosen], device=backbone.device)
-        share = torch.tensor([1 / jobs[owned[i][0]].rows_per_step for i in chosen], device=backbone.device)
-        row_losses = backbone.losses(leaf[lead], [owned[i][1][1] for i in chosen]) * share
+    mine = ranks.share(owned)
+
+    def add(chosen: list[int]) -> None:
+        lead = torch.tensor([place[mine[i][1][0]] for i in chosen], device=backbone.device)
+        owner = torch.tensor([mine[i][0] for i in chosen], device=backbone.device)
+        share = torch.tensor([1 / jobs[mine[i][0]].rows_per_step for i in chosen], device=backbone.device)
+        row_losses = backbone.losses(leaf[lead], [mine[i][1][1] for i in chosen]) * share
         row_losses.sum().backward()
         losses.index_add_(0, owner, row_losses.detach().double())
-    total = (prompts * leaf.grad).sum() if extra is None else (prompts * leaf.grad).sum() + extra
+
+    backbone.in_batches([row for _, (_, row) in mine], prompts.shape[1], config.token_budget, add)
+    total = (prompts * ranks.sum(leaf.grad)).sum()
+    total = total if extra is None else total + extra
     total.backward()  # chain rule through the source: d(prompts) . d(loss)/d(prompts)
-    return losses
+    return ranks.sum(losses)
 
 
 @torch.no_grad()
-def dev_losses(backbone: Backbone, source: PromptSource, jobs: Sequence[Job], token_budget: int) -> Tensor:
+def dev_losses(
+    backbone: Backbone, source: PromptSource, jobs: Sequence[Job], token_budget: int, ranks: Ranks = Ranks()
+) -> Tensor:  # fmt: skip
     """Return each job's dev loss [A]: nats per token averaged over a row, rows averaged within a group's prompt, then over
     prompts (so a job over many tasks weighs them equally)."""
     owned = [(a, row) for a, job in enumerate(jobs) for row in job.dev]
@@ -226,7 +240,7 @@ def dev_losses(backbone: Backbone, source: PromptSource, jobs: Sequence[Job], to
     rows = [row for _, (_, row) in owned]
     of_row = [slot[a, prompt] for a, (prompt, _) in owned]
     prompts = source(torch.tensor([prompt for _, prompt in slots], device=backbone.device))
-    values = row_losses(backbone, prompts, of_row, rows, token_budget)
+    values = row_losses(backbone, prompts, of_row, rows, token_budget, ranks)
     sums = torch.zeros(len(slots), dtype=torch.float64).index_add_(0, torch.tensor(of_row), values)
     means = sums / torch.bincount(torch.tensor(of_row), minlength=len(slots))
     owner = torch.tensor([a for a, _ in slots])
@@ -235,10 +249,17 @@ def dev_losses(backbone: Backbone, source: PromptSource, jobs: Sequence[Job], to
 
 
 @torch.no_grad()
-def row_losses(backbone: Backbone, prompts: Tensor, of_row: Sequence[int], rows: Sequence[Encoded], token_budget: int) -> Tensor:
+def row_losses(
+    backbone: Backbone, prompts: Tensor, of_row: Sequence[int], rows: Sequence[Encoded], token_budget: int, ranks: Ranks = Ranks()
+) -> Tensor:  # fmt: skip
     """Return [N] nats per token of each row, led by prompts[of_row[i]]; in micro-batches."""
     values = torch.zeros(len(rows), dtype=torch.float64)
-    for chosen in batches(rows, prompts.shape[1], token_budget):
-        lead = prompts[torch.tensor([of_row[i] for i in chosen], device=backbone.device)]
-        values[chosen] = backbone.losses(lead, [rows[i] for i in chosen]).double().cpu()
-    return values
+    mine = ranks.share(range(len(rows)))
+
+    def put(chosen: list[int]) -> None:
+        places = [mine[i] for i in chosen]
+        lead = prompts[torch.tensor([of_row[i] for i in places], device=backbone.device)]
+        values[places] = backbone.losses(lead, [rows[i] for i in places]).double().cpu()
+
+    backbone.in_batches([rows[i] for i in mine], prompts.shape[1], token_budget, put)
+    return ranks.sum(values)

@@ -10,8 +10,8 @@ FOLDERS = {"ipt": "ipt", "ipt.tasks": "tasks", "ipt.analysis": "analysis"}
 
 # Lowest first. Modules of one set never import each other; ipt.tasks and ipt.analysis are packages whose own modules may.
 BASE = ({"config", "data", "hub", "metrics", "recovery", "progress"},)
-MODELS = ({"run"}, {"backbone"}, {"families", "autoencoder", "gguf"}, {"prompts", "peft_folder"})
-STAGES = ({"train", "evaluate"}, {"grid"}, {"pretrain", "tuning", "msf", "ist"})
+MODELS = ({"run", "ranks"}, {"backbone"}, {"families", "autoencoder", "gguf"}, {"prompts", "peft_folder"})
+STAGES = ({"train", "evaluate"}, {"grid", "newton"}, {"pretrain", "tuning", "msf", "ist"})
 ROWS = (*BASE, *MODELS, *STAGES, {"tasks"}, {"analysis"}, {"pipeline"}, {"adapters", "plan", "flags", "look"}, {"cli"}, {"__main__"})
 ROW = {name: row for row, names in enumerate(ROWS) for name in names}
 # What is stricter than the rows.

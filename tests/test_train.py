@@ -5,6 +5,9 @@ import dataclasses
 import pytest
 import torch
 from conftest import toy_backbone
+from test_families import MODELS, make
+from transformers.models.mt5.modeling_mt5 import MT5LayerNorm
+from transformers.models.t5.modeling_t5 import T5LayerNorm
 
 from ipt.config import TuneConfig
 from ipt.evaluate import TaskData
@@ -14,7 +17,7 @@ from ipt.run import Checkpoint
 from ipt.train import Job, fit, rate_factor, take_rows
 from ipt.tuning import FreePrompts
 
-CONFIG = TuneConfig(steps=10, rows_per_step=4, eval_every=3, patience=2, prompt_length=3, clip=0.05, token_budget=400)
+CONFIG = TuneConfig(steps=10, rows_per_step=4, eval_every=2, patience=1, prompt_length=3, clip=0.05, token_budget=400)
 
 
 def make_jobs(data):
@@ -42,9 +45,32 @@ def alone(job):
     )
 
 
-def test_stacked_trajectories_equal_separate_ones(backbone, data):
-    jobs = make_jobs(data)
-    stacked, outcomes = run(backbone, jobs, dataclasses.replace(CONFIG, stacked_jobs=4))  # refills freed places
+@pytest.fixture
+def float64_norms(monkeypatch):
+    """T5's norms take their mean in float32 whatever the model's type, which these large weights would magnify."""
+
+    def forward(norm, x):
+        return norm.weight * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + norm.variance_epsilon)
+
+    for kind in (T5LayerNorm, MT5LayerNorm):
+        monkeypatch.setattr(kind, "forward", forward)
+
+
+@pytest.mark.usefixtures("float64_norms")
+@pytest.mark.parametrize("name", MODELS)
+def test_stacked_trajectories_equal_separate_ones(name, tasks, tmp_path):
+    """Clipping, schedule, early stops, refilled places, sets of several sizes, and a kill in the middle; every family."""
+    backbone = make(name)
+    jobs = make_jobs([TaskData.draw(backbone, task, 100, shots=5 + i) for i, task in enumerate(tasks[1:])])
+    config = dataclasses.replace(CONFIG, stacked_jobs=4)
+
+    def kill(done, total, loss):
+        if done > total / 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(backbone, FreePrompts(vocabulary_start(backbone, 3, 1), len(jobs)), jobs, config, Checkpoint(tmp_path, "tune", 0), kill)
+    stacked, outcomes = run(backbone, jobs, config, Checkpoint(tmp_path, "tune", 0))
     for index, job in enumerate(jobs):
         separate, (outcome,) = run(backbone, [alone(job)])
         assert torch.allclose(stacked[index], separate[0], rtol=0, atol=1e-8)
@@ -121,3 +147,27 @@ def test_rate_rises_then_falls_to_zero():
     factor = rate_factor(torch.arange(101), 100, 0.1)
     assert factor[9] == 1 and factor[0] == pytest.approx(0.1) and factor[100] == 0
     assert (factor[10:].diff() < 0).all()
+
+
+def test_out_of_memory_halves_the_batches_and_changes_nothing(backbone, data, monkeypatch):
+    jobs = make_jobs(data)
+    whole, _ = run(backbone, jobs)
+    losses, rows_at_once = backbone.losses, []
+
+    def small_device(prompts, rows):
+        if len(rows) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        rows_at_once.append(len(rows))
+        return losses(prompts, rows)
+
+    monkeypatch.setattr(backbone, "losses", small_device)
+    with pytest.warns(UserWarning, match="out of memory: smaller batches") as told:
+        halved, _ = run(backbone, jobs)
+    assert torch.allclose(halved, whole, rtol=0, atol=1e-8) and len(told) == 1 and max(rows_at_once) in (2, 3)
+
+    def no_device(prompts, rows):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(backbone, "losses", no_device)
+    with pytest.raises(ValueError, match="one row of .* tokens does not fit"):
+        run(backbone, jobs)

@@ -1,0 +1,108 @@
+"""Two processes that share a run (gloo on the CPU), as `accelerate launch` starts them, against one process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from conftest import ist_words, msf_words
+
+from ipt import cli
+from ipt.ranks import Ranks, join
+from ipt.run import read_tensors
+
+LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
+LAUNCH += ["--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no", "-m", "ipt"]
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+
+
+def launch(words, **more):
+    return subprocess.run(LAUNCH + words, env=ENVIRONMENT, capture_output=True, text=True, check=False, **more)
+
+
+def one(out, kind):
+    (folder,) = out.glob(f"{kind}-*")
+    return folder
+
+
+def numbers(record):
+    return [v for value in record.values() for v in (numbers(value) if isinstance(value, dict) else [value or 0.0])]
+
+
+@pytest.fixture(scope="module")
+def shared(world, tmp_path_factory):
+    """Both commands by two processes, the first of them killed on the way and started again."""
+    out = tmp_path_factory.mktemp("shared")
+    words = msf_words(world, out, "--steps", "150", "--eval-every", "4", "--patience", "1000", "--checkpoint-seconds", "0")
+    process = subprocess.Popen(
+        LAUNCH + words, env=ENVIRONMENT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while not list(out.glob("msf-*/checkpoint-msf.safetensors")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    rank = max(int(line.split()[0]) for line in children(process.pid) if "ipt msf" in line)
+    os.kill(rank, signal.SIGKILL)
+    assert process.wait(60) != 0, "a rank that is killed must end the launch"
+    assert not list(out.glob("msf-*/result.json"))
+    for line in (words, ist_words(out)):
+        made = launch(line)
+        assert made.returncode == 0, made.stderr
+    return out
+
+
+def children(session):
+    listed = subprocess.run(["ps", "-o", "pid,args", "-s", str(session)], capture_output=True, text=True, check=True)
+    return listed.stdout.splitlines()[1:]
+
+
+@pytest.fixture(scope="module")
+def single(world, tmp_path_factory):
+    out = tmp_path_factory.mktemp("single")
+    assert cli.main(msf_words(world, out, "--steps", "150", "--eval-every", "4", "--patience", "1000")) == 0
+    assert cli.main(ist_words(out)) == 0
+    return out
+
+
+def test_two_processes_give_the_run_of_one(single, shared):
+    for kind in ("msf", "ist"):
+        assert one(single, kind).name == one(shared, kind).name, "the run's name holds its settings, not how many processes made it"
+        ours, theirs = (json.loads((one(out, kind) / "result.json").read_text()) for out in (single, shared))
+        assert numbers(ours["scores"]) == pytest.approx(numbers(theirs["scores"]), abs=0.2)  # six test rows; float32 parts
+    a, b = (json.loads(line) for out in (single, shared) for line in [(one(out, "msf") / "metrics-msf.jsonl").read_text().splitlines()[0]])
+    assert a["dev_loss"] == pytest.approx(b["dev_loss"], rel=1e-4)
+    for ours in sorted(single.glob("bank/*/*.safetensors")):
+        (theirs,) = shared.glob(f"bank/{ours.parent.name}/{ours.name}")
+        assert torch.allclose(read_tensors(ours)[0]["prompt"], read_tensors(theirs)[0]["prompt"], atol=1e-3)
+
+
+def test_one_run_folder_and_one_voice(world, shared):
+    assert {p.name for p in one(shared, "ist").iterdir()} >= {"config.json", "result.json", "vectors.safetensors"}
+    assert not list(shared.glob("*/checkpoint-*")), "checkpoints of every rank go when the run is complete"
+    again = launch(ist_words(shared))
+    assert again.stdout.count("subspace: ") == again.stdout.count("written: ") == 1 and again.returncode == 0
+
+
+def test_a_mistake_is_told_once(world, tmp_path):
+    made = launch(msf_words(world, tmp_path, "--tasks", "nothing"))
+    assert made.returncode != 0 and made.stderr.count("ipt: ") == 1
+
+
+def test_alone_nothing_is_sent():
+    alone = Ranks()
+    assert alone.share([1, 2, 3]) == alone.gather([1, 2, 3]) == alone.once(lambda: [1, 2, 3])
+    assert [Ranks(i, 2).share([1, 2, 3]) for i in range(2)] == [[1, 3], [2]]
+
+
+def test_a_launch_without_devices_for_all_is_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: torch.device("cuda"))
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 1)
+    with pytest.raises(ValueError, match="process 1 has no device of its own: launch 1 "):
+        join("auto")
+    with pytest.raises(ValueError, match="leave it out"):
+        join("cuda:1")
