@@ -19,6 +19,7 @@ from ipt.config import (
     CONFIG,
     DIFF_DATA_SEED,
     OUT,
+    BenchConfig,
     ChoiceConfig,
     IstConfig,
     MsfConfig,
@@ -232,6 +233,26 @@ def score(*, source: Annotated[SourceConfig, Flat] = SourceConfig(tasks="all"), 
             progress(i + 1, len(found), float("nan"))
     Console().print(table)
     _quality("definition", list(found), values, None, source.seed, file)
+
+
+@app.command
+def bench(
+    *, source: Annotated[SourceConfig, Flat] = SourceConfig(), bench: Annotated[BenchConfig, Flat] = BenchConfig(), out: Out = Path("runs"),
+    file: SummaryFile = None,
+) -> None:  # fmt: skip
+    """Measure what stacking gains over a loop with PEFT, and its cost as it grows (needs the extra `bench`)."""
+    from ipt.bench import report
+    from ipt.plan import bench_parts
+
+    backbone, start, data = bench_parts(source, bench)
+    found = report(backbone, start, data, bench, out)
+    table = Table(*found["columns"])
+    for row in found["rows"]:
+        table.add_row(*row)
+    Console().print(table)
+    if file:
+        write_json(file, found | {"command": " ".join(["ipt", *sys.argv[1:]]), "seed": source.seed})
+        print(f"summary: {file}")
 
 
 def _quality(

@@ -168,6 +168,23 @@ class NewtonConfig:
         positive(self, "iterations", "shift", "patience", "stacked_jobs")
 
 
+@dataclass(frozen=True, kw_only=True)
+class BenchConfig:
+    """What `ipt bench` measures, and how long it takes."""
+
+    jobs: int = setting(32, "tasks that are tuned at once", "what PEFT is compared on")
+    steps: int = setting(2, "steps of each job in one timed part", "minutes on 2 cores")
+    repeats: int = setting(3, "timed turns; the median is reported", "minutes on 2 cores")
+    trained_jobs: int = setting(4, "tasks trained to the end for the comparison of dev losses", "minutes on 2 cores")
+    train_steps: int = setting(60, "steps of these", "minutes on 2 cores")
+    jobs_grown: tuple[int, ...] = setting((1, 4, 16, 64, 256), "stacked jobs J at which a step is timed")
+    race: str = setting("", "name of an MSF run below --out: IST in its subspace, second order against Adam and CMA-ES")
+    race_tasks: int = setting(20, "unseen tasks of that race")
+
+    def __post_init__(self) -> None:
+        positive(self, "jobs", "steps", "repeats", "trained_jobs", "train_steps", "race_tasks")
+
+
 def check_rates(rates: tuple[float, ...]) -> None:
     if not rates or min(rates) <= 0:
         raise ValueError(f"--learning-rates needs one or more numbers above 0, found {list(rates)}")

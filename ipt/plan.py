@@ -10,12 +10,25 @@ import torch
 from transformers.utils.logging import disable_progress_bar
 
 from ipt.backbone import Backbone, Encoded
-from ipt.config import ChoiceConfig, IstConfig, LoopConfig, MsfConfig, TuneConfig, WorkConfig, identity
-from ipt.data import TaskSplit
+from ipt.bench import BART_BASE, bart_base_sized
+from ipt.config import (
+    BenchConfig,
+    ChoiceConfig,
+    IstConfig,
+    LoopConfig,
+    MsfConfig,
+    SourceConfig,
+    TuneConfig,
+    WorkConfig,
+    identity,
+)
+from ipt.data import SAME_DATA_SEED, TaskSplit
+from ipt.evaluate import TaskData
 from ipt.families import load_backbone
 from ipt.peft_folder import GivenPrompts, read_prompts
 from ipt.pipeline import Bench
 from ipt.progress import Reporter
+from ipt.prompts import vocabulary_start
 from ipt.ranks import join
 from ipt.run import Run, free_bytes
 from ipt.tasks.choose import choose, tasks_of
@@ -83,6 +96,18 @@ def reopen_bench(settings: dict[str, Any], out: Path, limit: int = 0, device: st
     given = GivenPrompts(tuple(kept["names"]), kept["digest"])
     tune, limit = TuneConfig(**fields), limit or settings["limit"]
     return Bench(backbone, split, found, tune, settings["seed"], out, limit, Reporter(), source, given, as_published, ranks)
+
+
+def bench_parts(source: SourceConfig, bench: BenchConfig) -> tuple[Backbone, torch.Tensor, list[TaskData]]:
+    """Return the backbone, the start [n, h] and the data of the bench's tasks (of the first ones again where there are fewer)."""
+    length = TuneConfig().prompt_length
+    if source.model == BART_BASE:
+        backbone = bart_base_sized(open_backbone("mini", 0, "float32", "cpu").tokenizer, source.device)
+    else:
+        backbone = open_backbone(source.model, length, source.dtype, source.device)
+    found = list(choose(source.tasks, 0, 0, source.seed, source.as_published)[1].values())
+    data = [TaskData.draw(backbone, found[i % len(found)], SAME_DATA_SEED, limit=1) for i in range(bench.jobs)]
+    return backbone, vocabulary_start(backbone, length, source.seed), data
 
 
 def find_msf(choice: ChoiceConfig) -> Run:

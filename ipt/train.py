@@ -177,7 +177,7 @@ def fit(
     rates = torch.tensor([job.learning_rate for job in jobs], dtype=torch.float64, device=backbone.device)
     while not loop.done.all():
         active = (~loop.done).nonzero().flatten()[: config.stacked_jobs]
-        losses = _step(backbone, source, [jobs[j] for j in active.tolist()], loop.steps[active].tolist(), config, ranks)
+        losses = backward(backbone, source, [jobs[j] for j in active.tolist()], loop.steps[active].tolist(), config, ranks)
         rate = rates[active] * rate_factor(loop.steps[active], config.steps, config.warmup)
         loop.steps[active] += 1
         loop.optimiser.step(active, loop.steps[active], rate, config.clip)
@@ -197,8 +197,8 @@ def fit(
     return [Outcome(*row) for row in numbers]
 
 
-def _step(
-    backbone: Backbone, source: PromptSource, jobs: Sequence[Job], steps: Sequence[int], config: LoopConfig, ranks: Ranks
+def backward(
+    backbone: Backbone, source: PromptSource, jobs: Sequence[Job], steps: Sequence[int], config: LoopConfig, ranks: Ranks = Ranks()
 ) -> Tensor:  # fmt: skip
     """Leave the gradient of the summed losses on the source's parameters; return each job's LM loss [A]."""
     owned = [(a, row) for a, job in enumerate(jobs) for row in take_rows(job, steps[a])]

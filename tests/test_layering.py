@@ -12,7 +12,17 @@ FOLDERS = {"ipt": "ipt", "ipt.tasks": "tasks", "ipt.analysis": "analysis"}
 BASE = ({"config", "data", "hub", "metrics", "recovery", "progress"},)
 MODELS = ({"run", "ranks"}, {"backbone"}, {"families", "autoencoder", "gguf"}, {"prompts", "peft_folder"})
 STAGES = ({"train", "evaluate"}, {"grid", "newton"}, {"pretrain", "tuning", "msf", "ist"})
-ROWS = (*BASE, *MODELS, *STAGES, {"tasks"}, {"analysis"}, {"pipeline"}, {"adapters", "plan", "flags", "look"}, {"cli"}, {"__main__"})
+ROWS = (
+    *BASE,
+    *MODELS,
+    *STAGES,
+    {"tasks"},
+    {"analysis"},
+    {"pipeline", "bench"},
+    {"adapters", "plan", "flags", "look"},
+    {"cli"},
+    {"__main__"},
+)
 ROW = {name: row for row, names in enumerate(ROWS) for name in names}
 # What is stricter than the rows.
 ONLY = {
