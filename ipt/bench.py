@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,7 +24,7 @@ from ipt.evaluate import TaskData
 from ipt.families import EncoderDecoder, LeftToRight, device_of
 from ipt.grid import stack
 from ipt.progress import Reporter
-from ipt.run import Checkpoint
+from ipt.run import Checkpoint, environment
 from ipt.train import Job, Loop, backward, dev_losses, fit, rate_factor, take_rows
 from ipt.tuning import FreePrompts
 
@@ -301,19 +300,32 @@ def start_up(bench: BenchConfig) -> list[Measured]:
     return found
 
 
-COLUMNS = ("what", "ours", "against", "other", "unit", "ratio", "aim", "note")
+COLUMNS = ("measured", "ours", "other", "unit", "ratio", "aim")
 
 
-def report(backbone: Backbone, start: Tensor, data: Sequence[TaskData], bench: BenchConfig, out: Path) -> dict[str, Any]:
+def report(backbone: Backbone, start: Tensor, data: Sequence[TaskData], bench: BenchConfig) -> dict[str, Any]:
     """Measure everything; return the lines as JSON values and as the cells of a table."""
-    reporter = Reporter()
-    found = measure(backbone, start, data, bench, reporter)
+    found = measure(backbone, start, data, bench, Reporter())
     cells = [
-        [m.what, f"{m.ours:.4g}", m.against, f"{m.other:.4g}", m.unit, "" if m.ratio is None else f"{m.ratio:.2f}", m.aim, m.more]
-        for m in found
+        [f"{m.what}; other: {m.against}", number(m.ours), number(m.other), m.unit, m.ratio and f"{m.ratio:.2f}" or "", m.aim] for m in found
     ]
+    notes = [f"{m.what}: {m.more}" for m in found if m.more]
     machine = {"device": str(backbone.device), "threads": torch.get_num_threads(), "model": backbone.name, "dtype": backbone.dtype}
-    return {"kind": "bench", "columns": list(COLUMNS), "rows": cells, "values": [asdict(m) for m in found], "machine": machine}
+    versions = environment()
+    return {
+        "kind": "bench",
+        "columns": list(COLUMNS),
+        "rows": cells,
+        "notes": notes,
+        "values": [asdict(m) for m in found],
+        **machine,
+        **versions,
+    }
+
+
+def number(value: float) -> str:
+    """Return three or more digits, never as a power of ten."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def measure(backbone: Backbone, start: Tensor, data: Sequence[TaskData], bench: BenchConfig, reporter: Reporter) -> list[Measured]:

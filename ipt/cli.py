@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
+from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from ipt.config import (
     CONFIG,
@@ -245,11 +246,13 @@ def bench(
     from ipt.plan import bench_parts
 
     backbone, start, data = bench_parts(source, bench)
-    found = report(backbone, start, data, bench, out)
-    table = Table(*found["columns"])
+    found = report(backbone, start, data, bench)
+    table = Table(*(Column(name, justify="left" if i in (0, 5) else "right") for i, name in enumerate(found["columns"])), box=SIMPLE)
     for row in found["rows"]:
         table.add_row(*row)
     Console().print(table)
+    for note in found["notes"]:
+        print(note)
     if file:
         write_json(file, found | {"command": " ".join(["ipt", *sys.argv[1:]]), "seed": source.seed})
         print(f"summary: {file}")

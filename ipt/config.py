@@ -144,6 +144,9 @@ class MsfConfig(LoopConfig):
 class IstConfig(LoopConfig):
     """Intrinsic subspace tuning: d numbers per task are trained, the decoder is frozen."""
 
+    start: Literal["seen", "mean"] = setting(
+        "seen", "first values: the best code of another seen task on the few shots, or the mean", "LOG.md"
+    )
     learning_rates: tuple[float, ...] = setting((0.2, 0.5), "rates tried per task, each as one more job", "LOG.md")
 
     def __post_init__(self) -> None:

@@ -2,12 +2,15 @@
 
     minimise over z:  mean over rows of (mean over answer tokens of -log P(answer | decode(z), input))
 
-Trained: the intrinsic vectors z [J, d], J x d numbers in all. Frozen: the backbone and the subspace's decoder. Start: 0, the
-seen tasks' mean code (released code: N(0, 0.02) around its own zero, with codes that are not standardised).
+Trained: the intrinsic vectors z [J, d], J x d numbers in all. Frozen: the backbone and the subspace's decoder. Start: the code,
+of another seen task or their mean, that does best on the task's few shots, or the mean itself (released code: N(0, 0.02) around
+its own zero, with codes that are not standardised).
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,19 +20,51 @@ from ipt.config import IstConfig
 from ipt.evaluate import TaskData
 from ipt.grid import Choice, Progress, fit_grid
 from ipt.run import Checkpoint
-from ipt.train import PromptSource
+from ipt.train import PromptSource, row_losses
+
+# successive halving (Jamieson & Talwalkar 2016): train rows that a round adds, codes that are left after it
+ROUNDS = ((1, 30), (3, 8), (8, 1))
+
+
+@dataclass(frozen=True)
+class SeenCodes:
+    """Where IST may start: codes [S, d] of seen tasks, and whose they are."""
+
+    codes: Tensor
+    tasks: tuple[str, ...]
 
 
 class DecodedVectors(PromptSource):
     """Prompts decoded from intrinsic vectors: one parameter [J, d]."""
 
-    def __init__(self, subspace: Subspace, jobs: int) -> None:
+    def __init__(self, subspace: Subspace, start: Tensor) -> None:
         super().__init__()
-        self.values = nn.Parameter(torch.zeros(jobs, subspace.dim, device=subspace.prompt_decoder.first.weight.device))
+        self.values = nn.Parameter(start.detach().clone())
         self._decode = subspace.decode  # a function, not a submodule: its parameters are not this source's
 
     def forward(self, indices: Tensor) -> Tensor:
         return self._decode(self.values[indices])
+
+
+@torch.no_grad()
+def choose_starts(backbone: Backbone, subspace: Subspace, data: Sequence[TaskData], seen: SeenCodes, seed: int) -> Tensor:
+    """Return [T, d]: for each task the code, of another seen task or their mean 0, with the least loss on its train rows.
+
+    All codes meet the same rows of a task; those that do badly on few of them leave early.
+    """
+    codes = torch.cat([torch.zeros_like(seen.codes[:1]), seen.codes])
+    prompts = subspace.decode(codes)
+    left = [[0, *(i for i, name in enumerate(seen.tasks, 1) if name != d.task.name)] for d in data]
+    orders = [np.random.default_rng(seed).permutation(len(d.train)) for d in data]
+    sums = torch.zeros(len(data), len(codes), dtype=torch.float64)
+    met = 0
+    for added, kept in ROUNDS:
+        tried = [(t, c, d.train[i]) for t, d in enumerate(data) for i in orders[t][met : met + added] for c in left[t]]
+        losses = row_losses(backbone, prompts, [c for _, c, _ in tried], [row for _, _, row in tried], 0)
+        sums.index_put_((torch.tensor([t for t, _, _ in tried]), torch.tensor([c for _, c, _ in tried])), losses, accumulate=True)
+        left = [sorted(found, key=lambda c: float(sums[t, c]))[:kept] for t, found in enumerate(left)]
+        met += added
+    return codes[[found[0] for found in left]]
 
 
 def tune_vectors(
@@ -40,14 +75,21 @@ def tune_vectors(
     seed: int,
     checkpoint: Checkpoint,
     progress: Progress = lambda done, total, loss: None,
+    seen: SeenCodes | None = None,
 ) -> tuple[Tensor, list[Choice]]:
-    """Tune one intrinsic vector per task; returns the vectors [T, d] and how each was chosen."""
+    """Tune one intrinsic vector per task; returns the vectors [T, d] and how each was chosen.
+
+    seen: codes to start from, each task from the best of the others'; None starts at 0, the seen tasks' mean code.
+    """
     if subspace.hidden_size != backbone.hidden_size:
         raise ValueError(
             f"the subspace decodes prompts of width {subspace.hidden_size}, --model {backbone.name} reads "
             f"{backbone.hidden_size}; use the backbone it was found with: {subspace.backbone}"
         )
-    source = DecodedVectors(subspace, len(data) * len(config.learning_rates))
+    start = torch.zeros(len(data), subspace.dim, device=backbone.device)
+    if seen is not None and data:
+        start = choose_starts(backbone, subspace, data, seen, seed)
+    source = DecodedVectors(subspace, start.repeat_interleave(len(config.learning_rates), 0))
     choices = fit_grid(backbone, source, data, config.learning_rates, config, seed, checkpoint, progress)
     vectors = source.values.detach()[[c.index for c in choices]]
     return vectors, choices

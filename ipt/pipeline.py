@@ -23,7 +23,7 @@ from ipt.backbone import MAX_ANSWER, Backbone
 from ipt.config import DIFF_DATA_SEED, IstConfig, MsfConfig, TuneConfig, identity
 from ipt.data import SAME_DATA_SEED, Task, TaskSplit
 from ipt.evaluate import Score, TaskData, chance, score_prompts
-from ipt.ist import tune_vectors
+from ipt.ist import SeenCodes, tune_vectors
 from ipt.msf import find_shared_prompt, find_subspace
 from ipt.peft_folder import GivenPrompts
 from ipt.progress import Reporter
@@ -117,11 +117,12 @@ class Bench:
 
     def vectors(self, subspace: Subspace, data: Sequence[TaskData], config: IstConfig, run: Run, stage: str) -> Tensor:
         """Return the tuned intrinsic vectors [T, d], each rank tuning its share."""
-        kept = run.checkpoint(
-            stage if self.ranks.count == 1 else f"{stage}-{self.ranks.index + 1}of{self.ranks.count}", config.checkpoint_seconds
-        )
+        kept, seen = run.checkpoint(self.ranks.name(stage), config.checkpoint_seconds), None
+        if config.start == "seen":
+            names = self.split.seen
+            seen = SeenCodes(subspace.encode(self.prompts(names, SAME_DATA_SEED)), names)
         with self.reporter.bar(f"tuning {stage}") as progress:
-            own, _ = tune_vectors(self.backbone, subspace, self.ranks.share(data), config, self.seed, kept, progress)
+            own, _ = tune_vectors(self.backbone, subspace, self.ranks.share(data), config, self.seed, kept, progress, seen)
         return torch.stack(self.ranks.gather(list(own.cpu()))).to(self.backbone.device)
 
     def joint(self, run: Run, stage: str, config: MsfConfig) -> Checkpoint:

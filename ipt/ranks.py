@@ -34,6 +34,10 @@ class Ranks:
         """Whether this process writes and prints."""
         return self.index == 0
 
+    def name(self, stage: str) -> str:
+        """Return the name of this rank's own part of a stage."""
+        return stage if self.count == 1 else f"{stage}-{self.index + 1}of{self.count}"
+
     def share(self, items: Sequence[T]) -> list[T]:
         """Return this rank's part: every `count`-th item."""
         return list(items[self.index :: self.count])

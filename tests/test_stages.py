@@ -13,7 +13,7 @@ from sklearn.random_projection import GaussianRandomProjection
 from ipt.autoencoder import PromptDecoder, PromptEncoder, Subspace, reconstruction_loss
 from ipt.config import IstConfig, MsfConfig, TuneConfig
 from ipt.evaluate import TaskData, chance, score_prompts
-from ipt.ist import DecodedVectors, tune_vectors
+from ipt.ist import DecodedVectors, SeenCodes, choose_starts, tune_vectors
 from ipt.msf import find_shared_prompt, find_subspace
 from ipt.prompts import vocabulary_start
 from ipt.run import Checkpoint
@@ -50,12 +50,25 @@ def test_frozen_means_frozen(backbone, data, bank):
     before = snapshot(backbone.model)
     subspace = find_subspace(backbone, bank, data, msf(), "toy", 3, Checkpoint.none())
     decoder = snapshot(subspace)
-    source = DecodedVectors(subspace, len(data))
+    source = DecodedVectors(subspace, torch.zeros(len(data), subspace.dim))
     assert [tuple(p.shape) for p in source.parameters()] == [(len(data), 2)]  # exactly J x d numbers train
     vectors, _ = tune_vectors(backbone, subspace, data, IstConfig(steps=5, rows_per_step=4), 3, Checkpoint.none())
     assert vectors.abs().max() > 0  # control: something was trained
     assert all(torch.equal(before[k], v) for k, v in backbone.model.state_dict().items())
     assert all(torch.equal(decoder[k], v) for k, v in subspace.state_dict().items())
+
+
+def test_ist_starts_at_the_best_code_of_another_task(backbone, data, bank):
+    subspace = find_subspace(backbone, bank, data, msf(), "toy", 3, Checkpoint.none())
+    good, _ = tune_vectors(backbone, subspace, data[:1], IstConfig(steps=60, rows_per_step=4), 3, Checkpoint.none())
+    others = 10 * torch.randn(8, subspace.dim, generator=torch.Generator().manual_seed(0))
+    names = tuple(f"task {i}" for i in range(8))
+    start = choose_starts(backbone, subspace, data[:2], SeenCodes(torch.cat([others, good]), (*names, "another")), 3)
+    assert torch.equal(start[0], good[0])
+    own = choose_starts(backbone, subspace, data[:1], SeenCodes(torch.cat([others, good]), (*names, data[0].task.name)), 3)
+    assert not torch.equal(own[0], good[0])  # control: its own code would be no finding
+    far = SeenCodes(100 * others, names)
+    assert torch.equal(choose_starts(backbone, subspace, data[:1], far, 3), torch.zeros(1, subspace.dim))  # the mean is one of them
 
 
 def test_msf_lowers_both_losses(backbone, data, bank):
