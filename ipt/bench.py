@@ -4,6 +4,7 @@ Like with like: same rows, tokens, padding per batch, precision, threads, start 
 a warm-up before it, repeats interleaved, medians reported. A rate is rows per second through forward and backward.
 """
 
+import math
 import statistics
 import subprocess
 import sys
@@ -91,8 +92,7 @@ class PeftTuning:
 
     def tune(self, job: Job, steps: int) -> Tensor:
         """Return the prompt [n, h] after these steps."""
-        with torch.no_grad():
-            self.weight.copy_(self.start)
+        self.weight.data = self.start.clone()
         optimiser = torch.optim.Adam([self.weight], lr=job.learning_rate)
         for step in range(steps):
             factor = rate_factor(torch.tensor(step), self.config.steps, self.config.warmup)
@@ -303,33 +303,24 @@ def start_up(bench: BenchConfig) -> list[Measured]:
 COLUMNS = ("measured", "ours", "other", "unit", "ratio", "aim")
 
 
-def report(backbone: Backbone, start: Tensor, data: Sequence[TaskData], bench: BenchConfig) -> dict[str, Any]:
-    """Measure everything; return the lines as JSON values and as the cells of a table."""
-    found = measure(backbone, start, data, bench, Reporter())
-    cells = [
-        [f"{m.what}; other: {m.against}", number(m.ours), number(m.other), m.unit, m.ratio and f"{m.ratio:.2f}" or "", m.aim] for m in found
-    ]
-    notes = [f"{m.what}: {m.more}" for m in found if m.more]
+def report(backbone: Backbone, found: Sequence[Measured]) -> dict[str, Any]:
+    """Return what was measured as JSON values and as the cells of a table."""
+    cells = [[f"{m.what}; other: {m.against}", number(m.ours), number(m.other), m.unit, number(m.ratio), m.aim] for m in found]
+    values = [{k: v if not isinstance(v, float) or math.isfinite(v) else None for k, v in asdict(m).items()} for m in found]
     machine = {"device": str(backbone.device), "threads": torch.get_num_threads(), "model": backbone.name, "dtype": backbone.dtype}
-    versions = environment()
-    return {
-        "kind": "bench",
-        "columns": list(COLUMNS),
-        "rows": cells,
-        "notes": notes,
-        "values": [asdict(m) for m in found],
-        **machine,
-        **versions,
-    }
+    notes = [f"{m.what}: {m.more}" for m in found if m.more]
+    return {"kind": "bench", "columns": list(COLUMNS), "rows": cells, "notes": notes, "values": values} | machine | environment()
 
 
-def number(value: float) -> str:
+def number(value: float | None) -> str:
     """Return three or more digits, never as a power of ten."""
+    if value is None or not math.isfinite(value):
+        return "-"
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def measure(backbone: Backbone, start: Tensor, data: Sequence[TaskData], bench: BenchConfig, reporter: Reporter) -> list[Measured]:
-    """Run every part that needs no run folder."""
+    """Run every part that needs no run folder; prompt tuning comes first."""
     jobs = stack(data, (0.3,), TuneConfig(rows_per_step=ROWS), 42)
     parts: dict[str, Callable[[], list[Measured]]] = {
         "prompt tuning": lambda: tuning(backbone, start, jobs, bench),

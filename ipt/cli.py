@@ -243,10 +243,9 @@ def bench(
 ) -> None:  # fmt: skip
     """Measure what stacking gains over a loop with PEFT, and its cost as it grows (needs the extra `bench`)."""
     from ipt.bench import report
-    from ipt.plan import bench_parts
+    from ipt.plan import bench_parts, bench_race
 
-    backbone, start, data = bench_parts(source, bench)
-    found = report(backbone, start, data, bench)
+    found = report(*(bench_race(source, bench, out) if bench.race else bench_parts(source, bench)))
     table = Table(*(Column(name, justify="left" if i in (0, 5) else "right") for i, name in enumerate(found["columns"])), box=SIMPLE)
     for row in found["rows"]:
         table.add_row(*row)

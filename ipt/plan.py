@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from transformers.utils.logging import disable_progress_bar
 
+from ipt.autoencoder import Subspace
 from ipt.backbone import Backbone, Encoded
-from ipt.bench import BART_BASE, bart_base_sized
+from ipt.bench import BART_BASE, Measured, bart_base_sized, measure
 from ipt.config import (
     BenchConfig,
     ChoiceConfig,
@@ -25,10 +26,12 @@ from ipt.config import (
 from ipt.data import SAME_DATA_SEED, TaskSplit
 from ipt.evaluate import TaskData
 from ipt.families import load_backbone
+from ipt.ist import SeenCodes
 from ipt.peft_folder import GivenPrompts, read_prompts
 from ipt.pipeline import Bench
 from ipt.progress import Reporter
 from ipt.prompts import vocabulary_start
+from ipt.race import race
 from ipt.ranks import join
 from ipt.run import Run, free_bytes
 from ipt.tasks.choose import choose, tasks_of
@@ -98,16 +101,30 @@ def reopen_bench(settings: dict[str, Any], out: Path, limit: int = 0, device: st
     return Bench(backbone, split, found, tune, settings["seed"], out, limit, Reporter(), source, given, as_published, ranks)
 
 
-def bench_parts(source: SourceConfig, bench: BenchConfig) -> tuple[Backbone, torch.Tensor, list[TaskData]]:
-    """Return the backbone, the start [n, h] and the data of the bench's tasks (of the first ones again where there are fewer)."""
+def bench_parts(source: SourceConfig, bench: BenchConfig) -> tuple[Backbone, list[Measured]]:
+    """Measure stacked prompt tuning on a backbone, with the first tasks (again from the first where there are fewer)."""
     length = TuneConfig().prompt_length
     if source.model == BART_BASE:
         backbone = bart_base_sized(open_backbone("mini", 0, "float32", "cpu").tokenizer, source.device)
     else:
         backbone = open_backbone(source.model, length, source.dtype, source.device)
-    found = list(choose(source.tasks, 0, 0, source.seed, source.as_published)[1].values())
+    found = list(tasks_of(source.tasks, source.as_published))
     data = [TaskData.draw(backbone, found[i % len(found)], SAME_DATA_SEED, limit=1) for i in range(bench.jobs)]
-    return backbone, vocabulary_start(backbone, length, source.seed), data
+    return backbone, measure(backbone, vocabulary_start(backbone, length, source.seed), data, bench, Reporter())
+
+
+def bench_race(source: SourceConfig, bench: BenchConfig, out: Path) -> tuple[Backbone, list[Measured]]:
+    """Let the ways of IST race on unseen tasks of a finished MSF run."""
+    run = Run.find(Path(bench.race), out)
+    if run.config["kind"] != "msf" or run.result is None:
+        raise ValueError(
+            f"--race needs a complete run of ipt msf, {run.folder.name} is none; ipt runs --out {out} lists those that are there"
+        )
+    opened = reopen_bench(run.config, run.folder.parent, source.limit, source.device)
+    subspace = Subspace.load(run.folder / "subspace").to(opened.backbone.device)
+    seen = SeenCodes(subspace.encode(opened.prompts(opened.split.seen, SAME_DATA_SEED)), opened.split.seen)
+    data = opened.data([*opened.split.unseen, *opened.split.out_of_kind][: bench.race_tasks], SAME_DATA_SEED)
+    return opened.backbone, race(opened.backbone, subspace, data, seen, opened.seed, Reporter())
 
 
 def find_msf(choice: ChoiceConfig) -> Run:

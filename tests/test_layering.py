@@ -19,6 +19,7 @@ ROWS = (
     {"tasks"},
     {"analysis"},
     {"pipeline", "bench"},
+    {"race"},
     {"adapters", "plan", "flags", "look"},
     {"cli"},
     {"__main__"},

@@ -1,0 +1,181 @@
+"""The race of `ipt bench --race RUN`: how many forward passes the d numbers of unseen tasks take to the same dev loss.
+
+Contenders: Adam from the mean code (the method as published, at its best rate), Adam from the best seen code (our default),
+Levenberg-Marquardt from there (`ipt.newton`), and CMA-ES from the mean. A forward-equivalent is one row through the model,
+forward; a backward pass counts as measured. Choosing a start and every dev loss are counted.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ipt.autoencoder import Subspace
+from ipt.backbone import Backbone, Encoded
+from ipt.bench import Measured, median_times
+from ipt.config import IstConfig, NewtonConfig
+from ipt.evaluate import TaskData, score_prompts
+from ipt.grid import stack
+from ipt.ist import SeenCodes, choose_starts, tune_vectors
+from ipt.newton import Codes, fit_codes
+from ipt.progress import Reporter
+from ipt.run import Checkpoint
+from ipt.train import dev_losses, row_losses
+
+RATES = (0.1, 0.2, 0.5, 1.0)  # Adam's, from the mean code; the best final dev loss is what the others are to reach
+STEPS, EVERY = 120, 10
+GENERATIONS, POPULATION = 60, 8  # CMA-ES
+
+
+@dataclass
+class Meter:
+    """Counts rows that pass a backbone; `backward` is what a backward pass costs in forward ones."""
+
+    backward: float
+    rows: float = 0.0
+
+    @contextmanager
+    def on(self, backbone: Backbone) -> Iterator[None]:
+        through = backbone.answer_logits
+
+        def counted(prompts: Tensor, rows: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
+            self.rows += len(rows) * (1 + self.backward * (torch.is_grad_enabled() and prompts.requires_grad))
+            return through(prompts, rows)
+
+        backbone.answer_logits = counted  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            del backbone.answer_logits
+
+
+@dataclass
+class Lap:
+    """One contender's way: per evaluation the cost per task so far, and the mean over tasks of the best dev loss so far."""
+
+    name: str
+    meter: Meter
+    tasks: int
+    points: list[tuple[float, float]] = field(default_factory=list)
+    best: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    test_score: float = float("nan")
+
+    def note(self, job: str, loss: float) -> None:
+        self.best[job] = min(loss, self.best.get(job, float("inf")))
+        if len(self.best) == self.tasks:
+            self.points.append((self.meter.rows / self.tasks, sum(self.best.values()) / self.tasks))
+
+    def cost_to(self, loss: float) -> float:
+        """Return forward-equivalents per task until this mean dev loss; infinite where it was never reached."""
+        return next((cost for cost, found in self.points if found <= loss), float("inf"))
+
+
+class Trace(Checkpoint):
+    """Keeps no file; hands every dev loss to a lap."""
+
+    def __init__(self, lap: Lap) -> None:
+        super().__init__(None, "")
+        self.lap = lap
+
+    def log(self, **record: Any) -> None:
+        self.lap.note(str(record["job"]), float(record["dev_loss"]))
+
+
+def backward_cost(backbone: Backbone, prompt: Tensor, data: Sequence[TaskData]) -> float:
+    """Return how many forward passes a backward pass takes here."""
+    rows = list(data[0].train[:16])
+    lead = prompt.expand(len(rows), -1, -1)
+
+    def forward() -> None:
+        with torch.no_grad():
+            backbone.losses(lead, rows)
+
+    def both() -> None:
+        backbone.losses(lead.clone().requires_grad_(), rows).sum().backward()
+
+    times = median_times({"forward": forward, "both": both}, 5, backbone.device)
+    return times["both"] / times["forward"] - 1
+
+
+def cma(backbone: Backbone, subspace: Subspace, data: Sequence[TaskData], seed: int, lap: Lap) -> Tensor:
+    """Fit each task's vector by CMA-ES (Hansen 2016) on its train loss; the populations of all tasks share batches."""
+    from cma import CMAEvolutionStrategy
+
+    options = {"popsize": POPULATION, "seed": seed, "verbose": -9}
+    searches = [CMAEvolutionStrategy(np.zeros(subspace.dim), 0.5, options) for _ in data]
+    jobs = stack(data, (0.0,), IstConfig(), seed)
+    best, values = [float("inf")] * len(data), torch.zeros(len(data), subspace.dim, device=backbone.device)
+    for generation in range(GENERATIONS):
+        asked = [search.ask() for search in searches]
+        points = torch.tensor(np.concatenate(asked), dtype=torch.float32, device=backbone.device)
+        slots = [(t, k) for t, d in enumerate(data) for k in range(POPULATION) for _ in d.train]
+        rows = [row for d in data for _ in range(POPULATION) for row in d.train]
+        of_row = torch.tensor([t * POPULATION + k for t, k in slots])
+        found = row_losses(backbone, subspace.decode(points), of_row.tolist(), rows, 0)
+        means = torch.zeros(len(points), dtype=torch.float64).index_add_(0, of_row, found) / torch.bincount(of_row)
+        for search, population, fitness in zip(searches, asked, means.view(len(data), -1).tolist(), strict=True):
+            search.tell(population, fitness)
+        if (generation + 1) % 5 == 0:
+            middle = torch.tensor(np.stack([s.result.xfavorite for s in searches]), dtype=torch.float32, device=backbone.device)
+            losses = dev_losses(backbone, Codes(middle, subspace.decode), jobs, 0).tolist()
+            for t, loss in enumerate(losses):
+                lap.note(jobs[t].name, loss)
+                if loss < best[t]:
+                    best[t], values[t] = loss, middle[t]
+    return values
+
+
+def race(
+    backbone: Backbone, subspace: Subspace, data: Sequence[TaskData], seen: SeenCodes, seed: int, reporter: Reporter
+) -> list[Measured]:
+    """Let all contenders run, and compare cost, seconds and test scores."""
+    zero = torch.zeros(1, subspace.dim, device=backbone.device)
+    price = backward_cost(backbone, subspace.decode(zero), data)
+
+    def adam(rate: float, codes: SeenCodes | None, lap: Lap) -> Tensor:
+        config = IstConfig(steps=STEPS, eval_every=EVERY, patience=STEPS, learning_rates=(rate,))
+        return tune_vectors(backbone, subspace, data, config, seed, Trace(lap), seen=codes)[0]
+
+    def newton(lap: Lap) -> Tensor:
+        codes = Codes(choose_starts(backbone, subspace, data, seen, seed), subspace.decode)
+        fit_codes(backbone, codes, stack(data, (0.0,), IstConfig(), seed), NewtonConfig(), Trace(lap))
+        return codes.values.data
+
+    runners: dict[str, Callable[[Lap], Tensor]] = {f"Adam {rate:g} from the mean": lambda lap, r=rate: adam(r, None, lap) for rate in RATES}  # type: ignore[misc]
+    runners["Adam 0.2 from the best seen code"] = lambda lap: adam(0.2, seen, lap)
+    runners["Levenberg-Marquardt from the best seen code"] = newton
+    runners["CMA-ES from the mean"] = lambda lap: cma(backbone, subspace, data, seed, lap)
+    laps = []
+    for name, run in runners.items():
+        lap = Lap(name, Meter(price), len(data))
+        with reporter.bar(f"race: {name}"), lap.meter.on(backbone):
+            began = time.perf_counter()
+            vectors = run(lap)
+            lap.seconds = time.perf_counter() - began
+        scores = score_prompts(backbone, subspace.decode(vectors), data, rank=False)
+        lap.test_score = sum(s.generated for s in scores) / len(scores)
+        laps.append(lap)
+    return compare(laps, price)
+
+
+def compare(laps: Sequence[Lap], price: float) -> list[Measured]:
+    """Return a line per contender against Adam from the mean at the rate with the least final dev loss."""
+    reference = min(
+        (lap for lap in laps if lap.name.endswith("the mean") and lap.name.startswith("Adam")), key=lambda lap: lap.points[-1][1]
+    )
+    target = reference.points[-1][1]
+    found = []
+    for lap in laps:
+        cost, other = lap.cost_to(target), reference.cost_to(target)
+        last = f"dev loss {lap.points[-1][1]:.3f} after {lap.points[-1][0]:,.0f} in {lap.seconds:.0f} s"
+        note = f"{last}, test score {lap.test_score:.3f}; backward costs {price:.2f} forwards"
+        what = f"IST to dev loss {target:.3f}: {lap.name}"
+        aim = "10 x fewer, test score not lower" if "best seen" in lap.name else "-"
+        found.append(Measured(what, reference.name, cost, other, "forwards a task", aim, other / cost, note))
+    return found
