@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 SETTING_COLOURS = {
     "train_msf": "#1b6ca8", "test_msf": "#7fb3d5", "train_same": "#1e8449", "train_diff": "#52be80", "test": "#d68910",
-    "shared": "#c8cccf", "mean_code": "#a3a8ac", "random_test": "#7b8186", "pca_test": "#4a4f54",
+    "shared": "#c8cccf", "mean_code": "#b3b8bc", "best_code": "#989da1", "random_test": "#7b8186", "pca_test": "#4a4f54",
 }  # fmt: skip
 
 

@@ -20,10 +20,11 @@ TITLES = {
     "test": "T_test (IST)",
     "shared": "d = 0: one prompt",
     "mean_code": "decode(mean code)",
+    "best_code": "decode(best seen code)",
     "random_test": "IST, random subspace",
     "pca_test": "IST, PCA subspace",
 }
-CONTROLS = ("shared", "mean_code", "random_test", "pca_test")
+CONTROLS = ("shared", "mean_code", "best_code", "random_test", "pca_test")
 REFERENCE_SEED = {"train_diff": "21"}  # every other setting is compared with prompt tuning on data seed 100
 Result = dict[str, Any]
 

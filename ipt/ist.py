@@ -52,6 +52,8 @@ def choose_starts(backbone: Backbone, subspace: Subspace, data: Sequence[TaskDat
 
     All codes meet the same rows of a task; those that do badly on few of them leave early.
     """
+    if not data:
+        return seen.codes[:0]
     codes = torch.cat([torch.zeros_like(seen.codes[:1]), seen.codes])
     prompts = subspace.decode(codes)
     left = [[0, *(i for i, name in enumerate(seen.tasks, 1) if name != d.task.name)] for d in data]
@@ -75,20 +77,19 @@ def tune_vectors(
     seed: int,
     checkpoint: Checkpoint,
     progress: Progress = lambda done, total, loss: None,
-    seen: SeenCodes | None = None,
+    start: Tensor | None = None,
 ) -> tuple[Tensor, list[Choice]]:
     """Tune one intrinsic vector per task; returns the vectors [T, d] and how each was chosen.
 
-    seen: codes to start from, each task from the best of the others'; None starts at 0, the seen tasks' mean code.
+    start: [T, d]; None is 0, the seen tasks' mean code.
     """
     if subspace.hidden_size != backbone.hidden_size:
         raise ValueError(
             f"the subspace decodes prompts of width {subspace.hidden_size}, --model {backbone.name} reads "
             f"{backbone.hidden_size}; use the backbone it was found with: {subspace.backbone}"
         )
-    start = torch.zeros(len(data), subspace.dim, device=backbone.device)
-    if seen is not None and data:
-        start = choose_starts(backbone, subspace, data, seen, seed)
+    if start is None:
+        start = torch.zeros(len(data), subspace.dim, device=backbone.device)
     source = DecodedVectors(subspace, start.repeat_interleave(len(config.learning_rates), 0))
     choices = fit_grid(backbone, source, data, config.learning_rates, config, seed, checkpoint, progress)
     vectors = source.values.detach()[[c.index for c in choices]]

@@ -2,8 +2,8 @@
 
 Settings (paper, section 4.1): train_msf and test_msf push tuned prompts of seen and unseen tasks through the autoencoder;
 train_same, train_diff and test tune d numbers on seen tasks (same or other data) and on unseen ones. Reference: prompt tuning
-on the same data seed. Controls: mean_code = decode(mean code), shared = one prompt for all tasks, and IST in a random and a
-PCA subspace of equal d.
+on the same data seed. Controls: mean_code = decode(mean code), best_code = decode(where IST starts on unseen tasks), shared = one
+prompt for all tasks, and IST in a random and a PCA subspace of equal d.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from ipt.backbone import MAX_ANSWER, Backbone
 from ipt.config import DIFF_DATA_SEED, IstConfig, MsfConfig, TuneConfig, identity
 from ipt.data import SAME_DATA_SEED, Task, TaskSplit
 from ipt.evaluate import Score, TaskData, chance, score_prompts
-from ipt.ist import SeenCodes, tune_vectors
+from ipt.ist import SeenCodes, choose_starts, tune_vectors
 from ipt.msf import find_shared_prompt, find_subspace
 from ipt.peft_folder import GivenPrompts
 from ipt.progress import Reporter
@@ -115,15 +115,23 @@ class Bench:
                     bank.put(task, prompt)
             checkpoint.discard()
 
-    def vectors(self, subspace: Subspace, data: Sequence[TaskData], config: IstConfig, run: Run, stage: str) -> Tensor:
+    def starts(self, subspace: Subspace, data: Sequence[TaskData]) -> Tensor:
+        """Return where IST starts [T, d]: the best code of another seen task, each rank choosing for its share."""
+        names = self.split.seen
+        seen = SeenCodes(subspace.encode(self.prompts(names, SAME_DATA_SEED)), names)
+        with self.reporter.bar(f"best seen codes, {subspace.kind} subspace"):
+            own = choose_starts(self.backbone, subspace, self.ranks.share(data), seen, self.seed)
+        return self.ranks.gather_rows(own)
+
+    def vectors(
+        self, subspace: Subspace, data: Sequence[TaskData], start: Tensor | None, config: IstConfig, run: Run, stage: str
+    ) -> Tensor:  # fmt: skip
         """Return the tuned intrinsic vectors [T, d], each rank tuning its share."""
-        kept, seen = run.checkpoint(self.ranks.name(stage), config.checkpoint_seconds), None
-        if config.start == "seen":
-            names = self.split.seen
-            seen = SeenCodes(subspace.encode(self.prompts(names, SAME_DATA_SEED)), names)
+        kept = run.checkpoint(self.ranks.name(stage), config.checkpoint_seconds)
+        share, own = self.ranks.share(data), None if start is None else start[self.ranks.share(range(len(data)))]
         with self.reporter.bar(f"tuning {stage}") as progress:
-            own, _ = tune_vectors(self.backbone, subspace, self.ranks.share(data), config, self.seed, kept, progress, seen)
-        return torch.stack(self.ranks.gather(list(own.cpu()))).to(self.backbone.device)
+            found, _ = tune_vectors(self.backbone, subspace, share, config, self.seed, kept, progress, own)
+        return self.ranks.gather_rows(found)
 
     def joint(self, run: Run, stage: str, config: MsfConfig) -> Checkpoint:
         """Return the checkpoint of a stage that all ranks do together: the first one's."""
@@ -256,7 +264,8 @@ def run_ist(bench: Bench, subspace: Subspace, config: IstConfig, run: Run) -> di
     seen, unseen = list(split.seen), [*split.unseen, *split.out_of_kind]
     settings = {"train_same": (seen, SAME_DATA_SEED), "train_diff": (seen, DIFF_DATA_SEED), "test": (unseen, SAME_DATA_SEED)}
     data = [d for names, data_seed in settings.values() for d in bench.data(names, data_seed)]
-    vectors = bench.vectors(subspace, data, config, run, "ist")
+    start = bench.starts(subspace, data) if config.start == "seen" else None
+    vectors = bench.vectors(subspace, data, start, config, run, "ist")
     tensors, scores, at = {}, {}, 0
     for setting, (names, _) in settings.items():
         part = slice(at, at + len(names))
@@ -269,9 +278,12 @@ def run_ist(bench: Bench, subspace: Subspace, config: IstConfig, run: Run) -> di
         "pca": Subspace.pca(bank, subspace.dim, seed=bench.seed, **named),
     }
     rest = data[2 * len(seen) :]
+    if start is not None:
+        scores["best_code"] = bench.score("the best seen code", subspace.decode(start[2 * len(seen) :]), rest)
     for kind, rival in rivals.items():
         rival.to(backbone.device)
-        found = bench.vectors(rival, rest, config, run, f"ist-{kind}")
+        begin = bench.starts(rival, rest) if config.start == "seen" else None
+        found = bench.vectors(rival, rest, begin, config, run, f"ist-{kind}")
         scores[f"{kind}_test"] = bench.score(f"IST in the {kind} subspace", rival.decode(found), rest)
     references = {str(SAME_DATA_SEED): bench.reference([*seen, *unseen], SAME_DATA_SEED)}
     references[str(DIFF_DATA_SEED)] = bench.reference(seen, DIFF_DATA_SEED)

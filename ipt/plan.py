@@ -26,7 +26,7 @@ from ipt.config import (
 from ipt.data import SAME_DATA_SEED, TaskSplit
 from ipt.evaluate import TaskData
 from ipt.families import load_backbone
-from ipt.ist import SeenCodes
+from ipt.ist import ROUNDS, SeenCodes
 from ipt.peft_folder import GivenPrompts, read_prompts
 from ipt.pipeline import Bench
 from ipt.progress import Reporter
@@ -168,6 +168,9 @@ def projected(bench: Bench, dry_run: bool, jobs: dict[str, int], msf: MsfConfig 
             train_rows += count * rates.get(stage, 1) * config.steps * config.rows_per_step
             share = len(bench.split.seen) if stage == "msf" else 1
             dev_rows += count * rates.get(stage, 1) * share * 40 * -(-config.steps // config.eval_every)
+    if ist is not None and ist.start == "seen":  # all codes meet the first round's rows, fewer the others
+        rounds = zip((len(bench.split.seen), *(kept for _, kept in ROUNDS)), ROUNDS, strict=False)
+        dev_rows += jobs["ist"] // len(ist.learning_rates) * sum(codes * rows for codes, (rows, _) in rounds)
     answers = (len(bench.split.all) * 3 + len(bench.split.seen) * 2) * (bench.limit or 100)
     train, forward, generate = _rows_per_second(bench)
     seconds = train_rows / train + dev_rows / forward + answers / generate

@@ -140,7 +140,8 @@ def race(
 
     def adam(rate: float, codes: SeenCodes | None, lap: Lap) -> Tensor:
         config = IstConfig(steps=STEPS, eval_every=EVERY, patience=STEPS, learning_rates=(rate,))
-        return tune_vectors(backbone, subspace, data, config, seed, Trace(lap), seen=codes)[0]
+        start = choose_starts(backbone, subspace, data, codes, seed) if codes else None
+        return tune_vectors(backbone, subspace, data, config, seed, Trace(lap), start=start)[0]
 
     def newton(lap: Lap) -> Tensor:
         codes = Codes(choose_starts(backbone, subspace, data, seen, seed), subspace.decode)

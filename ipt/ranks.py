@@ -53,6 +53,11 @@ class Ranks:
             whole[index :: self.count] = part
         return whole
 
+    def gather_rows(self, own: Tensor) -> Tensor:
+        """Return the rows of all ranks' tensors as one, in the order they were shared out."""
+        rows = self.gather(list(own.cpu()))
+        return torch.stack(rows).to(own.device) if rows else own
+
     def once(self, make: Callable[[], T]) -> T:
         """Let the first rank make something, and return it (or raise its error) in every rank: also a meeting point."""
         if self.count == 1:
