@@ -5,6 +5,7 @@ left-to-right (GPT-2, Llama, Qwen): one sequence [prompt, input, newline, answer
 masked (BERT, RoBERTa):            one sequence [prompt, input with a mask for each token of the answer], options only
 """
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,23 @@ class LeftToRight(Backbone):
         kept = labels.shape[1] + 1  # the place before an answer predicts its first token
         logits = self.model(inputs_embeds=embeds, attention_mask=mask, position_ids=places, use_cache=False, logits_to_keep=kept).logits
         return logits[:, -kept:-1], labels
+
+    def rank(self, prompts: Tensor, rows: Sequence[Encoded], options: Sequence[Encoded]) -> list[int]:
+        """Return for each row the index of the likeliest option (nats summed over its tokens); prompt and input run once."""
+        embeds, mask = self.lead(prompts, [row.input_ids for row in rows], left=True)
+        places = (mask.cumsum(1) - 1).clamp_min(0)
+        read = self.model(inputs_embeds=embeds, attention_mask=mask, position_ids=places, use_cache=True, logits_to_keep=1)
+        first, scores = read.logits[:, -1:], []
+        for option in options:
+            labels = torch.tensor([option.label_ids], device=self.device).expand(len(rows), -1)  # [B, T]
+            written = self.model(
+                input_ids=labels[:, :-1],
+                attention_mask=torch.cat([mask, torch.ones_like(labels[:, :-1])], 1),
+                position_ids=places[:, -1:] + 1 + torch.arange(labels.shape[1] - 1, device=self.device),
+                past_key_values=copy.deepcopy(read.past_key_values),  # the model writes the option's own behind it
+            )
+            scores.append(row_nll(torch.cat([first, written.logits], 1), labels))
+        return torch.stack(scores, 1).argmin(1).tolist()
 
     def generate(self, prompts: Tensor, rows: Sequence[Encoded], max_tokens: int) -> list[str]:
         embeds, mask = self.lead(prompts, [row.input_ids for row in rows], left=True)
