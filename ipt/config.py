@@ -147,7 +147,8 @@ class IstConfig(LoopConfig):
     start: Literal["seen", "mean"] = setting(
         "seen", "first values: the best code of another seen task on the few shots, or the mean", "LOG.md"
     )
-    learning_rates: tuple[float, ...] = setting((0.2, 0.5), "rates tried per task, each as one more job", "LOG.md")
+    steps: int = setting(80, "steps of each job", "LOG.md; paper 100000")
+    learning_rates: tuple[float, ...] = setting((0.1, 0.5), "rates tried per task, each as one more job", "LOG.md; paper 1e-5")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -229,6 +230,6 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "quick": {
         "tune": {"steps": 100, "learning-rates": [0.3]},
         "msf": {"steps": 300, "tune.steps": 100, "tune.learning-rates": [0.3]},
-        "ist": {"steps": 80, "learning-rates": [0.3]},
+        "ist": {"steps": 40, "learning-rates": [0.1]},
     },
 }

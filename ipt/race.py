@@ -149,7 +149,7 @@ def race(
         return codes.values.data
 
     runners: dict[str, Callable[[Lap], Tensor]] = {f"Adam {rate:g} from the mean": lambda lap, r=rate: adam(r, None, lap) for rate in RATES}  # type: ignore[misc]
-    runners["Adam 0.2 from the best seen code"] = lambda lap: adam(0.2, seen, lap)
+    runners["Adam 0.1 from the best seen code"] = lambda lap: adam(0.1, seen, lap)
     runners["Levenberg-Marquardt from the best seen code"] = newton
     runners["CMA-ES from the mean"] = lambda lap: cma(backbone, subspace, data, seed, lap)
     laps = []

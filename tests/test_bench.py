@@ -65,7 +65,7 @@ def test_the_race_counts_rows_and_finds_the_crossing(backbone, tasks):
     assert meter.rows == 3 + 3
     backbone.losses(prompts, rows[:1])
     assert meter.rows == 6, "outside nothing is counted"
-    slow, fast = Lap("Adam 0.5 from the mean", Meter(2), 1), Lap("Adam 0.2 from the best seen code", Meter(2), 1)
+    slow, fast = Lap("Adam 0.5 from the mean", Meter(2), 1), Lap("Adam 0.1 from the best seen code", Meter(2), 1)
     for lap, points in ((slow, [(100, 2.0), (200, 1.0)]), (fast, [(50, 1.5), (80, 0.9)])):
         for rows_so_far, loss in points:
             lap.meter.rows = rows_so_far
@@ -100,6 +100,6 @@ def test_the_race_runs_on_a_finished_run(world, done, tmp_path, capsys, monkeypa
     run = next(done.glob("msf-*")).name
     assert cli.main(words(world, "--race", run, "--out", str(done), "--file", str(tmp_path / "race.json"))) == 0
     names = [value["what"].split(": ")[1] for value in json.loads((tmp_path / "race.json").read_text())["values"]]
-    assert names[-3:] == ["Adam 0.2 from the best seen code", "Levenberg-Marquardt from the best seen code", "CMA-ES from the mean"]
+    assert names[-3:] == ["Adam 0.1 from the best seen code", "Levenberg-Marquardt from the best seen code", "CMA-ES from the mean"]
     assert cli.main(words(world, "--race", next(done.glob("ist-*")).name, "--out", str(done))) == 2
     assert "--race needs a complete run of ipt msf" in capsys.readouterr().err

@@ -30,6 +30,8 @@ ONLY = {
     "tasks": {"data", "hub", "tasks"},
     "analysis": {"data", "run", "recovery", "analysis"},
     "pipeline": set().union(*BASE, *MODELS, *STAGES),
+    "bench": set().union(*BASE, *MODELS, *STAGES),
+    "race": set().union(*BASE, *MODELS, *STAGES, {"bench"}),
     "__init__": set(),
 }
 
