@@ -1,11 +1,13 @@
-# Two commands do all the set-up: `make demo` runs the main job, `make test` the tests. Others: venv, check, suite, smollm2, smollm2-study, clean.
+# Two commands do all the set-up: `make demo` runs the main job (in two processes), `make test` the tests. Others: venv, check, suite, smollm2, smollm2-study, clean.
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= runs/demo
 SMOLLM2 ?= models/smollm2
 TASKS ?= path/to/tasks
 STUDY ?= runs/smollm2
+PROCESSES ?= 2
 BIN = $(VENV)/bin
+LAUNCH = $(BIN)/accelerate launch --cpu --num_processes $(PROCESSES) --num_machines 1 --main_process_port 0 --mixed_precision no --dynamo_backend no -m
 PIP = $(BIN)/python -m pip install -q -c constraints.txt
 
 .PHONY: venv demo test check suite smollm2 smollm2-study clean
@@ -20,8 +22,8 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 demo: $(VENV)/installed
-	$(BIN)/ipt msf --tasks random-100 --preset quick --out $(OUT)
-	$(BIN)/ipt ist --dim 5 --preset quick --out $(OUT)
+	$(LAUNCH) ipt msf --tasks random-100 --preset quick --out $(OUT)
+	$(LAUNCH) ipt ist --dim 5 --preset quick --out $(OUT)
 	$(BIN)/ipt runs figure --out $(OUT)
 
 test: $(VENV)/installed

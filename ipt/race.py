@@ -29,7 +29,7 @@ from ipt.train import dev_losses, row_losses
 
 RATES = (0.1, 0.2, 0.5, 1.0)  # Adam's, from the mean code; the best final dev loss is what the others are to reach
 STEPS, EVERY = 120, 10
-GENERATIONS, POPULATION = 60, 8  # CMA-ES
+GENERATIONS, POPULATION = 30, 8  # CMA-ES
 
 
 @dataclass
