@@ -7,7 +7,8 @@ TASKS ?= path/to/tasks
 STUDY ?= runs/smollm2
 PROCESSES ?= 2
 BIN = $(VENV)/bin
-LAUNCH = $(BIN)/accelerate launch --cpu --num_processes $(PROCESSES) --num_machines 1 --main_process_port 0 --mixed_precision no --dynamo_backend no -m
+THREADS ?= $(shell $(PYTHON) -c 'import os; print(max(1, (os.cpu_count() or 2) // $(PROCESSES)))')
+LAUNCH = OMP_NUM_THREADS=$(THREADS) $(BIN)/torchrun --standalone --nproc-per-node $(PROCESSES) -m ipt
 PIP = $(BIN)/python -m pip install -q -c constraints.txt
 
 .PHONY: venv demo test check suite smollm2 smollm2-study clean
@@ -22,8 +23,8 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 demo: $(VENV)/installed
-	$(LAUNCH) ipt msf --tasks random-100 --preset quick --out $(OUT)
-	$(LAUNCH) ipt ist --dim 5 --preset quick --out $(OUT)
+	$(LAUNCH) msf --tasks random-100 --preset quick --out $(OUT) --device cpu
+	$(LAUNCH) ist --dim 5 --preset quick --out $(OUT) --device cpu
 	$(BIN)/ipt runs figure --out $(OUT)
 
 test: $(VENV)/installed
