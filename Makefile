@@ -1,14 +1,11 @@
-# Two commands do all the set-up: `make demo` runs the main job (in two processes), `make test` the tests. Others: venv, check, suite, smollm2, smollm2-study, clean.
+# Two commands do all the set-up: `make demo` runs the main job, `make test` the tests. Others: venv, check, suite, smollm2, smollm2-study, clean.
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= runs/demo
 SMOLLM2 ?= models/smollm2
 TASKS ?= path/to/tasks
 STUDY ?= runs/smollm2
-PROCESSES ?= 2
 BIN = $(VENV)/bin
-THREADS ?= $(shell $(PYTHON) -c 'import os; print(max(1, (os.cpu_count() or 2) // $(PROCESSES)))')
-LAUNCH = OMP_NUM_THREADS=$(THREADS) $(BIN)/torchrun --standalone --nproc-per-node $(PROCESSES) -m ipt
 PIP = $(BIN)/python -m pip install -q -c constraints.txt
 
 .PHONY: venv demo test check suite smollm2 smollm2-study clean
@@ -23,8 +20,8 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 demo: $(VENV)/installed
-	$(LAUNCH) msf --tasks random-100 --preset quick --out $(OUT) --device cpu
-	$(LAUNCH) ist --dim 5 --preset quick --out $(OUT) --device cpu
+	$(BIN)/ipt msf --tasks random-100 --preset quick --out $(OUT)
+	$(BIN)/ipt ist --dim 5 --preset quick --out $(OUT)
 	$(BIN)/ipt runs figure --out $(OUT)
 
 test: $(VENV)/installed

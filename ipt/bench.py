@@ -30,6 +30,7 @@ from ipt.train import Job, Loop, backward, dev_losses, fit, rate_factor, take_ro
 from ipt.tuning import FreePrompts
 
 BART_BASE = "bart-base-sized"  # what --model is to say for it
+FLOOR_JOBS = 8
 ROWS = 8  # of a job in one of its steps, as in the paper's grid
 # what a transformer cannot do without: matrix products, attention's softmax, norms that are one operation
 NEEDED = ("mm", "addmm", "bmm", "baddbmm", "_softmax", "_softmax_backward_data", "native_layer_norm", "native_layer_norm_backward")
@@ -204,8 +205,8 @@ def scaling(backbone: Backbone, start: Tensor, jobs: Sequence[Job], bench: Bench
         chosen = [jobs[i % len(jobs)] for i in range(count)]
         chosen = [Job(j.name, tuple(tuple((i, r) for _, r in g) for g in j.groups), j.dev, 0.3, i, ROWS) for i, j in enumerate(chosen)]
         step = stacked_steps(backbone, start, chosen, config, 1)
-        floor = floor_of(backbone, start, chosen[:32], config)
-        part = min(count, 32) / count
+        floor = floor_of(backbone, start, chosen[:FLOOR_JOBS], config)  # a rate: more rows would only fill memory
+        part = min(count, FLOOR_JOBS) / count
         times = median_times({"step": step, "floor": floor}, bench.repeats, backbone.device)
         rate, bound = count * ROWS / times["step"], count * ROWS * part / times["floor"]
         rate_of_one = rate_of_one or rate

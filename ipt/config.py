@@ -228,8 +228,8 @@ class PretrainConfig:
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "default": {},
     "quick": {
-        "tune": {"steps": 100, "learning-rates": [0.3]},
-        "msf": {"steps": 300, "tune.steps": 100, "tune.learning-rates": [0.3]},
-        "ist": {"steps": 40, "learning-rates": [0.1]},
+        "tune": {"steps": 100, "rows-per-step": 2, "eval-every": 50, "learning-rates": [0.3]},
+        "msf": {"steps": 300, "tune.steps": 100, "tune.rows-per-step": 2, "tune.eval-every": 50, "tune.learning-rates": [0.3]},
+        "ist": {"steps": 40, "rows-per-step": 2, "learning-rates": [0.1]},
     },
 }

@@ -6,6 +6,7 @@ Trained: the autoencoder. Frozen: the backbone, the bank of tuned prompts P [T, 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,8 @@ from ipt.grid import Progress
 from ipt.ranks import Ranks
 from ipt.run import Checkpoint
 from ipt.train import Job, PromptSource, Row, fit
+
+SHARED_ROWS = 16  # of a step, at most: one prompt gains nothing from more (LOG.md)
 
 
 class Reconstructed(PromptSource):
@@ -85,7 +88,8 @@ def find_shared_prompt(
 ) -> Tensor:
     """Tune one prompt [n, h] jointly on all seen tasks, as many steps as MSF takes: what no intrinsic dimension gives."""
     source = SharedPrompt(start)
-    fit(backbone, source, [_joint_job("shared", data, config, seed, learning_rate)], config, checkpoint, progress, ranks)
+    fewer = replace(config, rows_per_step=min(config.rows_per_step, SHARED_ROWS))
+    fit(backbone, source, [_joint_job("shared", data, fewer, seed, learning_rate)], fewer, checkpoint, progress, ranks)
     return source.value.detach()[0]
 
 

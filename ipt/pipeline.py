@@ -144,12 +144,12 @@ class Bench:
                 raise ValueError(f"{bank.folder} has lost the prompt of {task.name}, which came from a PEFT folder; run `ipt msf` again")
             bank.put(task, TunedPrompt(self.given.prompts[task.name], 0.0, float("nan"), 0))
 
-    def score(self, what: str, prompts: Tensor, data: Sequence[TaskData]) -> Scores:
-        """Return each task's test scores, generated and (cls) ranked."""
+    def score(self, what: str, prompts: Tensor, data: Sequence[TaskData], rank: bool = True) -> Scores:
+        """Return each task's test scores, generated and (cls, where asked for) ranked."""
         with self.reporter.bar(f"scoring {what}") as progress:
             own, at = self.ranks.share(data), self.ranks.share(range(len(data)))
             done = lambda done, total: progress(done, total, float("nan"))
-            scores = self.ranks.gather(score_prompts(self.backbone, prompts[at], own, progress=done))
+            scores = self.ranks.gather(score_prompts(self.backbone, prompts[at], own, rank=rank, progress=done))
         return {d.task.name: numbers(s) for d, s in zip(data, scores, strict=True)}
 
     def reference(self, names: Sequence[str], data_seed: int) -> Scores:
@@ -170,8 +170,8 @@ class Bench:
         todo = [name for name in names if name not in kept]
         if todo:
             data = self.data(todo, SAME_DATA_SEED)
-            empty = self.score("the empty prompt", self.start.new_zeros(len(data), 0, self.start.shape[1]), data)
-            start = self.score("the untrained start", self.start.expand(len(data), -1, -1), data)
+            empty = self.score("the empty prompt", self.start.new_zeros(len(data), 0, self.start.shape[1]), data, rank=False)
+            start = self.score("the untrained start", self.start.expand(len(data), -1, -1), data, rank=False)
             new: Scores = {}
             for d in data:
                 name = d.task.name
