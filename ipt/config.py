@@ -229,7 +229,14 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "default": {},
     "quick": {
         "tune": {"steps": 100, "rows-per-step": 2, "eval-every": 50, "learning-rates": [0.3]},
-        "msf": {"steps": 300, "tune.steps": 100, "tune.rows-per-step": 2, "tune.eval-every": 50, "tune.learning-rates": [0.3]},
-        "ist": {"steps": 40, "rows-per-step": 2, "learning-rates": [0.1]},
+        "msf": {
+            "steps": 260,
+            "eval-every": 260,
+            "tune.steps": 100,
+            "tune.rows-per-step": 2,
+            "tune.eval-every": 50,
+            "tune.learning-rates": [0.3],
+        },
+        "ist": {"steps": 40, "rows-per-step": 2, "eval-every": 40, "learning-rates": [0.1]},
     },
 }

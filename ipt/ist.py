@@ -23,7 +23,7 @@ from ipt.run import Checkpoint
 from ipt.train import PromptSource, row_losses
 
 # successive halving (Jamieson & Talwalkar 2016): train rows that a round adds, codes that are left after it
-ROUNDS = ((1, 30), (3, 8), (8, 1))
+ROUNDS = ((1, 20), (2, 6), (6, 1))
 
 
 @dataclass(frozen=True)
