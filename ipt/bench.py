@@ -4,6 +4,8 @@ Like with like: same rows, tokens, padding per batch, precision, threads, start 
 a warm-up before it, repeats interleaved, medians reported. A rate is rows per second through forward and backward.
 """
 
+import hashlib
+import json
 import math
 import statistics
 import subprocess
@@ -310,7 +312,9 @@ def report(backbone: Backbone, found: Sequence[Measured]) -> dict[str, Any]:
     values = [{k: v if not isinstance(v, float) or math.isfinite(v) else None for k, v in asdict(m).items()} for m in found]
     machine = {"device": str(backbone.device), "threads": torch.get_num_threads(), "model": backbone.name, "dtype": backbone.dtype}
     notes = [f"{m.what}: {m.more}" for m in found if m.more]
-    return {"kind": "bench", "columns": list(COLUMNS), "rows": cells, "notes": notes, "values": values} | machine | environment()
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    record = {"kind": "bench", "digest": digest, "columns": list(COLUMNS), "rows": cells, "notes": notes, "values": values}
+    return record | machine | environment()
 
 
 def number(value: float | None) -> str:
