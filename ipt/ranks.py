@@ -86,7 +86,7 @@ class Ranks:
     def _sent(self, tensor: Tensor, send: Callable[[Tensor], object]) -> Tensor:
         if self.count == 1:
             return tensor
-        message = tensor.detach().clone().to("cpu" if self.device == "cpu" else self.device)
+        message = tensor.detach().clone().to(self.device)
         send(message)
         return message.to(tensor.device)
 
