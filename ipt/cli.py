@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -245,6 +246,8 @@ def bench(
     from ipt.bench import report
     from ipt.plan import bench_parts, bench_race
 
+    if missing := [name for name in ("peft", "cma") if find_spec(name) is None]:
+        raise ValueError(f"ipt bench needs {' and '.join(missing)}: pip install 'intrinsic-prompt-tuning[bench]'")
     found = report(*(bench_race(source, bench, out) if bench.race else bench_parts(source, bench)))
     table = Table(*(Column(name, justify="left" if i in (0, 5) else "right") for i, name in enumerate(found["columns"])), box=SIMPLE)
     for row in found["rows"]:

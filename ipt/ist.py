@@ -12,15 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ipt.autoencoder import Subspace
 from ipt.backbone import Backbone
 from ipt.config import IstConfig
 from ipt.evaluate import TaskData
 from ipt.grid import Choice, Progress, fit_grid
+from ipt.newton import Codes
 from ipt.run import Checkpoint
-from ipt.train import PromptSource, row_losses
+from ipt.train import row_losses
 
 # successive halving (Jamieson & Talwalkar 2016): train rows that a round adds, codes that are left after it
 ROUNDS = ((1, 20), (2, 6), (6, 1))
@@ -32,18 +33,6 @@ class SeenCodes:
 
     codes: Tensor
     tasks: tuple[str, ...]
-
-
-class DecodedVectors(PromptSource):
-    """Prompts decoded from intrinsic vectors: one parameter [J, d]."""
-
-    def __init__(self, subspace: Subspace, start: Tensor) -> None:
-        super().__init__()
-        self.values = nn.Parameter(start.detach().clone())
-        self._decode = subspace.decode  # a function, not a submodule: its parameters are not this source's
-
-    def forward(self, indices: Tensor) -> Tensor:
-        return self._decode(self.values[indices])
 
 
 @torch.no_grad()
@@ -90,7 +79,7 @@ def tune_vectors(
         )
     if start is None:
         start = torch.zeros(len(data), subspace.dim, device=backbone.device)
-    source = DecodedVectors(subspace, start.repeat_interleave(len(config.learning_rates), 0))
+    source = Codes(start.repeat_interleave(len(config.learning_rates), 0), subspace.decode)
     choices = fit_grid(backbone, source, data, config.learning_rates, config, seed, checkpoint, progress)
     vectors = source.values.detach()[[c.index for c in choices]]
     return vectors, choices

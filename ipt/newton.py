@@ -23,12 +23,12 @@ TRIALS = (0.1, 1.0, 10.0, 100.0)  # multiples of a job's damping that are tried 
 
 
 class Codes(PromptSource):
-    """Prompts decoded from vectors [J, d]."""
+    """Prompts decoded from intrinsic vectors: one parameter [J, d]."""
 
     def __init__(self, values: Tensor, decode: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.values = nn.Parameter(values.clone(), requires_grad=False)
-        self._decode = decode
+        self.values = nn.Parameter(values.detach().clone())
+        self._decode = decode  # a function, not a submodule: its parameters are not this source's
 
     def forward(self, indices: Tensor) -> Tensor:
         return self._decode(self.values[indices])

@@ -66,7 +66,7 @@ class Ranks:
         if self.first:
             try:
                 box = [(make(), None)]
-            except Exception as error:
+            except Exception as error:  # whatever it is, the others would wait for ever: all raise it below
                 box = [(None, error)]
         distributed.broadcast_object_list(box, 0)
         made, failure = box[0]

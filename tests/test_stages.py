@@ -13,8 +13,9 @@ from sklearn.random_projection import GaussianRandomProjection
 from ipt.autoencoder import PromptDecoder, PromptEncoder, Subspace, reconstruction_loss
 from ipt.config import IstConfig, MsfConfig, TuneConfig
 from ipt.evaluate import TaskData, chance, score_prompts
-from ipt.ist import DecodedVectors, SeenCodes, choose_starts, tune_vectors
+from ipt.ist import SeenCodes, choose_starts, tune_vectors
 from ipt.msf import find_shared_prompt, find_subspace
+from ipt.newton import Codes
 from ipt.prompts import vocabulary_start
 from ipt.run import Checkpoint
 from ipt.tuning import tune_prompts
@@ -50,7 +51,7 @@ def test_frozen_means_frozen(backbone, data, bank):
     before = snapshot(backbone.model)
     subspace = find_subspace(backbone, bank, data, msf(), "toy", 3, Checkpoint.none())
     decoder = snapshot(subspace)
-    source = DecodedVectors(subspace, torch.zeros(len(data), subspace.dim))
+    source = Codes(torch.zeros(len(data), subspace.dim), subspace.decode)
     assert [tuple(p.shape) for p in source.parameters()] == [(len(data), 2)]  # exactly J x d numbers train
     vectors, _ = tune_vectors(backbone, subspace, data, IstConfig(steps=5, rows_per_step=4), 3, Checkpoint.none())
     assert vectors.abs().max() > 0  # control: something was trained
