@@ -19,7 +19,7 @@ from ipt.data import Task
 from ipt.recovery import MARGIN, from_json, to_json
 
 WELL = 0.3
-QUALITY = ("prompt", "tasks", "n", "mean score", f"{WELL:.2f} or more", f"{MARGIN:.2f} above the floor")
+QUALITY = ("prompt", "tasks", "n", "mean score", f"{WELL:.2f} or more", f"{MARGIN:.2f} above the floor", "dev loss")
 NEVER = (float("nan"), float("nan"))
 KNOWN = "The facts of knowledge tasks were in the embedded backbone's pre-training; novel tasks were not in it in any form."
 MARKED = re.compile(r"(<!-- table (\S+) -->\n).*?(<!-- end(?: short)? -->)", re.S)
@@ -56,8 +56,17 @@ def summary(pair: Sequence[Result], command: str, seed: int) -> dict[str, Any]:
     }
 
 
-def quality(prompt: str, tasks: Sequence[Task], scores: dict[str, float], floors: dict[str, float] | None = None) -> dict[str, Any]:
-    """Return what a kind of prompt scores on trained, rule, knowledge and novel tasks: means, and how many tasks are well done."""
+def quality(
+    prompt: str,
+    tasks: Sequence[Task],
+    scores: dict[str, float],
+    floors: dict[str, float] | None = None,
+    losses: dict[str, float] | None = None,
+) -> dict[str, Any]:
+    """Return what a kind of prompt scores on trained, rule, knowledge and novel tasks: means, and how many tasks are well done.
+
+    losses: dev losses, in nats per token.
+    """
     groups = {
         "trained": [t.name for t in tasks if not t.novel],
         "rule": [t.name for t in tasks if not t.novel and not t.knowledge],
@@ -70,7 +79,8 @@ def quality(prompt: str, tasks: Sequence[Task], scores: dict[str, float], floors
             mean = sum(scores[name] for name in names) / len(names)
             done = sum(scores[name] >= WELL for name in names)
             above = "" if floors is None else str(sum(scores[name] >= floors[name] + MARGIN for name in names))
-            rows.append([prompt, group, str(len(names)), f"{mean:.3f}", str(done), above])
+            loss = "" if losses is None else f"{sum(losses[name] for name in names) / len(names):.3f}"
+            rows.append([prompt, group, str(len(names)), f"{mean:.3f}", str(done), above, loss])
     digest = hashlib.sha256(json.dumps(scores, sort_keys=True).encode()).hexdigest()
     return {"digest": digest, "columns": list(QUALITY), "rows": rows}
 

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -57,29 +58,34 @@ app.command(runs_app)
 def tune(
     *,
     work: Work = WorkConfig(),
+    more_seeds: Annotated[tuple[int, ...], Parameter(help="further seeds, each one more job per task and rate in the same run")] = (),
     file: SummaryFile = None,
     tune: Annotated[TuneConfig, Flat] = TuneConfig(),
 ) -> None:
-    """Tune one soft prompt per task and print their test scores."""
+    """Tune one soft prompt per task (and seed) and print their test scores, averaged over the seeds."""
     from ipt.data import SAME_DATA_SEED
     from ipt.plan import open_bench, projected
 
     bench = open_bench(work, tune)
     names = list(bench.split.all)
-    if projected(bench, work.dry_run, {"tune": len(bench.missing(names, SAME_DATA_SEED))}):
+    benches = {seed: replace(bench, seed=seed) for seed in (work.seed, *more_seeds)}
+    missing = sum(len(b.missing(names, SAME_DATA_SEED)) for b in benches.values())
+    if projected(bench, work.dry_run, {"tune": missing}):
         return
-    bench.prompts(names, SAME_DATA_SEED)
-    scores, floors = bench.reference(names, SAME_DATA_SEED), bench.floors(names)
+    bench.tune_missing(names, SAME_DATA_SEED, list(benches))
+    scores, floors = [b.reference(names, SAME_DATA_SEED) for b in benches.values()], bench.floors(names)
     best = {name: max(v for v in floors[name].values() if v is not None) for name in names}
-    table = Table("task", "metric", "prompt tuning", "ranked", "floor")
+    table, values = Table("task", "metric", "prompt tuning", "ranked", "floor"), {}
     for name in names:
-        ranked = scores[name]["ranked"]
-        shown = (f"{scores[name]['generated']:.3f}", "" if ranked is None else f"{ranked:.3f}", f"{best[name]:.3f}")
-        table.add_row(name, bench.tasks[name].metric, *shown)
+        generated, ranked = ([v for s in scores if (v := s[name][kind]) is not None] for kind in ("generated", "ranked"))
+        values[name] = sum(generated) / len(generated)
+        table.add_row(name, bench.tasks[name].metric, _spread(generated), _spread(ranked), f"{best[name]:.3f}")
     Console().print(table)
-    values = {name: scores[name]["generated"] or 0.0 for name in names}
-    _quality("prompt tuning", bench.of(names), values, best, work.seed, file if bench.ranks.first else None)
-    print(f"prompts: {bench.bank(SAME_DATA_SEED).folder}")
+    tuned = [t for b in benches.values() for task in b.of(names) if (t := b.bank(SAME_DATA_SEED).get(task))]
+    losses = {name: sum(t.dev_loss for t in tuned[i :: len(names)]) / len(benches) for i, name in enumerate(names)}
+    _quality("prompt tuning", bench.of(names), values, best, work.seed, file if bench.ranks.first else None, losses)
+    for b in benches.values():
+        print(f"prompts: {b.bank(SAME_DATA_SEED).folder}")
 
 
 @app.command
@@ -260,12 +266,21 @@ def bench(
         print(f"summary: {file}")
 
 
+def _spread(values: Sequence[float]) -> str:
+    """Return the mean, and the least and largest where there are several."""
+    if not values:
+        return ""
+    mean = f"{sum(values) / len(values):.3f}"
+    return mean if len(values) == 1 else f"{mean} ({min(values):.3f} … {max(values):.3f})"
+
+
 def _quality(
-    prompt: str, tasks: list[Task], values: dict[str, float], floors: dict[str, float] | None, seed: int, file: Path | None
-) -> None:
+    prompt: str, tasks: list[Task], values: dict[str, float], floors: dict[str, float] | None, seed: int, file: Path | None,
+    losses: dict[str, float] | None = None,
+) -> None:  # fmt: skip
     from ipt.analysis.report import KNOWN, quality
 
-    found = quality(prompt, tasks, values, floors)
+    found = quality(prompt, tasks, values, floors, losses)
     table = Table(*found["columns"])
     for row in found["rows"]:
         table.add_row(*row)

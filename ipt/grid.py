@@ -1,4 +1,4 @@
-"""Tasks x learning rates as one stacked run, and the choice per task: best dev score, ties by dev loss."""
+"""Tasks x seeds x learning rates as one stacked run, and the choice per task: best dev score, ties by dev loss."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,15 +25,18 @@ class Choice:
     dev_score: float | None
 
 
-def stack(data: Sequence[TaskData], learning_rates: Sequence[float], config: LoopConfig, seed: int) -> list[Job]:
+Seeds = int | Sequence[int]  # one for all tasks, or one per task's data: a task may come several times, with other seeds
+
+
+def stack(data: Sequence[TaskData], learning_rates: Sequence[float], config: LoopConfig, seeds: Seeds) -> list[Job]:
     """Return job t * R + r for task t and rate r; prompt index = job."""
     jobs: list[Job] = []
-    for d in data:
+    for d, seed in zip(data, [seeds] * len(data) if isinstance(seeds, int) else seeds, strict=True):
         for rate in learning_rates:
             index = len(jobs)
             rows = tuple((index, row) for row in d.train)
             dev = tuple((index, row) for row in d.dev)
-            name = f"{d.task.name}|{d.data_seed}|{rate:g}"
+            name = f"{d.task.name}|{d.data_seed}|{seed}|{rate:g}"
             jobs.append(Job(name, (rows,), dev, rate, seed, config.rows_per_step))
     return jobs
 
@@ -61,12 +64,12 @@ def fit_grid(
     data: Sequence[TaskData],
     learning_rates: Sequence[float],
     config: LoopConfig,
-    seed: int,
+    seeds: Seeds,
     checkpoint: Checkpoint,
     progress: Progress,
 ) -> list[Choice]:
-    """Train every task at every rate as one stacked run, and choose."""
-    outcomes = fit(backbone, source, stack(data, learning_rates, config, seed), config, checkpoint, progress)
+    """Train every task (and seed) at every rate as one stacked run, and choose."""
+    outcomes = fit(backbone, source, stack(data, learning_rates, config, seeds), config, checkpoint, progress)
     return choose(backbone, source, data, learning_rates, outcomes)
 
 

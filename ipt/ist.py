@@ -18,7 +18,7 @@ from ipt.autoencoder import Subspace
 from ipt.backbone import Backbone
 from ipt.config import IstConfig
 from ipt.evaluate import TaskData
-from ipt.grid import Choice, Progress, fit_grid
+from ipt.grid import Choice, Progress, Seeds, fit_grid
 from ipt.newton import Codes
 from ipt.run import Checkpoint
 from ipt.train import row_losses
@@ -63,7 +63,7 @@ def tune_vectors(
     subspace: Subspace,
     data: Sequence[TaskData],
     config: IstConfig,
-    seed: int,
+    seeds: Seeds,
     checkpoint: Checkpoint,
     progress: Progress = lambda done, total, loss: None,
     start: Tensor | None = None,
@@ -80,6 +80,6 @@ def tune_vectors(
     if start is None:
         start = torch.zeros(len(data), subspace.dim, device=backbone.device)
     source = Codes(start.repeat_interleave(len(config.learning_rates), 0), subspace.decode)
-    choices = fit_grid(backbone, source, data, config.learning_rates, config, seed, checkpoint, progress)
+    choices = fit_grid(backbone, source, data, config.learning_rates, config, seeds, checkpoint, progress)
     vectors = source.values.detach()[[c.index for c in choices]]
     return vectors, choices

@@ -9,8 +9,8 @@ prompt for all tasks, and IST in a random and a PCA subspace of equal d.
 import hashlib
 import shutil
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -95,24 +95,30 @@ class Bench:
         bank = self.bank(data_seed)
         if data_seed == SAME_DATA_SEED:
             self.ranks.once(lambda: self._put_given(bank, names))
-        missing = self.missing(names, data_seed)
-        if missing:
-            self.reporter.say(f"tuning {len(missing)} prompts, data seed {data_seed} ({len(names) - len(missing)} are there already)")
-            self._tune(bank, missing, data_seed)
+        self.tune_missing(names, data_seed, [self.seed])
         found = self.ranks.once(lambda: [bank.get(task) for task in self.of(names)])
         return torch.stack([t.prompt for t in found if t is not None]).to(self.backbone.device)
 
-    def _tune(self, bank: PromptBank, tasks: Sequence[Task], data_seed: int) -> None:
-        """Tune these tasks' prompts, each rank its share, and put them into the bank."""
-        data = self.ranks.share(self.data([t.name for t in tasks], data_seed))
-        self.ranks.once(lambda: bank.folder.mkdir(parents=True, exist_ok=True))
-        with Run(bank.folder).locked() if self.ranks.first else nullcontext():
-            checkpoint = Checkpoint(bank.folder, f"tune-{digest_of([d.task for d in data])}", self.tune.checkpoint_seconds)
+    def tune_missing(self, names: Sequence[str], data_seed: int, seeds: Sequence[int]) -> None:
+        """Tune the prompts that the banks of these seeds lack, all in one stacked run, each rank its share."""
+        todo = [(bench, task) for bench in (replace(self, seed=s) for s in seeds) for task in bench.missing(names, data_seed)]
+        if not todo:
+            return
+        self.reporter.say(f"tuning {len(todo)} prompts, data seed {data_seed} ({len(names) * len(seeds) - len(todo)} are there already)")
+        benches = list({bench.seed: bench for bench, _ in todo}.values())
+        drawn = dict(zip(names, self.data(names, data_seed), strict=True))
+        data, own = self.ranks.share([drawn[task.name] for _, task in todo]), self.ranks.share([bench for bench, _ in todo])
+        folders = [bench.bank(data_seed).folder for bench in benches]
+        with ExitStack() as locks:
+            self.ranks.once(lambda: hold(folders, locks))
+            what = digest_of([d.task for d in data], *(str(bench.seed) for bench in own if len(benches) > 1))
+            checkpoint = Checkpoint(folders[0], f"tune-{what}", self.tune.checkpoint_seconds)
             with self.reporter.bar("prompt tuning") as progress:
-                tuned = self.ranks.gather(tune_prompts(self.backbone, data, self.tune, self.seed, checkpoint, progress, self.start))
-            if self.ranks.first:
-                for task, prompt in zip(tasks, tuned, strict=True):
-                    bank.put(task, prompt)
+                start = torch.stack([bench.start for bench in own]) if own else self.start
+                share = tune_prompts(self.backbone, data, self.tune, [bench.seed for bench in own], checkpoint, start, progress)
+            for (bench, task), prompt in zip(todo, self.ranks.gather(share), strict=True):
+                if self.ranks.first:
+                    bench.bank(data_seed).put(task, prompt)
             checkpoint.discard()
 
     def starts(self, subspace: Subspace, data: Sequence[TaskData]) -> Tensor:
@@ -192,8 +198,15 @@ def numbers(score: Score) -> dict[str, float | None]:
     return {"generated": round(score.generated, 6), "ranked": None if score.ranked is None else round(score.ranked, 6)}
 
 
-def digest_of(tasks: Sequence[Task]) -> str:
-    return hashlib.sha256("".join(t.digest for t in tasks).encode()).hexdigest()[:12]
+def hold(folders: Sequence[Path], locks: ExitStack) -> None:
+    """Make the folders and lock each for this process until `locks` is closed."""
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        locks.enter_context(Run(folder).locked())
+
+
+def digest_of(tasks: Sequence[Task], *more: str) -> str:
+    return hashlib.sha256("".join([*(t.digest for t in tasks), *more]).encode()).hexdigest()[:12]
 
 
 def run_msf(bench: Bench, config: MsfConfig, run: Run) -> dict[str, Any]:

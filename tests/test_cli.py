@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -186,7 +187,7 @@ def test_too_little_space_is_found_before_any_work(world, tmp_path, capsys, monk
     assert not list(tmp_path.glob("msf-*")) and not list(tmp_path.glob("prompts/*"))
 
 
-def test_quality_of_tuned_prompts_and_of_definitions_is_summed_up(world, done, monkeypatch):
+def test_quality_of_tuned_prompts_and_of_definitions_is_summed_up(world, done, monkeypatch, capsys):
     tuned = {flag.replace("--tune.", "--"): value for flag, value in QUICK.items() if flag.startswith("--tune.")}
     runs = {
         "tune": source(world) | tuned | {"--out": done, "--file": done / "t.json"},
@@ -198,6 +199,12 @@ def test_quality_of_tuned_prompts_and_of_definitions_is_summed_up(world, done, m
     reference = results(done)["msf"]["reference"]["100"]
     mean = sum(s["generated"] for s in reference.values()) / len(reference)
     tune, score = (json.loads((done / name).read_text()) for name in ("t.json", "s.json"))
+    assert float(tune["rows"][0][6]) > 0 and score["rows"][0][6] == ""  # only prompts that were tuned have a dev loss
+    twice = [str(word) for pair in (runs["tune"] | {"--more-seeds": 43}).items() for word in pair]
+    assert cli.main(["tune", *twice]) == 0
+    shown = capsys.readouterr()
+    assert "tuning 5 prompts" in shown.err and "(5 are there already)" in shown.err  # those of seed 42 are
+    assert len(set(re.findall(r"prompts: (\S+)", shown.out[-400:]))) == 2 and "…" in shown.out
     assert [row[:4] for row in tune["rows"]] == [["prompt tuning", kind, "5", f"{mean:.3f}"] for kind in ("trained", "rule")]
     assert [row[1:3] for row in score["rows"]] == [["trained", "5"], ["rule", "5"]] and score["command"].startswith("ipt score --tasks ")
 

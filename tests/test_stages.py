@@ -172,7 +172,7 @@ def test_rivals_are_drop_in():
 def test_tuning_beats_its_start_and_the_shared_prompt_is_one(backbone, data):
     config = TuneConfig(steps=60, rows_per_step=8, eval_every=20, prompt_length=3, learning_rates=(0.3, 0.01))
     start = vocabulary_start(backbone, 3, 5)
-    tuned = tune_prompts(backbone, data, config, 5, Checkpoint.none())
+    tuned = tune_prompts(backbone, data, config, 5, Checkpoint.none(), start)
     for prompt, d in zip(tuned, data, strict=True):
         with torch.no_grad():
             lead = start.expand(len(d.dev), -1, -1)
@@ -180,6 +180,19 @@ def test_tuning_beats_its_start_and_the_shared_prompt_is_one(backbone, data):
         assert prompt.dev_loss < untrained
     shared = find_shared_prompt(backbone, start, data, msf(), 0.1, 5, Checkpoint.none())
     assert shared.shape == start.shape and not torch.equal(shared, start)
+
+
+def test_seeds_are_jobs_of_one_run_and_equal_runs_of_their_own(tasks):
+    backbone = toy_backbone()  # float64
+    data = [TaskData.draw(backbone, task, 100, shots=6, limit=1) for task in tasks[:2]]
+    config = TuneConfig(steps=8, rows_per_step=4, eval_every=4, prompt_length=3, learning_rates=(0.1,))
+    starts = {seed: vocabulary_start(backbone, 3, seed) for seed in (5, 6)}
+    alone = [p for seed in starts for p in tune_prompts(backbone, data, config, seed, Checkpoint.none(), starts[seed])]
+    begin = torch.stack([starts[seed] for seed in starts for _ in data])
+    together = tune_prompts(backbone, data * 2, config, [5, 5, 6, 6], Checkpoint.none(), begin)
+    for one, other in zip(alone, together, strict=True):
+        torch.testing.assert_close(one.prompt, other.prompt, rtol=0, atol=1e-8)
+    assert (together[0].prompt - together[2].prompt).abs().max() > 1e-3  # control: seeds differ
 
 
 def test_ist_rejects_a_subspace_of_another_width(backbone, data):
