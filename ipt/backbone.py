@@ -119,9 +119,9 @@ class Backbone(ABC):
         """Return [B] nats per answer token, averaged over each row's own tokens; prompts [B, n, h] lead their rows."""
         return self.nll(prompts, rows) / torch.tensor([len(row.label_ids) for row in rows], device=self.device)
 
-    def nll(self, prompts: Tensor, rows: Sequence[Encoded]) -> Tensor:
-        """Return [B] nats of each row's answer, summed over its tokens."""
-        return row_nll(*self.answer_logits(prompts, rows))
+    def nll(self, prompts: Tensor, rows: Sequence[Encoded], smoothing: float = 0.0) -> Tensor:
+        """Return [B] nats of each row's answer, summed over its tokens; see `row_nll` for smoothing."""
+        return row_nll(*self.answer_logits(prompts, rows), smoothing)
 
     @abstractmethod
     def answer_logits(self, prompts: Tensor, rows: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
@@ -194,11 +194,16 @@ def batches(rows: Sequence[Encoded], prompt_length: int, token_budget: float) ->
         yield batch
 
 
-def row_nll(logits: Tensor, labels: Tensor) -> Tensor:
-    """Sum -log p over each row's answer tokens: logits [B, T, V], labels [B, T] with -100 as padding, to [B]."""
+def row_nll(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Sum -log p over each row's answer tokens: logits [B, T, V], labels [B, T] with -100 as padding, to [B].
+
+    smoothing: share of the target that is spread evenly over the vocabulary (fairseq's label-smoothed loss, which is torch's).
+    """
     logits = logits.double() if logits.dtype == torch.float64 else logits.float()
     # the vocabulary last: over a middle axis float32 sums are taken one by one, which costs 1e-5 with 49,152 tokens
-    nll = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="none")
+    nll = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="none", label_smoothing=smoothing
+    )
     return nll.view(labels.shape).sum(1)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.box import SIMPLE
@@ -20,8 +20,10 @@ from rich.table import Column, Table
 
 from ipt.config import (
     CONFIG,
+    DEVIATIONS,
     DIFF_DATA_SEED,
     OUT,
+    RECIPE,
     BenchConfig,
     ChoiceConfig,
     IstConfig,
@@ -47,6 +49,7 @@ Flat = Parameter(name="*")
 Work = Annotated[WorkConfig, Flat]
 Out = Annotated[Path, Parameter(help=OUT)]
 Name = Annotated[str, Parameter(help="name of the run folder; chosen from the settings where empty")]
+Recipe = Annotated[Literal["ours", "paper"], Parameter(help=RECIPE)]
 SummaryFile = Annotated[Path | None, Parameter(help="write the means as a small JSON summary")]
 
 app = App(name="ipt", help="Find and use the intrinsic subspace of soft prompts (Qin et al., arXiv 2110.07867).")
@@ -90,7 +93,7 @@ def tune(
 
 @app.command
 def msf(
-    *, work: Work = WorkConfig(), run: Name = "", msf: Annotated[MsfConfig, Flat] = MsfConfig(),
+    *, work: Work = WorkConfig(), run: Name = "", recipe: Recipe = "ours", msf: Annotated[MsfConfig, Flat] = MsfConfig(),
     tune: TuneConfig = TuneConfig(),
 ) -> None:  # fmt: skip
     """Find the subspace of the seen tasks' prompts (prompts that are missing are tuned first) and score it."""
@@ -98,6 +101,7 @@ def msf(
     from ipt.pipeline import run_msf
     from ipt.plan import digest, open_bench, projected, settings_of
 
+    _deviations(recipe)
     bench = open_bench(work, tune)
     size = tune.prompt_length * bench.backbone.hidden_size
     if msf.dim >= size:
@@ -118,13 +122,14 @@ def msf(
 
 @app.command
 def ist(
-    *, choice: Annotated[ChoiceConfig, Flat] = ChoiceConfig(), ist: Annotated[IstConfig, Flat] = IstConfig()
+    *, choice: Annotated[ChoiceConfig, Flat] = ChoiceConfig(), recipe: Recipe = "ours", ist: Annotated[IstConfig, Flat] = IstConfig()
 ) -> None:  # fmt: skip
     """Tune `dim` numbers per task in a subspace that `ipt msf` found, and print the table of recoveries."""
     from ipt.autoencoder import Subspace
     from ipt.pipeline import run_ist
     from ipt.plan import digest, find_msf, projected, reopen_bench, settings_of
 
+    _deviations(recipe)
     source = find_msf(choice)
     bench = reopen_bench(source.config, choice.out, choice.limit, choice.device)
     size = f"prompt length {bench.tune.prompt_length}, hidden size {bench.backbone.hidden_size}"
@@ -264,6 +269,11 @@ def bench(
     if file:
         write_json(file, found | {"command": " ".join(["ipt", *sys.argv[1:]]), "seed": source.seed})
         print(f"summary: {file}")
+
+
+def _deviations(recipe: str) -> None:
+    for text in DEVIATIONS[recipe]:
+        print(f"recipe {recipe}, deviation: {text}")
 
 
 def _spread(values: Sequence[float]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 DIFF_DATA_SEED = 21
+LATER = {"loss": "mean", "label_smoothing": 0.0, "codes": "standard"}  # settings that older runs do not name, and what they had
 EXECUTION = ("stacked_jobs", "token_budget", "checkpoint_seconds")  # settings that change no result
 
 
@@ -17,6 +18,7 @@ LIMIT = "score only so many test rows per task, 0 for all: a look, not a result"
 BUDGET = "most padded tokens in one forward pass, 0: what suits the device, less where its memory runs out; changes no result"
 DRY_RUN = "print what would be done and how long it would take, and stop"
 PRESET = "quick: one learning rate, few steps; default: a search, early stopping"
+RECIPE = "paper: the released scripts' losses, sampling, clipping and starts; ours: what recovers more (LOG.md)"
 CONFIG = "JSON, TOML or YAML file with flags as keys"
 
 
@@ -88,6 +90,8 @@ class LoopConfig:
     steps: int = setting(120, "steps of each job", "enough for mini, not searched; paper 100000")
     rows_per_step: int = setting(4, "rows of a job in one of its steps", "paper's grid {2, 4, 8}, LOG.md")
     warmup: float = setting(0.06, "share of the steps with rising learning rate", "paper's MSF and IST scripts")
+    loss: Literal["mean", "sum"] = setting("mean", "over a row's answer tokens and a step's rows: means, or sums", "sum: released code")
+    label_smoothing: float = setting(0.0, "share of the target that is spread over the vocabulary", "released code 0.1")
     clip: float = setting(1.0, "largest norm of a job's gradient", "not searched; paper 0.1 on summed losses")
     eval_every: int = setting(20, "steps between dev losses", "not searched; paper 1000")
     patience: int = setting(4, "dev losses without improvement that end a job", "not searched; the paper does not stop early")
@@ -99,8 +103,9 @@ class LoopConfig:
         positive(self, "steps", "rows_per_step", "clip", "eval_every", "patience", "stacked_jobs")
         if self.token_budget < 0:
             raise ValueError(f"--token-budget must not be negative, found {self.token_budget}")
-        if not 0 <= self.warmup < 1:
-            raise ValueError(f"--warmup must be in [0, 1), found {self.warmup}")
+        for name in ("warmup", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"--{name.replace('_', '-')} must be in [0, 1), found {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +137,10 @@ class MsfConfig(LoopConfig):
     alpha: float = setting(1.0, "weight of the reconstruction loss, a mean over n x h", "not searched; released code 200")
     inner_width: int = setting(768, "width between the decoder's two layers", "released code")
     sampling: Literal["tasks", "rows"] = setting("tasks", "draw uniformly over tasks, or over rows as the paper's code")
+    codes: Literal["standard", "own"] = setting(
+        "standard",
+        "coordinates of the codes: mean 0 and deviation 1 over the seen tasks, or the prompt encoder's own as in the released code",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -144,8 +153,10 @@ class MsfConfig(LoopConfig):
 class IstConfig(LoopConfig):
     """Intrinsic subspace tuning: d numbers per task are trained, the decoder is frozen."""
 
-    start: Literal["seen", "mean"] = setting(
-        "seen", "first values: the best code of another seen task on the few shots, or the mean", "LOG.md"
+    start: Literal["seen", "mean", "noise"] = setting(
+        "seen",
+        "first values: the best code of another seen task on the few shots, their mean, or N(0, 0.02) as the released code",
+        "LOG.md",
     )
     steps: int = setting(80, "steps of each job", "LOG.md; paper 100000")
     learning_rates: tuple[float, ...] = setting((0.1, 0.5), "rates tried per task, each as one more job", "LOG.md; paper 1e-5")
@@ -195,8 +206,9 @@ def check_rates(rates: tuple[float, ...]) -> None:
 
 
 def identity(config: Any) -> dict[str, Any]:
-    """Return the fields that a result depends on: all but those that only say how much is done at once."""
-    return {k: v for k, v in asdict(config).items() if k not in EXECUTION}
+    """Return the fields that a result depends on: all but those that only say how much is done at once, and later ones at their
+    first value, so that prompts and runs of before are found again."""
+    return {k: v for k, v in asdict(config).items() if k not in EXECUTION and LATER.get(k, not v) != v}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,6 +235,25 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         positive(self, "minutes", "width", "inner_width", "heads", "head_width", "encoder_layers", "decoder_layers", "token_budget")
 
+
+# The released scripts' choices, where they can be had at this scale; flags of a verb.
+RECIPES: dict[str, dict[str, dict[str, Any]]] = {
+    "ours": {},
+    "paper": {
+        "msf": {"alpha": 200, "loss": "sum", "label-smoothing": 0.1, "sampling": "rows", "clip": 0.1, "codes": "own"},
+        "ist": {"start": "noise", "loss": "sum", "label-smoothing": 0.1, "clip": 0.1},
+    },
+}
+DEVIATIONS = {  # of a recipe, forced by scale or by the embedded tasks
+    "ours": (),
+    "paper": (
+        "far fewer steps at far higher learning rates (released: MSF 100,000 at 3e-5, IST 100,000 at 1e-5)",
+        "prompt tuning as without the recipe (released: twelve settings a task, 100,000 steps each)",
+        "the best step is the one with the least dev loss (released: the best dev metric)",
+        "greedy answers (released: beam 4)",
+        "no task name before an input (released: [name] input)",
+    ),
+}
 
 # Flags of a verb that a preset sets; what a --config file or the command line says comes first.
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {

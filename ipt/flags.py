@@ -1,4 +1,4 @@
-"""Settings that come before the command line's own flags: a preset, then a --config file."""
+"""Settings that come before the command line's own flags: a preset, then a recipe, then a --config file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,23 +6,31 @@ from typing import Any
 
 from cyclopts.config import Json, Toml, Yaml
 
-from ipt.config import PRESETS
+from ipt.config import PRESETS, RECIPES
 
 
 def flags_before(words: Sequence[str]) -> list[str]:
-    """Return the flags that preset and --config file add to a command line which does not have them itself."""
-    preset = PRESETS[value_of(words, "--preset") or "default"].get(words[0] if words else "", {})
-    return _flags(preset | config_file(words), words)
+    """Return the flags that preset, recipe and --config file add to a command line which does not have them itself."""
+    verb = words[0] if words else ""
+    preset = PRESETS[value_of(words, "--preset") or "default"].get(verb, {})
+    recipe = RECIPES[value_of(words, "--recipe") or "ours"].get(verb, {})
+    return _flags(preset | recipe | config_file(words), words)
 
 
 def value_of(words: Sequence[str], flag: str) -> str | None:
     """Return a flag's value before the flags are parsed, as presets and files come before them."""
     for i, word in enumerate(words):
         if word == flag and i + 1 < len(words):
-            return words[i + 1] if flag != "--preset" or words[i + 1] in PRESETS else None
+            return known(flag, words[i + 1])
         if word.startswith(flag + "="):
-            return word.split("=", 1)[1]
+            return known(flag, word.split("=", 1)[1])
     return None
+
+
+def known(flag: str, value: str) -> str | None:
+    """Return the value, or None where it is no preset or recipe (the parser will say so)."""
+    named: dict[str, Any] = {"--preset": PRESETS, "--recipe": RECIPES}
+    return value if value in named.get(flag, (value,)) else None
 
 
 def config_file(words: Sequence[str]) -> dict[str, Any]:

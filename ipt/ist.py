@@ -34,16 +34,21 @@ class SeenCodes:
     codes: Tensor
     tasks: tuple[str, ...]
 
+    @property
+    def mean(self) -> Tensor:
+        """Their mean [1, d]."""
+        return self.codes.mean(0, keepdim=True)
+
 
 @torch.no_grad()
 def choose_starts(backbone: Backbone, subspace: Subspace, data: Sequence[TaskData], seen: SeenCodes, seed: int) -> Tensor:
-    """Return [T, d]: for each task the code, of another seen task or their mean 0, with the least loss on its train rows.
+    """Return [T, d]: for each task the code, of another seen task or their mean, with the least loss on its train rows.
 
     All codes meet the same rows of a task; those that do badly on few of them leave early.
     """
     if not data:
         return seen.codes[:0]
-    codes = torch.cat([torch.zeros_like(seen.codes[:1]), seen.codes])
+    codes = torch.cat([seen.mean, seen.codes])
     prompts = subspace.decode(codes)
     left = [[0, *(i for i, name in enumerate(seen.tasks, 1) if name != d.task.name)] for d in data]
     orders = [np.random.default_rng(seed).permutation(len(d.train)) for d in data]

@@ -71,7 +71,8 @@ def find_subspace(
     source = Reconstructed(subspace, bank, config.alpha)
     fit(backbone, source, [_joint_job("msf", data, config, seed)], config, checkpoint, progress, ranks)
     subspace.requires_grad_(False)
-    subspace.standardise(bank)
+    if config.codes == "standard":
+        subspace.standardise(bank)
     return subspace
 
 

@@ -33,6 +33,7 @@ from ipt.recovery import absolute_score
 from ipt.run import Checkpoint, Run, write_tensors
 from ipt.tuning import tune_prompts
 
+NOISE = 0.02  # deviation of IST's first values in the released code
 Scores = dict[str, dict[str, float | None]]
 
 
@@ -121,20 +122,25 @@ class Bench:
                     bench.bank(data_seed).put(task, prompt)
             checkpoint.discard()
 
-    def starts(self, subspace: Subspace, data: Sequence[TaskData]) -> Tensor:
-        """Return where IST starts [T, d]: the best code of another seen task, each rank choosing for its share."""
+    def starts(self, how: str, subspace: Subspace, data: Sequence[TaskData]) -> Tensor:
+        """Return where IST starts [T, d]; `seen`: the best code of another seen task, each rank choosing for its share."""
         names = self.split.seen
         seen = SeenCodes(subspace.encode(self.prompts(names, SAME_DATA_SEED)), names)
+        if how == "mean":
+            return seen.mean.repeat(len(data), 1)
+        if how == "noise":  # one draw for all tasks: the released code runs each with the same seed
+            draw = torch.randn(1, subspace.dim, generator=torch.Generator().manual_seed(self.seed)) * NOISE
+            return draw.to(seen.codes).repeat(len(data), 1)
         with self.reporter.bar(f"best seen codes, {subspace.kind} subspace"):
             own = choose_starts(self.backbone, subspace, self.ranks.share(data), seen, self.seed)
         return self.ranks.gather_rows(own)
 
     def vectors(
-        self, subspace: Subspace, data: Sequence[TaskData], start: Tensor | None, config: IstConfig, run: Run, stage: str
+        self, subspace: Subspace, data: Sequence[TaskData], start: Tensor, config: IstConfig, run: Run, stage: str
     ) -> Tensor:  # fmt: skip
         """Return the tuned intrinsic vectors [T, d], each rank tuning its share."""
         kept = run.checkpoint(self.ranks.name(stage), config.checkpoint_seconds)
-        share, own = self.ranks.share(data), None if start is None else start[self.ranks.share(range(len(data)))]
+        share, own = self.ranks.share(data), start[self.ranks.share(range(len(data)))]
         with self.reporter.bar(f"tuning {stage}") as progress:
             found, _ = tune_vectors(self.backbone, subspace, share, config, self.seed, kept, progress, own)
         return self.ranks.gather_rows(found)
@@ -228,7 +234,7 @@ def run_msf(bench: Bench, config: MsfConfig, run: Run) -> dict[str, Any]:
     rebuilt = subspace.decode(subspace.encode(bank))
     through = bench.score("reconstructed prompts", rebuilt, everything)
     rest = everything[len(seen) :]
-    mean = subspace.decode(torch.zeros(1, subspace.dim, device=backbone.device)).expand(len(rest), -1, -1)
+    mean = subspace.decode(subspace.encode(bank[: len(seen)]).mean(0, keepdim=True)).expand(len(rest), -1, -1)
     scores = {
         "train_msf": {name: through[name] for name in seen},
         "test_msf": {name: through[name] for name in unseen},
@@ -277,7 +283,7 @@ def run_ist(bench: Bench, subspace: Subspace, config: IstConfig, run: Run) -> di
     seen, unseen = list(split.seen), [*split.unseen, *split.out_of_kind]
     settings = {"train_same": (seen, SAME_DATA_SEED), "train_diff": (seen, DIFF_DATA_SEED), "test": (unseen, SAME_DATA_SEED)}
     data = [d for names, data_seed in settings.values() for d in bench.data(names, data_seed)]
-    start = bench.starts(subspace, data) if config.start == "seen" else None
+    start = bench.starts(config.start, subspace, data)
     vectors = bench.vectors(subspace, data, start, config, run, "ist")
     tensors, scores, at = {}, {}, 0
     for setting, (names, _) in settings.items():
@@ -291,11 +297,11 @@ def run_ist(bench: Bench, subspace: Subspace, config: IstConfig, run: Run) -> di
         "pca": Subspace.pca(bank, subspace.dim, seed=bench.seed, **named),
     }
     rest = data[2 * len(seen) :]
-    if start is not None:
+    if config.start == "seen":
         scores["best_code"] = bench.score("the best seen code", subspace.decode(start[2 * len(seen) :]), rest)
     for kind, rival in rivals.items():
         rival.to(backbone.device)
-        begin = bench.starts(rival, rest) if config.start == "seen" else None
+        begin = bench.starts(config.start, rival, rest)
         found = bench.vectors(rival, rest, begin, config, run, f"ist-{kind}")
         scores[f"{kind}_test"] = bench.score(f"IST in the {kind} subspace", rival.decode(found), rest)
     references = {str(SAME_DATA_SEED): bench.reference([*seen, *unseen], SAME_DATA_SEED)}

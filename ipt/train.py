@@ -5,9 +5,10 @@ active job's own next rows, and the objective is the sum over jobs of
 
     loss_j = mean over job j's rows of (mean over the row's answer tokens of -log p) + extra_j
 
-so every job gets exactly the gradient it would get alone. Clipping, learning rate, step count, Adam state, data order and
-early stopping are per job as well. Trained: the source's parameters. Frozen: the backbone. Everything random is a function
-of (job seed, step), so a checkpoint needs no generator state and a resumed run equals an uninterrupted one.
+(or sums instead of both means, as in the released code), so every job gets exactly the gradient it would get alone. Clipping,
+learning rate, step count, Adam state, data order and early stopping are per job as well. Trained: the source's parameters.
+Frozen: the backbone. Everything random is a function of (job seed, step), so a checkpoint needs no generator state and a
+resumed run equals an uninterrupted one.
 """
 
 from abc import ABC, abstractmethod
@@ -216,8 +217,11 @@ def backward(
     def add(chosen: list[int]) -> None:
         lead = torch.tensor([place[mine[i][1][0]] for i in chosen], device=backbone.device)
         owner = torch.tensor([mine[i][0] for i in chosen], device=backbone.device)
-        share = torch.tensor([1 / jobs[mine[i][0]].rows_per_step for i in chosen], device=backbone.device)
-        row_losses = backbone.losses(leaf[lead], [mine[i][1][1] for i in chosen]) * share
+        rows = [mine[i][1][1] for i in chosen]
+        row_losses = backbone.nll(leaf[lead], rows, config.label_smoothing)
+        if config.loss == "mean":
+            share = torch.tensor([1 / jobs[mine[i][0]].rows_per_step for i in chosen], device=backbone.device)
+            row_losses = row_losses / torch.tensor([len(row.label_ids) for row in rows], device=backbone.device) * share
         row_losses.sum().backward()
         losses.index_add_(0, owner, row_losses.detach().double())
 
