@@ -7,10 +7,11 @@ table of that summary between the two. FILE may be a pattern over summaries that
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from ipt.analysis.figures import recovery_bars
@@ -20,6 +21,19 @@ from ipt.recovery import MARGIN, from_json, to_json
 
 WELL = 0.3
 QUALITY = ("prompt", "tasks", "n", "mean score", f"{WELL:.2f} or more", f"{MARGIN:.2f} above the floor", "dev loss")
+STUDIED = {  # column of a study's table: setting, group of tasks, figure
+    "seen, MSF": ("train_msf", "all", "relative"),
+    "unseen, MSF": ("test_msf", "all", "relative"),
+    "seen, same data": ("train_same", "all", "relative"),
+    "seen, other data": ("train_diff", "all", "relative"),
+    "unseen": ("test", "all", "relative"),
+    "unseen, above floor": ("test", "all", "floored"),
+    "unseen, novel": ("test", "novel", "relative"),
+    "unseen, knowledge": ("test", "knowledge", "relative"),
+    "unseen, rule": ("test", "rule", "relative"),
+    "random": ("random_test", "all", "relative"),
+    "PCA": ("pca_test", "all", "relative"),
+}
 NEVER = (float("nan"), float("nan"))
 KNOWN = "The facts of knowledge tasks were in the embedded backbone's pre-training; novel tasks were not in it in any form."
 MARKED = re.compile(r"(<!-- table (\S+) -->\n).*?(<!-- end(?: short)? -->)", re.S)
@@ -51,9 +65,48 @@ def summary(pair: Sequence[Result], command: str, seed: int) -> dict[str, Any]:
         "command": command,
         "seed": seed,
         "digest": hashlib.sha256(scores.encode()).hexdigest(),
+        "prompts": pair[0].get("prompts", ""),
+        "reference": {part: _reference(pair[-1], part) for part in ("seen", "unseen")},
         "about": f"{pair[-1]['split']['name']}, d = {pair[-1]['dim']}",
         "lines": [{"setting": line.setting, "group": line.group, **to_json(line.recovery)} for line in lines(pair)],
     }
+
+
+def _reference(result: Result, part: str) -> float:
+    """Return prompt tuning's mean test score on the seen or the unseen tasks."""
+    names = [n for n in result["tasks"] if (n in result["split"]["seen"]) == (part == "seen")]
+    return round(float(np.mean([result["reference"]["100"][n]["generated"] for n in names])), 6) if names else float("nan")
+
+
+def study(lines_of: Mapping[str, Sequence[dict[str, Any] | None]], command: str) -> dict[str, Any]:
+    """Return a study's table from the summaries of each line's seeds (None: open): E_rel, mean (least … largest seed)."""
+    rows = []
+    for name, each in lines_of.items():
+        there = [record for record in each if record is not None]
+        row = [name, f"{len(there)} of {len(each)}"]
+        for setting, group, field in STUDIED.values():
+            found = [x[field] for record in there for x in record["lines"] if (x["setting"], x["group"]) == (setting, group)]
+            row.append(spread([100 * x for x in found if x is not None]) if there else "open")
+        row.append(spread([record["reference"]["unseen"] for record in there], 3) if there else "open")
+        row.append(" ".join(sorted({record["prompts"][:6] for record in there})))
+        rows.append(row)
+    digest = hashlib.sha256(json.dumps([[r and r["digest"] for r in each] for each in lines_of.values()]).encode()).hexdigest()
+    seeds = sorted({record["seed"] for each in lines_of.values() for record in each if record})
+    return {
+        "columns": ["cell", "seeds", *STUDIED, "prompt tuning, unseen"],
+        "rows": rows,
+        "digest": digest,
+        "command": command,
+        "seed": seeds,
+    }
+
+
+def spread(values: Sequence[float], digits: int = 1) -> str:
+    """Return the mean, and the least and largest where there are several."""
+    if not values:
+        return "–"
+    mean = f"{sum(values) / len(values):.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ({min(values):.{digits}f} … {max(values):.{digits}f})"
 
 
 def quality(

@@ -3,6 +3,7 @@
 A run of `ipt msf` has the tuned prompts of its tasks; a run of `ipt ist` has their d numbers, which the subspace decodes.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -67,3 +68,16 @@ def answers(prompt: Tensor, bench: Bench, name: str, texts: Sequence[str], token
 
     backbone.in_batches(rows, len(prompt) + tokens, 4 * backbone.token_budget, answer)
     return found
+
+
+def record_of(line: str, number: int) -> str | dict[str, Any]:
+    """Return a line of standard input as it is, or read where it is a JSON object."""
+    if not line.startswith("{"):
+        return line
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"standard input, line {number}: not valid JSON ({error.msg})") from error
+    if not isinstance(record.get("input"), str):
+        raise ValueError(f"standard input, line {number}: field 'input' must be a text, found {record.get('input')!r:.40}")
+    return dict(record)

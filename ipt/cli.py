@@ -22,6 +22,7 @@ from ipt.config import (
     CONFIG,
     DEVIATIONS,
     DIFF_DATA_SEED,
+    DRY_RUN,
     OUT,
     RECIPE,
     BenchConfig,
@@ -50,6 +51,7 @@ Work = Annotated[WorkConfig, Flat]
 Out = Annotated[Path, Parameter(help=OUT)]
 Name = Annotated[str, Parameter(help="name of the run folder; chosen from the settings where empty")]
 Recipe = Annotated[Literal["ours", "paper"], Parameter(help=RECIPE)]
+DryRun = Annotated[bool, Parameter(help=DRY_RUN)]
 SummaryFile = Annotated[Path | None, Parameter(help="write the means as a small JSON summary")]
 
 app = App(name="ipt", help="Find and use the intrinsic subspace of soft prompts (Qin et al., arXiv 2110.07867).")
@@ -66,6 +68,7 @@ def tune(
     tune: Annotated[TuneConfig, Flat] = TuneConfig(),
 ) -> None:
     """Tune one soft prompt per task (and seed) and print their test scores, averaged over the seeds."""
+    from ipt.analysis.report import spread
     from ipt.data import SAME_DATA_SEED
     from ipt.plan import open_bench, projected
 
@@ -82,7 +85,7 @@ def tune(
     for name in names:
         generated, ranked = ([v for s in scores if (v := s[name][kind]) is not None] for kind in ("generated", "ranked"))
         values[name] = sum(generated) / len(generated)
-        table.add_row(name, bench.tasks[name].metric, _spread(generated), _spread(ranked), f"{best[name]:.3f}")
+        table.add_row(name, bench.tasks[name].metric, spread(generated, 3), spread(ranked, 3), f"{best[name]:.3f}")
     Console().print(table)
     tuned = [t for b in benches.values() for task in b.of(names) if (t := b.bank(SAME_DATA_SEED).get(task))]
     losses = {name: sum(t.dev_loss for t in tuned[i :: len(names)]) / len(benches) for i, name in enumerate(names)}
@@ -184,27 +187,14 @@ def predict(
     tokens: Annotated[int, Parameter(help="most tokens of an answer")] = 32,
 ) -> None:
     """Answer texts with a task's prompt; without texts, lines of standard input: JSON objects with `input`, or plain text."""
-    from ipt.adapters import answers
+    from ipt.adapters import answers, record_of
 
     records: list[str | dict[str, Any]] = list(texts)
-    records = records or [_record(line.strip(), number) for number, line in enumerate(sys.stdin, 1) if line.strip()]
+    records = records or [record_of(line.strip(), number) for number, line in enumerate(sys.stdin, 1) if line.strip()]
     inputs = [record["input"] if isinstance(record, dict) else record for record in records]
     found, bench = _task_prompt(run, task, out)
     for record, answer in zip(records, answers(found.prompt, bench, task, inputs, tokens), strict=True):
         print(json.dumps(record | {"output": answer}, ensure_ascii=False) if isinstance(record, dict) else " ".join(answer.split()))
-
-
-def _record(line: str, number: int) -> str | dict[str, Any]:
-    """Return a line of standard input as it is, or read where it is a JSON object."""
-    if not line.startswith("{"):
-        return line
-    try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"standard input, line {number}: not valid JSON ({error.msg})") from error
-    if not isinstance(record.get("input"), str):
-        raise ValueError(f"standard input, line {number}: field 'input' must be a text, found {record.get('input')!r:.40}")
-    return dict(record)
 
 
 def _task_prompt(run: Path, task: str, out: Path) -> "tuple[TaskPrompt, Bench]":
@@ -249,6 +239,25 @@ def score(*, source: Annotated[SourceConfig, Flat] = SourceConfig(tasks="all"), 
 
 
 @app.command
+def study(
+    file: Path, *, out: Out = Path("runs"),
+    to: Annotated[Path, Parameter(help="folder of the figures, a JSON file a cell")] = Path("results"),
+    only: Annotated[str, Parameter(help="names of the cells to do, with * and ?")] = "*", dry_run: DryRun = False,
+) -> None:  # fmt: skip
+    """Fill a table of many MSF and IST runs from a short file (JSON, TOML, YAML); the same command goes on where it was stopped."""
+    from ipt.study import run_study
+
+    run_study(file, out, to, only, dry_run, _parsed, lambda words: app(words + flags_before(words), exit_on_error=False, print_error=False))
+
+
+def _parsed(words: list[str]) -> dict[str, Any]:
+    """Return what a command line says, by parameter, without doing it."""
+    _, bound, _ = app.parse_args(words + flags_before(words), exit_on_error=False, print_error=False)
+    bound.apply_defaults()
+    return dict(bound.arguments)
+
+
+@app.command
 def bench(
     *, source: Annotated[SourceConfig, Flat] = SourceConfig(), bench: Annotated[BenchConfig, Flat] = BenchConfig(), out: Out = Path("runs"),
     file: SummaryFile = None,
@@ -274,14 +283,6 @@ def bench(
 def _deviations(recipe: str) -> None:
     for text in DEVIATIONS[recipe]:
         print(f"recipe {recipe}, deviation: {text}")
-
-
-def _spread(values: Sequence[float]) -> str:
-    """Return the mean, and the least and largest where there are several."""
-    if not values:
-        return ""
-    mean = f"{sum(values) / len(values):.3f}"
-    return mean if len(values) == 1 else f"{mean} ({min(values):.3f} … {max(values):.3f})"
 
 
 def _quality(

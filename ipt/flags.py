@@ -36,19 +36,23 @@ def known(flag: str, value: str) -> str | None:
 def config_file(words: Sequence[str]) -> dict[str, Any]:
     """Return the settings of the --config file by flag: a group of flags may be an object or a dotted key."""
     name = value_of(words, "--config")
-    if name is None:
-        return {}
+    return {} if name is None else dotted(settings_file(Path(name), "--config"))
+
+
+def settings_file(path: Path, what: str) -> dict[str, Any]:
+    """Return what a JSON, TOML or YAML file holds; raise ValueError where it is none, naming the flag or argument."""
     readers: dict[str, Any] = {".json": Json, ".toml": Toml, ".yaml": Yaml, ".yml": Yaml}
-    reader = readers.get(Path(name).suffix)
-    if reader is None or not Path(name).is_file():
-        raise ValueError(f"--config must be a .json, .toml or .yaml file, found {name!r}")
-    return _dotted(dict(reader(Path(name).absolute(), must_exist=True).config))
+    reader = readers.get(path.suffix)
+    if reader is None or not path.is_file():
+        raise ValueError(f"{what} must be a .json, .toml or .yaml file, found {str(path)!r}")
+    return dict(reader(path.absolute(), must_exist=True).config)
 
 
-def _dotted(settings: dict[str, Any], lead: str = "") -> dict[str, Any]:
+def dotted(settings: dict[str, Any], lead: str = "") -> dict[str, Any]:
+    """Return nested settings as one level, with dotted keys as flags have them."""
     found: dict[str, Any] = {}
     for key, value in settings.items():
-        found |= _dotted(value, f"{lead}{key}.") if isinstance(value, dict) else {lead + key.replace("_", "-"): value}
+        found |= dotted(value, f"{lead}{key}.") if isinstance(value, dict) else {lead + key.replace("_", "-"): value}
     return found
 
 

@@ -246,6 +246,7 @@ def run_msf(bench: Bench, config: MsfConfig, run: Run) -> dict[str, Any]:
     result = bench.describe() | {
         "kind": "msf",
         "dim": config.dim,
+        "prompts": hashlib.sha256(bank.cpu().numpy().tobytes()).hexdigest(),
         "parameters": sum(p.numel() for p in subspace.prompt_decoder.parameters()),
         "compresses": config.dim < len(seen),
         "reference": {str(SAME_DATA_SEED): reference},

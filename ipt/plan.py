@@ -3,6 +3,7 @@
 import hashlib
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ipt.autoencoder import Subspace
 from ipt.backbone import Backbone, Encoded
 from ipt.bench import BART_BASE, Measured, bart_base_sized, measure
 from ipt.config import (
+    DIFF_DATA_SEED,
     BenchConfig,
     ChoiceConfig,
     IstConfig,
@@ -154,11 +156,8 @@ def find_msf(choice: ChoiceConfig) -> Run:
     return found[-1]
 
 
-def projected(bench: Bench, dry_run: bool, jobs: dict[str, int], msf: MsfConfig | None = None, ist: IstConfig | None = None) -> bool:
-    """Print the projected time of the work, check the space, and say whether to stop here (--dry-run).
-
-    jobs: number of jobs per stage; the time comes from a short measurement of training and generation on this machine.
-    """
+def amounts(bench: Bench, jobs: dict[str, int], msf: MsfConfig | None, ist: IstConfig | None) -> tuple[int, int, int]:
+    """Return how many train rows, dev rows and generated answers the work has at most; jobs: number of jobs per stage."""
     configs: dict[str, LoopConfig | None] = {"tune": bench.tune, "msf": msf, "ist": ist}
     rates = {"tune": len(bench.tune.learning_rates)}
     train_rows = dev_rows = 0
@@ -171,9 +170,16 @@ def projected(bench: Bench, dry_run: bool, jobs: dict[str, int], msf: MsfConfig 
     if ist is not None and ist.start == "seen":  # all codes meet the first round's rows, fewer the others
         rounds = zip((len(bench.split.seen), *(kept for _, kept in ROUNDS)), ROUNDS, strict=False)
         dev_rows += jobs["ist"] // len(ist.learning_rates) * sum(codes * rows for codes, (rows, _) in rounds)
-    answers = (len(bench.split.all) * 3 + len(bench.split.seen) * 2) * (bench.limit or 100)
-    train, forward, generate = _rows_per_second(bench)
-    seconds = train_rows / train + dev_rows / forward + answers / generate
+    return train_rows, dev_rows, (len(bench.split.all) * 3 + len(bench.split.seen) * 2) * (bench.limit or 100)
+
+
+def projected(bench: Bench, dry_run: bool, jobs: dict[str, int], msf: MsfConfig | None = None, ist: IstConfig | None = None) -> bool:
+    """Print the projected time of the work, check the space, and say whether to stop here (--dry-run).
+
+    jobs: number of jobs per stage; the time comes from a short measurement of training and generation on this machine.
+    """
+    train_rows, dev_rows, answers = amount = amounts(bench, jobs, msf, ist)
+    seconds = sum(rows / rate for rows, rate in zip(amount, _rows_per_second(bench), strict=True))
     need = len(bench.split.all) * bench.tune.prompt_length * bench.backbone.hidden_size * 4 * 8
     bench.reporter.say(
         f"{bench.split.name}: {len(bench.split.seen)} seen, {len(bench.split.all) - len(bench.split.seen)} unseen tasks; "
@@ -183,6 +189,24 @@ def projected(bench: Bench, dry_run: bool, jobs: dict[str, int], msf: MsfConfig 
     if free_bytes(bench.out) < 2 * need:
         raise ValueError(f"--out {bench.out} needs about {2 * need / 1e6:.0f} MB free; make room or choose another folder")
     return dry_run
+
+
+def hours(cells: Sequence[tuple[WorkConfig, TuneConfig, MsfConfig, IstConfig]]) -> list[float]:
+    """Return the projected hours of each cell of a study: prompts that no earlier cell has tuned, MSF and IST."""
+    rates: dict[tuple[str, str], tuple[float, float, float]] = {}
+    found: list[float] = []
+    tuned: set[tuple[Path, str]] = set()
+    for work, tune, msf, ist in cells:
+        bench = open_bench(work, tune)
+        drawn = {SAME_DATA_SEED: bench.split.all, DIFF_DATA_SEED: bench.split.seen}
+        lacking = {(bench.bank(s).folder, task.name) for s, names in drawn.items() for task in bench.missing(names, s)} - tuned
+        tuned |= lacking
+        tasks = len(ist.learning_rates) * (2 * len(bench.split.seen) + 3 * (len(bench.split.all) - len(bench.split.seen)))
+        stages = amounts(bench, {"tune": len(lacking), "msf": 2}, msf, None), amounts(bench, {"ist": tasks}, None, ist)
+        key = (work.model, work.dtype)
+        rates[key] = rates.get(key) or _rows_per_second(bench)
+        found.append(sum(rows / rate for stage in stages for rows, rate in zip(stage, rates[key], strict=True)) / 3600)
+    return found
 
 
 def _rows_per_second(bench: Bench) -> tuple[float, float, float]:

@@ -21,6 +21,7 @@ ROWS = (
     {"pipeline", "bench"},
     {"race"},
     {"adapters", "plan", "flags", "look"},
+    {"study"},
     {"cli"},
     {"__main__"},
 )

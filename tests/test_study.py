@@ -1,0 +1,93 @@
+"""`ipt study`: cells from a file, one table, open cells named, nothing done twice."""
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import QUICK, source
+
+from ipt import cli
+from ipt.analysis.report import study
+from ipt.study import read_cells
+
+FLAGS = {flag.removeprefix("--"): value for flag, value in QUICK.items()}
+
+
+@pytest.fixture
+def file(world, tmp_path):
+    flags = {flag.removeprefix("--"): str(value) for flag, value in source(world).items()}
+    shared = flags | FLAGS | {"ist": {"steps": 4, "eval-every": 2, "learning-rates": [[0.1, 0.5]]}, "msf": {"alpha": 2}}
+    path = tmp_path / "toy.json"
+    path.write_text(json.dumps({"cells": [{"name": "toy", "seed": [1, 2], "recipe": ["paper", "ours"]} | shared]}))
+    return path
+
+
+def run(file, tmp_path, *more):
+    return cli.main(["study", str(file), "--out", str(tmp_path / "runs"), "--to", str(tmp_path / "results"), *more])
+
+
+def rows(tmp_path):
+    return {row[0]: row for row in json.loads((tmp_path / "results" / "toy.json").read_text())["rows"]}
+
+
+def test_cells_are_all_combinations_and_flags_go_to_their_command(file):
+    cells = {cell.name: cell for cell in read_cells(file)}
+    assert list(cells) == ["toy-seed1-paper", "toy-seed1-ours", "toy-seed2-paper", "toy-seed2-ours"]
+    assert {cell.line for cell in cells.values()} == {"toy, paper", "toy, ours"}  # seeds are one line
+    msf, ist = cells["toy-seed1-paper"].msf(Path("o")), cells["toy-seed1-paper"].ist(Path("o"))
+    pair = lambda words, flag: [words[i + 1] for i, w in enumerate(words) if w == flag]  # noqa: E731
+    assert pair(msf, "--alpha") == ["2"] and pair(msf, "--tune.steps") == ["8"] and pair(msf, "--recipe") == ["paper"]
+    assert pair(ist, "--learning-rates") == ["0.1", "0.5"] and pair(ist, "--run") == ["toy-seed1-paper"] == pair(msf, "--run")
+    assert not {"--alpha", "--seed", "--tasks", "--tune.steps"} & set(ist) and pair(msf, "--steps") == ["8"] != pair(ist, "--steps")
+
+
+def test_a_study_is_filled_cell_by_cell_and_goes_on(file, tmp_path, capsys):
+    assert run(file, tmp_path, "--dry-run") == 0
+    assert "open: 4 of 4 cells" in capsys.readouterr().out and not (tmp_path / "runs").exists()
+    assert run(file, tmp_path, "--only", "toy-seed1-*") == 0
+    assert {name: row[1] for name, row in rows(tmp_path).items()} == {"toy, paper": "1 of 2", "toy, ours": "1 of 2"}
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("results/toy-*.json")}
+    assert len(before) == 2
+    assert run(file, tmp_path, "--only", "*-ours") == 0  # only seed 2 is open of these
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert [row[1] for row in rows(tmp_path).values()] == ["1 of 2", "2 of 2"]
+    record = json.loads((tmp_path / "results" / "toy-seed1-ours.json").read_text())
+    (line,) = (x for x in record["lines"] if (x["setting"], x["group"]) == ("train_msf", "all"))
+    assert record["command"].startswith("ipt msf --") and ", then ipt ist --" in record["command"]
+    assert 0 <= record["reference"]["unseen"] <= 1 and line["tasks"] == 3
+
+
+def test_open_cells_are_printed_as_open():
+    lines = [{"setting": "test", "group": "all", "relative": 0.5, "floored": None}, {"setting": "test", "group": "rule", "relative": 0.6}]
+    record = {"digest": "x", "seed": 1, "reference": {"unseen": 0.7}, "lines": lines}
+    other = record | {"seed": 2, "lines": [line | {"relative": 0.7} for line in lines]}
+    table = study({"a": [record, other], "b": [None], "c": [record, None]}, "ipt study x")
+    cells = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
+    assert [c["seeds"] for c in cells] == ["2 of 2", "0 of 1", "1 of 2"]
+    assert [c["unseen"] for c in cells] == ["60.0 (50.0 … 70.0)", "open", "50.0"]
+    assert cells[0]["unseen, above floor"] == "–" and cells[0]["prompt tuning, unseen"] == "0.700 (0.700 … 0.700)"
+
+
+@pytest.mark.parametrize(
+    ("record", "says"),
+    [
+        ({}, "list of `cells`"),
+        ({"cells": [{"dim": 5}]}, "needs a name"),
+        ({"cells": [{"name": "a"}, {"name": "a"}]}, "two cells are a"),
+        ({"cells": [{"name": "a", "dims": 5}]}, "--dims"),
+        ({"cells": [{"name": "a", "recipe": "mine"}]}, "--recipe"),
+    ],
+)
+def test_mistakes_in_a_study_are_told_before_any_work(record, says, tmp_path, capsys):
+    path = tmp_path / "s.json"
+    path.write_text(json.dumps(record))
+    assert run(path, tmp_path) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1 and not (tmp_path / "runs").exists()
+
+
+def test_kept_figures_of_another_command_are_not_taken(file, tmp_path, capsys):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "toy-seed1-ours.json").write_text(json.dumps({"command": "ipt msf --alpha 3"}))
+    assert run(file, tmp_path, "--dry-run") == 2
+    assert "another command" in capsys.readouterr().err
