@@ -59,7 +59,7 @@ def recovery_figure(pairs: Sequence[Sequence[Result]], path: Path) -> None:
 
 
 def summary(pair: Sequence[Result], command: str, seed: int) -> dict[str, Any]:
-    """Return the figures of an MSF and an IST result as a small record with the command, the seed and the scores' digest."""
+    """Return the figures of an MSF and an IST result as a small record with the command, the seed, the digests of scores and prompts."""
     scores = json.dumps([r["scores"] for r in pair], sort_keys=True)
     return {
         "command": command,
@@ -92,13 +92,8 @@ def study(lines_of: Mapping[str, Sequence[dict[str, Any] | None]], command: str)
         rows.append(row)
     digest = hashlib.sha256(json.dumps([[r and r["digest"] for r in each] for each in lines_of.values()]).encode()).hexdigest()
     seeds = sorted({record["seed"] for each in lines_of.values() for record in each if record})
-    return {
-        "columns": ["cell", "seeds", *STUDIED, "prompt tuning, unseen"],
-        "rows": rows,
-        "digest": digest,
-        "command": command,
-        "seed": seeds,
-    }
+    columns = ["cell", "seeds", *STUDIED, "prompt tuning, unseen", "prompts' hash"]
+    return {"columns": columns, "rows": rows, "digest": digest, "command": command, "seed": seeds}
 
 
 def spread(values: Sequence[float], digits: int = 1) -> str:
