@@ -4,59 +4,46 @@ torch and transformers are imported where a verb needs them, so that help and li
 Flags derive from the dataclasses of `ipt.config`. Order: default < preset < --config file < flag.
 """
 
-import json
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
-from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Table
 
 from ipt.config import (
-    CONFIG,
     DEVIATIONS,
     DIFF_DATA_SEED,
     DRY_RUN,
-    OUT,
     RECIPE,
-    BenchConfig,
     ChoiceConfig,
     IstConfig,
     MsfConfig,
-    PretrainConfig,
-    SourceConfig,
     TuneConfig,
     WorkConfig,
     identity,
 )
-from ipt.data import NAME, Task
+from ipt.data import NAME
 from ipt.flags import flags_before
-from ipt.look import runs_app, show, tasks_app
-from ipt.progress import Reporter, speaks
-from ipt.run import Run, write_json
+from ipt.look import runs_app, show, show_table, tasks_app
+from ipt.progress import speaks
+from ipt.run import write_json
+from ipt.tools import Flat, Out, SummaryFile, bench, convert, export, predict, pretrain, print_quality, score
 
-if TYPE_CHECKING:
-    from ipt.adapters import TaskPrompt
-    from ipt.pipeline import Bench
-
-LONGEST_DEFINITION = 64  # tokens left for a definition where a model has a fixed number of positions
-Flat = Parameter(name="*")
 Work = Annotated[WorkConfig, Flat]
-Out = Annotated[Path, Parameter(help=OUT)]
 Name = Annotated[str, Parameter(help="name of the run folder; chosen from the settings where empty")]
 Recipe = Annotated[Literal["ours", "paper"], Parameter(help=RECIPE)]
 DryRun = Annotated[bool, Parameter(help=DRY_RUN)]
-SummaryFile = Annotated[Path | None, Parameter(help="write the means as a small JSON summary")]
 
 app = App(name="ipt", help="Find and use the intrinsic subspace of soft prompts (Qin et al., arXiv 2110.07867).")
 app.command(tasks_app)
 app.command(runs_app)
+for verb in (pretrain, export, predict, convert, score, bench):
+    app.command(verb)
 
 
 @app.command
@@ -89,7 +76,7 @@ def tune(
     Console().print(table)
     tuned = [t for b in benches.values() for task in b.of(names) if (t := b.bank(SAME_DATA_SEED).get(task))]
     losses = {name: sum(t.dev_loss for t in tuned[i :: len(names)]) / len(benches) for i, name in enumerate(names)}
-    _quality("prompt tuning", bench.of(names), values, best, work.seed, file if bench.ranks.first else None, losses)
+    print_quality("prompt tuning", bench.of(names), values, best, work.seed, file if bench.ranks.first else None, losses)
     for b in benches.values():
         print(f"prompts: {b.bank(SAME_DATA_SEED).folder}")
 
@@ -150,92 +137,35 @@ def ist(
 
 
 @app.command
-def pretrain(
-    *, out: Annotated[Path, Parameter(help="run folder; the model is left in its folder model")] = Path("runs/pretrain"),
-    text: Annotated[Path | None, Parameter(help="folder of plain text (*.txt.gz), a line a paragraph; none: tasks only")] = None,
-    config: Annotated[Path | None, Parameter(help=CONFIG)] = None, pretrain: Annotated[PretrainConfig, Flat] = PretrainConfig(),
+def stability(
+    *, choice: Annotated[ChoiceConfig, Flat] = ChoiceConfig(), recipe: Recipe = "ours",
+    runs: Annotated[int, Parameter(help="how many seeds, from the subspace's own on")] = 10,
+    ist: Annotated[IstConfig, Flat] = IstConfig(), file: SummaryFile = None,
 ) -> None:  # fmt: skip
-    """Make the embedded backbone from the suite's generators (needs the extra `suite`)."""
-    from ipt.pretrain import pretrain as train
-    from ipt.tasks.build import all_recipes, pretraining_stream
-    from ipt.tasks.files import text_lines
-    from ipt.tasks.suite import load
-
-    recipes, shipped = all_recipes(), load()
-    lines = (lambda seed: text_lines(text, seed)) if text else None
-    with Reporter().bar("pre-training") as progress:
-        train(lambda s: pretraining_stream(recipes, shipped, s), lines, pretrain, out, lambda d, t, loss: progress(int(d), int(t), loss))
-    print(f"model: {out / 'model'}")
-
-
-@app.command
-def export(run: Path, task: str, *, to: Annotated[Path, Parameter(help="folder to write")], out: Out = Path("runs")) -> None:
-    """Write a task's prompt as a PEFT folder: tuned in an MSF run, decoded from its d numbers in an IST run."""
-    from ipt.peft_folder import write_peft
-
-    found, bench = _task_prompt(run, task, out)
-    write_peft(found.prompt, bench.backbone, to, found.about)
-    print(f"PEFT folder: {to}")
-
-
-@app.command
-def predict(
-    *texts: str,
-    run: Annotated[Path, Parameter(help="run folder, or its name below --out")],
-    task: Annotated[str, Parameter(help="whose prompt answers")],
-    out: Out = Path("runs"),
-    tokens: Annotated[int, Parameter(help="most tokens of an answer")] = 32,
-) -> None:
-    """Answer texts with a task's prompt; without texts, lines of standard input: JSON objects with `input`, or plain text."""
-    from ipt.adapters import answers, record_of
-
-    records: list[str | dict[str, Any]] = list(texts)
-    records = records or [record_of(line.strip(), number) for number, line in enumerate(sys.stdin, 1) if line.strip()]
-    inputs = [record["input"] if isinstance(record, dict) else record for record in records]
-    found, bench = _task_prompt(run, task, out)
-    for record, answer in zip(records, answers(found.prompt, bench, task, inputs, tokens), strict=True):
-        print(json.dumps(record | {"output": answer}, ensure_ascii=False) if isinstance(record, dict) else " ".join(answer.split()))
-
-
-def _task_prompt(run: Path, task: str, out: Path) -> "tuple[TaskPrompt, Bench]":
-    from ipt.adapters import task_prompt
-    from ipt.plan import reopen_bench
-
-    found = Run.find(run, out)
-    bench = reopen_bench(found.config, found.folder.parent)
-    return task_prompt(found, bench, task), bench
-
-
-@app.command
-def convert(file: Path, folder: Path) -> None:
-    """Turn a GGUF file of a left-to-right model into a folder for --model (needs the extra `gguf`)."""
-    from ipt.gguf import convert as turn
-
-    turn(file, folder)
-    print(f"model: {folder}")
-
-
-@app.command
-def score(*, source: Annotated[SourceConfig, Flat] = SourceConfig(tasks="all"), file: SummaryFile = None) -> None:
-    """Score the manual prompt (each task's definition before its input) on the test sets."""
+    """Tune the unseen tasks with many seeds: prompt tuning, IST, and prompt tuning from the IST solution; compare their spread."""
+    from ipt.autoencoder import Subspace
     from ipt.data import SAME_DATA_SEED
-    from ipt.evaluate import TaskData, score_prompts
-    from ipt.plan import open_backbone
-    from ipt.tasks.choose import tasks_of
+    from ipt.plan import digest, find_msf, projected, reopen_bench, settings_of
+    from ipt.stability import run_stability
 
-    found = tasks_of(source.tasks, source.as_published)
-    backbone = open_backbone(source.model, LONGEST_DEFINITION, source.dtype, source.device)
-    table = Table("task", "metric", "definition", "ranked")
-    values: dict[str, float] = {}
-    with Reporter().bar("scoring definitions") as progress:
-        for i, task in enumerate(found):
-            prompt = backbone.text_prompt(task.definition + "\n").unsqueeze(0)
-            (s,) = score_prompts(backbone, prompt, [TaskData.draw(backbone, task, SAME_DATA_SEED, limit=source.limit)])
-            values[task.name] = s.generated
-            table.add_row(task.name, task.metric, f"{s.generated:.3f}", "" if s.ranked is None else f"{s.ranked:.3f}")
-            progress(i + 1, len(found), float("nan"))
-    Console().print(table)
-    _quality("definition", list(found), values, None, source.seed, file)
+    if runs < 2:
+        raise ValueError(f"--runs must be at least 2 for a spread, found {runs}")
+    source = find_msf(choice)
+    bench = reopen_bench(source.config, choice.out, choice.limit, choice.device)
+    subspace = Subspace.load(source.folder / "subspace").to(bench.backbone.device)
+    seeds, names = list(range(bench.seed, bench.seed + runs)), [*bench.split.unseen, *bench.split.out_of_kind]
+    missing = sum(len(replace(bench, seed=seed).missing(names, SAME_DATA_SEED)) for seed in seeds)
+    jobs = {"tune": missing + runs * len(names), "ist": runs * len(names) * len(ist.learning_rates)}
+    if projected(bench, choice.dry_run, jobs, ist=ist):
+        return
+    settings = settings_of("stability", bench, {"ist": identity(ist), "msf_run": source.folder.name, "seeds": seeds})
+    name = f"stability-{bench.split.name}-d{choice.dim}-s{bench.seed}-{digest(settings)}"
+    folder, result = bench.in_run(choice.out / name, settings, lambda run: run_stability(bench, subspace, ist, seeds, run))
+    show_table(result)
+    print(f"run: {folder}")
+    if file and bench.ranks.first:
+        kept = {k: result[k] for k in ("columns", "rows", "digest", "by_seed")}
+        write_json(file, kept | {"command": " ".join(["ipt", *sys.argv[1:]]), "seed": bench.seed})
 
 
 @app.command
@@ -257,49 +187,9 @@ def _parsed(words: list[str]) -> dict[str, Any]:
     return dict(bound.arguments)
 
 
-@app.command
-def bench(
-    *, source: Annotated[SourceConfig, Flat] = SourceConfig(), bench: Annotated[BenchConfig, Flat] = BenchConfig(), out: Out = Path("runs"),
-    file: SummaryFile = None,
-) -> None:  # fmt: skip
-    """Measure what stacking gains over a loop with PEFT, and its cost as it grows (needs the extra `bench`)."""
-    from ipt.bench import report
-    from ipt.plan import bench_parts, bench_race
-
-    if missing := [name for name in ("peft", "cma") if find_spec(name) is None]:
-        raise ValueError(f"ipt bench needs {' and '.join(missing)}: pip install 'intrinsic-prompt-tuning[bench]'")
-    found = report(*(bench_race(source, bench, out) if bench.race else bench_parts(source, bench)))
-    table = Table(*(Column(name, justify="left" if i in (0, 5) else "right") for i, name in enumerate(found["columns"])), box=SIMPLE)
-    for row in found["rows"]:
-        table.add_row(*row)
-    Console().print(table)
-    for note in found["notes"]:
-        print(note)
-    if file:
-        write_json(file, found | {"command": " ".join(["ipt", *sys.argv[1:]]), "seed": source.seed})
-        print(f"summary: {file}")
-
-
 def _deviations(recipe: str) -> None:
     for text in DEVIATIONS[recipe]:
         print(f"recipe {recipe}, deviation: {text}")
-
-
-def _quality(
-    prompt: str, tasks: list[Task], values: dict[str, float], floors: dict[str, float] | None, seed: int, file: Path | None,
-    losses: dict[str, float] | None = None,
-) -> None:  # fmt: skip
-    from ipt.analysis.report import KNOWN, quality
-
-    found = quality(prompt, tasks, values, floors, losses)
-    table = Table(*found["columns"])
-    for row in found["rows"]:
-        table.add_row(*row)
-    Console().print(table)
-    print(KNOWN)
-    if file:
-        write_json(file, found | {"command": " ".join(["ipt", *sys.argv[1:]]), "seed": seed})
-        print(f"summary: {file}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

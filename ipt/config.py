@@ -271,3 +271,5 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "ist": {"steps": 40, "rows-per-step": 2, "eval-every": 40, "learning-rates": [0.1]},
     },
 }
+for flags in (PRESETS["quick"], RECIPES["paper"]):
+    flags["stability"] = flags["ist"]

@@ -109,7 +109,9 @@ def list_runs(*, out: Out = Path("runs")) -> None:
 def show_run(run: Path, *, out: Out = Path("runs")) -> None:
     """Print the table of a run again."""
     folder = Run.find(run, out).folder
-    settings = Run(folder).config
+    settings, result = Run(folder).config, Run(folder).result
+    if settings["kind"] == "stability" and result:
+        return show_table(result)
     folders = [out / settings["msf_run"], folder] if settings["kind"] == "ist" else [folder]
     show(folders)
 
@@ -151,6 +153,14 @@ def _complete_pairs(out: Path) -> list[list[dict[str, Any]]]:
     if not found:
         raise ValueError(f"{out} holds no complete IST run; run `ipt msf` and then `ipt ist`")
     return list(found.values())
+
+
+def show_table(found: dict[str, Any]) -> None:
+    """Print a table that is kept as columns and rows."""
+    table = Table(*found["columns"], box=SIMPLE)
+    for row in found["rows"]:
+        table.add_row(*row)
+    Console().print(table)
 
 
 def show(folders: Sequence[Path], results: Sequence[dict[str, Any]] | None = None) -> None:

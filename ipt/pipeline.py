@@ -122,17 +122,20 @@ class Bench:
                     bench.bank(data_seed).put(task, prompt)
             checkpoint.discard()
 
-    def starts(self, how: str, subspace: Subspace, data: Sequence[TaskData]) -> Tensor:
-        """Return where IST starts [T, d]; `seen`: the best code of another seen task, each rank choosing for its share."""
-        names = self.split.seen
+    def starts(self, how: str, subspace: Subspace, data: Sequence[TaskData], seed: int | None = None) -> Tensor:
+        """Return where IST starts [T, d]; `seen`: the best code of another seen task, each rank choosing for its share.
+
+        seed: decides chance's part; the subspace and the seen codes stay those of the bench's own seed.
+        """
+        names, seed = self.split.seen, self.seed if seed is None else seed
         seen = SeenCodes(subspace.encode(self.prompts(names, SAME_DATA_SEED)), names)
         if how == "mean":
             return seen.mean.repeat(len(data), 1)
         if how == "noise":  # one draw for all tasks: the released code runs each with the same seed
-            draw = torch.randn(1, subspace.dim, generator=torch.Generator().manual_seed(self.seed)) * NOISE
+            draw = torch.randn(1, subspace.dim, generator=torch.Generator().manual_seed(seed)) * NOISE
             return draw.to(seen.codes).repeat(len(data), 1)
         with self.reporter.bar(f"best seen codes, {subspace.kind} subspace"):
-            own = choose_starts(self.backbone, subspace, self.ranks.share(data), seen, self.seed)
+            own = choose_starts(self.backbone, subspace, self.ranks.share(data), seen, seed)
         return self.ranks.gather_rows(own)
 
     def vectors(

@@ -22,13 +22,10 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE
-from rich.console import Console
-from rich.table import Table
-
 from ipt.analysis.report import study, summary
 from ipt.analysis.scores import read_pair
 from ipt.flags import dotted, settings_file
+from ipt.look import show_table
 from ipt.plan import hours
 from ipt.progress import Reporter
 from ipt.run import Run, read_json, write_json
@@ -145,8 +142,5 @@ def run_study(file: Path, out: Path, to: Path, only: str, dry_run: bool, parse: 
         Reporter().say(f"cell {number} of {len(chosen)}: {cell.name}")
         fill(cell, out, to, verb)
     found = study(lines_of(cells, to), f"ipt study {file}")
-    table = Table(*found["columns"], box=SIMPLE)
-    for row in found["rows"]:
-        table.add_row(*row)
-    Console().print(table)
+    show_table(found)
     write_json(to / f"{file.stem}.json", found)

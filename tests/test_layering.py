@@ -19,9 +19,9 @@ ROWS = (
     {"tasks"},
     {"analysis"},
     {"pipeline", "bench"},
-    {"race"},
+    {"race", "stability"},
     {"adapters", "plan", "flags", "look"},
-    {"study"},
+    {"tools", "study"},
     {"cli"},
     {"__main__"},
 )

@@ -1,0 +1,79 @@
+"""`ipt stability`: how much unseen tasks' scores depend on the seed (paper, section 4.4; stage two of the released scripts).
+
+Three methods on the same tasks, few-shot sets and seeds: prompt tuning, IST in a frozen subspace, and prompt tuning started from the
+IST solution decode(z). All seeds of a method are jobs of one stacked run. E_rel compares with prompt tuning's mean over the seeds,
+the spread is the standard deviation over seeds (n - 1) of a task's score, averaged over tasks.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from ipt.autoencoder import Subspace
+from ipt.config import IstConfig
+from ipt.data import SAME_DATA_SEED
+from ipt.ist import tune_vectors
+from ipt.pipeline import Bench
+from ipt.recovery import relative_score
+from ipt.run import Run, write_tensors
+from ipt.tuning import tune_prompts
+
+PROMPT, IST, BOTH = "prompt tuning", "IST", "prompt tuning from the IST solution"
+COLUMNS = ("method", "tasks", "seeds", "mean score", "E_rel", "spread over seeds", "spread / prompt tuning's")
+ByTask = Mapping[str, Sequence[float]]  # a score per seed
+
+
+def run_stability(bench: Bench, subspace: Subspace, config: IstConfig, seeds: Sequence[int], run: Run) -> dict[str, Any]:
+    """Tune every unseen task with every seed in the three ways, score them, and finish the run folder."""
+    names = [*bench.split.unseen, *bench.split.out_of_kind]
+    benches = [replace(bench, seed=seed) for seed in seeds]
+    bench.tune_missing(names, SAME_DATA_SEED, seeds)
+    found: dict[str, list[Any]] = {PROMPT: [b.reference(names, SAME_DATA_SEED) for b in benches]}
+    once = bench.data(names, SAME_DATA_SEED)
+    data, each = [d for _ in seeds for d in once], [seed for seed in seeds for _ in once]
+    starts = torch.cat([bench.starts(config.start, subspace, once, seed) for seed in seeds])
+    ranks = bench.ranks
+    mine, own = ranks.share(data), ranks.share(each)
+    with bench.reporter.bar("IST, all seeds") as progress:
+        kept = run.checkpoint(ranks.name("ist"), config.checkpoint_seconds)
+        begin = starts[ranks.share(range(len(data)))]
+        vectors, _ = tune_vectors(bench.backbone, subspace, mine, config, own, kept, progress, begin)
+    with bench.reporter.bar("prompt tuning from there") as progress:
+        kept = run.checkpoint(ranks.name("both"), bench.tune.checkpoint_seconds)
+        tuned = tune_prompts(bench.backbone, mine, bench.tune, own, kept, subspace.decode(vectors), progress)
+    vectors, prompts = ranks.gather_rows(vectors), ranks.gather_rows(torch.stack([t.prompt for t in tuned]))
+    for what, lead in ((IST, subspace.decode(vectors)), (BOTH, prompts)):
+        parts = [slice(i * len(once), (i + 1) * len(once)) for i in range(len(seeds))]
+        found[what] = [bench.score(f"{what}, seed {seed}", lead[part], once) for seed, part in zip(seeds, parts, strict=True)]
+    scores = {what: {name: [scored[name]["generated"] for scored in each] for name in names} for what, each in found.items()}
+    digest = hashlib.sha256(json.dumps(scores, sort_keys=True).encode()).hexdigest()
+    known = {"kind": "stability", "dim": subspace.dim, "seeds": list(seeds), "by_seed": scores, "digest": digest, "scores": {}}
+    result = known | stability(scores)
+
+    def write() -> None:
+        write_tensors(run.folder / "vectors.safetensors", {"vectors": vectors, "prompts": prompts})
+        run.finish(result)
+
+    ranks.once(write)
+    return result
+
+
+def stability(scores: Mapping[str, ByTask]) -> dict[str, Any]:
+    """Return the table of the methods' scores: means, recovery of prompt tuning's mean, spread over seeds."""
+    reference = {name: float(np.mean(values)) for name, values in scores[PROMPT].items()}
+    defined = [name for name, value in reference.items() if value > 0]
+    spreads = {what: float(np.mean([np.std(v, ddof=1) for v in each.values()])) for what, each in scores.items()}
+    rows = []
+    for what, each in scores.items():
+        means = {name: float(np.mean(values)) for name, values in each.items()}
+        recovered = 100 * relative_score([means[n] for n in defined], [reference[n] for n in defined])
+        count = str(len(next(iter(each.values()))))
+        share = spreads[what] / spreads[PROMPT] if spreads[PROMPT] else float("nan")
+        figures = (f"{np.mean(list(means.values())):.3f}", f"{recovered:.1f}", f"{spreads[what]:.3f}", f"{share:.2f}")
+        rows.append([what, str(len(means)), count, *figures])
+    return {"columns": list(COLUMNS), "rows": rows}

@@ -1,0 +1,150 @@
+"""The verbs beside the three stages: make, convert and measure a model, and use a task's prompt.
+
+torch and transformers are imported where a verb needs them.
+"""
+
+import json
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Column, Table
+
+from ipt.config import CONFIG, OUT, BenchConfig, PretrainConfig, SourceConfig
+from ipt.data import Task
+from ipt.look import show_table
+from ipt.progress import Reporter
+from ipt.run import Run, write_json
+
+if TYPE_CHECKING:
+    from ipt.adapters import TaskPrompt
+    from ipt.pipeline import Bench
+
+LONGEST_DEFINITION = 64  # tokens left for a definition where a model has a fixed number of positions
+Flat = Parameter(name="*")
+Out = Annotated[Path, Parameter(help=OUT)]
+SummaryFile = Annotated[Path | None, Parameter(help="write the means as a small JSON summary")]
+
+
+def pretrain(
+    *, out: Annotated[Path, Parameter(help="run folder; the model is left in its folder model")] = Path("runs/pretrain"),
+    text: Annotated[Path | None, Parameter(help="folder of plain text (*.txt.gz), a line a paragraph; none: tasks only")] = None,
+    config: Annotated[Path | None, Parameter(help=CONFIG)] = None, pretrain: Annotated[PretrainConfig, Flat] = PretrainConfig(),
+) -> None:  # fmt: skip
+    """Make the embedded backbone from the suite's generators (needs the extra `suite`)."""
+    from ipt.pretrain import pretrain as train
+    from ipt.tasks.build import all_recipes, pretraining_stream
+    from ipt.tasks.files import text_lines
+    from ipt.tasks.suite import load
+
+    recipes, shipped = all_recipes(), load()
+    lines = (lambda seed: text_lines(text, seed)) if text else None
+    with Reporter().bar("pre-training") as progress:
+        train(lambda s: pretraining_stream(recipes, shipped, s), lines, pretrain, out, lambda d, t, loss: progress(int(d), int(t), loss))
+    print(f"model: {out / 'model'}")
+
+
+def export(run: Path, task: str, *, to: Annotated[Path, Parameter(help="folder to write")], out: Out = Path("runs")) -> None:
+    """Write a task's prompt as a PEFT folder: tuned in an MSF run, decoded from its d numbers in an IST run."""
+    from ipt.peft_folder import write_peft
+
+    found, bench = _task_prompt(run, task, out)
+    write_peft(found.prompt, bench.backbone, to, found.about)
+    print(f"PEFT folder: {to}")
+
+
+def predict(
+    *texts: str,
+    run: Annotated[Path, Parameter(help="run folder, or its name below --out")],
+    task: Annotated[str, Parameter(help="whose prompt answers")],
+    out: Out = Path("runs"),
+    tokens: Annotated[int, Parameter(help="most tokens of an answer")] = 32,
+) -> None:
+    """Answer texts with a task's prompt; without texts, lines of standard input: JSON objects with `input`, or plain text."""
+    from ipt.adapters import answers, record_of
+
+    records: list[str | dict[str, Any]] = list(texts)
+    records = records or [record_of(line.strip(), number) for number, line in enumerate(sys.stdin, 1) if line.strip()]
+    inputs = [record["input"] if isinstance(record, dict) else record for record in records]
+    found, bench = _task_prompt(run, task, out)
+    for record, answer in zip(records, answers(found.prompt, bench, task, inputs, tokens), strict=True):
+        print(json.dumps(record | {"output": answer}, ensure_ascii=False) if isinstance(record, dict) else " ".join(answer.split()))
+
+
+def _task_prompt(run: Path, task: str, out: Path) -> "tuple[TaskPrompt, Bench]":
+    from ipt.adapters import task_prompt
+    from ipt.plan import reopen_bench
+
+    found = Run.find(run, out)
+    bench = reopen_bench(found.config, found.folder.parent)
+    return task_prompt(found, bench, task), bench
+
+
+def convert(file: Path, folder: Path) -> None:
+    """Turn a GGUF file of a left-to-right model into a folder for --model (needs the extra `gguf`)."""
+    from ipt.gguf import convert as turn
+
+    turn(file, folder)
+    print(f"model: {folder}")
+
+
+def score(*, source: Annotated[SourceConfig, Flat] = SourceConfig(tasks="all"), file: SummaryFile = None) -> None:
+    """Score the manual prompt (each task's definition before its input) on the test sets."""
+    from ipt.data import SAME_DATA_SEED
+    from ipt.evaluate import TaskData, score_prompts
+    from ipt.plan import open_backbone
+    from ipt.tasks.choose import tasks_of
+
+    found = tasks_of(source.tasks, source.as_published)
+    backbone = open_backbone(source.model, LONGEST_DEFINITION, source.dtype, source.device)
+    table = Table("task", "metric", "definition", "ranked")
+    values: dict[str, float] = {}
+    with Reporter().bar("scoring definitions") as progress:
+        for i, task in enumerate(found):
+            prompt = backbone.text_prompt(task.definition + "\n").unsqueeze(0)
+            (s,) = score_prompts(backbone, prompt, [TaskData.draw(backbone, task, SAME_DATA_SEED, limit=source.limit)])
+            values[task.name] = s.generated
+            table.add_row(task.name, task.metric, f"{s.generated:.3f}", "" if s.ranked is None else f"{s.ranked:.3f}")
+            progress(i + 1, len(found), float("nan"))
+    Console().print(table)
+    print_quality("definition", list(found), values, None, source.seed, file)
+
+
+def bench(
+    *, source: Annotated[SourceConfig, Flat] = SourceConfig(), bench: Annotated[BenchConfig, Flat] = BenchConfig(), out: Out = Path("runs"),
+    file: SummaryFile = None,
+) -> None:  # fmt: skip
+    """Measure what stacking gains over a loop with PEFT, and its cost as it grows (needs the extra `bench`)."""
+    from ipt.bench import report
+    from ipt.plan import bench_parts, bench_race
+
+    if missing := [name for name in ("peft", "cma") if find_spec(name) is None]:
+        raise ValueError(f"ipt bench needs {' and '.join(missing)}: pip install 'intrinsic-prompt-tuning[bench]'")
+    found = report(*(bench_race(source, bench, out) if bench.race else bench_parts(source, bench)))
+    table = Table(*(Column(name, justify="left" if i in (0, 5) else "right") for i, name in enumerate(found["columns"])), box=SIMPLE)
+    for row in found["rows"]:
+        table.add_row(*row)
+    Console().print(table)
+    for note in found["notes"]:
+        print(note)
+    if file:
+        write_json(file, found | {"command": " ".join(["ipt", *sys.argv[1:]]), "seed": source.seed})
+        print(f"summary: {file}")
+
+
+def print_quality(
+    prompt: str, tasks: list[Task], values: dict[str, float], floors: dict[str, float] | None, seed: int, file: Path | None,
+    losses: dict[str, float] | None = None,
+) -> None:  # fmt: skip
+    from ipt.analysis.report import KNOWN, quality
+
+    found = quality(prompt, tasks, values, floors, losses)
+    show_table(found)
+    print(KNOWN)
+    if file:
+        write_json(file, found | {"command": " ".join(["ipt", *sys.argv[1:]]), "seed": seed})
+        print(f"summary: {file}")
