@@ -136,6 +136,12 @@ class Backbone(ABC):
         scores = [self.nll(prompts, [Encoded(row.input_ids, option.label_ids) for row in rows]) for option in options]
         return torch.stack(scores, 1).argmin(1).tolist()
 
+    def generate_and_rank(
+        self, prompts: Tensor, rows: Sequence[Encoded], max_tokens: int, options: Sequence[Encoded]
+    ) -> tuple[list[str], list[int]]:  # fmt: skip
+        """Return what `generate` and `rank` do; one pass over the inputs where the family can share it."""
+        return self.generate(prompts, rows, max_tokens), self.rank(prompts, rows, options)
+
     def in_batches(self, rows: Sequence[Encoded], prompt_length: int, token_budget: int, work: Callable[[list[int]], object]) -> None:
         """Call work on the row indices of one batch after another, each within the budget of padded tokens.
 

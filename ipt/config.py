@@ -259,13 +259,13 @@ DEVIATIONS = {  # of a recipe, forced by scale or by the embedded tasks
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "default": {},
     "quick": {
-        "tune": {"steps": 100, "rows-per-step": 2, "eval-every": 50, "learning-rates": [0.3]},
+        "tune": {"steps": 100, "rows-per-step": 2, "eval-every": 100, "learning-rates": [0.3]},
         "msf": {
             "steps": 260,
             "eval-every": 260,
             "tune.steps": 100,
             "tune.rows-per-step": 2,
-            "tune.eval-every": 50,
+            "tune.eval-every": 100,
             "tune.learning-rates": [0.3],
         },
         "ist": {"steps": 40, "rows-per-step": 2, "eval-every": 40, "learning-rates": [0.1]},

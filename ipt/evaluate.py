@@ -69,12 +69,21 @@ def score_prompts(
     token_budget: 0 takes four times as many as with gradients.
     """
     token_budget = token_budget or 4 * backbone.token_budget
-    picked = [_ranked(backbone, prompts[u], d, part, token_budget) if d.options and (rank or not backbone.generates) else None
-              for u, d in enumerate(data)]  # fmt: skip
-    if backbone.generates:
-        written = _generated(backbone, prompts, data, part, token_budget, progress)
-    else:  # a masked model writes nothing: the ranked options are its answers
-        written = [answers or [] for answers in picked]
+    written: list[list[str]] = [[""] * len(getattr(d, part)) for d in data]
+    picked: list[list[str] | None] = [None] * len(data)
+    optional = [u for u, d in enumerate(data) if d.options and (rank or not backbone.generates)]
+    total, done = sum(map(len, written)), 0
+
+    def count(rows: int) -> None:
+        nonlocal done
+        done += rows
+        progress(done, total)
+
+    for u in optional:
+        written[u], picked[u] = _with_options(backbone, prompts[u], data[u], part, token_budget)
+        count(len(written[u]))
+    rest = [u for u in range(len(data)) if u not in optional]
+    _generated(backbone, prompts, data, rest, part, token_budget, written, count)
     results = []
     for d, texts, options in zip(data, written, picked, strict=True):
         references = [e.output for e in getattr(d, f"{part}_examples")]
@@ -84,43 +93,39 @@ def score_prompts(
 
 
 def _generated(
-    backbone: Backbone, prompts: Tensor, data: Sequence[TaskData], part: str, token_budget: int, progress: Progress
-) -> list[list[str]]:
-    """Return the generated answers of each task's rows; rows whose answers are equally long at most share batches."""
-    owned = [(u, row) for u, d in enumerate(data) for row in getattr(d, part)]
-    order: list[str] = [""] * len(owned)
-    done = 0
-    for tall in sorted({d.max_tokens for d in data}):
-        places = [i for i, (u, _) in enumerate(owned) if data[u].max_tokens == tall]
+    backbone: Backbone, prompts: Tensor, data: Sequence[TaskData], which: Sequence[int], part: str, token_budget: int,
+    written: list[list[str]], count: Callable[[int], None],
+) -> None:  # fmt: skip
+    """Fill in the generated answers of these tasks' rows; rows whose answers are equally long at most share batches."""
+    for tall in sorted({data[u].max_tokens for u in which}):
+        owned = [(u, i, row) for u in which if data[u].max_tokens == tall for i, row in enumerate(getattr(data[u], part))]
 
-        def write(chosen: list[int], places: list[int] = places, tall: int = tall) -> None:
-            nonlocal done
-            lead = prompts[torch.tensor([owned[places[i]][0] for i in chosen], device=prompts.device)]
-            for i, answer in zip(chosen, backbone.generate(lead, [owned[places[i]][1] for i in chosen], tall), strict=True):
-                order[places[i]] = answer
-            done += len(chosen)
-            progress(done, len(owned))
+        def write(chosen: list[int], owned: list[tuple[int, int, Encoded]] = owned, tall: int = tall) -> None:
+            lead = prompts[torch.tensor([owned[c][0] for c in chosen], device=prompts.device)]
+            for c, answer in zip(chosen, backbone.generate(lead, [owned[c][2] for c in chosen], tall), strict=True):
+                written[owned[c][0]][owned[c][1]] = answer
+            count(len(chosen))
 
-        backbone.in_batches([owned[i][1] for i in places], prompts.shape[1] + tall, token_budget, write)
-    texts: list[list[str]] = [[] for _ in data]
-    for (u, _), answer in zip(owned, order, strict=True):
-        texts[u].append(answer)
-    return texts
+        backbone.in_batches([row for *_, row in owned], prompts.shape[1] + tall, token_budget, write)
 
 
-def _ranked(backbone: Backbone, prompt: Tensor, data: TaskData, part: str, token_budget: int) -> list[str]:
-    """Return the likeliest option of each row."""
-    rows = getattr(data, part)
-    names = data.task.options or ()
-    picked = [""] * len(rows)
+def _with_options(backbone: Backbone, prompt: Tensor, data: TaskData, part: str, token_budget: int) -> tuple[list[str], list[str]]:
+    """Return a task's answers to each row, generated and as the likeliest option; a masked model's are its options."""
+    rows, names, tall = getattr(data, part), data.task.options or (), data.max_tokens
+    written, picked = [""] * len(rows), [""] * len(rows)
 
     def pick(chosen: list[int]) -> None:
-        lead = prompt.expand(len(chosen), *prompt.shape)
-        for i, option in zip(chosen, backbone.rank(lead, [rows[i] for i in chosen], data.options), strict=True):
-            picked[i] = names[option]
+        lead, own = prompt.expand(len(chosen), *prompt.shape), [rows[i] for i in chosen]
+        if backbone.generates:
+            texts, places = backbone.generate_and_rank(lead, own, tall, data.options)
+        else:
+            places = backbone.rank(lead, own, data.options)
+            texts = [names[place] for place in places]
+        for i, text, place in zip(chosen, texts, places, strict=True):
+            written[i], picked[i] = text, names[place]
 
-    backbone.in_batches(rows, prompt.shape[0], token_budget, pick)
-    return picked
+    backbone.in_batches(rows, prompt.shape[0] + tall * backbone.generates, token_budget, pick)
+    return written, picked
 
 
 def chance(data: TaskData) -> float:

@@ -60,16 +60,27 @@ class EncoderDecoder(Backbone):
 
     def rank(self, prompts: Tensor, rows: Sequence[Encoded], options: Sequence[Encoded]) -> list[int]:
         """Return for each row the index of the likeliest option (nats summed over its tokens); the encoder runs once."""
-        hidden, mask = self._encoder(prompts, rows)
-        scores = [row_nll(*self._decoder(hidden, mask, [option.label_ids] * len(rows))) for option in options]
-        return torch.stack(scores, 1).argmin(1).tolist()
+        return self._likeliest(*self._encoder(prompts, rows), options)
 
     def generate(self, prompts: Tensor, rows: Sequence[Encoded], max_tokens: int) -> list[str]:
-        embeds, mask = self.lead(prompts, [row.input_ids for row in rows])
+        return self._written(*self._encoder(prompts, rows), max_tokens)
+
+    def generate_and_rank(
+        self, prompts: Tensor, rows: Sequence[Encoded], max_tokens: int, options: Sequence[Encoded]
+    ) -> tuple[list[str], list[int]]:  # fmt: skip
+        hidden, mask = self._encoder(prompts, rows)
+        return self._written(hidden, mask, max_tokens), self._likeliest(hidden, mask, options)
+
+    def _written(self, hidden: Tensor, mask: Tensor, max_tokens: int) -> list[str]:
         ids = self.model.generate(  # type: ignore[operator]
-            inputs_embeds=embeds, attention_mask=mask, max_new_tokens=max_tokens, do_sample=False, num_beams=1
-        )
+            encoder_outputs=BaseModelOutput(last_hidden_state=hidden), attention_mask=mask, max_new_tokens=max_tokens, do_sample=False,
+            num_beams=1,
+        )  # fmt: skip
         return self.text(ids)
+
+    def _likeliest(self, hidden: Tensor, mask: Tensor, options: Sequence[Encoded]) -> list[int]:
+        scores = [row_nll(*self._decoder(hidden, mask, [option.label_ids] * len(mask))) for option in options]
+        return torch.stack(scores, 1).argmin(1).tolist()
 
     def _encoder(self, prompts: Tensor, rows: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
         embeds, mask = self.lead(prompts, [row.input_ids for row in rows])
