@@ -48,6 +48,7 @@ class SourceConfig:
     device: str = setting("auto", DEVICE)
     seed: int = setting(42, "initial values and order of rows, in every stage")
     limit: int = setting(0, LIMIT)
+    held_out: Literal["test", "dev"] = setting("test", "rows that are scored; dev: for choices that must not see the test sets")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,10 +33,13 @@ class TaskData:
     max_tokens: int
 
     @classmethod
-    def draw(cls, backbone: Backbone, task: Task, data_seed: int, shots: int | None = None, limit: int = 0) -> "TaskData":
-        """Draw and tokenise the sets; `limit` above 0 keeps that many test rows."""
+    def draw(
+        cls, backbone: Backbone, task: Task, data_seed: int, shots: int | None = None, limit: int = 0, held_out: str = "test"
+    ) -> "TaskData":
+        """Draw and tokenise the sets; `limit` above 0 keeps that many test rows; held_out: "dev" puts the dev set in the test's place."""
         sets = few_shot(task, data_seed, shots)
-        test = sets.test[:limit] if limit else sets.test
+        test = sets.dev if held_out == "dev" else sets.test
+        test = test[:limit] if limit else test
         train, dev, held = (
             tuple(backbone.encode([e.input for e in part], [e.output[0] for e in part])) for part in (sets.train, sets.dev, test)
         )

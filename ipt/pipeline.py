@@ -56,6 +56,12 @@ class Bench:
     given: GivenPrompts = GivenPrompts()  # prompts of data seed 100 that are not tuned here
     as_published: bool = False
     ranks: Ranks = Ranks()  # the processes that share the work
+    held_out: str = "test"  # the rows that are scored: test, or dev where a choice must not see these
+
+    @property
+    def scored(self) -> str:
+        """What the scored rows are called in the bank."""
+        return f"{self.limit or 'all'}" + ("" if self.held_out == "test" else f"-{self.held_out}")
 
     def in_run(self, path: Path, settings: dict[str, Any], work: Callable[[Run], dict[str, Any]]) -> tuple[Path, dict[str, Any]]:
         """Open a run folder and return it with its result; where it has none yet, the work makes it, under a lock."""
@@ -68,7 +74,7 @@ class Bench:
 
     def data(self, names: Sequence[str], data_seed: int) -> list[TaskData]:
         """Draw and tokenise the sets of these tasks; says how many rows had to be cut."""
-        found = [TaskData.draw(self.backbone, t, data_seed, self.tune.shots, self.limit) for t in self.of(names)]
+        found = [TaskData.draw(self.backbone, t, data_seed, self.tune.shots, self.limit, self.held_out) for t in self.of(names)]
         rows = [row for d in found for row in (*d.train, *d.dev, *d.test)]
         longest = self.backbone.max_input
         cut = sum(len(row.input_ids) >= longest or len(row.label_ids) >= MAX_ANSWER for row in rows)
@@ -170,18 +176,18 @@ class Bench:
     def reference(self, names: Sequence[str], data_seed: int) -> Scores:
         """Return prompt tuning's test scores, kept beside the bank's prompts."""
         bank = self.bank(data_seed)
-        kept = self.ranks.once(lambda: bank.scores("reference", self.of(names), self.limit))
+        kept = self.ranks.once(lambda: bank.scores("reference", self.of(names), self.scored))
         todo = [name for name in names if name not in kept]
         if todo:
             new = self.score(f"prompt tuning, data seed {data_seed}", self.prompts(todo, data_seed), self.data(todo, data_seed))
-            self.ranks.once(lambda: bank.put_scores("reference", self.of(todo), self.limit, new))
+            self.ranks.once(lambda: bank.put_scores("reference", self.of(todo), self.scored, new))
             kept |= new
         return {name: kept[name] for name in names}
 
     def floors(self, names: Sequence[str]) -> Scores:
         """Return what doing nothing scores: chance, the empty prompt, the shared untrained start."""
         bank = self.bank(SAME_DATA_SEED)
-        kept = self.ranks.once(lambda: bank.scores("floor", self.of(names), self.limit))
+        kept = self.ranks.once(lambda: bank.scores("floor", self.of(names), self.scored))
         todo = [name for name in names if name not in kept]
         if todo:
             data = self.data(todo, SAME_DATA_SEED)
@@ -191,7 +197,7 @@ class Bench:
             for d in data:
                 name = d.task.name
                 new[name] = {"chance": chance(d), "empty": empty[name]["generated"], "start": start[name]["generated"]}
-            self.ranks.once(lambda: bank.put_scores("floor", self.of(todo), self.limit, new))
+            self.ranks.once(lambda: bank.put_scores("floor", self.of(todo), self.scored, new))
             kept |= new
         return {name: kept[name] for name in names}
 

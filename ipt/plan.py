@@ -62,7 +62,9 @@ def open_bench(work: WorkConfig, tune: TuneConfig) -> Bench:
     given, notes = read_prompts(work.prompts, split.all, backbone, tune.prompt_length) if work.prompts else (GivenPrompts(), [])
     for note in notes:
         reporter.say(note)
-    return Bench(backbone, split, found, tune, work.seed, work.out, work.limit, reporter, work.tasks, given, work.as_published, ranks)
+    return Bench(
+        backbone, split, found, tune, work.seed, work.out, work.limit, reporter, work.tasks, given, work.as_published, ranks, work.held_out
+    )
 
 
 def settings_of(kind: str, bench: Bench, more: dict[str, Any]) -> dict[str, Any]:
@@ -72,6 +74,7 @@ def settings_of(kind: str, bench: Bench, more: dict[str, Any]) -> dict[str, Any]
     common: dict[str, Any] = {"kind": kind, "split": bench.split.name, "tasks": bench.source, "parts": split}
     common |= {"as_published": True} if bench.as_published else {}  # not there in older runs
     common |= {"model": bench.backbone.name, "dtype": bench.backbone.dtype, "seed": bench.seed, "limit": bench.limit}
+    common |= {"held_out": bench.held_out} if bench.held_out != "test" else {}
     common |= {"given": {"names": bench.given.names, "digest": bench.given.digest}} if bench.given.names else {}
     whole = common | {"backbone": bench.backbone.fingerprint, "tune": identity(bench.tune), "digests": digests} | more
     return dict(json.loads(json.dumps(whole)))
@@ -100,7 +103,8 @@ def reopen_bench(settings: dict[str, Any], out: Path, limit: int = 0, device: st
     kept = settings.get("given", {"names": [], "digest": ""})
     given = GivenPrompts(tuple(kept["names"]), kept["digest"])
     tune, limit = TuneConfig(**fields), limit or settings["limit"]
-    return Bench(backbone, split, found, tune, settings["seed"], out, limit, Reporter(), source, given, as_published, ranks)
+    seed, held_out = settings["seed"], settings.get("held_out", "test")
+    return Bench(backbone, split, found, tune, seed, out, limit, Reporter(), source, given, as_published, ranks, held_out)
 
 
 def bench_parts(source: SourceConfig, bench: BenchConfig) -> tuple[Backbone, list[Measured]]:

@@ -69,14 +69,14 @@ class PromptBank:
     def missing(self, tasks: Sequence[Task]) -> list[Task]:
         return [task for task in tasks if self.get(task) is None]
 
-    def scores(self, what: str, tasks: Sequence[Task], limit: int) -> dict[str, Any]:
-        """Return the kept test scores of these tasks, by name; those that are missing or of other rows are left out."""
-        path = self.folder / f"{what}-{limit or 'all'}.json"
+    def scores(self, what: str, tasks: Sequence[Task], rows: str) -> dict[str, Any]:
+        """Return the kept scores of these tasks by name, those left out that are missing or of other data; rows: all, a number, all-dev."""
+        path = self.folder / f"{what}-{rows}.json"
         kept = read_json(path) if path.exists() else {}
         return {t.name: kept[t.name]["scores"] for t in tasks if kept.get(t.name, {}).get("digest") == t.digest}
 
-    def put_scores(self, what: str, tasks: Sequence[Task], limit: int, scores: dict[str, Any]) -> None:
+    def put_scores(self, what: str, tasks: Sequence[Task], rows: str, scores: dict[str, Any]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"{what}-{limit or 'all'}.json"
+        path = self.folder / f"{what}-{rows}.json"
         kept = read_json(path) if path.exists() else {}
         write_json(path, kept | {t.name: {"digest": t.digest, "scores": scores[t.name]} for t in tasks})

@@ -106,7 +106,8 @@ def score(*, source: Annotated[SourceConfig, Flat] = SourceConfig(tasks="all"), 
     with Reporter().bar("scoring definitions") as progress:
         for i, task in enumerate(found):
             prompt = backbone.text_prompt(task.definition + "\n").unsqueeze(0)
-            (s,) = score_prompts(backbone, prompt, [TaskData.draw(backbone, task, SAME_DATA_SEED, limit=source.limit)])
+            data = TaskData.draw(backbone, task, SAME_DATA_SEED, limit=source.limit, held_out=source.held_out)
+            (s,) = score_prompts(backbone, prompt, [data])
             values[task.name] = s.generated
             table.add_row(task.name, task.metric, f"{s.generated:.3f}", "" if s.ranked is None else f"{s.ranked:.3f}")
             progress(i + 1, len(found), float("nan"))

@@ -5,6 +5,8 @@ they are the same everywhere. The lists are checked in and stay: a new draw is a
 
 random-100: 100 seen and 20 unseen tasks; 14 of these are spread over subcategories, 6 are whole small subcategories.
 random-20, -40, -60, -80: the first seen tasks of random-100, the same unseen ones.
+validation-40, -80: the first seen tasks of random-100; its last 20 seen tasks take the part of the unseen ones, so that choices
+between methods see none of these.
 cls-35 and non-cls-35: 35 seen tasks of one kind, the others of this kind unseen, those of the other kind out of kind.
 """
 
@@ -26,6 +28,7 @@ SPREAD, OWN = 14, 6  # unseen tasks spread over subcategories; unseen tasks whos
 SPREAD_CLS = 6
 LEAST_NOVEL_UNSEEN, LEAST_NOVEL_SEEN = 8, 15
 NESTED = (20, 40, 60, 80)
+VALIDATED = (40, 80)
 ONE_KIND_SEEN = 35
 
 Record = dict[str, list[str]]
@@ -39,6 +42,7 @@ def draw(tasks: Iterable[Task]) -> dict[str, Record]:
     seen = _seen(pool, own, spread)
     everything = [*seen, *spread, *own]
     found = {f"random-{n}": _record(seen[:n], [*spread, *own]) for n in (100, *NESTED)}
+    found |= {f"validation-{n}": _record(seen[:n], seen[max(NESTED) :]) for n in VALIDATED}
     for kind in ("cls", "non-cls"):
         of_kind = by_hash((t for t in everything if t.category == kind), f"{kind}-35")
         other = [t for t in everything if t.category != kind]

@@ -195,6 +195,12 @@ def test_seeds_are_jobs_of_one_run_and_equal_runs_of_their_own(tasks):
     assert (together[0].prompt - together[2].prompt).abs().max() > 1e-3  # control: seeds differ
 
 
+def test_dev_rows_take_the_place_of_test_rows(backbone, tasks):
+    plain, held = (TaskData.draw(backbone, tasks[0], 100, shots=6, held_out=part) for part in ("test", "dev"))
+    assert held.test == plain.dev and held.test_examples == plain.dev_examples
+    assert (held.train, held.dev) == (plain.train, plain.dev) and not set(plain.test) & set(held.test)
+
+
 def test_ist_rejects_a_subspace_of_another_width(backbone, data):
     other = Subspace(3, 8, 2, 4, "msf", "other", "toy", 0)
     with pytest.raises(ValueError, match="width 8.*16.*other"):

@@ -57,6 +57,19 @@ def test_a_study_is_filled_cell_by_cell_and_goes_on(file, tmp_path, capsys):
     assert 0 <= record["reference"]["unseen"] <= 1 and line["tasks"] == 3
 
 
+def test_dev_scores_are_kept_apart_from_test_scores(file, tmp_path):
+    assert run(file, tmp_path, "--only", "toy-seed1-ours") == 0
+    record = json.loads(file.read_text())
+    record["cells"][0] |= {"name": "dev", "held-out": "dev"}
+    other = file.with_name("dev.json")
+    other.write_text(json.dumps(record))
+    assert run(other, tmp_path, "--only", "dev-seed1-ours") == 0
+    names = {path.name for path in tmp_path.glob("runs/bank/*/reference-*.json")}
+    assert names == {"reference-6.json", "reference-6-dev.json"}
+    configs = [json.loads(p.read_text())["config"] for p in tmp_path.glob("runs/ist-*/config.json")]
+    assert sorted(c.get("held_out", "test") for c in configs) == ["dev", "test"]  # IST inherits it from its MSF run
+
+
 def test_open_cells_are_printed_as_open():
     lines = [{"setting": "test", "group": "all", "relative": 0.5, "floored": None}, {"setting": "test", "group": "rule", "relative": 0.6}]
     record = {"digest": "x", "seed": 1, "prompts": "abcdef012", "reference": {"unseen": 0.7}, "lines": lines}

@@ -146,6 +146,7 @@ def test_control_other_inputs_are_told_apart():
 
 SIZES = {"random-100": (100, 20, 0), "cls-35": (35, 13, 72), "non-cls-35": (35, 37, 48)}
 SIZES |= {f"random-{n}": (n, 20, 0) for n in (20, 40, 60, 80)}
+SIZES |= {f"validation-{n}": (n, 20, 0) for n in (40, 80)}
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -166,6 +167,13 @@ def test_splits_cover_the_same_120_tasks():
         assert set(split.all) == everything
         assert {BY_NAME[n].category for n in split.seen + split.unseen} == {kind}
         assert kind not in {BY_NAME[n].category for n in split.out_of_kind}
+
+
+def test_validation_splits_touch_no_unseen_task():
+    full = suite.split("random-100")
+    for n in (40, 80):
+        split = suite.split(f"validation-{n}")
+        assert split.seen == full.seen[:n] and split.unseen == full.seen[80:] and not set(split.all) & set(full.unseen)
 
 
 def test_random_splits_are_nested_and_hold_novel_tasks():
