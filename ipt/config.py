@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 DIFF_DATA_SEED = 21
-LATER = {"loss": "mean", "label_smoothing": 0.0, "codes": "standard"}  # settings that older runs do not name, and what they had
+LATER = {
+    "loss": "mean",
+    "label_smoothing": 0.0,
+    "codes": "standard",
+    "starts": 1,
+}  # settings that older runs do not name, and what they had
 EXECUTION = ("stacked_jobs", "token_budget", "checkpoint_seconds")  # settings that change no result
 
 
@@ -159,12 +164,21 @@ class IstConfig(LoopConfig):
         "first values: the best code of another seen task on the few shots, their mean, or N(0, 0.02) as the released code",
         "LOG.md",
     )
+    starts: int = setting(1, "with --start seen: how many of the best codes, each as one more job", "LOG.md")
     steps: int = setting(80, "steps of each job", "LOG.md; paper 100000")
     learning_rates: tuple[float, ...] = setting((0.1, 0.5), "rates tried per task, each as one more job", "LOG.md; paper 1e-5")
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        positive(self, "starts")
         check_rates(self.learning_rates)
+        if self.starts > 1 and self.start != "seen":
+            raise ValueError(f"--starts {self.starts} needs --start seen, found --start {self.start}")
+
+    @property
+    def jobs(self) -> int:
+        """How many jobs a task has: starts times rates."""
+        return self.starts * len(self.learning_rates)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,14 +29,14 @@ Seeds = int | Sequence[int]  # one for all tasks, or one per task's data: a task
 
 
 def stack(data: Sequence[TaskData], learning_rates: Sequence[float], config: LoopConfig, seeds: Seeds) -> list[Job]:
-    """Return job t * R + r for task t and rate r; prompt index = job."""
+    """Return job t * R + r for task t and rate r (which may come several times, for several starts); prompt index = job."""
     jobs: list[Job] = []
     for d, seed in zip(data, [seeds] * len(data) if isinstance(seeds, int) else seeds, strict=True):
-        for rate in learning_rates:
+        for k, rate in enumerate(learning_rates):
             index = len(jobs)
             rows = tuple((index, row) for row in d.train)
             dev = tuple((index, row) for row in d.dev)
-            name = f"{d.task.name}|{d.data_seed}|{seed}|{rate:g}"
+            name = f"{d.task.name}|{d.data_seed}|{seed}|{k}|{rate:g}"
             jobs.append(Job(name, (rows,), dev, rate, seed, config.rows_per_step))
     return jobs
 

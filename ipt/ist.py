@@ -41,13 +41,15 @@ class SeenCodes:
 
 
 @torch.no_grad()
-def choose_starts(backbone: Backbone, subspace: Subspace, data: Sequence[TaskData], seen: SeenCodes, seed: int) -> Tensor:
-    """Return [T, d]: for each task the code, of another seen task or their mean, with the least loss on its train rows.
+def choose_starts(
+    backbone: Backbone, subspace: Subspace, data: Sequence[TaskData], seen: SeenCodes, seed: int, count: int = 1
+) -> Tensor:  # fmt: skip
+    """Return [T, S, d]: for each task the `count` codes, of other seen tasks or their mean, with the least loss on its train rows.
 
     All codes meet the same rows of a task; those that do badly on few of them leave early.
     """
     if not data:
-        return seen.codes[:0]
+        return seen.codes.new_zeros(0, count, subspace.dim)
     codes = torch.cat([seen.mean, seen.codes])
     prompts = subspace.decode(codes)
     left = [[0, *(i for i, name in enumerate(seen.tasks, 1) if name != d.task.name)] for d in data]
@@ -58,9 +60,11 @@ def choose_starts(backbone: Backbone, subspace: Subspace, data: Sequence[TaskDat
         tried = [(t, c, d.train[i]) for t, d in enumerate(data) for i in orders[t][met : met + added] for c in left[t]]
         losses = row_losses(backbone, prompts, [c for _, c, _ in tried], [row for _, _, row in tried], 0)
         sums.index_put_((torch.tensor([t for t, _, _ in tried]), torch.tensor([c for _, c, _ in tried])), losses, accumulate=True)
-        left = [sorted(found, key=lambda c: float(sums[t, c]))[:kept] for t, found in enumerate(left)]
+        left = [sorted(found, key=lambda c: float(sums[t, c]))[: max(kept, count)] for t, found in enumerate(left)]
         met += added
-    return codes[[found[0] for found in left]]
+    if len(left[0]) < count:
+        raise ValueError(f"--starts {count} exceeds the {len(left[0])} codes there are to start from (other seen tasks' and their mean)")
+    return codes[torch.tensor([found[:count] for found in left])]
 
 
 def tune_vectors(
@@ -75,7 +79,7 @@ def tune_vectors(
 ) -> tuple[Tensor, list[Choice]]:
     """Tune one intrinsic vector per task; returns the vectors [T, d] and how each was chosen.
 
-    start: [T, d]; None is 0, the seen tasks' mean code.
+    start: [T, S, d], each start one more job per rate; None is 0, the seen tasks' mean code.
     """
     if subspace.hidden_size != backbone.hidden_size:
         raise ValueError(
@@ -83,8 +87,9 @@ def tune_vectors(
             f"{backbone.hidden_size}; use the backbone it was found with: {subspace.backbone}"
         )
     if start is None:
-        start = torch.zeros(len(data), subspace.dim, device=backbone.device)
-    source = Codes(start.repeat_interleave(len(config.learning_rates), 0), subspace.decode)
-    choices = fit_grid(backbone, source, data, config.learning_rates, config, seeds, checkpoint, progress)
+        start = torch.zeros(len(data), 1, subspace.dim, device=backbone.device)
+    rates = config.learning_rates * start.shape[1]
+    source = Codes(start.repeat_interleave(len(config.learning_rates), 1).flatten(0, 1), subspace.decode)
+    choices = fit_grid(backbone, source, data, rates, config, seeds, checkpoint, progress)
     vectors = source.values.detach()[[c.index for c in choices]]
     return vectors, choices

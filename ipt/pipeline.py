@@ -128,20 +128,20 @@ class Bench:
                     bench.bank(data_seed).put(task, prompt)
             checkpoint.discard()
 
-    def starts(self, how: str, subspace: Subspace, data: Sequence[TaskData], seed: int | None = None) -> Tensor:
-        """Return where IST starts [T, d]; `seen`: the best code of another seen task, each rank choosing for its share.
+    def starts(self, config: IstConfig, subspace: Subspace, data: Sequence[TaskData], seed: int | None = None) -> Tensor:
+        """Return where IST starts [T, S, d]; `seen`: the best code of another seen task, each rank choosing for its share.
 
         seed: decides chance's part; the subspace and the seen codes stay those of the bench's own seed.
         """
         names, seed = self.split.seen, self.seed if seed is None else seed
         seen = SeenCodes(subspace.encode(self.prompts(names, SAME_DATA_SEED)), names)
-        if how == "mean":
-            return seen.mean.repeat(len(data), 1)
-        if how == "noise":  # one draw for all tasks: the released code runs each with the same seed
-            draw = torch.randn(1, subspace.dim, generator=torch.Generator().manual_seed(seed)) * NOISE
-            return draw.to(seen.codes).repeat(len(data), 1)
+        if config.start == "mean":
+            return seen.mean.repeat(len(data), 1, 1)
+        if config.start == "noise":  # one draw for all tasks: the released code runs each with the same seed
+            draw = torch.randn(1, 1, subspace.dim, generator=torch.Generator().manual_seed(seed)) * NOISE
+            return draw.to(seen.codes).repeat(len(data), 1, 1)
         with self.reporter.bar(f"best seen codes, {subspace.kind} subspace"):
-            own = choose_starts(self.backbone, subspace, self.ranks.share(data), seen, seed)
+            own = choose_starts(self.backbone, subspace, self.ranks.share(data), seen, seed, config.starts)
         return self.ranks.gather_rows(own)
 
     def vectors(
@@ -293,7 +293,7 @@ def run_ist(bench: Bench, subspace: Subspace, config: IstConfig, run: Run) -> di
     seen, unseen = list(split.seen), [*split.unseen, *split.out_of_kind]
     settings = {"train_same": (seen, SAME_DATA_SEED), "train_diff": (seen, DIFF_DATA_SEED), "test": (unseen, SAME_DATA_SEED)}
     data = [d for names, data_seed in settings.values() for d in bench.data(names, data_seed)]
-    start = bench.starts(config.start, subspace, data)
+    start = bench.starts(config, subspace, data)
     vectors = bench.vectors(subspace, data, start, config, run, "ist")
     tensors, scores, at = {}, {}, 0
     for setting, (names, _) in settings.items():
@@ -308,10 +308,10 @@ def run_ist(bench: Bench, subspace: Subspace, config: IstConfig, run: Run) -> di
     }
     rest = data[2 * len(seen) :]
     if config.start == "seen":
-        scores["best_code"] = bench.score("the best seen code", subspace.decode(start[2 * len(seen) :]), rest)
+        scores["best_code"] = bench.score("the best seen code", subspace.decode(start[2 * len(seen) :, 0]), rest)
     for kind, rival in rivals.items():
         rival.to(backbone.device)
-        begin = bench.starts(config.start, rival, rest)
+        begin = bench.starts(config, rival, rest)
         found = bench.vectors(rival, rest, begin, config, run, f"ist-{kind}")
         scores[f"{kind}_test"] = bench.score(f"IST in the {kind} subspace", rival.decode(found), rest)
     references = {str(SAME_DATA_SEED): bench.reference([*seen, *unseen], SAME_DATA_SEED)}

@@ -173,7 +173,7 @@ def amounts(bench: Bench, jobs: dict[str, int], msf: MsfConfig | None, ist: IstC
             dev_rows += count * rates.get(stage, 1) * share * 40 * -(-config.steps // config.eval_every)
     if ist is not None and ist.start == "seen":  # all codes meet the first round's rows, fewer the others
         rounds = zip((len(bench.split.seen), *(kept for _, kept in ROUNDS)), ROUNDS, strict=False)
-        dev_rows += jobs["ist"] // len(ist.learning_rates) * sum(codes * rows for codes, (rows, _) in rounds)
+        dev_rows += jobs["ist"] // ist.jobs * sum(codes * rows for codes, (rows, _) in rounds)
     return train_rows, dev_rows, (len(bench.split.all) * 3 + len(bench.split.seen) * 2) * (bench.limit or 100)
 
 
@@ -205,7 +205,7 @@ def hours(cells: Sequence[tuple[WorkConfig, TuneConfig, MsfConfig, IstConfig]]) 
         drawn = {SAME_DATA_SEED: bench.split.all, DIFF_DATA_SEED: bench.split.seen}
         lacking = {(bench.bank(s).folder, task.name) for s, names in drawn.items() for task in bench.missing(names, s)} - tuned
         tuned |= lacking
-        tasks = len(ist.learning_rates) * (2 * len(bench.split.seen) + 3 * (len(bench.split.all) - len(bench.split.seen)))
+        tasks = ist.jobs * (2 * len(bench.split.seen) + 3 * (len(bench.split.all) - len(bench.split.seen)))
         stages = amounts(bench, {"tune": len(lacking), "msf": 2}, msf, None), amounts(bench, {"ist": tasks}, None, ist)
         key = (work.model, work.dtype)
         rates[key] = rates.get(key) or _rows_per_second(bench)

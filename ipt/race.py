@@ -144,7 +144,7 @@ def race(
         return tune_vectors(backbone, subspace, data, config, seed, Trace(lap), start=start)[0]
 
     def newton(lap: Lap) -> Tensor:
-        codes = Codes(choose_starts(backbone, subspace, data, seen, seed), subspace.decode)
+        codes = Codes(choose_starts(backbone, subspace, data, seen, seed)[:, 0], subspace.decode)
         fit_codes(backbone, codes, stack(data, (0.0,), IstConfig(), seed), NewtonConfig(), Trace(lap))
         return codes.values.data
 

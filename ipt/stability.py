@@ -36,7 +36,7 @@ def run_stability(bench: Bench, subspace: Subspace, config: IstConfig, seeds: Se
     found: dict[str, list[Any]] = {PROMPT: [b.reference(names, SAME_DATA_SEED) for b in benches]}
     once = bench.data(names, SAME_DATA_SEED)
     data, each = [d for _ in seeds for d in once], [seed for seed in seeds for _ in once]
-    starts = torch.cat([bench.starts(config.start, subspace, once, seed) for seed in seeds])
+    starts = torch.cat([bench.starts(config, subspace, once, seed) for seed in seeds])
     ranks = bench.ranks
     mine, own = ranks.share(data), ranks.share(each)
     with bench.reporter.bar("IST, all seeds") as progress:

@@ -65,11 +65,35 @@ def test_ist_starts_at_the_best_code_of_another_task(backbone, data, bank):
     others = 10 * torch.randn(8, subspace.dim, generator=torch.Generator().manual_seed(0))
     names = tuple(f"task {i}" for i in range(8))
     start = choose_starts(backbone, subspace, data[:2], SeenCodes(torch.cat([others, good]), (*names, "another")), 3)
-    assert torch.equal(start[0], good[0])
+    assert torch.equal(start[0, 0], good[0]) and start.shape == (2, 1, subspace.dim)
     own = choose_starts(backbone, subspace, data[:1], SeenCodes(torch.cat([others, good]), (*names, data[0].task.name)), 3)
-    assert not torch.equal(own[0], good[0])  # control: its own code would be no finding
+    assert not torch.equal(own[0, 0], good[0])  # control: its own code would be no finding
     far = SeenCodes(100 * (others - others.mean(0)), names)
-    assert torch.equal(choose_starts(backbone, subspace, data[:1], far, 3), far.mean)  # the mean is one of them
+    assert torch.equal(choose_starts(backbone, subspace, data[:1], far, 3)[0], far.mean)  # the mean is one of them
+
+
+def test_several_starts_are_jobs_and_the_best_by_dev_is_kept(tasks):
+    backbone = toy_backbone()  # float64
+    data = [TaskData.draw(backbone, task, 100, shots=6, limit=1) for task in tasks[:2]]
+    generator = torch.Generator().manual_seed(0)
+    subspace = Subspace(3, 16, 2, 8, "msf", "toy", "toy", 0).double()
+    starts = torch.randn(2, 3, 2, generator=generator, dtype=torch.float64)
+    config = IstConfig(steps=4, rows_per_step=4, eval_every=2, learning_rates=(0.3, 0.1))
+    vectors, choices = tune_vectors(backbone, subspace, data, config, 3, Checkpoint.none(), start=starts)
+    alone = [tune_vectors(backbone, subspace, data, config, 3, Checkpoint.none(), start=starts[:, s : s + 1]) for s in range(3)]
+    for t in range(2):
+        tried = [(each[t].dev_score, -each[t].outcome.dev_loss, found[t]) for found, each in alone]
+        best = max(tried, key=lambda x: x[:2])
+        assert (choices[t].dev_score, -choices[t].outcome.dev_loss) == pytest.approx(best[:2], abs=1e-9)
+        torch.testing.assert_close(vectors[t], best[2], rtol=0, atol=1e-8)
+    assert len({round(each[0].outcome.dev_loss, 6) for _, each in alone}) == 3  # control: starts end apart
+    codes = SeenCodes(starts[0], ("a", "b", "c"))
+    several = choose_starts(backbone, subspace, data, codes, 3, 2)
+    assert several.shape == (2, 2, 2) and torch.equal(several[:, :1], choose_starts(backbone, subspace, data, codes, 3))
+    with pytest.raises(ValueError, match="--starts 5 exceeds the 4 codes"):
+        choose_starts(backbone, subspace, data, codes, 3, 5)
+    with pytest.raises(ValueError, match="--starts 2 needs --start seen"):
+        IstConfig(start="mean", starts=2)
 
 
 def test_msf_lowers_both_losses(backbone, data, bank):
