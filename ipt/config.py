@@ -12,6 +12,7 @@ LATER = {
     "loss": "mean",
     "label_smoothing": 0.0,
     "codes": "standard",
+    "rivals": "all",
     "starts": 1,
 }  # settings that older runs do not name, and what they had
 EXECUTION = ("stacked_jobs", "token_budget", "checkpoint_seconds")  # settings that change no result
@@ -165,6 +166,9 @@ class IstConfig(LoopConfig):
         "LOG.md",
     )
     starts: int = setting(1, "with --start seen: how many of the best codes, each as one more job", "LOG.md")
+    rivals: Literal["halve", "all"] = setting(
+        "all", "a task's jobs, starts and rates: the worse half ends at each dev loss, or all go on and the dev score decides", "LOG.md"
+    )
     steps: int = setting(80, "steps of each job", "LOG.md; paper 100000")
     learning_rates: tuple[float, ...] = setting((0.1, 0.5), "rates tried per task, each as one more job", "LOG.md; paper 1e-5")
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ipt.backbone import Backbone
-from ipt.config import LoopConfig
+from ipt.config import IstConfig, LoopConfig
 from ipt.evaluate import TaskData, score_prompts
 from ipt.run import Checkpoint
 from ipt.train import Job, Outcome, PromptSource, fit
@@ -37,17 +37,28 @@ def stack(data: Sequence[TaskData], learning_rates: Sequence[float], config: Loo
             rows = tuple((index, row) for row in d.train)
             dev = tuple((index, row) for row in d.dev)
             name = f"{d.task.name}|{d.data_seed}|{seed}|{k}|{rate:g}"
-            jobs.append(Job(name, (rows,), dev, rate, seed, config.rows_per_step))
+            rivals = f"{d.task.name}|{d.data_seed}|{seed}" if halved(config) else ""
+            jobs.append(Job(name, (rows,), dev, rate, seed, config.rows_per_step, rivals))
     return jobs
 
 
+def halved(config: LoopConfig) -> bool:
+    """Return whether a task's jobs are rivals, of which half end at each dev loss."""
+    return isinstance(config, IstConfig) and config.rivals == "halve"
+
+
 def choose(
-    backbone: Backbone, source: PromptSource, data: Sequence[TaskData], learning_rates: Sequence[float], outcomes: Sequence[Outcome]
-) -> list[Choice]:
-    """Return the best of each task's R jobs: by dev score, ties by dev loss. With R = 1 there is nothing to choose or score."""
+    backbone: Backbone, source: PromptSource, data: Sequence[TaskData], learning_rates: Sequence[float], outcomes: Sequence[Outcome],
+    by_loss: bool = False,
+) -> list[Choice]:  # fmt: skip
+    """Return the best of each task's R jobs: by dev score, ties by dev loss; by dev loss alone where that has halved them.
+
+    With R = 1 there is nothing to choose or score.
+    """
     count = len(learning_rates)
-    if count == 1:
-        return [Choice(i, learning_rates[0], outcome, None) for i, outcome in enumerate(outcomes)]
+    if count == 1 or by_loss:
+        kept = [min(range(t * count, (t + 1) * count), key=lambda i: outcomes[i].dev_loss) for t in range(len(data))]
+        return [Choice(i, learning_rates[i % count], outcomes[i], None) for i in kept]
     prompts = all_prompts(source, len(outcomes), backbone.device)
     scores = score_prompts(backbone, prompts, [d for d in data for _ in learning_rates], "dev", rank=False)
     choices = []
@@ -70,7 +81,7 @@ def fit_grid(
 ) -> list[Choice]:
     """Train every task (and seed) at every rate as one stacked run, and choose."""
     outcomes = fit(backbone, source, stack(data, learning_rates, config, seeds), config, checkpoint, progress)
-    return choose(backbone, source, data, learning_rates, outcomes)
+    return choose(backbone, source, data, learning_rates, outcomes, by_loss=halved(config))
 
 
 @torch.no_grad()

@@ -48,6 +48,8 @@ class Job:
     groups: train rows; a step walks over the groups in shuffled passes and, in each, over its rows in shuffled passes
         (one group: plain epochs; one group per task: uniform over tasks, whatever their sizes).
     dev: rows whose loss decides when to stop and which step is kept.
+    rivals: jobs of one such name are tries at one thing: at each dev loss the worse half of those still there ends (successive
+        halving, Jamieson & Talwalkar 2016). Neighbours in the list of jobs; "": none.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Job:
     learning_rate: float
     seed: int
     rows_per_step: int
+    rivals: str = ""
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,24 @@ class Loop:
         self.failures[index] = torch.where(better, 0, self.failures[index] + 1)
         self.done[index] = (self.failures[index] >= patience) | (self.steps[index] >= last)
 
+    def halve(self, index: Tensor) -> None:
+        """End the worse half, by best dev loss so far, of the rivals among these jobs that were not ended yet."""
+        groups: dict[str, list[int]] = {}
+        for j in index.tolist():
+            if self.jobs[j].rivals and not self.done[j]:
+                groups.setdefault(self.jobs[j].rivals, []).append(j)
+        for tries in groups.values():
+            tries.sort(key=lambda j: float(self.best_loss[j]))
+            self.done[tries[(len(tries) + 1) // 2 :]] = True
+
+    def active(self, most: int) -> Tensor:
+        """Return the jobs [A] of the next step: the first that are not done, at most so many, rivals always together."""
+        waiting = (~self.done).nonzero().flatten().tolist()
+        chosen, rest = waiting[:most], waiting[most:]
+        cut = self.jobs[rest[0]].rivals if rest else ""
+        whole = [j for j in chosen if not cut or self.jobs[j].rivals != cut]
+        return torch.tensor(whole or [j for j in waiting if self.jobs[j].rivals == cut], device=self.done.device)
+
     @torch.no_grad()
     def keep_best(self) -> None:
         for kept, p in zip(self.best, self.source.parameters(), strict=True):
@@ -177,7 +198,7 @@ def fit(
     ranks.copy_first(loop.tensors().values())
     rates = torch.tensor([job.learning_rate for job in jobs], dtype=torch.float64, device=backbone.device)
     while not loop.done.all():
-        active = (~loop.done).nonzero().flatten()[: config.stacked_jobs]
+        active = loop.active(config.stacked_jobs)
         losses = backward(backbone, source, [jobs[j] for j in active.tolist()], loop.steps[active].tolist(), config, ranks)
         rate = rates[active] * rate_factor(loop.steps[active], config.steps, config.warmup)
         loop.steps[active] += 1
@@ -187,6 +208,7 @@ def fit(
         if len(due):
             dev = dev_losses(backbone, source, [jobs[j] for j in due.tolist()], config.token_budget, ranks)
             loop.record(due, dev.to(backbone.device), config.patience, config.steps)
+            loop.halve(due)
             for j, value in zip(due.tolist(), dev.tolist(), strict=True):
                 checkpoint.log(job=jobs[j].name, step=int(loop.steps[j]), dev_loss=round(value, 6))
         checkpoint.maybe_save(loop.tensors)

@@ -1,6 +1,7 @@
 """The stacked loop: J stacked jobs are J separate ones, whatever is batched, stopped, refilled or resumed."""
 
 import dataclasses
+import json
 
 import pytest
 import torch
@@ -171,3 +172,31 @@ def test_out_of_memory_halves_the_batches_and_changes_nothing(backbone, data, mo
     monkeypatch.setattr(backbone, "losses", no_device)
     with pytest.raises(ValueError, match="one row of .* tokens does not fit"):
         run(backbone, jobs)
+
+
+def test_rivals_are_halved_at_each_dev_loss_and_never_parted(backbone, data, tmp_path):
+    config = dataclasses.replace(CONFIG, steps=8, patience=9)
+    rates = (0.3, 0.1, 0.03, 0.01, 0.001)
+    plain = [
+        Job(f"{t}|{r}", (tuple((5 * t + i, row) for row in d.train),), tuple((5 * t + i, row) for row in d.dev), r, 5, 4)
+        for t, d in enumerate(data) for i, r in enumerate(rates)
+    ]  # fmt: skip
+    log = Checkpoint(tmp_path, "plain", 1e9)
+    run(backbone, plain, config, log)
+    curve: dict[str, list[float]] = {}
+    for line in (tmp_path / "metrics-plain.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        curve.setdefault(record["job"], []).append(record["dev_loss"])
+    expected = {}  # halving by hand, on what the jobs would do alone
+    for t in range(len(data)):
+        left = [f"{t}|{r}" for r in rates]
+        for turn in range(4):
+            expected |= {name: 2 * (turn + 1) for name in left}
+            left = sorted(left, key=lambda name: min(curve[name][: turn + 1]))[: (len(left) + 1) // 2]
+    assert sorted(expected.values()) == sorted([2, 2, 4, 6, 8] * 3)
+    rivals = [dataclasses.replace(job, rivals=job.name[0]) for job in plain]
+    for places in (512, 7, 2):  # a race that does not fit waits; one that fits nowhere is taken whole
+        _, outcomes = run(backbone, rivals, dataclasses.replace(config, stacked_jobs=places))
+        assert {job.name: outcome.steps for job, outcome in zip(rivals, outcomes, strict=True)} == expected
+        for job, outcome in zip(rivals, outcomes, strict=True):
+            assert outcome.dev_loss == pytest.approx(min(curve[job.name][: outcome.steps // 2]), abs=2e-6)
