@@ -48,7 +48,7 @@ smollm2-study: $(SMOLLM2)/config.json
 	mkdir -p $(STUDY)
 	echo '{"tasks": "$(abspath $(TASKS))", "seen": ["clickbait", "google_wellformed_query", "mpqa", "snips_intent", "sst2", "trec"], "unseen": ["customer_reviews", "subj"]}' > $(STUDY)/short.json
 	$(BIN)/ipt msf --tasks $(STUDY)/short.json --model $(SMOLLM2) --out $(STUDY) --limit 64 --dim 5 --steps 200 --rows-per-step 16 --eval-every 40 --tune.steps 100 --tune.learning-rates 0.3
-	$(BIN)/ipt ist --out $(STUDY) --dim 5 --steps 40 --learning-rates 0.3
+	$(BIN)/ipt ist --out $(STUDY) --dim 5 --steps 40 --eval-every 20 --learning-rates 0.3 --starts 1 --rivals all
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -281,7 +281,7 @@ def projection(rates: Sequence[Measured]) -> list[Measured]:
     alone, stacked = rates[0].other * 3600, rates[0].ours * 3600
     tune, msf, ist = TuneConfig(), MsfConfig(), IstConfig()
     released = 120 * 4 * 100_000 * (2 + 4 + 8) + 6 * 100_000 * 64 + 6 * 2 * 120 * 100_000 * 4
-    fewer = 120 * 12 * tune.steps * tune.rows_per_step + 6 * msf.steps * msf.rows_per_step + 6 * 2 * 240 * ist.steps * ist.rows_per_step
+    fewer = 120 * 12 * tune.steps * tune.rows_per_step + 6 * msf.steps * msf.rows_per_step + 6 * 2 * 240 * ist.work[0] * ist.rows_per_step
     note = f"{released:.3g} rows; in our steps {fewer:.3g} rows: {fewer / stacked:.2f} h"
     hours, aim = released / alone, "100 x, under 24 h on a GPU"
     stacking = Measured(

@@ -127,7 +127,7 @@ def ist(
     subspace = Subspace.load(source.folder / "subspace").to(bench.backbone.device)
     seen, rest = len(bench.split.seen), len(bench.split.all) - len(bench.split.seen)
     missing = len(bench.missing(bench.split.seen, DIFF_DATA_SEED))
-    if projected(bench, choice.dry_run, {"tune": missing, "ist": ist.jobs * (2 * seen + 3 * rest)}, ist=ist):
+    if projected(bench, choice.dry_run, {"tune": missing, "ist": 2 * seen + 3 * rest}, ist=ist):
         return
     settings = settings_of("ist", bench, {"ist": identity(ist), "msf_run": source.folder.name})
     name = f"ist-{bench.split.name}-d{choice.dim}-s{bench.seed}-{digest(settings)}"
@@ -155,7 +155,7 @@ def stability(
     subspace = Subspace.load(source.folder / "subspace").to(bench.backbone.device)
     seeds, names = list(range(bench.seed, bench.seed + runs)), [*bench.split.unseen, *bench.split.out_of_kind]
     missing = sum(len(replace(bench, seed=seed).missing(names, SAME_DATA_SEED)) for seed in seeds)
-    jobs = {"tune": missing + runs * len(names), "ist": runs * len(names) * ist.jobs}
+    jobs = {"tune": missing + runs * len(names), "ist": runs * len(names)}
     if projected(bench, choice.dry_run, jobs, ist=ist):
         return
     settings = settings_of("stability", bench, {"ist": identity(ist), "msf_run": source.folder.name, "seeds": seeds})

@@ -165,24 +165,28 @@ class IstConfig(LoopConfig):
         "first values: the best code of another seen task on the few shots, their mean, or N(0, 0.02) as the released code",
         "LOG.md",
     )
-    starts: int = setting(1, "with --start seen: how many of the best codes, each as one more job", "LOG.md")
+    starts: int = setting(8, "with --start seen: how many of the best codes at most, each as one more job", "LOG.md")
     rivals: Literal["halve", "all"] = setting(
-        "all", "a task's jobs, starts and rates: the worse half ends at each dev loss, or all go on and the dev score decides", "LOG.md"
+        "halve", "a task's jobs, starts and rates: the worse half ends at each dev loss, or all go on and the dev score decides", "LOG.md"
     )
+    eval_every: int = setting(10, "steps between dev losses", "LOG.md; paper 1000")
     steps: int = setting(80, "steps of each job", "LOG.md; paper 100000")
-    learning_rates: tuple[float, ...] = setting((0.1, 0.5), "rates tried per task, each as one more job", "LOG.md; paper 1e-5")
+    learning_rates: tuple[float, ...] = setting((0.2,), "rates tried per task, each as one more job", "LOG.md; paper 1e-5")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         positive(self, "starts")
         check_rates(self.learning_rates)
-        if self.starts > 1 and self.start != "seen":
-            raise ValueError(f"--starts {self.starts} needs --start seen, found --start {self.start}")
 
     @property
-    def jobs(self) -> int:
-        """How many jobs a task has: starts times rates."""
-        return self.starts * len(self.learning_rates)
+    def work(self) -> tuple[int, int]:
+        """How many steps and dev losses a task's jobs (starts times rates) have at most, together."""
+        left = (self.starts if self.start == "seen" else 1) * len(self.learning_rates)
+        steps = losses = 0
+        for done in range(0, self.steps, self.eval_every):
+            steps, losses = steps + left * min(self.eval_every, self.steps - done), losses + left
+            left = (left + 1) // 2 if self.rivals == "halve" else left
+        return steps, losses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,7 +264,16 @@ RECIPES: dict[str, dict[str, dict[str, Any]]] = {
     "ours": {},
     "paper": {
         "msf": {"alpha": 200, "loss": "sum", "label-smoothing": 0.1, "sampling": "rows", "clip": 0.1, "codes": "own"},
-        "ist": {"start": "noise", "loss": "sum", "label-smoothing": 0.1, "clip": 0.1},
+        "ist": {
+            "start": "noise",
+            "starts": 1,
+            "rivals": "all",
+            "learning-rates": [0.1, 0.5],
+            "loss": "sum",
+            "label-smoothing": 0.1,
+            "clip": 0.1,
+            "eval-every": 20,
+        },
     },
 }
 DEVIATIONS = {  # of a recipe, forced by scale or by the embedded tasks
@@ -287,7 +300,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "tune.eval-every": 100,
             "tune.learning-rates": [0.3],
         },
-        "ist": {"steps": 40, "rows-per-step": 2, "eval-every": 40, "learning-rates": [0.1]},
+        "ist": {"starts": 1, "rivals": "all", "steps": 40, "rows-per-step": 2, "eval-every": 40, "learning-rates": [0.1]},
     },
 }
 for flags in (PRESETS["quick"], RECIPES["paper"]):

@@ -44,26 +44,27 @@ class SeenCodes:
 def choose_starts(
     backbone: Backbone, subspace: Subspace, data: Sequence[TaskData], seen: SeenCodes, seed: int, count: int = 1
 ) -> Tensor:  # fmt: skip
-    """Return [T, S, d]: for each task the `count` codes, of other seen tasks or their mean, with the least loss on its train rows.
+    """Return [T, S, d]: for each task the codes, of other seen tasks or their mean, with the least loss on its train rows, best first.
 
-    All codes meet the same rows of a task; those that do badly on few of them leave early.
+    All codes meet the same rows of a task; those that do badly on few of them leave early. S is `count`, or all codes there are.
     """
     if not data:
         return seen.codes.new_zeros(0, count, subspace.dim)
     codes = torch.cat([seen.mean, seen.codes])
     prompts = subspace.decode(codes)
     left = [[0, *(i for i, name in enumerate(seen.tasks, 1) if name != d.task.name)] for d in data]
+    count = min(count, *map(len, left))
     orders = [np.random.default_rng(seed).permutation(len(d.train)) for d in data]
     sums = torch.zeros(len(data), len(codes), dtype=torch.float64)
     met = 0
     for added, kept in ROUNDS:
+        if met and len(left[0]) == count:
+            break  # no fewer are wanted
         tried = [(t, c, d.train[i]) for t, d in enumerate(data) for i in orders[t][met : met + added] for c in left[t]]
         losses = row_losses(backbone, prompts, [c for _, c, _ in tried], [row for _, _, row in tried], 0)
         sums.index_put_((torch.tensor([t for t, _, _ in tried]), torch.tensor([c for _, c, _ in tried])), losses, accumulate=True)
         left = [sorted(found, key=lambda c: float(sums[t, c]))[: max(kept, count)] for t, found in enumerate(left)]
         met += added
-    if len(left[0]) < count:
-        raise ValueError(f"--starts {count} exceeds the {len(left[0])} codes there are to start from (other seen tasks' and their mean)")
     return codes[torch.tensor([found[:count] for found in left])]
 
 

@@ -18,7 +18,6 @@ from ipt.config import (
     BenchConfig,
     ChoiceConfig,
     IstConfig,
-    LoopConfig,
     MsfConfig,
     SourceConfig,
     TuneConfig,
@@ -161,26 +160,27 @@ def find_msf(choice: ChoiceConfig) -> Run:
 
 
 def amounts(bench: Bench, jobs: dict[str, int], msf: MsfConfig | None, ist: IstConfig | None) -> tuple[int, int, int]:
-    """Return how many train rows, dev rows and generated answers the work has at most; jobs: number of jobs per stage."""
-    configs: dict[str, LoopConfig | None] = {"tune": bench.tune, "msf": msf, "ist": ist}
-    rates = {"tune": len(bench.tune.learning_rates)}
+    """Return how many train rows, dev rows and generated answers the work has at most; jobs: tasks to tune, and to find numbers for."""
     train_rows = dev_rows = 0
-    for stage, count in jobs.items():
-        config = configs[stage]
-        if config is not None:
-            train_rows += count * rates.get(stage, 1) * config.steps * config.rows_per_step
-            share = len(bench.split.seen) if stage == "msf" else 1
-            dev_rows += count * rates.get(stage, 1) * share * 40 * -(-config.steps // config.eval_every)
-    if ist is not None and ist.start == "seen":  # all codes meet the first round's rows, fewer the others
-        rounds = zip((len(bench.split.seen), *(kept for _, kept in ROUNDS)), ROUNDS, strict=False)
-        dev_rows += jobs["ist"] // ist.jobs * sum(codes * rows for codes, (rows, _) in rounds)
+    for stage, config, share in (("tune", bench.tune, 1), ("msf", msf, len(bench.split.seen))):
+        if config is not None and stage in jobs:
+            count = jobs[stage] * (len(bench.tune.learning_rates) if stage == "tune" else 1)
+            train_rows += count * config.steps * config.rows_per_step
+            dev_rows += count * share * 40 * -(-config.steps // config.eval_every)
+    if ist is not None:
+        steps, losses = ist.work
+        train_rows, dev_rows = train_rows + jobs["ist"] * steps * ist.rows_per_step, dev_rows + jobs["ist"] * losses * 40
+        if ist.start == "seen":  # all codes meet the first round's rows, fewer the others
+            rounds = zip((len(bench.split.seen), *(kept for _, kept in ROUNDS)), ROUNDS, strict=False)
+            dev_rows += jobs["ist"] * sum(codes * rows for codes, (rows, _) in rounds)
     return train_rows, dev_rows, (len(bench.split.all) * 3 + len(bench.split.seen) * 2) * (bench.limit or 100)
 
 
 def projected(bench: Bench, dry_run: bool, jobs: dict[str, int], msf: MsfConfig | None = None, ist: IstConfig | None = None) -> bool:
     """Print the projected time of the work, check the space, and say whether to stop here (--dry-run).
 
-    jobs: number of jobs per stage; the time comes from a short measurement of training and generation on this machine.
+    jobs: tasks per stage (two searches in MSF: the subspace and the shared prompt); the time comes from a short measurement of
+    training and generation on this machine.
     """
     train_rows, dev_rows, answers = amount = amounts(bench, jobs, msf, ist)
     seconds = sum(rows / rate for rows, rate in zip(amount, _rows_per_second(bench), strict=True))
@@ -205,7 +205,7 @@ def hours(cells: Sequence[tuple[WorkConfig, TuneConfig, MsfConfig, IstConfig]]) 
         drawn = {SAME_DATA_SEED: bench.split.all, DIFF_DATA_SEED: bench.split.seen}
         lacking = {(bench.bank(s).folder, task.name) for s, names in drawn.items() for task in bench.missing(names, s)} - tuned
         tuned |= lacking
-        tasks = ist.jobs * (2 * len(bench.split.seen) + 3 * (len(bench.split.all) - len(bench.split.seen)))
+        tasks = 2 * len(bench.split.seen) + 3 * (len(bench.split.all) - len(bench.split.seen))
         stages = amounts(bench, {"tune": len(lacking), "msf": 2}, msf, None), amounts(bench, {"ist": tasks}, None, ist)
         key = (work.model, work.dtype)
         rates[key] = rates.get(key) or _rows_per_second(bench)

@@ -78,7 +78,7 @@ def test_several_starts_are_jobs_and_the_best_by_dev_is_kept(tasks):
     generator = torch.Generator().manual_seed(0)
     subspace = Subspace(3, 16, 2, 8, "msf", "toy", "toy", 0).double()
     starts = torch.randn(2, 3, 2, generator=generator, dtype=torch.float64)
-    config = IstConfig(steps=4, rows_per_step=4, eval_every=2, learning_rates=(0.3, 0.1))
+    config = IstConfig(steps=4, rows_per_step=4, eval_every=2, learning_rates=(0.3, 0.1), rivals="all")
     vectors, choices = tune_vectors(backbone, subspace, data, config, 3, Checkpoint.none(), start=starts)
     alone = [tune_vectors(backbone, subspace, data, config, 3, Checkpoint.none(), start=starts[:, s : s + 1]) for s in range(3)]
     for t in range(2):
@@ -90,10 +90,9 @@ def test_several_starts_are_jobs_and_the_best_by_dev_is_kept(tasks):
     codes = SeenCodes(starts[0], ("a", "b", "c"))
     several = choose_starts(backbone, subspace, data, codes, 3, 2)
     assert several.shape == (2, 2, 2) and torch.equal(several[:, :1], choose_starts(backbone, subspace, data, codes, 3))
-    with pytest.raises(ValueError, match="--starts 5 exceeds the 4 codes"):
-        choose_starts(backbone, subspace, data, codes, 3, 5)
-    with pytest.raises(ValueError, match="--starts 2 needs --start seen"):
-        IstConfig(start="mean", starts=2)
+    assert choose_starts(backbone, subspace, data, codes, 3, 9).shape == (2, 4, 2)  # three codes and their mean are all there are
+    own = SeenCodes(starts[0], ("a", "b", data[1].task.name))
+    assert choose_starts(backbone, subspace, data, own, 3, 9).shape == (2, 3, 2)  # as many for each task
 
 
 def test_msf_lowers_both_losses(backbone, data, bank):
