@@ -24,7 +24,7 @@ LIMIT = "score only so many test rows per task, 0 for all: a look, not a result"
 BUDGET = "most padded tokens in one forward pass, 0: what suits the device, less where its memory runs out; changes no result"
 DRY_RUN = "print what would be done and how long it would take, and stop"
 PRESET = "quick: one learning rate, few steps; default: a search, early stopping"
-RECIPE = "paper: the released scripts' losses, sampling, clipping and starts; ours: what recovers more (LOG.md)"
+RECIPE = "paper: the released scripts' losses, sampling, clipping and starts; ours: the defaults named here"
 CONFIG = "JSON, TOML or YAML file with flags as keys"
 
 
@@ -221,6 +221,8 @@ class BenchConfig:
 
     def __post_init__(self) -> None:
         positive(self, "jobs", "steps", "repeats", "trained_jobs", "train_steps", "race_tasks")
+        if not self.jobs_grown or min(self.jobs_grown) < 1:
+            raise ValueError(f"--jobs-grown needs one or more numbers above 0, found {list(self.jobs_grown)}")
 
 
 def check_rates(rates: tuple[float, ...]) -> None:

@@ -5,6 +5,7 @@ best with halving (our default), Levenberg-Marquardt from the best (`ipt.newton`
 is one row through the model, forward; a backward pass counts as measured. Choosing a start and every dev loss are counted.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -180,5 +181,6 @@ def compare(laps: Sequence[Lap], price: float) -> list[Measured]:
         note = f"{last}, test score {lap.test_score:.3f}; backward costs {price:.2f} forwards"
         what = f"IST to dev loss {target:.3f}: {lap.name}"
         aim = "10 x fewer, test score not lower" if "seen code" in lap.name else "-"
-        found.append(Measured(what, reference.name, cost, other, "forwards a task", aim, other / cost, note))
+        ratio = other / cost if math.isfinite(cost) else None  # never reached
+        found.append(Measured(what, reference.name, cost, other, "forwards a task", aim, ratio, note))
     return found

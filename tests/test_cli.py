@@ -88,6 +88,7 @@ def test_sigkill_and_resume_give_the_uninterrupted_result(world, tmp_path):
         (["tasks", "show", "rel_capitol"], "rel_capital"),
         (["msf", "--config", "settings.txt"], "--config must be"),
         (["msf", "--preset", "slow"], "--preset"),
+        (["bench", "--jobs-grown", "0"], "--jobs-grown"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(words, says, tmp_path, capsys, monkeypatch):
