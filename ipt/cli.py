@@ -170,7 +170,7 @@ def stability(
 
 @app.command
 def study(
-    file: Path, *, out: Out = Path("runs"),
+    file: Annotated[Path, Parameter(help="cells with their flags, as the README shows under Studies")], *, out: Out = Path("runs"),
     to: Annotated[Path, Parameter(help="folder of the figures, a JSON file a cell")] = Path("results"),
     only: Annotated[str, Parameter(help="names of the cells to do, with * and ?")] = "*", dry_run: DryRun = False,
 ) -> None:  # fmt: skip

@@ -162,7 +162,7 @@ class IstConfig(LoopConfig):
 
     start: Literal["seen", "mean", "noise"] = setting(
         "seen",
-        "first values: the best code of another seen task on the few shots, their mean, or N(0, 0.02) as the released code",
+        "first values: the best codes of other seen tasks on the few shots, their mean, or N(0, 0.02) as the released code",
         "LOG.md",
     )
     starts: int = setting(8, "with --start seen: how many of the best codes at most, each as one more job", "LOG.md")
