@@ -72,10 +72,10 @@ def summary(pair: Sequence[Result], command: str, seed: int) -> dict[str, Any]:
     }
 
 
-def _reference(result: Result, part: str) -> float:
-    """Return prompt tuning's mean test score on the seen or the unseen tasks."""
+def _reference(result: Result, part: str) -> float | None:
+    """Return prompt tuning's mean score on the seen or the unseen tasks; None where there are none."""
     names = [n for n in result["tasks"] if (n in result["split"]["seen"]) == (part == "seen")]
-    return round(float(np.mean([result["reference"]["100"][n]["generated"] for n in names])), 6) if names else float("nan")
+    return round(float(np.mean([result["reference"]["100"][n]["generated"] for n in names])), 6) if names else None
 
 
 def study(lines_of: Mapping[str, Sequence[dict[str, Any] | None]], command: str) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def study(lines_of: Mapping[str, Sequence[dict[str, Any] | None]], command: str)
         for setting, group, field in STUDIED.values():
             found = [x[field] for record in there for x in record["lines"] if (x["setting"], x["group"]) == (setting, group)]
             row.append(spread([100 * x for x in found if x is not None]) if there else "open")
-        row.append(spread([record["reference"]["unseen"] for record in there], 3) if there else "open")
+        row.append(spread([x for record in there if (x := record["reference"]["unseen"]) is not None], 3) if there else "open")
         row.append(" ".join(sorted({record["prompts"][:6] for record in there})))
         rows.append(row)
     digest = hashlib.sha256(json.dumps([[r and r["digest"] for r in each] for each in lines_of.values()]).encode()).hexdigest()

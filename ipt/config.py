@@ -8,13 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 DIFF_DATA_SEED = 21
-LATER = {
-    "loss": "mean",
-    "label_smoothing": 0.0,
-    "codes": "standard",
-    "rivals": "all",
-    "starts": 1,
-}  # settings that older runs do not name, and what they had
+# settings that older runs do not name, and what they had
+LATER = {"loss": "mean", "label_smoothing": 0.0, "codes": "standard", "rivals": "all", "starts": 1}
 EXECUTION = ("stacked_jobs", "token_budget", "checkpoint_seconds")  # settings that change no result
 
 
@@ -114,6 +109,11 @@ class LoopConfig:
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be in [0, 1), found {getattr(self, name)}")
 
+    @property
+    def halves(self) -> bool:
+        """Whether a task's jobs are rivals, of which the worse half ends at each dev loss."""
+        return False
+
 
 @dataclass(frozen=True, kw_only=True)
 class TuneConfig(LoopConfig):
@@ -179,13 +179,17 @@ class IstConfig(LoopConfig):
         check_rates(self.learning_rates)
 
     @property
+    def halves(self) -> bool:
+        return self.rivals == "halve"
+
+    @property
     def work(self) -> tuple[int, int]:
         """How many steps and dev losses a task's jobs (starts times rates) have at most, together."""
         left = (self.starts if self.start == "seen" else 1) * len(self.learning_rates)
         steps = losses = 0
         for done in range(0, self.steps, self.eval_every):
             steps, losses = steps + left * min(self.eval_every, self.steps - done), losses + left
-            left = (left + 1) // 2 if self.rivals == "halve" else left
+            left = (left + 1) // 2 if self.halves else left
         return steps, losses
 
 
@@ -233,7 +237,7 @@ def check_rates(rates: tuple[float, ...]) -> None:
 def identity(config: Any) -> dict[str, Any]:
     """Return the fields that a result depends on: all but those that only say how much is done at once, and later ones at their
     first value, so that prompts and runs of before are found again."""
-    return {k: v for k, v in asdict(config).items() if k not in EXECUTION and LATER.get(k, not v) != v}
+    return {k: v for k, v in asdict(config).items() if k not in EXECUTION and (k not in LATER or v != LATER[k])}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,21 +265,19 @@ class PretrainConfig:
         positive(self, "minutes", "width", "inner_width", "heads", "head_width", "encoder_layers", "decoder_layers", "token_budget")
 
 
+PAPER_IST = {
+    "start": "noise", "starts": 1, "rivals": "all", "learning-rates": [0.1, 0.5], "loss": "sum", "label-smoothing": 0.1, "clip": 0.1,
+    "eval-every": 20,
+}  # fmt: skip
+QUICK_IST = {"starts": 1, "rivals": "all", "steps": 40, "rows-per-step": 2, "eval-every": 40, "learning-rates": [0.1]}
+
 # The released scripts' choices, where they can be had at this scale; flags of a verb.
 RECIPES: dict[str, dict[str, dict[str, Any]]] = {
     "ours": {},
     "paper": {
         "msf": {"alpha": 200, "loss": "sum", "label-smoothing": 0.1, "sampling": "rows", "clip": 0.1, "codes": "own"},
-        "ist": {
-            "start": "noise",
-            "starts": 1,
-            "rivals": "all",
-            "learning-rates": [0.1, 0.5],
-            "loss": "sum",
-            "label-smoothing": 0.1,
-            "clip": 0.1,
-            "eval-every": 20,
-        },
+        "ist": PAPER_IST,
+        "stability": PAPER_IST,
     },
 }
 DEVIATIONS = {  # of a recipe, forced by scale or by the embedded tasks
@@ -302,8 +304,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "tune.eval-every": 100,
             "tune.learning-rates": [0.3],
         },
-        "ist": {"starts": 1, "rivals": "all", "steps": 40, "rows-per-step": 2, "eval-every": 40, "learning-rates": [0.1]},
+        "ist": QUICK_IST,
+        "stability": QUICK_IST,
     },
 }
-for flags in (PRESETS["quick"], RECIPES["paper"]):
-    flags["stability"] = flags["ist"]

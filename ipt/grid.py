@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ipt.backbone import Backbone
-from ipt.config import IstConfig, LoopConfig
+from ipt.config import LoopConfig
 from ipt.evaluate import TaskData, score_prompts
 from ipt.run import Checkpoint
 from ipt.train import Job, Outcome, PromptSource, fit
@@ -37,14 +37,9 @@ def stack(data: Sequence[TaskData], learning_rates: Sequence[float], config: Loo
             rows = tuple((index, row) for row in d.train)
             dev = tuple((index, row) for row in d.dev)
             name = f"{d.task.name}|{d.data_seed}|{seed}|{k}|{rate:g}"
-            rivals = f"{d.task.name}|{d.data_seed}|{seed}" if halved(config) else ""
+            rivals = f"{d.task.name}|{d.data_seed}|{seed}" if config.halves else ""
             jobs.append(Job(name, (rows,), dev, rate, seed, config.rows_per_step, rivals))
     return jobs
-
-
-def halved(config: LoopConfig) -> bool:
-    """Return whether a task's jobs are rivals, of which half end at each dev loss."""
-    return isinstance(config, IstConfig) and config.rivals == "halve"
 
 
 def choose(
@@ -81,7 +76,7 @@ def fit_grid(
 ) -> list[Choice]:
     """Train every task (and seed) at every rate as one stacked run, and choose."""
     outcomes = fit(backbone, source, stack(data, learning_rates, config, seeds), config, checkpoint, progress)
-    return choose(backbone, source, data, learning_rates, outcomes, by_loss=halved(config))
+    return choose(backbone, source, data, learning_rates, outcomes, by_loss=config.halves)
 
 
 @torch.no_grad()

@@ -113,7 +113,8 @@ class Bench:
             return
         self.reporter.say(f"tuning {len(todo)} prompts, data seed {data_seed} ({len(names) * len(seeds) - len(todo)} are there already)")
         benches = list({bench.seed: bench for bench, _ in todo}.values())
-        drawn = dict(zip(names, self.data(names, data_seed), strict=True))
+        lacking = list(dict.fromkeys(task.name for _, task in todo))
+        drawn = dict(zip(lacking, self.data(lacking, data_seed), strict=True))
         data, own = self.ranks.share([drawn[task.name] for _, task in todo]), self.ranks.share([bench for bench, _ in todo])
         folders = [bench.bank(data_seed).folder for bench in benches]
         with ExitStack() as locks:

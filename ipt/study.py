@@ -15,8 +15,9 @@ are one line of the table. Each cell is the two commands a user would type; its 
 """
 
 import itertools
+import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -24,6 +25,7 @@ from typing import Any
 
 from ipt.analysis.report import study, summary
 from ipt.analysis.scores import read_pair
+from ipt.config import identity
 from ipt.flags import dotted, settings_file
 from ipt.look import show_table
 from ipt.plan import hours
@@ -31,6 +33,7 @@ from ipt.progress import Reporter
 from ipt.run import Run, read_json, write_json
 
 SHARED = ("dim", "recipe", "preset", "device", "limit")  # flags that both commands have; the subspace itself is given by name
+Settings = dict[str, Any]
 Verb = Callable[[list[str]], object]
 
 
@@ -95,33 +98,30 @@ def _expand(path: Path, group: Any) -> list[Cell]:
     return cells
 
 
-def done(cell: Cell, to: Path) -> dict[str, Any] | None:
+def done(cell: Cell, to: Path, settings: Settings) -> dict[str, Any] | None:
     """Return the kept figures of a cell, or None where it is open; raise ValueError where they are of other settings."""
     path = to / f"{cell.name}.json"
     if not path.exists():
         return None
     record = read_json(path)
-    if record.get("command") != cell.command:
-        raise ValueError(f"{path} holds the figures of another command: {record.get('command')}; move it, or rename the cell")
+    if (record.get("command"), record.get("settings")) != (cell.command, settings):
+        raise ValueError(f"{path} holds the figures of another command or of other defaults: {record.get('command')}; move it away")
     return dict(record)
 
 
-def fill(cell: Cell, out: Path, to: Path, verb: Verb) -> None:
+def fill(cell: Cell, out: Path, to: Path, settings: Settings, verb: Verb) -> None:
     """Run a cell's two commands and keep its figures."""
     verb(cell.msf(out))
     verb(cell.ist(out))
-    runs = [Run(p.parent) for p in sorted(out.glob("ist-*/result.json"), key=lambda p: p.stat().st_mtime)]
-    run = [r for r in runs if r.config["msf_run"] == cell.name][-1]
+    runs = [Run(path.parent) for path in out.glob("ist-*/result.json")]
+    run = next(r for r in runs if (r.config["msf_run"], r.config["ist"]) == (cell.name, settings["ist"]))
     to.mkdir(parents=True, exist_ok=True)
-    write_json(to / f"{cell.name}.json", summary(read_pair(run.folder), cell.command, run.config["seed"]))
+    write_json(to / f"{cell.name}.json", summary(read_pair(run.folder), cell.command, run.config["seed"]) | {"settings": settings})
 
 
-def lines_of(cells: Sequence[Cell], to: Path) -> dict[str, list[dict[str, Any] | None]]:
-    """Return the figures of each line of the table, a record or None per seed."""
-    found: dict[str, list[dict[str, Any] | None]] = {}
-    for cell in cells:
-        found.setdefault(cell.line, []).append(done(cell, to))
-    return found
+def settings_of(parsed: dict[str, Any]) -> Settings:
+    """Return what a cell's result depends on beside its flags, defaults included, in JSON's types."""
+    return dict(json.loads(json.dumps({stage: identity(parsed[stage]) for stage in ("tune", "msf", "ist")})))
 
 
 def run_study(file: Path, out: Path, to: Path, only: str, dry_run: bool, parse: Callable[[list[str]], dict[str, Any]], verb: Verb) -> None:
@@ -129,18 +129,22 @@ def run_study(file: Path, out: Path, to: Path, only: str, dry_run: bool, parse: 
 
     parse: reads a command's words into its configurations, so that a wrong flag is found before any work; verb: does them.
     """
-    cells = read_cells(file)
-    chosen = [cell for cell in read_cells(file, only) if done(cell, to) is None]
-    parsed = [{**parse(cell.msf(out)), **parse(cell.ist(out))} for cell in chosen]
+    cells, named = read_cells(file), {cell.name for cell in read_cells(file, only)}
+    parsed = {cell.name: {**parse(cell.msf(out)), **parse(cell.ist(out))} for cell in cells}
+    settings = {name: settings_of(found) for name, found in parsed.items()}
+    chosen = [cell for cell in cells if cell.name in named and done(cell, to, settings[cell.name]) is None]
     if dry_run:
-        times = hours([(p["work"], p["tune"], p["msf"], p["ist"]) for p in parsed])
+        times = hours([(p["work"], p["tune"], p["msf"], p["ist"]) for p in (parsed[cell.name] for cell in chosen)])
         for cell, time in zip(chosen, times, strict=True):
             print(f"{cell.name}: {time:.2f} h")
         print(f"open: {len(chosen)} of {len(cells)} cells, {sum(times):.1f} h on this machine")
         return
     for number, cell in enumerate(chosen, 1):
         Reporter().say(f"cell {number} of {len(chosen)}: {cell.name}")
-        fill(cell, out, to, verb)
-    found = study(lines_of(cells, to), f"ipt study {file}")
+        fill(cell, out, to, settings[cell.name], verb)
+    lines: dict[str, list[dict[str, Any] | None]] = {}
+    for cell in cells:
+        lines.setdefault(cell.line, []).append(done(cell, to, settings[cell.name]))
+    found = study(lines, f"ipt study {file}")
     show_table(found)
     write_json(to / f"{file.stem}.json", found)

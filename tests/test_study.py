@@ -105,3 +105,15 @@ def test_kept_figures_of_another_command_are_not_taken(file, tmp_path, capsys):
     (tmp_path / "results" / "toy-seed1-ours.json").write_text(json.dumps({"command": "ipt msf --alpha 3"}))
     assert run(file, tmp_path, "--dry-run") == 2
     assert "another command" in capsys.readouterr().err
+
+
+def test_a_cell_of_other_defaults_is_not_taken_for_done(file, tmp_path, capsys):
+    assert run(file, tmp_path, "--only", "toy-seed1-ours") == 0
+    path = tmp_path / "results" / "toy-seed1-ours.json"
+    record = json.loads(path.read_text())
+    assert record["settings"]["ist"]["steps"] == 4 and record["settings"]["msf"]["alpha"] == 2
+    record["settings"]["ist"]["patience"] += 1  # as if the default had been another one
+    path.write_text(json.dumps(record))
+    capsys.readouterr()
+    assert run(file, tmp_path, "--dry-run") == 2
+    assert "other defaults" in capsys.readouterr().err
