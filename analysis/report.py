@@ -66,6 +66,7 @@ def summary(pair: Sequence[Result], command: str, seed: int) -> dict[str, Any]:
         "seed": seed,
         "digest": hashlib.sha256(scores.encode()).hexdigest(),
         "prompts": pair[0].get("prompts", ""),
+        "parameters": pair[0].get("parameters"),
         "reference": {part: _reference(pair[-1], part) for part in ("seen", "unseen")},
         "about": f"{pair[-1]['split']['name']}, d = {pair[-1]['dim']}",
         "lines": [{"setting": line.setting, "group": line.group, **to_json(line.recovery)} for line in lines(pair)],
@@ -88,11 +89,12 @@ def study(lines_of: Mapping[str, Sequence[dict[str, Any] | None]], command: str)
             found = [x[field] for record in there for x in record["lines"] if (x["setting"], x["group"]) == (setting, group)]
             row.append(spread([100 * x for x in found if x is not None]) if there else "open")
         row.append(spread([x for record in there if (x := record["reference"]["unseen"]) is not None], 3) if there else "open")
+        row.append(" ".join(sorted({f"{record['parameters']:,}" for record in there})))
         row.append(" ".join(sorted({record["prompts"][:6] for record in there})))
         rows.append(row)
     digest = hashlib.sha256(json.dumps([[r and r["digest"] for r in each] for each in lines_of.values()]).encode()).hexdigest()
     seeds = sorted({record["seed"] for each in lines_of.values() for record in each if record})
-    columns = ["cell", "seeds", *STUDIED, "prompt tuning, unseen", "prompts' hash"]
+    columns = ["cell", "seeds", *STUDIED, "prompt tuning, unseen", "decoder's parameters", "prompts' hash"]
     return {"columns": columns, "rows": rows, "digest": digest, "command": command, "seed": seeds}
 
 

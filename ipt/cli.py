@@ -19,6 +19,8 @@ from ipt.config import (
     DEVIATIONS,
     DIFF_DATA_SEED,
     DRY_RUN,
+    IST_PARTS,
+    PARTS,
     RECIPE,
     ChoiceConfig,
     IstConfig,
@@ -112,11 +114,13 @@ def msf(
 
 @app.command
 def ist(
-    *, choice: Annotated[ChoiceConfig, Flat] = ChoiceConfig(), recipe: Recipe = "ours", ist: Annotated[IstConfig, Flat] = IstConfig()
+    *, choice: Annotated[ChoiceConfig, Flat] = ChoiceConfig(), recipe: Recipe = "ours",
+    part: Annotated[tuple[Literal["same", "diff", "unseen", "random", "pca"], ...], Parameter(help=PARTS)] = (),
+    ist: Annotated[IstConfig, Flat] = IstConfig(),
 ) -> None:  # fmt: skip
     """Tune `dim` numbers per task in a subspace that `ipt msf` found, and print the table of recoveries."""
     from ipt.autoencoder import Subspace
-    from ipt.pipeline import run_ist
+    from ipt.pipeline import ist_jobs, run_ist
     from ipt.plan import digest, find_msf, projected, reopen_bench, settings_of
 
     _deviations(recipe)
@@ -125,13 +129,14 @@ def ist(
     size = f"prompt length {bench.tune.prompt_length}, hidden size {bench.backbone.hidden_size}"
     print(f"subspace: {source.folder} (inherited: {size}, backbone {bench.backbone.name}, {bench.backbone.dtype})")
     subspace = Subspace.load(source.folder / "subspace").to(bench.backbone.device)
-    seen, rest = len(bench.split.seen), len(bench.split.all) - len(bench.split.seen)
-    missing = len(bench.missing(bench.split.seen, DIFF_DATA_SEED))
-    if projected(bench, choice.dry_run, {"tune": missing, "ist": 2 * seen + 3 * rest}, ist=ist):
+    parts = [name for name in IST_PARTS if name in (part or IST_PARTS)]
+    missing = len(bench.missing(bench.split.seen, DIFF_DATA_SEED)) if "diff" in parts else 0
+    if projected(bench, choice.dry_run, {"tune": missing, "ist": ist_jobs(bench.split, parts)}, ist=ist):
         return
-    settings = settings_of("ist", bench, {"ist": identity(ist), "msf_run": source.folder.name})
+    some = {"ist_parts": parts} if part else {}  # not there in older runs
+    settings = settings_of("ist", bench, {"ist": identity(ist), "msf_run": source.folder.name} | some)
     name = f"ist-{bench.split.name}-d{choice.dim}-s{bench.seed}-{digest(settings)}"
-    folder, result = bench.in_run(choice.out / name, settings, lambda folder: run_ist(bench, subspace, ist, folder))
+    folder, result = bench.in_run(choice.out / name, settings, lambda folder: run_ist(bench, subspace, ist, folder, parts))
     if bench.ranks.first:
         show([source.folder, folder], [source.result or {}, result])
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 DIFF_DATA_SEED = 21
 # settings that older runs do not name, and what they had
 LATER = {"loss": "mean", "label_smoothing": 0.0, "codes": "standard", "rivals": "all", "starts": 1}
+IST_PARTS = ("same", "diff", "unseen", "random", "pca")
 EXECUTION = ("stacked_jobs", "token_budget", "checkpoint_seconds")  # settings that change no result
 
 
@@ -19,6 +20,7 @@ LIMIT = "score only so many test rows per task, 0 for all: a look, not a result"
 BUDGET = "most padded tokens in one forward pass, 0: what suits the device, less where its memory runs out; changes no result"
 DRY_RUN = "print what would be done and how long it would take, and stop"
 PRESET = "quick: one learning rate, few steps; default: a search, early stopping"
+PARTS = "seen tasks with the same and with other data, unseen tasks, unseen tasks in a random and in a PCA subspace; all where not given"
 RECIPE = "paper: the released scripts' losses, sampling, clipping and starts; ours: the defaults named here"
 CONFIG = "JSON, TOML or YAML file with flags as keys"
 
@@ -142,7 +144,7 @@ class MsfConfig(LoopConfig):
     learning_rate: float = setting(2e-3, "Adam's rate", "not searched; paper 3e-5 over far more steps")
     dim: int = setting(5, "numbers per task in the subspace, d", "paper: 3 to 250")
     alpha: float = setting(1.0, "weight of the reconstruction loss, a mean over n x h", "not searched; released code 200")
-    inner_width: int = setting(768, "width between the decoder's two layers", "released code")
+    inner_width: int = setting(768, "width between the decoder's two layers; 0: one layer, linear", "released code")
     sampling: Literal["tasks", "rows"] = setting("tasks", "draw uniformly over tasks, or over rows as the paper's code")
     codes: Literal["standard", "own"] = setting(
         "standard",
@@ -151,9 +153,10 @@ class MsfConfig(LoopConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        positive(self, "dim", "learning_rate", "inner_width")
-        if self.alpha < 0:
-            raise ValueError(f"--alpha must not be negative, found {self.alpha}")
+        positive(self, "dim", "learning_rate")
+        for name in ("alpha", "inner_width"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"--{name.replace('_', '-')} must not be negative, found {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ipt.autoencoder import Subspace
 from ipt.backbone import MAX_ANSWER, Backbone
-from ipt.config import DIFF_DATA_SEED, IstConfig, MsfConfig, TuneConfig, identity
+from ipt.config import DIFF_DATA_SEED, IST_PARTS, IstConfig, MsfConfig, TuneConfig, identity
 from ipt.data import SAME_DATA_SEED, Task, TaskSplit
 from ipt.evaluate import Score, TaskData, chance, score_prompts
 from ipt.ist import SeenCodes, choose_starts, tune_vectors
@@ -288,11 +288,19 @@ def save_subspace(subspace: Subspace, folder: Path) -> None:
     draft.rename(folder)
 
 
-def run_ist(bench: Bench, subspace: Subspace, config: IstConfig, run: Run) -> dict[str, Any]:
-    """Tune d numbers per task in each setting and in the rival subspaces, score them, and finish the run folder."""
+def ist_jobs(split: TaskSplit, parts: Sequence[str]) -> int:
+    """Return how many tasks these parts of IST find numbers for."""
+    rest = len(split.all) - len(split.seen)
+    return sum(len(split.seen) if part in ("same", "diff") else rest for part in parts)
+
+
+def run_ist(bench: Bench, subspace: Subspace, config: IstConfig, run: Run, parts: Sequence[str] = IST_PARTS) -> dict[str, Any]:
+    """Tune d numbers per task in each of the parts, settings and rival subspaces, score them, and finish the run folder."""
     split, backbone = bench.split, bench.backbone
     seen, unseen = list(split.seen), [*split.unseen, *split.out_of_kind]
-    settings = {"train_same": (seen, SAME_DATA_SEED), "train_diff": (seen, DIFF_DATA_SEED), "test": (unseen, SAME_DATA_SEED)}
+    every = {"same": ("train_same", seen, SAME_DATA_SEED), "diff": ("train_diff", seen, DIFF_DATA_SEED)}
+    every["unseen"] = ("test", unseen, SAME_DATA_SEED)
+    settings = {name: (names, data_seed) for part, (name, names, data_seed) in every.items() if part in parts}
     data = [d for names, data_seed in settings.values() for d in bench.data(names, data_seed)]
     start = bench.starts(config, subspace, data)
     vectors = bench.vectors(subspace, data, start, config, run, "ist")
@@ -307,16 +315,19 @@ def run_ist(bench: Bench, subspace: Subspace, config: IstConfig, run: Run) -> di
         "random": Subspace.random(bank, subspace.dim, bench.seed, **named),
         "pca": Subspace.pca(bank, subspace.dim, seed=bench.seed, **named),
     }
-    rest = data[2 * len(seen) :]
-    if config.start == "seen":
-        scores["best_code"] = bench.score("the best seen code", subspace.decode(start[2 * len(seen) :, 0]), rest)
+    rest = bench.data(unseen, SAME_DATA_SEED)
+    if config.start == "seen" and "unseen" in parts:
+        scores["best_code"] = bench.score("the best seen code", subspace.decode(start[len(data) - len(rest) :, 0]), rest)
     for kind, rival in rivals.items():
+        if kind not in parts:
+            continue
         rival.to(backbone.device)
         begin = bench.starts(config, rival, rest)
         found = bench.vectors(rival, rest, begin, config, run, f"ist-{kind}")
         scores[f"{kind}_test"] = bench.score(f"IST in the {kind} subspace", rival.decode(found), rest)
     references = {str(SAME_DATA_SEED): bench.reference([*seen, *unseen], SAME_DATA_SEED)}
-    references[str(DIFF_DATA_SEED)] = bench.reference(seen, DIFF_DATA_SEED)
+    if "diff" in parts:
+        references[str(DIFF_DATA_SEED)] = bench.reference(seen, DIFF_DATA_SEED)
     result = bench.describe() | {
         "kind": "ist",
         "dim": subspace.dim,

@@ -29,7 +29,7 @@ from ipt.evaluate import TaskData
 from ipt.families import load_backbone
 from ipt.ist import ROUNDS, SeenCodes
 from ipt.peft_folder import GivenPrompts, read_prompts
-from ipt.pipeline import Bench
+from ipt.pipeline import Bench, ist_jobs
 from ipt.progress import Reporter
 from ipt.prompts import vocabulary_start
 from ipt.race import race
@@ -195,18 +195,20 @@ def projected(bench: Bench, dry_run: bool, jobs: dict[str, int], msf: MsfConfig 
     return dry_run
 
 
-def hours(cells: Sequence[tuple[WorkConfig, TuneConfig, MsfConfig, IstConfig]]) -> list[float]:
-    """Return the projected hours of each cell of a study: prompts that no earlier cell has tuned, MSF and IST."""
+def hours(cells: Sequence[tuple[WorkConfig, TuneConfig, MsfConfig, IstConfig, Sequence[str]]]) -> list[float]:
+    """Return the projected hours of each cell of a study: prompts that no earlier cell has tuned, MSF and these parts of IST."""
     rates: dict[tuple[str, str], tuple[float, float, float]] = {}
     found: list[float] = []
     tuned: set[tuple[Path, str]] = set()
-    for work, tune, msf, ist in cells:
+    for work, tune, msf, ist, parts in cells:
         bench = open_bench(work, tune)
-        drawn = {SAME_DATA_SEED: bench.split.all, DIFF_DATA_SEED: bench.split.seen}
+        drawn = {SAME_DATA_SEED: bench.split.all, DIFF_DATA_SEED: bench.split.seen if "diff" in parts else ()}
         lacking = {(bench.bank(s).folder, task.name) for s, names in drawn.items() for task in bench.missing(names, s)} - tuned
         tuned |= lacking
-        tasks = 2 * len(bench.split.seen) + 3 * (len(bench.split.all) - len(bench.split.seen))
-        stages = amounts(bench, {"tune": len(lacking), "msf": 2}, msf, None), amounts(bench, {"ist": tasks}, None, ist)
+        stages = (
+            amounts(bench, {"tune": len(lacking), "msf": 2}, msf, None),
+            amounts(bench, {"ist": ist_jobs(bench.split, parts)}, None, ist),
+        )
         key = (work.model, work.dtype)
         rates[key] = rates.get(key) or _rows_per_second(bench)
         found.append(sum(rows / rate for stage in stages for rows, rate in zip(stage, rates[key], strict=True)) / 3600)

@@ -25,7 +25,7 @@ from typing import Any
 
 from ipt.analysis.report import study, summary
 from ipt.analysis.scores import read_pair
-from ipt.config import identity
+from ipt.config import IST_PARTS, identity
 from ipt.flags import dotted, settings_file
 from ipt.look import show_table
 from ipt.plan import hours
@@ -114,14 +114,16 @@ def fill(cell: Cell, out: Path, to: Path, settings: Settings, verb: Verb) -> Non
     verb(cell.msf(out))
     verb(cell.ist(out))
     runs = [Run(path.parent) for path in out.glob("ist-*/result.json")]
-    run = next(r for r in runs if (r.config["msf_run"], r.config["ist"]) == (cell.name, settings["ist"]))
+    wanted = (cell.name, settings["ist"], settings.get("ist_parts"))
+    run = next(r for r in runs if (r.config["msf_run"], r.config["ist"], r.config.get("ist_parts")) == wanted)
     to.mkdir(parents=True, exist_ok=True)
     write_json(to / f"{cell.name}.json", summary(read_pair(run.folder), cell.command, run.config["seed"]) | {"settings": settings})
 
 
 def settings_of(parsed: dict[str, Any]) -> Settings:
     """Return what a cell's result depends on beside its flags, defaults included, in JSON's types."""
-    return dict(json.loads(json.dumps({stage: identity(parsed[stage]) for stage in ("tune", "msf", "ist")})))
+    some = {"ist_parts": [part for part in IST_PARTS if part in parsed["part"]]} if parsed["part"] else {}
+    return dict(json.loads(json.dumps({stage: identity(parsed[stage]) for stage in ("tune", "msf", "ist")} | some)))
 
 
 def run_study(file: Path, out: Path, to: Path, only: str, dry_run: bool, parse: Callable[[list[str]], dict[str, Any]], verb: Verb) -> None:
@@ -134,7 +136,7 @@ def run_study(file: Path, out: Path, to: Path, only: str, dry_run: bool, parse: 
     settings = {name: settings_of(found) for name, found in parsed.items()}
     chosen = [cell for cell in cells if cell.name in named and done(cell, to, settings[cell.name]) is None]
     if dry_run:
-        times = hours([(p["work"], p["tune"], p["msf"], p["ist"]) for p in (parsed[cell.name] for cell in chosen)])
+        times = hours([(p["work"], p["tune"], p["msf"], p["ist"], p["part"] or IST_PARTS) for p in (parsed[cell.name] for cell in chosen)])
         for cell, time in zip(chosen, times, strict=True):
             print(f"{cell.name}: {time:.2f} h")
         print(f"open: {len(chosen)} of {len(cells)} cells, {sum(times):.1f} h on this machine")

@@ -6,6 +6,7 @@ them, or a JSON file that lists seen and unseen tasks: {"seen": [...], "unseen":
 """
 
 import json
+import os.path
 from collections.abc import Sequence
 from fnmatch import filter as matching
 from pathlib import Path
@@ -35,7 +36,7 @@ def tasks_of(source: str, as_published: bool = False) -> tuple[Task, ...]:
             return suite.load(wanted)
         found = {task.name: task for task in files.load(path.parent / lists["tasks"])}
         return tuple(found[suite.known(name, found, f"task in {path}:")] for name in wanted)
-    if path.exists():
+    if os.path.exists(source):  # unlike Path.exists: False for a list of names that is too long for a file's name
         return files.load(path)
     if source in suite.split_names():
         return suite.load(suite.split(source).all)
@@ -53,12 +54,12 @@ def choose(
     published = crossfit.named(source)[0] if source.startswith(crossfit.LEAD) else None
     if published:
         return published, found, ()
-    lists = _lists(Path(source)) if Path(source).exists() else None
+    lists = _lists(Path(source))
     if source == "all":
         return TaskSplit("all", tuple(found), ()), found, ()
     if lists is not None:
         return files.as_split(Path(source).stem, [found[n] for n in lists["seen"]], [found[n] for n in lists["unseen"]]), found, ()
-    if not Path(source).exists() and source in suite.split_names():
+    if not os.path.exists(source) and source in suite.split_names():
         return suite.split(source), found, ()
     if seen < 1:
         raise ValueError(f"--tasks {source}: say how many of its {len(found)} tasks are seen and unseen with --seen and --unseen")
@@ -79,7 +80,7 @@ def _names(source: str) -> list[str]:
 
 def _lists(path: Path) -> dict[str, Any] | None:
     """Return a file's lists of seen and unseen tasks, or None where it is something else; raise ValueError on a broken one."""
-    if not path.is_file() or path.suffix != ".json":
+    if not os.path.isfile(path) or path.suffix != ".json":
         return None
     try:
         record = json.loads(path.read_text(encoding="utf8"))

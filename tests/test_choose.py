@@ -63,3 +63,8 @@ def test_a_file_lists_tasks_of_the_suite(folder):
 def test_a_broken_list_says_what_is_wrong(folder, record, says):
     with pytest.raises(ValueError, match=says):
         choose(lists(folder, **record), 0, 0, 42)
+
+
+def test_many_names_are_no_file_name():
+    names = [t.name for t in tasks_of("random-40")]
+    assert len(",".join(names)) > 255 and [t.name for t in tasks_of(",".join(names))] == names

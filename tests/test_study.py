@@ -70,15 +70,27 @@ def test_dev_scores_are_kept_apart_from_test_scores(file, tmp_path):
     assert sorted(c.get("held_out", "test") for c in configs) == ["dev", "test"]  # IST inherits it from its MSF run
 
 
+def test_a_cell_may_ask_for_parts_of_ist_alone(file, tmp_path):
+    assert run(file, tmp_path, "--only", "toy-seed1-ours") == 0
+    record = json.loads(file.read_text())
+    record["cells"][0] |= {"name": "some", "recipe": "ours", "seed": 1}
+    record["cells"][0]["ist"]["part"] = [["pca", "unseen"]]
+    file.write_text(json.dumps(record))
+    assert run(file, tmp_path) == 0
+    whole, some = (json.loads((tmp_path / "results" / f"{name}.json").read_text()) for name in ("toy-seed1-ours", "some"))
+    assert [x for x in whole["lines"] if x["setting"] not in ("train_same", "train_diff", "random_test")] == some["lines"]
+    assert len(some["lines"]) < len(whole["lines"])
+
+
 def test_open_cells_are_printed_as_open():
     lines = [{"setting": "test", "group": "all", "relative": 0.5, "floored": None}, {"setting": "test", "group": "rule", "relative": 0.6}]
-    record = {"digest": "x", "seed": 1, "prompts": "abcdef012", "reference": {"unseen": 0.7}, "lines": lines}
+    record = {"digest": "x", "seed": 1, "prompts": "abcdef012", "parameters": 1234, "reference": {"unseen": 0.7}, "lines": lines}
     other = record | {"seed": 2, "lines": [line | {"relative": 0.7} for line in lines]}
     table = study({"a": [record, other], "b": [None], "c": [record, None]}, "ipt study x")
     cells = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
     assert [c["seeds"] for c in cells] == ["2 of 2", "0 of 1", "1 of 2"]
     assert [c["unseen"] for c in cells] == ["60.0 (50.0 … 70.0)", "open", "50.0"]
-    assert cells[0]["prompts' hash"] == "abcdef" and cells[1]["prompts' hash"] == ""
+    assert cells[0]["prompts' hash"] == "abcdef" and cells[0]["decoder's parameters"] == "1,234" and cells[1]["prompts' hash"] == ""
     assert cells[0]["unseen, above floor"] == "–" and cells[0]["prompt tuning, unseen"] == "0.700 (0.700 … 0.700)"
 
 
