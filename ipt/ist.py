@@ -7,7 +7,7 @@ of another seen task or their mean, that does best on the task's few shots, or t
 its own zero, with codes that are not standardised).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,16 +42,16 @@ class SeenCodes:
 
 @torch.no_grad()
 def choose_starts(
-    backbone: Backbone, subspace: Subspace, data: Sequence[TaskData], seen: SeenCodes, seed: int, count: int = 1
+    backbone: Backbone, decode: Callable[[Tensor], Tensor], data: Sequence[TaskData], seen: SeenCodes, seed: int, count: int = 1
 ) -> Tensor:  # fmt: skip
     """Return [T, S, d]: for each task the codes, of other seen tasks or their mean, with the least loss on its train rows, best first.
 
     All codes meet the same rows of a task; those that do badly on few of them leave early. S is `count`, or all codes there are.
     """
     if not data:
-        return seen.codes.new_zeros(0, count, subspace.dim)
+        return seen.codes.new_zeros(0, count, seen.codes.shape[1])
     codes = torch.cat([seen.mean, seen.codes])
-    prompts = subspace.decode(codes)
+    prompts = decode(codes)
     left = [[0, *(i for i, name in enumerate(seen.tasks, 1) if name != d.task.name)] for d in data]
     count = min(count, *map(len, left))
     orders = [np.random.default_rng(seed).permutation(len(d.train)) for d in data]

@@ -142,7 +142,7 @@ class Bench:
             draw = torch.randn(1, 1, subspace.dim, generator=torch.Generator().manual_seed(seed)) * NOISE
             return draw.to(seen.codes).repeat(len(data), 1, 1)
         with self.reporter.bar(f"best seen codes, {subspace.kind} subspace"):
-            own = choose_starts(self.backbone, subspace, self.ranks.share(data), seen, seed, config.starts)
+            own = choose_starts(self.backbone, subspace.decode, self.ranks.share(data), seen, seed, config.starts)
         return self.ranks.gather_rows(own)
 
     def vectors(

@@ -27,7 +27,7 @@ from ipt.config import (
 from ipt.data import SAME_DATA_SEED, TaskSplit
 from ipt.evaluate import TaskData
 from ipt.families import load_backbone
-from ipt.ist import ROUNDS, SeenCodes
+from ipt.ist import ROUNDS
 from ipt.peft_folder import GivenPrompts, read_prompts
 from ipt.pipeline import Bench, ist_jobs
 from ipt.progress import Reporter
@@ -127,9 +127,9 @@ def bench_race(source: SourceConfig, bench: BenchConfig, out: Path) -> tuple[Bac
         )
     opened = reopen_bench(run.config, run.folder.parent, source.limit, source.device)
     subspace = Subspace.load(run.folder / "subspace").to(opened.backbone.device)
-    seen = SeenCodes(subspace.encode(opened.prompts(opened.split.seen, SAME_DATA_SEED)), opened.split.seen)
+    bank = opened.prompts(opened.split.seen, SAME_DATA_SEED)
     data = opened.data([*opened.split.unseen, *opened.split.out_of_kind][: bench.race_tasks], SAME_DATA_SEED)
-    return opened.backbone, race(opened.backbone, subspace, data, seen, opened.seed, Reporter())
+    return opened.backbone, race(opened.backbone, subspace, data, bank, opened.split.seen, opened.seed, Reporter())
 
 
 def find_msf(choice: ChoiceConfig) -> Run:

@@ -1,7 +1,8 @@
 """The race of `ipt bench --race RUN`: how many forward passes the d numbers of unseen tasks take to the same dev loss.
 
 Contenders: Adam from the mean code (the method as published, at its best rate), Adam from the best seen code, Adam from the eight
-best with halving (our default), Levenberg-Marquardt from the best (`ipt.newton`), and CMA-ES from the mean. A forward-equivalent
+best with halving (our default), Levenberg-Marquardt from the best (`ipt.newton`), CMA-ES from the mean, and what needs no subspace:
+a mixture of seen prompts and LoRA (`ipt.rivals`; its numbers are more). A forward-equivalent
 is one row through the model, forward; a backward pass counts as measured. Choosing a start and every dev loss are counted.
 """
 
@@ -25,6 +26,7 @@ from ipt.grid import stack
 from ipt.ist import SeenCodes, choose_starts, tune_vectors
 from ipt.newton import Codes, fit_codes
 from ipt.progress import Reporter
+from ipt.rivals import lora, mix
 from ipt.run import Checkpoint
 from ipt.train import dev_losses, row_losses
 
@@ -45,7 +47,7 @@ class Meter:
         through = backbone.answer_logits
 
         def counted(prompts: Tensor, rows: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
-            self.rows += len(rows) * (1 + self.backward * (torch.is_grad_enabled() and prompts.requires_grad))
+            self.rows += len(rows) * (1 + self.backward * torch.is_grad_enabled())
             return through(prompts, rows)
 
         backbone.answer_logits = counted  # type: ignore[method-assign]
@@ -64,12 +66,15 @@ class Lap:
     tasks: int
     points: list[tuple[float, float]] = field(default_factory=list)
     best: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
+    began: float = field(default_factory=time.perf_counter)
+    seconds: float = 0.0  # until the last dev loss
     test_score: float = float("nan")
+    numbers: int = 0  # trained per task
 
     def note(self, job: str, loss: float) -> None:
         task = job.split("|")[0]  # of its tries the best counts
         self.best[task] = min(loss, self.best.get(task, float("inf")))
+        self.seconds = time.perf_counter() - self.began
         if len(self.best) == self.tasks:
             self.points.append((self.meter.rows / self.tasks, sum(self.best.values()) / self.tasks))
 
@@ -134,36 +139,48 @@ def cma(backbone: Backbone, subspace: Subspace, data: Sequence[TaskData], seed: 
 
 
 def race(
-    backbone: Backbone, subspace: Subspace, data: Sequence[TaskData], seen: SeenCodes, seed: int, reporter: Reporter
+    backbone: Backbone, subspace: Subspace, data: Sequence[TaskData], bank: Tensor, names: tuple[str, ...], seed: int, reporter: Reporter
 ) -> list[Measured]:
-    """Let all contenders run, and compare cost, seconds and test scores."""
+    """Let all contenders run, and compare cost, seconds and test scores; bank: the prompts [S, n, h] of the seen tasks, `names`."""
+    seen = SeenCodes(subspace.encode(bank), names)
     zero = torch.zeros(1, subspace.dim, device=backbone.device)
     price = backward_cost(backbone, subspace.decode(zero), data)
 
-    def adam(rate: float, codes: SeenCodes | None, lap: Lap, starts: int = 1) -> Tensor:
-        config = IstConfig(steps=STEPS, eval_every=EVERY, patience=STEPS, learning_rates=(rate,))
-        start = choose_starts(backbone, subspace, data, codes, seed, starts) if codes else None
-        return tune_vectors(backbone, subspace, data, config, seed, Trace(lap), start=start)[0]
+    def config(*rates: float) -> IstConfig:
+        return IstConfig(steps=STEPS, eval_every=EVERY, patience=STEPS, learning_rates=rates)
 
-    def newton(lap: Lap) -> Tensor:
-        codes = Codes(choose_starts(backbone, subspace, data, seen, seed)[:, 0], subspace.decode)
+    def adam(rate: float, codes: SeenCodes | None, lap: Lap, starts: int = 1) -> float:
+        start = choose_starts(backbone, subspace.decode, data, codes, seed, starts) if codes else None
+        return tested(subspace.decode(tune_vectors(backbone, subspace, data, config(rate), seed, Trace(lap), start=start)[0]))
+
+    def newton(lap: Lap) -> float:
+        codes = Codes(choose_starts(backbone, subspace.decode, data, seen, seed)[:, 0], subspace.decode)
         fit_codes(backbone, codes, stack(data, (0.0,), IstConfig(), seed), NewtonConfig(), Trace(lap))
-        return codes.values.data
+        return tested(subspace.decode(codes.values.data))
 
-    runners: dict[str, Callable[[Lap], Tensor]] = {f"Adam {rate:g} from the mean": lambda lap, r=rate: adam(r, None, lap) for rate in RATES}  # type: ignore[misc]
+    def mixture(lap: Lap) -> float:
+        return tested(mix(backbone, bank, names, subspace.dim, data, config(0.05, 0.2, 0.5), seed, Trace(lap)))
+
+    def adapter(lap: Lap) -> float:
+        score, lap.numbers = lora(backbone, data, config(1.0), seed, lap.note)
+        return score
+
+    def tested(prompts: Tensor) -> float:
+        scores = score_prompts(backbone, prompts, data, rank=False)
+        return sum(s.generated for s in scores) / len(scores)
+
+    runners: dict[str, Callable[[Lap], float]] = {f"Adam {rate:g} from the mean": lambda lap, r=rate: adam(r, None, lap) for rate in RATES}  # type: ignore[misc]
     runners["Adam 0.1 from the best seen code"] = lambda lap: adam(0.1, seen, lap)
     runners["Adam 0.2 from the eight best seen codes, halved"] = lambda lap: adam(0.2, seen, lap, 8)
     runners["Levenberg-Marquardt from the best seen code"] = newton
-    runners["CMA-ES from the mean"] = lambda lap: cma(backbone, subspace, data, seed, lap)
+    runners["CMA-ES from the mean"] = lambda lap: tested(subspace.decode(cma(backbone, subspace, data, seed, lap)))
+    runners["a mixture of the best seen prompts"] = mixture
+    runners["LoRA of rank 1 on one projection"] = adapter
     laps = []
     for name, run in runners.items():
-        lap = Lap(name, Meter(price), len(data))
+        lap = Lap(name, Meter(price), len(data), numbers=subspace.dim)
         with reporter.bar(f"race: {name}"), lap.meter.on(backbone):
-            began = time.perf_counter()
-            vectors = run(lap)
-            lap.seconds = time.perf_counter() - began
-        scores = score_prompts(backbone, subspace.decode(vectors), data, rank=False)
-        lap.test_score = sum(s.generated for s in scores) / len(scores)
+            lap.test_score = run(lap)
         laps.append(lap)
     return compare(laps, price)
 
@@ -178,7 +195,7 @@ def compare(laps: Sequence[Lap], price: float) -> list[Measured]:
     for lap in laps:
         cost, other = lap.cost_to(target), reference.cost_to(target)
         last = f"dev loss {lap.points[-1][1]:.3f} after {lap.points[-1][0]:,.0f} in {lap.seconds:.0f} s"
-        note = f"{last}, test score {lap.test_score:.3f}; backward costs {price:.2f} forwards"
+        note = f"{last}, test score {lap.test_score:.3f}; {lap.numbers} numbers a task; backward costs {price:.2f} forwards"
         what = f"IST to dev loss {target:.3f}: {lap.name}"
         aim = "10 x fewer, test score not lower" if "seen code" in lap.name else "-"
         ratio = other / cost if math.isfinite(cost) else None  # never reached

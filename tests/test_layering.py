@@ -11,7 +11,7 @@ FOLDERS = {"ipt": "ipt", "ipt.tasks": "tasks", "ipt.analysis": "analysis"}
 # Lowest first. Modules of one set never import each other; ipt.tasks and ipt.analysis are packages whose own modules may.
 BASE = ({"config", "data", "hub", "metrics", "recovery", "progress"},)
 MODELS = ({"run", "ranks"}, {"backbone"}, {"families", "autoencoder", "gguf"}, {"prompts", "peft_folder"})
-STAGES = ({"train", "evaluate"}, {"grid", "newton"}, {"pretrain", "tuning", "msf", "ist"})
+STAGES = ({"train", "evaluate"}, {"grid", "newton"}, {"pretrain", "tuning", "msf", "ist"}, {"rivals"})
 ROWS = (
     *BASE,
     *MODELS,

@@ -64,12 +64,12 @@ def test_ist_starts_at_the_best_code_of_another_task(backbone, data, bank):
     good, _ = tune_vectors(backbone, subspace, data[:1], IstConfig(steps=60, rows_per_step=4), 3, Checkpoint.none())
     others = 10 * torch.randn(8, subspace.dim, generator=torch.Generator().manual_seed(0))
     names = tuple(f"task {i}" for i in range(8))
-    start = choose_starts(backbone, subspace, data[:2], SeenCodes(torch.cat([others, good]), (*names, "another")), 3)
+    start = choose_starts(backbone, subspace.decode, data[:2], SeenCodes(torch.cat([others, good]), (*names, "another")), 3)
     assert torch.equal(start[0, 0], good[0]) and start.shape == (2, 1, subspace.dim)
-    own = choose_starts(backbone, subspace, data[:1], SeenCodes(torch.cat([others, good]), (*names, data[0].task.name)), 3)
+    own = choose_starts(backbone, subspace.decode, data[:1], SeenCodes(torch.cat([others, good]), (*names, data[0].task.name)), 3)
     assert not torch.equal(own[0, 0], good[0])  # control: its own code would be no finding
     far = SeenCodes(100 * (others - others.mean(0)), names)
-    assert torch.equal(choose_starts(backbone, subspace, data[:1], far, 3)[0], far.mean)  # the mean is one of them
+    assert torch.equal(choose_starts(backbone, subspace.decode, data[:1], far, 3)[0], far.mean)  # the mean is one of them
 
 
 def test_several_starts_are_jobs_and_the_best_by_dev_is_kept(tasks):
@@ -88,11 +88,11 @@ def test_several_starts_are_jobs_and_the_best_by_dev_is_kept(tasks):
         torch.testing.assert_close(vectors[t], best[2], rtol=0, atol=1e-8)
     assert len({round(each[0].outcome.dev_loss, 6) for _, each in alone}) == 3  # control: starts end apart
     codes = SeenCodes(starts[0], ("a", "b", "c"))
-    several = choose_starts(backbone, subspace, data, codes, 3, 2)
-    assert several.shape == (2, 2, 2) and torch.equal(several[:, :1], choose_starts(backbone, subspace, data, codes, 3))
-    assert choose_starts(backbone, subspace, data, codes, 3, 9).shape == (2, 4, 2)  # three codes and their mean are all there are
+    several = choose_starts(backbone, subspace.decode, data, codes, 3, 2)
+    assert several.shape == (2, 2, 2) and torch.equal(several[:, :1], choose_starts(backbone, subspace.decode, data, codes, 3))
+    assert choose_starts(backbone, subspace.decode, data, codes, 3, 9).shape == (2, 4, 2)  # three codes and their mean are all there are
     own = SeenCodes(starts[0], ("a", "b", data[1].task.name))
-    assert choose_starts(backbone, subspace, data, own, 3, 9).shape == (2, 3, 2)  # as many for each task
+    assert choose_starts(backbone, subspace.decode, data, own, 3, 9).shape == (2, 3, 2)  # as many for each task
 
 
 def test_msf_lowers_both_losses(backbone, data, bank):

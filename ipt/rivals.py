@@ -1,0 +1,99 @@
+"""What else adapts a frozen model to an unseen task with few numbers: rivals of an intrinsic subspace in `ipt bench --race`.
+
+* A mixture of seen prompts, d numbers: p = P_0 + sum over k of z_k (P_k - P_0), over the d + 1 seen prompts (or their mean) with the
+  least loss on the few shots. After ATTEMPT (Asai et al., arXiv 2205.11961), whose weights come from the input.
+* LoRA (Hu et al., arXiv 2106.09685) through PEFT, of rank 1 on one projection, the fewest numbers it allows, without a prompt.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ipt.backbone import Backbone
+from ipt.config import IstConfig
+from ipt.evaluate import TaskData, score_prompts
+from ipt.grid import all_prompts, fit_grid, stack
+from ipt.ist import SeenCodes, choose_starts
+from ipt.run import Checkpoint
+from ipt.train import Job, PromptSource, rate_factor, row_losses, take_rows
+
+LORA_RATES = (0.01, 0.03, 0.1)
+Note = Callable[[str, float], None]  # a job's name and its dev loss
+
+
+class Mixtures(PromptSource):
+    """Affine mixtures of prompts: weights [J, d] of the differences to the first of each job's anchors [J, d + 1, n, h]."""
+
+    def __init__(self, anchors: Tensor) -> None:
+        super().__init__()
+        self.first, self.others = anchors[:, :1], anchors[:, 1:]
+        self.values = nn.Parameter(anchors.new_zeros(anchors.shape[0], anchors.shape[1] - 1))
+
+    def forward(self, indices: Tensor) -> Tensor:
+        first = self.first[indices]
+        return first[:, 0] + (self.values[indices][:, :, None, None] * (self.others[indices] - first)).sum(1)
+
+
+def mix(
+    backbone: Backbone, bank: Tensor, names: tuple[str, ...], dim: int, data: Sequence[TaskData], config: IstConfig, seed: int,
+    kept: Checkpoint,
+) -> Tensor:  # fmt: skip
+    """Return a mixture [T, n, h] of seen prompts, bank [S, n, h] of these tasks, for each task."""
+    whole = SeenCodes(bank.flatten(1), names)
+    anchors = choose_starts(backbone, lambda codes: codes.view(-1, *bank.shape[1:]), data, whole, seed, dim + 1)
+    source = Mixtures(anchors.unflatten(2, bank.shape[1:]).repeat_interleave(len(config.learning_rates), 0))
+    choices = fit_grid(backbone, source, data, config.learning_rates, config, seed, kept, lambda done, total, loss: None)
+    return all_prompts(source, len(source.values), backbone.device)[[c.index for c in choices]]
+
+
+def lora(backbone: Backbone, data: Sequence[TaskData], config: IstConfig, seed: int, note: Note) -> tuple[float, int]:
+    """Return the mean test score of the best adapter of each task by dev loss, and its trained numbers.
+
+    Tried: each of `LORA_RATES` on the first, the middle and the last module that PEFT adapts in such a model by default.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    probe: Any = get_peft_model(backbone.model, LoraConfig(r=1))
+    found = [name.removeprefix("base_model.model.") for name, module in probe.named_modules() if hasattr(module, "lora_A")]
+    probe.unload()
+    places = sorted({0, len(found) // 2, len(found) - 1})
+    scores, numbers = [], 0
+    for d, job in zip(data, stack(data, (1.0,), config, seed), strict=True):
+        tried = []
+        for place in places:
+            for rate in LORA_RATES:
+                torch.manual_seed(seed)
+                model: Any = get_peft_model(backbone.model, LoraConfig(r=1, lora_alpha=1, target_modules=[found[place]])).eval()
+                weights = [p for p in model.parameters() if p.requires_grad]
+                numbers = sum(p.numel() for p in weights)
+                loss = _adapt(backbone, weights, job, rate, config, note)
+                empty = torch.zeros(1, 0, backbone.hidden_size, device=backbone.device)
+                tried.append((loss, score_prompts(backbone, empty, [d], rank=False)[0].generated))
+                model.unload()
+        scores.append(min(tried)[1])
+    return sum(scores) / len(scores), numbers
+
+
+def _adapt(backbone: Backbone, weights: Sequence[nn.Parameter], job: Job, rate: float, config: IstConfig, note: Note) -> float:
+    """Train an adapter in place, leave it at its best dev loss, and return that."""
+    optimiser = torch.optim.Adam(weights, lr=rate)
+    best, kept = float("inf"), [w.detach().clone() for w in weights]
+    nothing = torch.zeros(1, 0, backbone.hidden_size, device=backbone.device)
+    for step in range(config.steps):
+        optimiser.param_groups[0]["lr"] = rate * float(rate_factor(torch.tensor(step), config.steps, config.warmup))
+        rows = [row for _, row in take_rows(job, step)]
+        optimiser.zero_grad()
+        backbone.losses(nothing.expand(len(rows), -1, -1), rows).mean().backward()
+        nn.utils.clip_grad_norm_(weights, config.clip)
+        optimiser.step()
+        if (step + 1) % config.eval_every == 0 or step + 1 == config.steps:
+            loss = float(row_losses(backbone, nothing, [0] * len(job.dev), [row for _, row in job.dev], 0).mean())
+            note(job.name, loss)
+            if loss < best:
+                best, kept = loss, [w.detach().clone() for w in weights]
+    with torch.no_grad():
+        for w, k in zip(weights, kept, strict=True):
+            w.copy_(k)
+    return best
