@@ -26,8 +26,12 @@ STUDIED = {  # column of a study's table: setting, group of tasks, figure
     "unseen, MSF": ("test_msf", "all", "relative"),
     "seen, same data": ("train_same", "all", "relative"),
     "seen, other data": ("train_diff", "all", "relative"),
+    "seen, other data, above floor": ("train_diff", "all", "floored"),
     "unseen": ("test", "all", "relative"),
     "unseen, above floor": ("test", "all", "floored"),
+    "unseen, in kind": ("test", "in kind", "relative"),
+    "unseen, out of kind": ("test", "out of kind", "relative"),
+    "unseen, new subcategory": ("test", "new subcategory", "relative"),
     "unseen, novel": ("test", "novel", "relative"),
     "unseen, knowledge": ("test", "knowledge", "relative"),
     "unseen, rule": ("test", "rule", "relative"),
@@ -80,12 +84,17 @@ def _reference(result: Result, part: str) -> float | None:
 
 
 def study(lines_of: Mapping[str, Sequence[dict[str, Any] | None]], command: str) -> dict[str, Any]:
-    """Return a study's table from the summaries of each line's seeds (None: open): E_rel, mean (least … largest seed)."""
+    """Return a study's table from the summaries of each line's seeds (None: open): E_rel, mean (least … largest seed).
+
+    A setting that no cell has is no column.
+    """
+    had = {(x["setting"], x["group"]) for each in lines_of.values() for record in each if record for x in record["lines"]}
+    studied = {name: wanted for name, wanted in STUDIED.items() if wanted[:2] in had}
     rows = []
     for name, each in lines_of.items():
         there = [record for record in each if record is not None]
         row = [name, f"{len(there)} of {len(each)}"]
-        for setting, group, field in STUDIED.values():
+        for setting, group, field in studied.values():
             found = [x[field] for record in there for x in record["lines"] if (x["setting"], x["group"]) == (setting, group)]
             row.append(spread([100 * x for x in found if x is not None]) if there else "open")
         row.append(spread([x for record in there if (x := record["reference"]["unseen"]) is not None], 3) if there else "open")
@@ -94,7 +103,7 @@ def study(lines_of: Mapping[str, Sequence[dict[str, Any] | None]], command: str)
         rows.append(row)
     digest = hashlib.sha256(json.dumps([[r and r["digest"] for r in each] for each in lines_of.values()]).encode()).hexdigest()
     seeds = sorted({record["seed"] for each in lines_of.values() for record in each if record})
-    columns = ["cell", "seeds", *STUDIED, "prompt tuning, unseen", "decoder's parameters", "prompts' hash"]
+    columns = ["cell", "seeds", *studied, "prompt tuning, unseen", "decoder's parameters", "prompts' hash"]
     return {"columns": columns, "rows": rows, "digest": digest, "command": command, "seed": seeds}
 
 

@@ -1,8 +1,9 @@
 """`ipt stability`: how much unseen tasks' scores depend on the seed (paper, section 4.4; stage two of the released scripts).
 
 Three methods on the same tasks, few-shot sets and seeds: prompt tuning, IST in a frozen subspace, and prompt tuning started from the
-IST solution decode(z). All seeds of a method are jobs of one stacked run. E_rel compares with prompt tuning's mean over the seeds,
-the spread is the standard deviation over seeds (n - 1) of a task's score, averaged over tasks.
+IST solution decode(z). All seeds of a method are jobs of one stacked run. E_rel and the figure above the floor (`ipt.recovery`)
+compare a task's mean over the seeds with prompt tuning's; the spread is the standard deviation over seeds (n - 1) of a task's score,
+averaged over tasks.
 """
 
 import hashlib
@@ -19,12 +20,12 @@ from ipt.config import IstConfig
 from ipt.data import SAME_DATA_SEED
 from ipt.ist import tune_vectors
 from ipt.pipeline import Bench
-from ipt.recovery import relative_score
+from ipt.recovery import recovery
 from ipt.run import Run, write_tensors
 from ipt.tuning import tune_prompts
 
 PROMPT, IST, BOTH = "prompt tuning", "IST", "prompt tuning from the IST solution"
-COLUMNS = ("method", "tasks", "seeds", "mean score", "E_rel", "spread over seeds", "spread / prompt tuning's")
+COLUMNS = ("method", "tasks", "seeds", "mean score", "E_rel", "above floor", "spread over seeds", "spread / prompt tuning's")
 ByTask = Mapping[str, Sequence[float]]  # a score per seed
 
 
@@ -53,7 +54,8 @@ def run_stability(bench: Bench, subspace: Subspace, config: IstConfig, seeds: Se
     scores = {what: {name: [scored[name]["generated"] for scored in each] for name in names} for what, each in found.items()}
     digest = hashlib.sha256(json.dumps(scores, sort_keys=True).encode()).hexdigest()
     known = {"kind": "stability", "dim": subspace.dim, "seeds": list(seeds), "by_seed": scores, "digest": digest, "scores": {}}
-    result = known | stability(scores)
+    floors = {name: max(v for v in each.values() if v is not None) for name, each in bench.floors(names).items()}
+    result = known | stability(scores, floors)
 
     def write() -> None:
         write_tensors(run.folder / "vectors.safetensors", {"vectors": vectors, "prompts": prompts})
@@ -63,17 +65,17 @@ def run_stability(bench: Bench, subspace: Subspace, config: IstConfig, seeds: Se
     return result
 
 
-def stability(scores: Mapping[str, ByTask]) -> dict[str, Any]:
+def stability(scores: Mapping[str, ByTask], floors: Mapping[str, float]) -> dict[str, Any]:
     """Return the table of the methods' scores: means, recovery of prompt tuning's mean, spread over seeds."""
     reference = {name: float(np.mean(values)) for name, values in scores[PROMPT].items()}
-    defined = [name for name, value in reference.items() if value > 0]
     spreads = {what: float(np.mean([np.std(v, ddof=1) for v in each.values()])) for what, each in scores.items()}
     rows = []
     for what, each in scores.items():
         means = {name: float(np.mean(values)) for name, values in each.items()}
-        recovered = 100 * relative_score([means[n] for n in defined], [reference[n] for n in defined])
+        found = recovery(means, reference, floors)
+        recovered = [f"{100 * x:.1f}" for x in (found.relative, found.floored)]
         count = str(len(next(iter(each.values()))))
         share = spreads[what] / spreads[PROMPT] if spreads[PROMPT] else float("nan")
-        figures = (f"{np.mean(list(means.values())):.3f}", f"{recovered:.1f}", f"{spreads[what]:.3f}", f"{share:.2f}")
+        figures = (f"{found.absolute:.3f}", *recovered, f"{spreads[what]:.3f}", f"{share:.2f}")
         rows.append([what, str(len(means)), count, *figures])
     return {"columns": list(COLUMNS), "rows": rows}

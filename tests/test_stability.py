@@ -14,17 +14,19 @@ from ipt.stability import BOTH, IST, PROMPT, stability
 def test_spread_and_recovery_of_planted_scores():
     rng = np.random.default_rng(0)
     draw = lambda mean, spread: {f"t{i}": list(mean + spread * rng.standard_normal(4000)) for i in range(3)}  # noqa: E731
-    rows = {row[0]: row for row in stability({PROMPT: draw(0.5, 0.1), IST: draw(0.4, 0.02), BOTH: draw(0.6, 0.05)})["rows"]}
+    planted = {PROMPT: draw(0.5, 0.1), IST: draw(0.4, 0.02), BOTH: draw(0.6, 0.05)}
+    rows = {row[0]: row for row in stability(planted, dict.fromkeys(planted[PROMPT], 0.3))["rows"]}
     figures = {what: [float(x) for x in row[3:]] for what, row in rows.items()}
-    assert figures[PROMPT] == pytest.approx([0.5, 100, 0.1, 1], rel=0.02)  # the reference against itself
-    assert figures[IST] == pytest.approx([0.4, 80, 0.02, 0.2], rel=0.03)
-    assert figures[BOTH] == pytest.approx([0.6, 120, 0.05, 0.5], rel=0.03)
+    assert figures[PROMPT] == pytest.approx([0.5, 100, 100, 0.1, 1], rel=0.02)  # the reference against itself
+    assert figures[IST] == pytest.approx([0.4, 80, 50, 0.02, 0.2], rel=0.03)
+    assert figures[BOTH] == pytest.approx([0.6, 120, 150, 0.05, 0.5], rel=0.03)
     assert rows[IST][1:3] == ["3", "4000"]
 
 
 def test_a_task_that_prompt_tuning_never_does_counts_in_means_only():
-    rows = {row[0]: row for row in stability({PROMPT: {"a": [0.5, 0.5], "b": [0.0, 0.0]}, IST: {"a": [0.5, 0.4], "b": [1.0, 1.0]}})["rows"]}
-    assert rows[IST][3:5] == ["0.725", "90.0"] and rows[PROMPT][6] == "nan"
+    scores = {PROMPT: {"a": [0.5, 0.5], "b": [0.0, 0.0]}, IST: {"a": [0.5, 0.4], "b": [1.0, 1.0]}}
+    rows = {row[0]: row for row in stability(scores, {"a": 0.1, "b": 0.0})["rows"]}
+    assert rows[IST][3:6] == ["0.725", "90.0", "87.5"] and rows[PROMPT][7] == "nan"
 
 
 def test_all_seeds_of_the_three_methods(done, tmp_path, capsys, monkeypatch):
