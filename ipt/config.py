@@ -118,17 +118,48 @@ class LoopConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TuneConfig(LoopConfig):
+class SearchConfig(LoopConfig):
+    """A loop in which each task is tried several times."""
+
+    learning_rates: tuple[float, ...] = setting((0.3, 1.0), "rates tried per task, each as one more job", "LOG.md")
+    rivals: Literal["halve", "all"] = setting(
+        "all", "a task's jobs (rates, starts): the worse half ends at each dev loss, or all go on and the dev score decides", "LOG.md"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.learning_rates or min(self.learning_rates) <= 0:
+            raise ValueError(f"--learning-rates needs one or more numbers above 0, found {list(self.learning_rates)}")
+
+    @property
+    def halves(self) -> bool:
+        return self.rivals == "halve"
+
+    @property
+    def tries(self) -> int:
+        """How many jobs a task has at most."""
+        return len(self.learning_rates)
+
+    @property
+    def work(self) -> tuple[int, int]:
+        """How many steps and dev losses a task's jobs have at most, together."""
+        left, steps, losses = self.tries, 0, 0
+        for done in range(0, self.steps, self.eval_every):
+            steps, losses = steps + left * min(self.eval_every, self.steps - done), losses + left
+            left = (left + 1) // 2 if self.halves else left
+        return steps, losses
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneConfig(SearchConfig):
     """Prompt tuning (stage 0): the prompts themselves are trained, each on its own task."""
 
     prompt_length: int = setting(10, "vectors in a soft prompt, n", "not searched; paper 100")
-    learning_rates: tuple[float, ...] = setting((0.3, 1.0), "rates tried per task, each as one more job", "LOG.md")
     shots: int | None = setting(None, "K: rows per class (cls) or in all (non-cls)", "paper: 16 and 32")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         positive(self, "prompt_length")
-        check_rates(self.learning_rates)
         if self.shots is not None:
             positive(self, "shots")
 
@@ -160,7 +191,7 @@ class MsfConfig(LoopConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class IstConfig(LoopConfig):
+class IstConfig(SearchConfig):
     """Intrinsic subspace tuning: d numbers per task are trained, the decoder is frozen."""
 
     start: Literal["seen", "mean", "noise"] = setting(
@@ -169,9 +200,7 @@ class IstConfig(LoopConfig):
         "LOG.md",
     )
     starts: int = setting(8, "with --start seen: how many of the best codes at most, each as one more job", "LOG.md")
-    rivals: Literal["halve", "all"] = setting(
-        "halve", "a task's jobs, starts and rates: the worse half ends at each dev loss, or all go on and the dev score decides", "LOG.md"
-    )
+    rivals: Literal["halve", "all"] = setting("halve", SearchConfig.__dataclass_fields__["rivals"].metadata["help"])
     eval_every: int = setting(10, "steps between dev losses", "LOG.md; paper 1000")
     steps: int = setting(80, "steps of each job", "LOG.md; paper 100000")
     learning_rates: tuple[float, ...] = setting((0.2,), "rates tried per task, each as one more job", "LOG.md; paper 1e-5")
@@ -179,21 +208,11 @@ class IstConfig(LoopConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         positive(self, "starts")
-        check_rates(self.learning_rates)
 
     @property
-    def halves(self) -> bool:
-        return self.rivals == "halve"
-
-    @property
-    def work(self) -> tuple[int, int]:
-        """How many steps and dev losses a task's jobs (starts times rates) have at most, together."""
-        left = (self.starts if self.start == "seen" else 1) * len(self.learning_rates)
-        steps = losses = 0
-        for done in range(0, self.steps, self.eval_every):
-            steps, losses = steps + left * min(self.eval_every, self.steps - done), losses + left
-            left = (left + 1) // 2 if self.halves else left
-        return steps, losses
+    def tries(self) -> int:
+        """How many jobs a task has at most: starts times rates."""
+        return (self.starts if self.start == "seen" else 1) * super().tries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,11 +249,6 @@ class BenchConfig:
         positive(self, "jobs", "steps", "repeats", "trained_jobs", "train_steps", "race_tasks")
         if not self.jobs_grown or min(self.jobs_grown) < 1:
             raise ValueError(f"--jobs-grown needs one or more numbers above 0, found {list(self.jobs_grown)}")
-
-
-def check_rates(rates: tuple[float, ...]) -> None:
-    if not rates or min(rates) <= 0:
-        raise ValueError(f"--learning-rates needs one or more numbers above 0, found {list(rates)}")
 
 
 def identity(config: Any) -> dict[str, Any]:

@@ -162,17 +162,16 @@ def find_msf(choice: ChoiceConfig) -> Run:
 def amounts(bench: Bench, jobs: dict[str, int], msf: MsfConfig | None, ist: IstConfig | None) -> tuple[int, int, int]:
     """Return how many train rows, dev rows and generated answers the work has at most; jobs: tasks to tune, and to find numbers for."""
     train_rows = dev_rows = 0
-    for stage, config, share in (("tune", bench.tune, 1), ("msf", msf, len(bench.split.seen))):
-        if config is not None and stage in jobs:
-            count = jobs[stage] * (len(bench.tune.learning_rates) if stage == "tune" else 1)
-            train_rows += count * config.steps * config.rows_per_step
-            dev_rows += count * share * 40 * -(-config.steps // config.eval_every)
-    if ist is not None:
-        steps, losses = ist.work
-        train_rows, dev_rows = train_rows + jobs["ist"] * steps * ist.rows_per_step, dev_rows + jobs["ist"] * losses * 40
-        if ist.start == "seen":  # all codes meet the first round's rows, fewer the others
-            rounds = zip((len(bench.split.seen), *(kept for _, kept in ROUNDS)), ROUNDS, strict=False)
-            dev_rows += jobs["ist"] * sum(codes * rows for codes, (rows, _) in rounds)
+    for stage, search in (("tune", bench.tune), ("ist", ist)):
+        if search is not None and stage in jobs:
+            steps, losses = search.work
+            train_rows, dev_rows = train_rows + jobs[stage] * steps * search.rows_per_step, dev_rows + jobs[stage] * losses * 40
+    if msf is not None:
+        train_rows += jobs["msf"] * msf.steps * msf.rows_per_step
+        dev_rows += jobs["msf"] * len(bench.split.seen) * 40 * -(-msf.steps // msf.eval_every)
+    if ist is not None and ist.start == "seen":  # all codes meet the first round's rows, fewer the others
+        rounds = zip((len(bench.split.seen), *(kept for _, kept in ROUNDS)), ROUNDS, strict=False)
+        dev_rows += jobs["ist"] * sum(codes * rows for codes, (rows, _) in rounds)
     return train_rows, dev_rows, (len(bench.split.all) * 3 + len(bench.split.seen) * 2) * (bench.limit or 100)
 
 
