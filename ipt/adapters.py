@@ -41,8 +41,10 @@ def task_prompt(run: Run, bench: Bench, name: str) -> TaskPrompt:
         return TaskPrompt(bench.prompts([name], SAME_DATA_SEED)[0], about | {"test_score": result["reference"]["100"][name]["generated"]})
     setting = "train_same" if name in parts["seen"] else "test"
     names = parts["seen"] if name in parts["seen"] else rest
-    vectors = read_tensors(run.folder / "vectors.safetensors")[0][setting]
-    vector = vectors[names.index(name)].to(bench.backbone.device)
+    vectors = read_tensors(run.folder / "vectors.safetensors")[0]
+    if setting not in vectors:
+        raise ValueError(f"{run.folder} has no numbers for {name}: it was made with --part; run `ipt ist` without it")
+    vector = vectors[setting][names.index(name)].to(bench.backbone.device)
     subspace = Subspace.load(run.folder.parent / run.config["msf_run"] / "subspace").to(bench.backbone.device)
     about |= {"vector": vector.tolist(), "subspace": run.config["msf_run"], "setting": setting}
     return TaskPrompt(subspace.decode(vector[None])[0], about | {"test_score": result["scores"][setting][name]["generated"]})

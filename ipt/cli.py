@@ -34,7 +34,7 @@ from ipt.flags import flags_before
 from ipt.look import runs_app, show, show_table, tasks_app
 from ipt.progress import speaks
 from ipt.run import write_json
-from ipt.tools import Flat, Out, SummaryFile, bench, convert, export, predict, pretrain, print_quality, score
+from ipt.tools import Flat, Out, SummaryFile, bench, convert, export, predict, pretrain, print_quality, probe, score
 
 Work = Annotated[WorkConfig, Flat]
 Name = Annotated[str, Parameter(help="name of the run folder; chosen from the settings where empty")]
@@ -44,7 +44,7 @@ DryRun = Annotated[bool, Parameter(help=DRY_RUN)]
 app = App(name="ipt", help="Find and use the intrinsic subspace of soft prompts (Qin et al., arXiv 2110.07867).")
 app.command(tasks_app)
 app.command(runs_app)
-for verb in (pretrain, export, predict, convert, score, bench):
+for verb in (probe, pretrain, export, predict, convert, score, bench):
     app.command(verb)
 
 

@@ -3,14 +3,15 @@
 Defaults are the ones for the embedded backbone `mini`; "paper" names the released scripts' value where it differs.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, cast
 
 DIFF_DATA_SEED = 21
 # settings that older runs do not name, and what they had
 LATER = {"loss": "mean", "label_smoothing": 0.0, "codes": "standard", "rivals": "all", "starts": 1}
 IST_PARTS = ("same", "diff", "unseen", "random", "pca")
+Config = TypeVar("Config")
 EXECUTION = ("stacked_jobs", "token_budget", "checkpoint_seconds")  # settings that change no result
 
 
@@ -233,6 +234,19 @@ class NewtonConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProbeConfig:
+    """How closely `ipt probe` looks."""
+
+    grid: int = setting(15, "codes per side of the landscape", "a minute on 2 cores")
+    margin: float = setting(0.5, "how far the landscape goes beyond IST's path and starts, in the codes' units", "not searched")
+    tasks: int = setting(16, "tasks of the transfer matrix", "a minute on 2 cores")
+    points: int = setting(9, "codes on the line between two tasks", "not searched")
+
+    def __post_init__(self) -> None:
+        positive(self, "grid", "margin", "tasks", "points")
+
+
+@dataclass(frozen=True, kw_only=True)
 class BenchConfig:
     """What `ipt bench` measures, and how long it takes."""
 
@@ -255,6 +269,12 @@ def identity(config: Any) -> dict[str, Any]:
     """Return the fields that a result depends on: all but those that only say how much is done at once, and later ones at their
     first value, so that prompts and runs of before are found again."""
     return {k: v for k, v in asdict(config).items() if k not in EXECUTION and (k not in LATER or v != LATER[k])}
+
+
+def restored(kind: type[Config], record: dict[str, Any]) -> Config:
+    """Return the configuration that has this identity, read from JSON."""
+    first = {f.name: LATER[f.name] for f in fields(cast(Any, kind)) if f.name in LATER}
+    return kind(**first | {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()})
 
 
 @dataclass(frozen=True, kw_only=True)

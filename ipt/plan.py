@@ -23,6 +23,7 @@ from ipt.config import (
     TuneConfig,
     WorkConfig,
     identity,
+    restored,
 )
 from ipt.data import SAME_DATA_SEED, TaskSplit
 from ipt.evaluate import TaskData
@@ -98,10 +99,9 @@ def reopen_bench(settings: dict[str, Any], out: Path, limit: int = 0, device: st
     backbone = open_backbone(settings["model"], settings["tune"]["prompt_length"], settings["dtype"], ranks.device)
     if backbone.fingerprint != settings["backbone"]:
         raise ValueError(f"the weights of {settings['model']} have changed since the subspace was found; run `ipt msf` again")
-    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings["tune"].items()}
     kept = settings.get("given", {"names": [], "digest": ""})
     given = GivenPrompts(tuple(kept["names"]), kept["digest"])
-    tune, limit = TuneConfig(**fields), limit or settings["limit"]
+    tune, limit = restored(TuneConfig, settings["tune"]), limit or settings["limit"]
     seed, held_out = settings["seed"], settings.get("held_out", "test")
     return Bench(backbone, split, found, tune, seed, out, limit, Reporter(), source, given, as_published, ranks, held_out)
 

@@ -14,7 +14,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Column, Table
 
-from ipt.config import CONFIG, OUT, BenchConfig, PretrainConfig, SourceConfig
+from ipt.config import CONFIG, DEVICE, OUT, BenchConfig, IstConfig, PretrainConfig, ProbeConfig, SourceConfig, restored
 from ipt.data import Task
 from ipt.look import show_table
 from ipt.progress import Reporter
@@ -73,6 +73,42 @@ def predict(
     found, bench = _task_prompt(run, task, out)
     for record, answer in zip(records, answers(found.prompt, bench, task, inputs, tokens), strict=True):
         print(json.dumps(record | {"output": answer}, ensure_ascii=False) if isinstance(record, dict) else " ".join(answer.split()))
+
+
+def probe(
+    run: Annotated[Path, Parameter(help="run of ipt ist: its folder, or its name below --out")], *,
+    task: Annotated[str, Parameter(help="whose landscape; the unseen task with the middle recovery where not given")] = "",
+    out: Out = Path("runs"), device: Annotated[str, Parameter(help=DEVICE)] = "auto",
+    config: Annotated[ProbeConfig, Flat] = ProbeConfig(),
+) -> None:  # fmt: skip
+    """Look at an IST run through the model: a task's loss landscape and curvature, transfer, the way between tasks, decoded words."""
+    from ipt.autoencoder import Subspace
+    from ipt.plan import reopen_bench
+    from ipt.probe import run_probe
+    from ipt.run import read_tensors
+
+    found = Run.find(run, out)
+    result = found.result
+    if result is None or result["kind"] != "ist":
+        raise ValueError(f"{found.folder} is no complete run of ipt ist; `ipt runs --out {out}` lists those that are there")
+    chosen = task or middle_task(result)
+    if chosen not in result["tasks"]:
+        raise ValueError(f"--task {chosen} is not one of the run's: {', '.join(list(result['tasks'])[:8])}, ...")
+    bench = reopen_bench(found.config, found.folder.parent, device=device)
+    subspace = Subspace.load(found.folder.parent / found.config["msf_run"] / "subspace").to(bench.backbone.device)
+    if subspace.dim < 2:
+        raise ValueError(f"{found.folder} has one number per task; a plane needs a run with --dim 2 or more")
+    vectors = read_tensors(found.folder / "vectors.safetensors")[0]
+    run_probe(bench, subspace, restored(IstConfig, found.config["ist"]), vectors, config, chosen, found)
+    print(f"written: {found.folder / 'probe.json'}, {found.folder / 'probe.safetensors'}")
+
+
+def middle_task(result: dict[str, Any]) -> str:
+    """Return the unseen task whose recovery is the middle one, the first seen task where no unseen one was tuned."""
+    scores, reference = result["scores"].get("test", {}), result["reference"]["100"]
+    shares = {n: s["generated"] / reference[n]["generated"] for n, s in scores.items() if reference[n]["generated"] > 0}
+    order = sorted(shares, key=lambda name: shares[name])
+    return order[len(order) // 2] if order else str(result["split"]["seen"][0])
 
 
 def _task_prompt(run: Path, task: str, out: Path) -> "tuple[TaskPrompt, Bench]":

@@ -19,7 +19,7 @@ ROWS = (
     {"tasks"},
     {"analysis"},
     {"pipeline", "bench"},
-    {"race", "stability"},
+    {"race", "stability", "probe"},
     {"adapters", "plan", "flags", "look"},
     {"tools", "study"},
     {"cli"},
