@@ -4,11 +4,12 @@ Shares come in as 1 = the reference and are drawn in per cent. Texts have 6 to 8
 """
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
+from matplotlib.axis import Axis, YAxis
 from matplotlib.lines import Line2D
 from scipy.stats import gaussian_kde
 
@@ -16,6 +17,8 @@ from scipy.stats import gaussian_kde
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
 MARKERS = "os^Dv<P>X"  # 9 shapes and 7 colours: 63 pairs before one comes again
 SMALL, MEDIUM, GREY = 6, 8, "#666666"  # points; points; what only guides the eye
+RECOVERY = "recovery (% of prompt tuning)"
+MOST = 150  # per cent drawn: a task of which prompt tuning learns next to nothing can have any share; its number is written
 
 SETTING_COLOURS = {
     "train_msf": "#1b6ca8", "test_msf": "#7fb3d5", "train_same": "#1e8449", "train_diff": "#52be80", "test": "#d68910",
@@ -63,35 +66,39 @@ def recovery_lines(axes: Axes, x: Sequence[float], lines: Mapping[str, np.ndarra
 
     x: [X] values above zero, on a log scale where they span a factor of 8. lines: name to shares [X, seeds]; NaN is left out.
     """
-    for i, (name, shares) in enumerate(lines.items()):
+    for i, shares in enumerate(lines.values()):
         values = np.ma.masked_invalid(100 * np.asarray(shares, dtype=float))
         mean = values.mean(1)
         errors = np.ma.stack([mean - values.min(1), values.max(1) - mean]).filled(np.nan)
         colour, marker = style(i)
-        drawn = {"color": colour, "marker": marker, "markersize": 4, "linewidth": 1.2, "elinewidth": 0.8, "capsize": 2}
-        axes.errorbar(x, mean.filled(np.nan), yerr=errors, label=name, **drawn)
+        axes.errorbar(
+            x, mean.filled(np.nan), yerr=errors, color=colour, marker=marker, markersize=4, linewidth=1.2, elinewidth=0.8, capsize=2
+        )
     if max(x) / min(x) >= 8:
         axes.set_xscale("log")
     axes.set_xticks(x, [f"{value:g}" for value in x])
     axes.set_xticks([], minor=True)
     axes.axhline(100, color=GREY, linewidth=0.8, linestyle="--", zorder=0)
     axes.set_ylim(bottom=0)
-    tidy(axes, label, "recovered share of prompt tuning (%)")
-    legend(axes, [(name, *style(i), True) for i, name in enumerate(lines)])
+    tidy(axes, label, RECOVERY)
+    legend(axes, marks(lines))
     thin_labels(axes.xaxis)
     return axes
 
 
 def task_bars(axes: Axes, recovery: Mapping[str, float], group: Mapping[str, str]) -> Axes:
-    """Draw a bar for each task's share, the subcategories one below the other and the best task first in each.
+    """Draw a bar for each task's share, at most 150 %, the subcategories one below the other and the best task first in each.
 
     Every second subcategory is shaded and its name stands on the right; a task takes 0.12 inches of height if all names are to be read.
     """
     names = sorted(recovery, key=lambda name: (group[name], -recovery[name], name))
     places = np.arange(len(names))
-    axes.barh(places, [100 * recovery[name] for name in names], color=COLOURS[0], height=0.75)
+    shares = np.array([100 * recovery[name] for name in names])
+    axes.barh(places, shares.clip(max=MOST), color=COLOURS[5], height=0.75)
+    for place in places[shares > MOST].tolist():
+        axes.text(MOST - 1, place, f"{shares[place]:.0f} ▸", fontsize=SMALL, ha="right", va="center_baseline")
     axes.axvline(100, color=GREY, linewidth=0.8, linestyle="--")
-    tidy(axes, "recovered share of prompt tuning (%)", "")
+    tidy(axes, RECOVERY, "")
     axes.set_yticks(places, [printable(name) for name in names], fontsize=SMALL)
     axes.set_ylim(len(names) - 0.5, -0.5)
     centres = {}
@@ -122,9 +129,9 @@ def seen_unseen_scatter(axes: Axes, seen: Sequence[float], unseen: Sequence[floa
         axes.scatter(x[chosen], y[chosen], color=colour, marker=marker, s=22, linewidths=0)
     top = 1.05 * max(100, *x, *y)
     axes.plot([0, top], [0, top], color=GREY, linewidth=0.8, linestyle="--", zorder=0)
-    axes.set(xlim=(0, top), ylim=(0, top), aspect="equal")
-    tidy(axes, "recovered share, seen tasks (%)", "recovered share, unseen tasks (%)")
-    legend(axes, [(name, *style(i), True) for i, name in enumerate(names)])
+    axes.set(xlim=(0, top), ylim=(0, top))
+    tidy(axes, "recovery of seen tasks (%)", "recovery of unseen tasks (%)")
+    legend(axes, marks(names))
     return axes
 
 
@@ -168,6 +175,7 @@ def _folded(name: str) -> str:
 
 
 def style(i: int) -> tuple[str, str]:
+    """Return the colour and the marker shape of the i-th group."""
     return COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
 
 
@@ -179,30 +187,35 @@ def tidy(axes: Axes, x_label: str, y_label: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def legend(axes: Axes, entries: Sequence[tuple[str, str, str, bool]]) -> None:
-    """Write names, colours, marker shapes and whether they are filled to the right of the axes, 20 below each other at most."""
-    made = {"linestyle": "none", "markersize": 4.5}
-    handles = [
-        Line2D([], [], color=colour, marker=marker, markerfacecolor=colour if filled else "none", **made)
-        for _, colour, marker, filled in entries
-    ]
-    columns = 1 + (len(entries) - 1) // 20
-    drawn = axes.legend(
-        handles, ["x"] * len(entries), fontsize=SMALL, ncols=columns, frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5)
-    )
-    for text, (name, *_) in zip(drawn.get_texts(), entries, strict=True):
+def mark(colour: str, marker: str, face: str | None = None) -> Line2D:
+    """Return a legend's mark; face: what it is filled with, its colour where left out."""
+    return Line2D([], [], linestyle="none", markersize=4.5, color=colour, marker=marker, markerfacecolor=colour if face is None else face)
+
+
+def marks(names: Iterable[str]) -> list[tuple[str, Line2D]]:
+    """Return the names with the marks of `style`, in order."""
+    return [(name, mark(*style(i))) for i, name in enumerate(names)]
+
+
+def legend(axes: Axes, entries: Sequence[tuple[str, Line2D]], **place: Any) -> None:
+    """Write names and marks to the right of the axes, 20 below each other at most, or elsewhere by `place`."""
+    beside: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5), "ncols": 1 + (len(entries) - 1) // 20}
+    drawn = axes.legend([m for _, m in entries], ["x"] * len(entries), fontsize=SMALL, frameon=False, **(beside | place))
+    for text, (name, _) in zip(drawn.get_texts(), entries, strict=True):
         text.set_text(printable(name))  # here, as a label that begins with _ would be left out
 
 
 def thin_labels(axis: Axis) -> None:
     """Empty the labels of an axis that would touch the last one kept, in the figure as it is now; call it last."""
     axis.axes.figure.canvas.figure.draw_without_rendering()
-    labels = [label.get_text() for label in axis.get_ticklabels()]
-    last = None
-    for i, label in enumerate(axis.get_ticklabels()):
-        box = label.get_window_extent()
-        if last is not None and box.overlaps(last):
-            labels[i] = ""
+    side, unit = int(isinstance(axis, YAxis)), axis.axes.figure.dpi / 72
+    boxes = [label.get_window_extent() for label in axis.get_ticklabels()]
+    texts, end = [label.get_text() for label in axis.get_ticklabels()], -np.inf
+    for i in np.argsort([box.p0[side] for box in boxes]):
+        low, high = boxes[i].p0[side], boxes[i].p1[side]
+        half = max(high - low, 1.25 * SMALL * unit) / 2  # of a line, whether or not its letters have a tail
+        if (low + high) / 2 - half < end:
+            texts[i] = ""
         else:
-            last = box
-    axis.set_ticklabels(labels)
+            end = (low + high) / 2 + half
+    axis.set_ticklabels(texts)

@@ -7,7 +7,6 @@ Letters: N points of k numbers, T seen and U other tasks, S places on the surfac
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.cluster import hierarchy
@@ -90,6 +89,9 @@ def random_similarity(dim: int, size: int, draws: int = 100, seed: int = 0) -> t
     return float(drawn.mean()), float(drawn.std())
 
 
+Measured = tuple[float, tuple[float, float], float]
+
+
 @dataclass(frozen=True)
 class Clusters:
     """How well labelled points lie apart, and how well the same points with shuffled labels do.
@@ -130,7 +132,7 @@ def _probe(points: np.ndarray, labels: np.ndarray, folds: int, seed: int) -> flo
     return float(cross_val_score(probe, points, labels, cv=StratifiedKFold(folds, shuffle=True, random_state=seed)).mean())
 
 
-def _against_shuffled(measure: Callable[[np.ndarray], float], truth: np.ndarray, drawn: Sequence[np.ndarray]) -> tuple[Any, ...]:
+def _against_shuffled(measure: Callable[[np.ndarray], float], truth: np.ndarray, drawn: Sequence[np.ndarray]) -> Measured:
     """Return the measure of the labels, its mean and deviation over the shuffled ones, and the permutation p value."""
     found, chance = measure(truth), np.array([measure(labels) for labels in drawn])
     return found, (float(chance.mean()), float(chance.std())), _p_value(chance, found)
