@@ -135,9 +135,7 @@ def seen_unseen_scatter(axes: Axes, seen: Sequence[float], unseen: Sequence[floa
     return axes
 
 
-def stability_violins(
-    axes: Axes, values: Mapping[str, Sequence[float]], label: str = "standard deviation of a task's score over seeds"
-) -> Axes:
+def stability_violins(axes: Axes, values: Mapping[str, Sequence[float]], label: str = "SD of a task's score over seeds") -> Axes:
     """Draw the distribution over tasks of a value for each method, with each task as a point and the median as a bar.
 
     values: method to one number per task, such as its scores' spread over seeds.

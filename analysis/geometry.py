@@ -41,11 +41,11 @@ def components_for(shares: np.ndarray, wanted: float = 0.9) -> int:
     return int(np.searchsorted(np.cumsum(shares), wanted - 1e-12)) + 1
 
 
-def tangent_bases(decode: Callable[[np.ndarray], np.ndarray], codes: np.ndarray, step: float = 1e-3) -> np.ndarray:
+def tangent_bases(decode: Callable[[np.ndarray], np.ndarray], codes: np.ndarray, step: float = 1e-2) -> np.ndarray:
     """Return orthonormal bases [S, D, d] of the surface's tangent spaces at codes [S, d], by central differences.
 
-    decode: codes [2 d, d] to prompts [2 d, D] or [2 d, n, h]; float64 allows a smaller step than float32.
-    step: in units of the codes (standard deviations of the seen tasks' codes).
+    decode: codes [2 d, d] to prompts [2 d, D] or [2 d, n, h].
+    step: in units of the codes (standard deviations of the seen tasks' codes); much smaller ones drown in the rounding of float32.
     """
     return np.stack([_tangent_basis(decode, code, step) for code in codes])
 
