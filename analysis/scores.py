@@ -1,15 +1,19 @@
-"""Run folders in, tables out: the settings of an MSF and an IST run with every figure of `ipt.recovery`."""
+"""Run folders in, tables out: the settings of an MSF and an IST run with every figure of `ipt.recovery`.
+
+Also two methods compared task by task, and any table as Markdown, LaTeX or CSV.
+"""
 
 import csv
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import wilcoxon
 
-from ipt.recovery import Recovery, recovery
+from ipt.recovery import Recovery, bootstrap, recovery
 from ipt.run import Run
 
 TITLES = {
@@ -152,10 +156,91 @@ def cells(line: Line) -> tuple[str, ...]:
     )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """Two methods on the same tasks, first minus second.
+
+    interval: bootstrap 95 % interval of the mean difference over tasks; NaN for one task.
+    p_value: Wilcoxon signed-rank, two-sided, ties left out; 1 where all are ties.
+    wins, ties, losses: tasks on which the first is better, equal, worse.
+    """
+
+    tasks: int
+    difference: float
+    interval: tuple[float, float]
+    p_value: float
+    wins: int
+    ties: int
+    losses: int
+
+
+def compare(first: Mapping[str, float], second: Mapping[str, float]) -> Comparison:
+    """Compare two methods' scores (or recoveries) by task; raise ValueError where they are not of the same tasks."""
+    if set(first) != set(second) or not first:
+        lacking = sorted(set(first) ^ set(second))
+        raise ValueError(f"scores of the same tasks were expected, found some in one method only: {lacking}; leave those out")
+    differences = np.array([first[name] - second[name] for name in sorted(first)]).round(12)  # 0.8 - 0.6 is 0.7 - 0.5
+    apart = differences[differences != 0]
+    return Comparison(
+        tasks=len(differences),
+        difference=float(differences.mean()),
+        interval=bootstrap(differences) if len(differences) > 1 else (float("nan"), float("nan")),
+        p_value=float(wilcoxon(apart).pvalue) if len(apart) else 1.0,
+        wins=int((differences > 0).sum()),
+        ties=len(differences) - len(apart),
+        losses=int((differences < 0).sum()),
+    )
+
+
+def compare_groups(first: Mapping[str, float], second: Mapping[str, float], group: Mapping[str, str]) -> dict[str, Comparison]:
+    """Compare two methods over all tasks and within each group; group: task to its group, such as the subcategory."""
+    found = {"all": compare(first, second)}
+    for name in sorted({group[task] for task in first}):
+        members = [task for task in first if group[task] == name]
+        found[name] = compare({t: first[t] for t in members}, {t: second[t] for t in members})
+    return found
+
+
+COMPARED = ("tasks", "n", "mean difference", "95 % interval", "Wilcoxon p", "wins", "ties", "losses")
+
+
+def comparison_rows(comparisons: Mapping[str, Comparison]) -> list[tuple[str, ...]]:
+    """Return the cells below `COMPARED`, a row for each comparison; differences in points of the score, three digits."""
+    rows = []
+    for name, c in comparisons.items():
+        span = "–" if c.interval[0] != c.interval[0] else f"{c.interval[0]:+.3f} … {c.interval[1]:+.3f}"
+        p_value = "< 0.001" if c.p_value < 0.001 else f"{c.p_value:.3f}"
+        signed = [cell.replace("-", "−") for cell in (f"{c.difference:+.3f}", span)]
+        rows.append((name, str(c.tasks), *signed, p_value, str(c.wins), str(c.ties), str(c.losses)))
+    return rows
+
+
 def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 2) -> str:
     """Return a Markdown table whose first columns are texts and the others numbers."""
     rule = "|" + "---|" * texts + "---:|" * (len(columns) - texts)
     return "\n".join(["| " + " | ".join(columns) + " |", rule, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
+
+
+ESCAPES = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
+    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
+    "[": "{[}", "]": "{]}", "–": "--", "…": r"\ldots{}", "−": "$-$",
+}  # fmt: skip
+
+
+def latex(columns: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 2) -> str:
+    """Return the table of `markdown` as a LaTeX tabular with the rules of booktabs; special characters are escaped.
+
+    Letters outside ASCII stay as they are (UTF-8).
+    """
+    line = lambda cells: " & ".join(map(_escape, cells)) + r" \\"  # noqa: E731
+    shape = "l" * texts + "r" * (len(columns) - texts)
+    head = [rf"\begin{{tabular}}{{{shape}}}", r"\toprule", line(columns), r"\midrule"]
+    return "\n".join([*head, *map(line, rows), r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def _escape(cell: str) -> str:
+    return "".join(ESCAPES.get(letter, letter) for letter in " ".join(cell.split()))
 
 
 def to_csv(records: Sequence[dict[str, Any]]) -> str:

@@ -6,9 +6,23 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from ipt.analysis.figures import codes_scatter, recovery_bars
+from ipt.analysis.figures import recovery_bars
 from ipt.analysis.report import recovery_figure, summary, update_text
-from ipt.analysis.scores import COLUMNS, SEEDS_COLUMN, cells, lines, markdown, per_task, read_results, to_csv
+from ipt.analysis.scores import (
+    COLUMNS,
+    COMPARED,
+    SEEDS_COLUMN,
+    cells,
+    compare,
+    compare_groups,
+    comparison_rows,
+    latex,
+    lines,
+    markdown,
+    per_task,
+    read_results,
+    to_csv,
+)  # fmt: skip
 from ipt.recovery import from_json, recovery, to_json
 
 
@@ -89,6 +103,52 @@ def test_figures_draw_what_they_are_given():
     _, axes = plt.subplots()
     recovery_bars(axes, {"test": [0.5, float("nan")]}, {"test": [(0.4, 0.6), (float("nan"),) * 2]}, ["x", "y"], {"test": "T"})
     assert [round(bar.get_height()) for bar in axes.patches[:1]] == [50]
-    codes_scatter(axes, np.zeros((3, 2)), ["a", "b", "a"], ["n", "m", "o"])
-    assert len(axes.texts) == 1 + 3
     plt.close("all")
+
+
+def test_a_planted_difference_is_found_task_by_task():
+    generator = np.random.default_rng(0)
+    second = {f"t{i}": float(level) for i, level in enumerate(generator.uniform(0, 0.8, 40))}  # tasks differ more than the methods do
+    first = {name: score + 0.05 + 0.02 * float(generator.standard_normal()) for name, score in second.items()}
+    found = compare(first, second)
+    assert found.difference == pytest.approx(0.05, abs=0.01) and found.p_value < 1e-6
+    assert 0.03 < found.interval[0] < found.difference < found.interval[1] < 0.07
+    assert found.wins + found.losses == found.tasks == 40 and found.wins > 36 and found.ties == 0
+    back = compare(second, first)
+    assert (back.difference, back.wins, back.p_value) == (-found.difference, found.losses, found.p_value)
+
+
+def test_control_no_difference_is_seldom_found():
+    pairs = np.random.default_rng(1).standard_normal((200, 2, 15))
+    p_values = [compare(*({str(i): v for i, v in enumerate(scores)} for scores in pair)).p_value for pair in pairs]
+    assert np.mean(np.array(p_values) <= 0.1) == pytest.approx(0.1, abs=0.06)
+
+
+def test_comparison_by_group_with_ties():
+    first = {"a": 0.8, "b": 0.7, "c": 0.5, "d": 0.1}
+    second = {"a": 0.6, "b": 0.5, "c": 0.5, "d": 0.4}
+    found = compare_groups(first, second, {"a": "x", "b": "x", "c": "y", "d": "z"})
+    assert list(found) == ["all", "x", "y", "z"] and found["all"].difference == pytest.approx(0.025)
+    assert [(c.wins, c.ties, c.losses) for c in found.values()] == [(2, 1, 1), (2, 0, 0), (0, 1, 0), (0, 0, 1)]
+    assert found["y"].p_value == 1 and found["y"].interval[0] != found["y"].interval[0]
+    assert found["x"].interval == pytest.approx((0.2, 0.2)) and found["x"].p_value == 0.5
+    rows = comparison_rows(found)
+    assert rows[1] == ("x", "2", "+0.200", "+0.200 … +0.200", "0.500", "2", "0", "0")
+    assert rows[3] == ("z", "1", "−0.300", "–", "1.000", "0", "0", "1")
+    assert "| z | 1 | −0.300 |" in markdown(COMPARED, rows, texts=1)
+    with pytest.raises(ValueError, match=r"one method only: \['d'\]"):
+        compare(first, {n: s for n, s in second.items() if n != "d"})
+
+
+def test_latex_escapes_what_it_reads_as_commands():
+    table = latex(["name", "95 % interval", "x"], [["a_b & $c^2$ \\ {~#|}", "−1 … 2", "< 3"], ["two\nlines", "–", "é"]])
+    assert table.splitlines() == [
+        r"\begin{tabular}{llr}",
+        r"\toprule",
+        r"name & 95 \% interval & x \\",
+        r"\midrule",
+        r"a\_b \& \$c\textasciicircum{}2\$ \textbackslash{} \{\textasciitilde{}\#\textbar{}\} & $-$1 \ldots{} 2 & \textless{} 3 \\",
+        r"two lines & -- & é \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
