@@ -74,13 +74,16 @@ def _bars(figure: Figure, view: View, names: Sequence[str]) -> None:
     axes, places = figure.subplots(), np.arange(len(found))
     colours = [SETTING_COLOURS[r["setting"]] for r in found]
     bars = axes.barh(places, [r["score"] for r in found], 0.72, color=colours)
-    for bar, record in zip(bars, found, strict=True):
-        bar.set_gid(f"task-{view.names.index(record['task'])}")
-    axes.plot([r["reference"] for r in found], places, "|", color=INK, markersize=8, markeredgewidth=1.6, label="prompt tuning")
-    axes.plot([r["floor"] for r in found], places, "o", color=INK, markersize=3, fillstyle="none", label="floor")
+    axes.plot(
+        [r["reference"] for r in found], places, "|", color=INK, markersize=8, markeredgewidth=1.6, clip_on=False, label="prompt tuning"
+    )
+    axes.plot([r["floor"] for r in found], places, "o", color=INK, markersize=3, fillstyle="none", clip_on=False, label="floor")
     for setting in dict.fromkeys(r["setting"] for r in found):
         axes.barh([-9], [0], color=SETTING_COLOURS[setting], label=TITLES[setting])
     axes.set_yticks(places, [short(r["task"]) for r in found], fontsize=7)
+    for bar, label, record in zip(bars, axes.get_yticklabels(), found, strict=True):
+        for artist in (bar, label):
+            artist.set_gid(f"task-{view.names.index(record['task'])}")
     axes.set_ylim(len(found) - 0.4, -0.6)
     axes.set_xlim(0, 1.02)
     axes.set_xlabel("score")
@@ -146,8 +149,10 @@ def draw_cosines(figure: Figure, views: Sequence[View]) -> None:
     pairs = member @ apart @ member.T
     means = np.divide(member @ (cosines * apart) @ member.T, pairs, out=np.full(pairs.shape, NOWHERE), where=pairs > 0)
     side = max(2.0, ROW * len(groups))
-    figure.set_size_inches(max(4.0, side + 2.4), side + 1.6)
+    figure.set_layout_engine("compressed")  # the cells are square
+    figure.set_size_inches(side + 2.6, side + 1.2)
     axes = figure.subplots()
+    axes.set_facecolor(OTHERS)
     image = axes.imshow(means, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="none")
     labels = [short(group or "none") for group in groups]
     axes.set_xticks(range(len(groups)), labels, fontsize=7, rotation=90)
@@ -175,7 +180,7 @@ DRAWINGS = (
     Drawing(
         "cosines",
         "Likeness of subcategories",
-        "Mean cosine between the intrinsic vectors of different tasks, by their subcategories; empty where there is no such pair.",
+        "Mean cosine between the intrinsic vectors of different tasks, by their subcategories; grey where there is no such pair.",
         draw_cosines,
     ),
 )

@@ -40,13 +40,14 @@ class Missing:
 class Table:
     """Columns and rows of texts.
 
-    texts: columns that are not numbers; label: what a screen reader says.
+    texts: columns that are not numbers; label: what a screen reader says; strong: rows that stand out.
     """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     texts: frozenset[int]
     label: str
+    strong: frozenset[int] = frozenset()
 
 
 def write_page(views: Sequence[View], commands: Sequence[str], missing: Sequence[Missing], file: Path) -> Path:
@@ -114,7 +115,8 @@ def settings_table(views: Sequence[View]) -> Table:
     several = len(views) > 1
     rows = [((view.label, *cells(line)) if several else cells(line)) for view in views for line in view.lines]
     columns, lead = (("run", *COLUMNS), 3) if several else (COLUMNS, 2)
-    return Table(columns, rows, frozenset(range(lead)), "Recovery in every setting and group of tasks")
+    strong = frozenset(i for i, row in enumerate(rows) if row[lead - 1] == "all")
+    return Table(columns, rows, frozenset(range(lead)), "Recovery in every setting and group of tasks", strong)
 
 
 def notes(view: View) -> Iterator[str]:
@@ -138,7 +140,7 @@ def tasks_table(view: View) -> Table:
     """Return a row per task: what it is, its reference and floor, its score in each setting, its recovery."""
     other = "train_diff" in view.by_task
     columns = ["task", "subcategory", "kind", "group", "part", "metric", "prompt tuning", *(["prompt tuning, other data"] if other else [])]
-    columns += ["floor", *(TITLES[setting] for setting in view.by_task), "recovery"]
+    columns += ["floor", "recovery", *(TITLES[setting] for setting in view.by_task)]
     rows = [_task_row(view, name, other) for name in view.names]
     return Table(columns, rows, frozenset(range(6)), f"Every task of {view.label}")
 
@@ -152,7 +154,7 @@ def _task_row(view: View, name: str, other: bool) -> list[str]:
     row += [_score(records["train_diff"], "reference")] if other else []
     chosen = view.record_of(name)
     scores = [_score(record, "score") for record in records.values()]
-    return [*row, _score(own, "floor"), *scores, percent(chosen["recovery"]) if chosen else NONE]
+    return [*row, _score(own, "floor"), percent(chosen["recovery"]) if chosen else NONE, *scores]
 
 
 def _score(record: Mapping[str, Any] | None, field: str) -> str:

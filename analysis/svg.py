@@ -59,7 +59,9 @@ def inline(text: str, name: str, alt: str, view: View) -> str:
 
 
 def _point(element: ElementTree.Element, view: View, number: int) -> None:
+    """Say which task the element is; several of a figure may be one task, so it keeps no id."""
     name = view.names[number]
+    del element.attrib["id"]
     element.set("data-tip", view.tip(name))
     element.set("data-group", view.tasks[name]["subcategory"])
 
