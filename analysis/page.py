@@ -62,7 +62,7 @@ def write_page(views: Sequence[View], commands: Sequence[str], missing: Sequence
         views=views,
         cards=[(view, list(headline(view)), reference(view)) for view in views],
         settings=settings_table(views),
-        notes=[(view, list(notes(view))) for view in views],
+        notes=shared_notes(views),
         figures=list(_figures(views, folder)),
         tasks=[(view, tasks_table(view)) for view in views],
         known=KNOWN if any(t["knowledge"] for view in views for t in view.tasks.values()) else "",
@@ -111,12 +111,24 @@ def reference(view: View) -> dict[str, str]:
 
 
 def settings_table(views: Sequence[View]) -> Table:
-    """Return the run folders' table; with several runs the first column says whose row it is."""
-    several = len(views) > 1
-    rows = [((view.label, *cells(line)) if several else cells(line)) for view in views for line in view.lines]
-    columns, lead = (("run", *COLUMNS), 3) if several else (COLUMNS, 2)
-    strong = frozenset(i for i, row in enumerate(rows) if row[lead - 1] == "all")
-    return Table(columns, rows, frozenset(range(lead)), "Recovery in every setting and group of tasks", strong)
+    """Return the run folders' table; with several runs those of a setting and group stand together."""
+    by_key: dict[tuple[str, str], list[tuple[str, ...]]] = {}
+    for view in views:
+        for row in map(cells, view.lines):
+            by_key.setdefault((row[0], row[1]), []).append((*row[:2], view.label, *row[2:]) if len(views) > 1 else row)
+    rows = [row for same in by_key.values() for row in same]
+    columns = (*COLUMNS[:2], "run", *COLUMNS[2:]) if len(views) > 1 else COLUMNS
+    strong = frozenset(i for i, row in enumerate(rows) if row[1] == "all")
+    texts = frozenset(range(len(columns) - len(COLUMNS) + 2))
+    return Table(columns, rows, texts, "Recovery in every setting and group of tasks", strong)
+
+
+def shared_notes(views: Sequence[View]) -> dict[tuple[str, ...], list[str]]:
+    """Return what to know about the figures, with the labels of the runs that it is true of."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for view in views:
+        found.setdefault(tuple(notes(view)), []).append(view.label)
+    return found
 
 
 def notes(view: View) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from io import StringIO
 from pathlib import Path
 from typing import Any
 from warnings import catch_warnings, filterwarnings
@@ -23,18 +22,19 @@ STYLE: Any = {
 
 
 def draw(drawing: Drawing, views: Sequence[View], folder: Path, name: str) -> str:
-    """Draw a figure, write it as PNG, PDF and SVG on white, and return it as SVG for a page; empty where there is nothing to draw."""
+    """Draw a figure, write it as PNG, PDF and SVG, and return it as SVG for a page; empty where there is nothing to draw."""
     with rc_context(STYLE), catch_warnings():
         filterwarnings("ignore", message="Glyph .* missing from font")  # the browser has more fonts
         figure = Figure(layout="constrained")
         drawing.draw(figure, views)
         if not figure.axes:
             return ""
-        for kind, date in (("png", {}), ("pdf", {"CreationDate": None}), ("svg", {"Date": None})):
-            figure.savefig(folder / f"{name}.{kind}", dpi=160, facecolor="white", metadata=date)
-        stream = StringIO()
-        figure.savefig(stream, format="svg", facecolor="none", metadata={"Date": None})
-    return inline(stream.getvalue(), name, f"{drawing.title}. {drawing.caption}", views[0])
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # laid out once for the three files
+        figure.savefig(folder / f"{name}.png", dpi=160, facecolor="white")
+        figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
+        figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+    return inline((folder / f"{name}.svg").read_text(encoding="utf8"), name, f"{drawing.title}. {drawing.caption}", views[0])
 
 
 def inline(text: str, name: str, alt: str, view: View) -> str:
