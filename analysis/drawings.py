@@ -160,7 +160,7 @@ def draw_cosines(figure: Figure, views: Sequence[View]) -> None:
     figure.colorbar(image, ax=axes, shrink=0.5, label="mean cosine")
 
 
-TASKS = "The bar is the score with d tuned numbers, the line prompt tuning's on the same data, the ring the floor."
+TASKS = "The bar is the score with d tuned numbers, the line that of prompt tuning on the same data, the ring the floor."
 DRAWINGS = (
     Drawing(
         "recovery",

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from ipt.analysis.drawings import DRAWINGS
 from ipt.analysis.report import KNOWN, summary
@@ -29,14 +28,6 @@ NONE = "–"
 
 
 @dataclass(frozen=True)
-class Missing:
-    """Something the runs do not tell, and the commands that would."""
-
-    what: str
-    commands: Sequence[str]
-
-
-@dataclass(frozen=True)
 class Table:
     """Columns and rows of texts.
 
@@ -50,10 +41,10 @@ class Table:
     strong: frozenset[int] = frozenset()
 
 
-def write_page(views: Sequence[View], commands: Sequence[str], missing: Sequence[Missing], file: Path) -> Path:
+def write_page(views: Sequence[View], commands: Sequence[str], missing: Sequence[tuple[str, list[str]]], file: Path) -> Path:
     """Write the page and, in a folder beside it, its figures; return that folder.
 
-    commands: what makes these runs again.
+    commands: what makes these runs again; missing: what they do not tell, and the commands that would.
     """
     folder = file.with_name(f"{file.stem}-figures")
     folder.mkdir(parents=True, exist_ok=True)
@@ -69,8 +60,8 @@ def write_page(views: Sequence[View], commands: Sequence[str], missing: Sequence
         config=config_table(views),
         commands=commands,
         missing=missing,
-        style=Markup((HERE / "page.css").read_text(encoding="utf8")),
-        script=Markup(script),
+        style=(HERE / "page.css").read_text(encoding="utf8"),
+        script=script,
         allowed="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         folder=folder.name,
     )
@@ -83,7 +74,7 @@ def _template() -> Any:
     return room.get_template("page.html")
 
 
-def _figures(views: Sequence[View], folder: Path) -> Iterator[tuple[str, str, str, Markup]]:
+def _figures(views: Sequence[View], folder: Path) -> Iterator[tuple[str, str, str, str]]:
     """Yield name, title, caption and SVG of each figure that there is something to draw for."""
     for drawing in DRAWINGS:
         for i, group in enumerate([views] if drawing.together else [[view] for view in views], 1):
@@ -91,7 +82,7 @@ def _figures(views: Sequence[View], folder: Path) -> Iterator[tuple[str, str, st
             name = drawing.key if alone else f"{drawing.key}-{i}"
             title = drawing.title if alone else f"{drawing.title}: {group[0].label}"
             if svg := draw(drawing, group, folder, name):
-                yield name, title, drawing.caption, Markup(svg)
+                yield name, title, drawing.caption, svg
 
 
 def headline(view: View) -> Iterator[tuple[str, dict[str, str] | None]]:
@@ -160,6 +151,7 @@ def tasks_table(view: View) -> Table:
 def _task_row(view: View, name: str, other: bool) -> list[str]:
     task, records = view.tasks[name], {setting: found.get(name) for setting, found in view.by_task.items()}
     group = "novel" if task["novel"] else "knowledge" if task["knowledge"] else "rule"
+    group = group if any(t["novel"] or t["knowledge"] for t in view.tasks.values()) else NONE  # a user's own tasks know no such difference
     part = "unseen" if name in view.unseen else "seen"
     own = next((r for setting, r in records.items() if r and setting != "train_diff"), None)
     row = [name, task["subcategory"], task["category"], group, part, task["metric"], _score(own, "reference")]

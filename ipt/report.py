@@ -15,9 +15,9 @@ from ipt.config import EXECUTION, LATER, OUT, IstConfig, MsfConfig, TuneConfig
 from ipt.run import Run
 
 if TYPE_CHECKING:
-    from ipt.analysis.page import Missing
     from ipt.analysis.views import View
 
+Missing = tuple[str, list[str]]  # what the runs do not tell, and the commands that would
 PARTS = {  # part of ipt ist: its setting, and what a run without it does not say
     "same": ("train_same", "Seen tasks with the data that the subspace was found with"),
     "diff": ("train_diff", "Seen tasks with other data"),
@@ -91,9 +91,9 @@ def msf_command(view: "View", name: str, **changes: Any) -> str:
     return shlex.join([*words, "--out", str(view.folder.parent), "--run", name])
 
 
-def ist_command(view: "View", run: str, parts: Sequence[str] = (), verb: str = "ist") -> str:
-    """Return the command of a view's IST run, in the subspace of this MSF run."""
-    kept = view.settings[1]
+def ist_command(view: "View", run: str, parts: Sequence[str] = (), verb: str = "ist", **changes: Any) -> str:
+    """Return the command of a view's IST run in the subspace of this MSF run, with some settings changed."""
+    kept = view.settings[1] | changes
     words = ["ipt", verb, "--dim", str(view.results[1]["dim"]), *(["--limit", str(kept["limit"])] if kept["limit"] else [])]
     words += flags_of(IstConfig, kept["ist"]) + [word for part in parts for word in ("--part", part)]
     return shlex.join([*words, "--out", str(view.folder.parent), "--run", run])
@@ -105,45 +105,35 @@ def commands_of(view: "View") -> list[str]:
     return [msf_command(view, ist["msf_run"]), ist_command(view, ist["msf_run"], ist.get("ist_parts", ()))]
 
 
-def missing(views: "Sequence[View]") -> "list[Missing]":
+def missing(views: "Sequence[View]") -> list[Missing]:
     """Return what the runs do not tell, each with the commands that would."""
-    return [item for view in views for item in [*_settings(view), *_rows(view), *_seeds(view, views), *_stability(view)]]
+    found = [(view, item) for view in views for item in (*_settings(view), *_rows(view), *_seeds(view, views), *_stability(view))]
+    return [(f"{view.label}: {what}" if len(views) > 1 else what, commands) for view, (what, commands) in found]
 
 
-def _settings(view: "View") -> "Iterator[Missing]":
-    from ipt.analysis.page import Missing
-
+def _settings(view: "View") -> Iterator[Missing]:
     for part, (setting, what) in PARTS.items():
         if setting not in view.by_task and (view.unseen or part in ("same", "diff")):
-            text = f"{what} (--part {part}; a run of its own, to name beside this one)"
-            yield Missing(f"{view.label}: {text}", [ist_command(view, view.settings[1]["msf_run"], [part])])
+            yield f"{what} (a run of its own, to name beside this one)", [ist_command(view, view.settings[1]["msf_run"], [part])]
 
 
-def _rows(view: "View") -> "Iterator[Missing]":
-    from ipt.analysis.page import Missing
-
+def _rows(view: "View") -> Iterator[Missing]:
     if any(config["limit"] or config.get("held_out", "test") != "test" for config in view.settings):
         name = f"{view.settings[1]['msf_run']}-all-rows"
-        msf = msf_command(view, name, limit=0, held_out="test")
-        ist = ist_command(view, name).replace(f" --limit {view.settings[1]['limit']}", "")
-        yield Missing(f"{view.label}: scores on all rows of the test sets", [msf, ist])
+        commands = [msf_command(view, name, limit=0, held_out="test"), ist_command(view, name, limit=0)]
+        yield "Scores on all rows of the test sets", commands
 
 
-def _seeds(view: "View", views: "Sequence[View]") -> "Iterator[Missing]":
-    from ipt.analysis.page import Missing
-
+def _seeds(view: "View", views: "Sequence[View]") -> Iterator[Missing]:
     seed, alike = view.settings[1]["seed"], (view.settings[1]["split"], view.results[1]["dim"])
     if any(v.settings[1]["seed"] != seed for v in views if (v.settings[1]["split"], v.results[1]["dim"]) == alike):
         return
     name = f"{view.settings[1]['msf_run']}-seed{seed + 1}"
     commands = [msf_command(view, name, seed=seed + 1), ist_command(view, name)]
-    yield Missing(f"{view.label}: further seeds; this page shows one", commands)
+    yield "Further seeds: this page shows one", commands
 
 
-def _stability(view: "View") -> "Iterator[Missing]":
-    from ipt.analysis.page import Missing
-
+def _stability(view: "View") -> Iterator[Missing]:
     source = view.settings[1]["msf_run"]
     if view.unseen and not any(run.config["msf_run"] == source for run in complete(view.folder.parent, "stability")):
-        what = "how much unseen tasks’ scores depend on the seed"
-        yield Missing(f"{view.label}: {what}", [ist_command(view, source, verb="stability")])
+        yield "How much unseen tasks’ scores depend on the seed", [ist_command(view, source, verb="stability")]

@@ -96,18 +96,16 @@ def test_tables_filter_by_typing(page):
     assert len(column(page, "table-tasks-1", 1)) == 22
 
 
-@pytest.mark.parametrize("name", ["new3", "<b>bold</b>"])
-def test_pointing_at_a_task_says_its_name(page, name):
-    figure = page.locator("#figure-codes-1 svg")
-    points = figure.locator("[data-tip]")
+@pytest.mark.parametrize(("name", "group"), [("new4", "group 1"), ("<b>bold</b>", "<i>")])
+def test_pointing_at_a_task_says_its_name(page, name, group):
+    points, tip = page.locator("#figure-codes-1 svg [data-tip]"), page.locator("#tip")
     number = points.evaluate_all("(all, name) => all.findIndex((point) => point.dataset.tip.startsWith(name))", name)
-    expect(page.locator("#tip")).to_be_hidden()
+    expect(tip).to_be_hidden()
     points.nth(number).dispatch_event("pointerover", {"bubbles": True})
-    tip = page.locator("#tip")
     expect(tip).to_be_visible()
-    assert (
-        tip.inner_text().startswith(f"{name} · ") and "%" in tip.inner_text() and "group" in tip.inner_text() or "<i>" in tip.inner_text()
-    )
+    assert tip.inner_text().startswith(f"{name} · {group} · ") and tip.inner_text().endswith(" %")
+    lit = page.locator("#figure-codes-1 .same").evaluate_all("all => [...new Set(all.map((point) => point.dataset.group))]")
+    assert lit == [group]
     page.locator("h1").hover()
     expect(tip).to_be_hidden()
 

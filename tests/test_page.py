@@ -69,7 +69,22 @@ def plain(out, **more):
     return hand_made(out, {"a": "one", "b": "two", "c": "one"}, {"u": "two", "v": "three"}, **more)
 
 
-def test_numbers_are_those_of_the_run_folders(done, capsys):
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Leave the figures out, which take most of the time."""
+    monkeypatch.setattr("ipt.analysis.page.DRAWINGS", ())
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A folder with a page of every figure."""
+    out = tmp_path_factory.mktemp("whole")
+    plain(out)
+    assert cli.main(["report", "--out", str(out)]) == 0
+    return out
+
+
+def test_numbers_are_those_of_the_run_folders(done, capsys, undrawn):
     page, pair = page_of(capsys, "--out", done), read_pair(next(done.glob("ist-*")))
     found = [list(cells(line)) for line in lines(pair)]
     assert page.tables["table-settings"] == [list(COLUMNS), *found]
@@ -89,7 +104,7 @@ def test_numbers_are_those_of_the_run_folders(done, capsys):
     assert f'<p class="big">{unseen[4]} %</p>' in text and f"95 % interval {unseen[5]} %" in text
 
 
-def test_the_commands_are_those_that_made_the_runs(done, capsys):
+def test_the_commands_are_those_that_made_the_runs(done, capsys, undrawn):
     page, folders = page_of(capsys, "--out", done), sorted(done.iterdir())
     made = [shlex.split(command)[1:] for command in page.commands[:2]]
     parsed = cli._parsed(made[0])
@@ -100,7 +115,7 @@ def test_the_commands_are_those_that_made_the_runs(done, capsys):
     assert sorted(done.iterdir()) == folders  # both found their complete runs
 
 
-def test_what_is_missing_is_named_with_a_command_that_parses(tmp_path, capsys):
+def test_what_is_missing_is_named_with_a_command_that_parses(tmp_path, capsys, undrawn):
     folder = plain(tmp_path, kept=("train_same", "test"))
     page = page_of(capsys, "--out", tmp_path)
     rest = [shlex.split(command)[1:] for command in page.commands[2:]]
@@ -114,11 +129,19 @@ def test_what_is_missing_is_named_with_a_command_that_parses(tmp_path, capsys):
     assert {name for name, _ in PARTS.values()} <= {"train_same", "train_diff", "test", "random_test", "pca_test"}
 
 
-def test_a_look_at_few_rows_is_named_with_the_command_for_all(done, capsys):
+def test_a_look_at_few_rows_is_named_with_the_command_for_all(done, capsys, undrawn):
     page = page_of(capsys, "--out", done)  # the toy runs score six rows
     assert "Only 6 test rows per task" in (done / "report.html").read_text(encoding="utf8")
     (msf,) = [c for c in page.commands if "-all-rows" in c and " msf " in c]
     assert cli._parsed(shlex.split(msf)[1:])["work"].limit == 0
+
+
+@pytest.mark.parametrize(("kept", "unseen"), [(("random_test",), {"u": "two"}), (("train_same",), {})])
+def test_what_a_run_lacks_leaves_no_empty_figure(kept, unseen, tmp_path, capsys):
+    hand_made(tmp_path, {"a": "one", "b": "one"}, unseen, kept=kept)
+    page = page_of(capsys, "--out", tmp_path)
+    assert page.tags.count("figure") == page.tags.count("svg") == 3 and len(page.tables["table-tasks-1"]) == 1 + 2 + len(unseen)
+    assert "this run does not have it" in (tmp_path / "report.html").read_text(encoding="utf8")
 
 
 def test_two_runs_stand_side_by_side(tmp_path, capsys):
@@ -138,14 +161,12 @@ def test_two_runs_stand_side_by_side(tmp_path, capsys):
     assert names >= {"recovery.png", "codes-1.svg", "codes-2.pdf"} and page.tags.count("svg") == 1 + 2 * (len(DRAWINGS) - 1)
 
 
-def test_the_same_runs_give_the_same_page_and_figures(tmp_path, capsys):
-    plain(tmp_path)
-    for name in ("one", "two"):
-        page_of(capsys, "--out", tmp_path, "--file", tmp_path / name / "page.html")
-    files = [sorted(p for p in (tmp_path / name).rglob("*") if p.is_file()) for name in ("one", "two")]
-    assert len(files[0]) == 1 + 3 * len(DRAWINGS)
-    assert [p.read_bytes() for p in files[0]] == [p.read_bytes() for p in files[1]]
-    assert [ElementTree.parse(p).getroot().tag for p in files[0] if p.suffix == ".svg"]
+def test_the_same_runs_give_the_same_page_and_figures(whole, capsys):
+    page_of(capsys, "--out", whole, "--file", whole / "again" / "report.html")
+    first, again = ([folder / "report.html", *sorted((folder / "report-figures").iterdir())] for folder in (whole, whole / "again"))
+    assert len(first) == 1 + 3 * len(DRAWINGS)
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in again]
+    assert all(ElementTree.parse(path).getroot().tag.endswith("svg") for path in first if path.suffix == ".svg")
 
 
 def harmless(page, text):
@@ -173,10 +194,8 @@ def test_hostile_names_and_texts_do_no_harm(tmp_path, capsys):
     assert {tip.split(" · ")[0] for tip in tips} == set(HOSTILE)
 
 
-def test_control_harm_is_found(tmp_path, capsys):
-    plain(tmp_path)
-    page_of(capsys, "--out", tmp_path)
-    text = (tmp_path / "report.html").read_text(encoding="utf8")
+def test_control_harm_is_found(whole):
+    text = (whole / "report.html").read_text(encoding="utf8")
     harmless(Page(text), text)
     for planted in (
         "<script>1</script>",
@@ -191,9 +210,8 @@ def test_control_harm_is_found(tmp_path, capsys):
             harmless(Page(worse), worse)
 
 
-def test_the_page_can_be_used_without_eyes(tmp_path, capsys):
-    plain(tmp_path)
-    page = page_of(capsys, "--out", tmp_path)
+def test_the_page_can_be_used_without_eyes(whole):
+    page = Page((whole / "report.html").read_text(encoding="utf8"))
     levels = [int(tag[1]) for tag in page.tags if re.fullmatch(r"h[1-6]", tag)]
     assert levels[0] == 1 and levels.count(1) == 1 and all(b <= a + 1 for a, b in zip(levels, levels[1:], strict=False))
     attributes = page.attributes
@@ -248,7 +266,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(words, says, tmp_path, capsys, mo
     assert not list(tmp_path.rglob("*.html"))
 
 
-def test_folders_that_are_no_runs_are_passed_over(tmp_path, capsys):
+def test_folders_that_are_no_runs_are_passed_over(tmp_path, capsys, undrawn):
     folder = plain(tmp_path)
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "config.json").write_text("{")
