@@ -123,7 +123,7 @@ def shared_notes(views: Sequence[View]) -> dict[tuple[str, ...], list[str]]:
 
 
 def notes(view: View) -> Iterator[str]:
-    """Yield what to know about a run's figures: tasks that are left out, rows that were not scored."""
+    """Yield what to know about a run's figures: tasks that are left out, rows that were not scored, given prompts."""
     whole = [line.recovery for line in view.lines if line.group == "all"]
     below = sorted({name for r in whole for name in r.below_floor})
     undefined = sorted({name for r in whole for name in r.undefined})
@@ -135,6 +135,8 @@ def notes(view: View) -> Iterator[str]:
         yield "d is at or above the number of seen tasks: their prompts are not compressed."
     for limit in sorted({config["limit"] for config in view.settings if config.get("limit")}):
         yield f"Only {limit} test rows per task were scored: a look, not a result."
+    if given := view.settings[0].get("given"):
+        yield f"The prompts of {len(given['names'])} tasks were given (--prompts, the FOLDER in the commands), not tuned here."
     if any(config.get("held_out", "test") != "test" for config in view.settings):
         yield "Scored on dev rows, not on the test sets."
 

@@ -90,7 +90,7 @@ class View:
 
 
 def percent(share: float) -> str:
-    return "–" if share != share else f"{100 * share:.1f} %"
+    return "–" if share != share else f"{100 * share:.1f}\u00a0%"
 
 
 def read_views(folders: Sequence[Path]) -> list[View]:

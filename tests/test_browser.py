@@ -103,7 +103,7 @@ def test_pointing_at_a_task_says_its_name(page, name, group):
     expect(tip).to_be_hidden()
     points.nth(number).dispatch_event("pointerover", {"bubbles": True})
     expect(tip).to_be_visible()
-    assert tip.inner_text().startswith(f"{name} · {group} · ") and tip.inner_text().endswith(" %")
+    assert tip.inner_text().startswith(f"{name} · {group} · ") and tip.inner_text().endswith("\u00a0%")
     lit = page.locator("#figure-codes-1 .same").evaluate_all("all => [...new Set(all.map((point) => point.dataset.group))]")
     assert lit == [group]
     page.locator("h1").hover()
