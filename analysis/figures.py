@@ -47,7 +47,7 @@ def recovery_bars(
         lines = {"elinewidth": 0.9, "capsize": 2, "ecolor": "#333333"}
         axes.bar(
             centre, heights, width * 0.92, yerr=errors, label=titles[setting], color=SETTING_COLOURS[setting],
-            error_kw=lines,
+            error_kw=lines, edgecolor="#333333", linewidth=0.5,
         )  # fmt: skip
         for x, height, top in zip(centre, heights, np.fmax(heights, ends[:, 1]), strict=True):
             if height == height:

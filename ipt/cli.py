@@ -33,6 +33,7 @@ from ipt.data import NAME
 from ipt.flags import flags_before
 from ipt.look import runs_app, show, show_table, tasks_app
 from ipt.progress import speaks
+from ipt.report import report
 from ipt.run import write_json
 from ipt.tools import Flat, Out, SummaryFile, bench, convert, export, predict, pretrain, print_quality, probe, score
 
@@ -44,7 +45,7 @@ DryRun = Annotated[bool, Parameter(help=DRY_RUN)]
 app = App(name="ipt", help="Find and use the intrinsic subspace of soft prompts (Qin et al., arXiv 2110.07867).")
 app.command(tasks_app)
 app.command(runs_app)
-for verb in (probe, pretrain, export, predict, convert, score, bench):
+for verb in (report, probe, pretrain, export, predict, convert, score, bench):
     app.command(verb)
 
 

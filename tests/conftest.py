@@ -11,8 +11,10 @@ from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGene
 
 from ipt import cli
 from ipt.backbone import Backbone
+from ipt.config import IstConfig, MsfConfig, TuneConfig, identity
 from ipt.data import Example, Task
 from ipt.families import EncoderDecoder
+from ipt.run import Run, write_tensors
 
 WORDS = ("red", "blue", "green", "tall", "small", "fast", "slow", "warm", "cold", "soft", "hard", "dark")
 
@@ -107,3 +109,40 @@ def done(world, tmp_path_factory):
     assert cli.main(msf_words(world, out)) == 0
     assert cli.main(ist_words(out)) == 0
     return out
+
+
+ALL = ("train_same", "train_diff", "test", "random_test", "pca_test")
+
+
+def hand_made(out, seen, unseen, seed=42, kept=ALL):
+    """Write an MSF run and an IST run by hand, tasks given as name to subcategory; return the IST run's folder.
+
+    kept: settings that the IST run has scores for.
+    """
+    rng, tasks = random.Random(seed), seen | unseen
+    about = {"category": "non-cls", "metric": "exact-match", "novel": False, "knowledge": False, "digest": ""}
+    split = {"seen": list(seen), "unseen": list(unseen), "out_of_kind": [], "new_subcategories": []}
+    score = lambda names: {n: {"generated": round(rng.uniform(0.2, 1), 2), "ranked": None} for n in names}
+    common = {
+        "dim": 3, "compresses": True, "split": split | {"name": "made"}, "tasks": {n: about | {"subcategory": s} for n, s in tasks.items()},
+        "reference": {"100": score(tasks), "21": score(seen)}, "floor": {n: {"chance": 0.1, "empty": 0.0, "start": 0.0} for n in tasks},
+    }  # fmt: skip
+    settings = {"kind": "msf", "split": "made", "tasks": "made", "parts": split, "model": "mini", "dtype": "float32", "seed": seed}
+    settings |= {"limit": 0, "backbone": "", "tune": identity(TuneConfig()), "digests": {}}
+    stages = {
+        "msf": ({"msf": identity(MsfConfig(dim=3))}, {"train_msf": seen, "test_msf": unseen}, ()),
+        "ist": (
+            {"ist": identity(IstConfig()), "msf_run": f"msf-{seed}"},
+            {"train_same": seen, "train_diff": seen, "test": unseen, "random_test": unseen, "pca_test": unseen},
+            kept,
+        ),
+    }
+    for kind, (more, scored, wanted) in stages.items():
+        run = Run.open(out / f"{kind}-{seed}", settings | {"kind": kind} | more)
+        scores = {s: score(names) for s, names in scored.items() if names and (kind == "msf" or s in wanted)}
+        vectors = {
+            s: torch.randn(len(names), 3) for s, names in scored.items() if s in scores and s in ("train_same", "train_diff", "test")
+        }
+        write_tensors(run.folder / "vectors.safetensors", vectors)
+        run.finish(common | {"kind": kind, "scores": scores})
+    return out / f"ist-{seed}"

@@ -20,7 +20,7 @@ ROWS = (
     {"analysis"},
     {"pipeline", "bench"},
     {"race", "stability", "probe"},
-    {"adapters", "plan", "flags", "look"},
+    {"adapters", "plan", "flags", "look", "report"},
     {"tools", "study"},
     {"cli"},
     {"__main__"},

@@ -1,0 +1,186 @@
+"""The figures of the page: one entry in `DRAWINGS` each. A drawing gets views and a bare Figure and reads no file.
+
+To add one, write a function that draws on a Figure and add an entry; where a run lacks what it shows, it draws no axes and is left
+out. An artist with the gid `task-3` is the fourth of the view's tasks: the page shows the task's name, subcategory and recovery there.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ipt.analysis.figures import SETTING_COLOURS, recovery_bars
+from ipt.analysis.scores import TITLES
+from ipt.analysis.views import NOWHERE, View
+
+INK = "#333333"  # becomes the page's text colour, light or dark
+# at least 3 : 1 on white and on the page's dark ground
+PALETTE = ("#2a78c2", "#d1352b", "#2b9348", "#9a5cc9", "#c26a12", "#d6478f", "#0f8f9c", "#857a00", "#5b6ee1", "#5f9e1f")
+OTHERS = "#8b9097"
+ROW = 0.165  # inches of a row with a label
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure of the page.
+
+    together: one figure for all runs, instead of one for each.
+    """
+
+    key: str
+    title: str
+    caption: str
+    draw: Callable[[Figure, Sequence[View]], None]
+    together: bool = False
+
+
+def short(text: str, longest: int = 26) -> str:
+    """Return a text for a label: no line breaks or control characters, and cut where it is long."""
+    plain = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return plain if len(plain) <= longest else plain[: longest - 1] + "…"
+
+
+def draw_recovery(figure: Figure, views: Sequence[View]) -> None:
+    """Draw each setting's recovery with its interval, a group of bars per run."""
+    found = [{line.setting: line.recovery for line in view.lines if line.group == "all"} for view in views]
+    settings = [name for name in TITLES if any(name in each for each in found)]
+    values = {s: [each[s].relative if s in each else NOWHERE for each in found] for s in settings}
+    intervals = {s: [each[s].interval if s in each else (NOWHERE, NOWHERE) for each in found] for s in settings}
+    figure.set_size_inches(max(7.2, 4.4 * len(views)), 4.4)
+    recovery_bars(figure.subplots(), values, intervals, [short(view.label, 40) for view in views], TITLES)
+
+
+def draw_unseen(figure: Figure, views: Sequence[View]) -> None:
+    """Draw unseen tasks' scores."""
+    _bars(figure, views[0], views[0].unseen)
+
+
+def draw_seen(figure: Figure, views: Sequence[View]) -> None:
+    """Draw seen tasks' scores."""
+    _bars(figure, views[0], [name for name in views[0].names if name not in views[0].unseen])
+
+
+def _bars(figure: Figure, view: View, names: Sequence[str]) -> None:
+    """Draw a bar per task with its reference and floor, in order of subcategories, their names at the right."""
+    found = [record for name in names if (record := view.record_of(name))]
+    if not found:
+        return
+    found.sort(key=lambda r: (r["subcategory"], r["task"]))
+    figure.set_size_inches(7.2, 1.1 + ROW * len(found))
+    axes, places = figure.subplots(), np.arange(len(found))
+    colours = [SETTING_COLOURS[r["setting"]] for r in found]
+    bars = axes.barh(places, [r["score"] for r in found], 0.72, color=colours)
+    axes.plot(
+        [r["reference"] for r in found], places, "|", color=INK, markersize=8, markeredgewidth=1.6, clip_on=False, label="prompt tuning"
+    )
+    axes.plot([r["floor"] for r in found], places, "o", color=INK, markersize=3, fillstyle="none", clip_on=False, label="floor")
+    for setting in dict.fromkeys(r["setting"] for r in found):
+        axes.barh([-9], [0], color=SETTING_COLOURS[setting], label=TITLES[setting])
+    axes.set_yticks(places, [short(r["task"]) for r in found], fontsize=7)
+    for bar, label, record in zip(bars, axes.get_yticklabels(), found, strict=True):
+        for artist in (bar, label):
+            artist.set_gid(f"task-{view.names.index(record['task'])}")
+    axes.set_ylim(len(found) - 0.4, -0.6)
+    axes.set_xlim(0, 1.02)
+    axes.set_xlabel("score")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=8, ncols=4, frameon=False, loc="lower left", bbox_to_anchor=(0, 1))
+    _name_groups(axes, [r["subcategory"] for r in found])
+
+
+def _name_groups(axes: Axes, groups: Sequence[str]) -> None:
+    """Write each run of equal groups at the right of its rows, with a thin line before it."""
+    starts = [i for i, group in enumerate(groups) if i == 0 or groups[i - 1] != group]
+    for first, end in zip(starts, [*starts[1:], len(groups)], strict=True):
+        axes.text(1.04, (first + end - 1) / 2, short(groups[first]), fontsize=7, va="center")
+        if first:
+            axes.axhline(first - 0.5, color=OTHERS, linewidth=0.4)
+
+
+def draw_codes(figure: Figure, views: Sequence[View]) -> None:
+    """Scatter the intrinsic vectors' first two principal components; the commonest subcategories have a colour."""
+    view = views[0]
+    names, vectors = view.points
+    if min(vectors.shape) < 2:
+        return
+    centred = vectors - vectors.mean(0)
+    _, spread, directions = np.linalg.svd(centred, full_matrices=False)
+    places, shares = centred @ directions[:2].T, spread**2 / (np.square(spread).sum() or 1)
+    colours = _subcategory_colours([view.tasks[name]["subcategory"] for name in names])
+    figure.set_size_inches(7.2, 5)
+    axes = figure.subplots()
+    for name, (x, y) in zip(names, places, strict=True):
+        colour, unseen = colours.get(view.tasks[name]["subcategory"], OTHERS), name in view.unseen
+        dot = axes.scatter(x, y, s=52 if unseen else 30, marker="D" if unseen else "o", color=colour, edgecolors=INK, linewidths=0.5)
+        dot.set_gid(f"task-{view.names.index(name)}")
+    axes.set_xlabel(f"component 1 ({100 * shares[0]:.0f} % of the variance)")
+    axes.set_ylabel(f"component 2 ({100 * shares[1]:.0f} %)")
+    axes.spines[["top", "right"]].set_visible(False)
+    rest = len({view.tasks[name]["subcategory"] for name in names}) - len(colours)
+    key = [_key("o", "none", "seen"), _key("D", "none", "unseen"), *(_key("o", c, short(g, 22)) for g, c in colours.items())]
+    key += [_key("o", OTHERS, f"{rest} other subcategories")] if rest else []
+    axes.legend(handles=key, fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def _key(marker: str, colour: str, text: str) -> Line2D:
+    return Line2D([], [], marker=marker, linestyle="none", markerfacecolor=colour, markeredgecolor=INK, markeredgewidth=0.5, label=text)
+
+
+def _subcategory_colours(groups: Sequence[str]) -> dict[str, str]:
+    """Return a colour for each of the commonest subcategories, in alphabetical order."""
+    common = sorted(sorted(set(groups), key=lambda g: (-Counter(groups)[g], g))[: len(PALETTE)])
+    return dict(zip(common, PALETTE, strict=False))
+
+
+def draw_cosines(figure: Figure, views: Sequence[View]) -> None:
+    """Draw the mean cosine between tasks of each two subcategories; a task with itself does not count."""
+    view = views[0]
+    names, vectors = view.points
+    groups = sorted({view.tasks[name]["subcategory"] for name in names})
+    if len(groups) < 2:
+        return
+    member = np.array([[view.tasks[name]["subcategory"] == group for name in names] for group in groups], dtype=float)
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    cosines, apart = unit @ unit.T, 1 - np.eye(len(names))
+    pairs = member @ apart @ member.T
+    means = np.divide(member @ (cosines * apart) @ member.T, pairs, out=np.full(pairs.shape, NOWHERE), where=pairs > 0)
+    side = max(2.0, ROW * len(groups))
+    figure.set_layout_engine("compressed")  # the cells are square
+    figure.set_size_inches(side + 2.6, side + 1.2)
+    axes = figure.subplots()
+    axes.set_facecolor(OTHERS)
+    image = axes.imshow(means, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="none")
+    labels = [short(group or "none") for group in groups]
+    axes.set_xticks(range(len(groups)), labels, fontsize=7, rotation=90)
+    axes.set_yticks(range(len(groups)), labels, fontsize=7)
+    figure.colorbar(image, ax=axes, shrink=0.5, label="mean cosine")
+
+
+TASKS = "The bar is the score with d tuned numbers, the line that of prompt tuning on the same data, the ring the floor."
+DRAWINGS = (
+    Drawing(
+        "recovery",
+        "Recovered share of prompt tuning by setting",
+        "E_rel of each setting, with 95 % intervals over tasks; the dashed line is prompt tuning itself. Grey bars are controls.",
+        draw_recovery,
+        together=True,
+    ),
+    Drawing("unseen", "Unseen tasks", f"{TASKS} Tasks are in order of their subcategory.", draw_unseen),
+    Drawing("seen", "Seen tasks, with other data where the run has it", f"{TASKS} Tasks are in order of their subcategory.", draw_seen),
+    Drawing(
+        "codes",
+        "Where the tasks lie in the subspace",
+        "Intrinsic vectors on their first two principal components. Point at a task for its name; its subcategory stays lit.",
+        draw_codes,
+    ),
+    Drawing(
+        "cosines",
+        "Likeness of subcategories",
+        "Mean cosine between the intrinsic vectors of different tasks, by their subcategories; grey where there is no such pair.",
+        draw_cosines,
+    ),
+)

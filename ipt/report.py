@@ -1,0 +1,139 @@
+"""`ipt report`: finished runs as one HTML file, with the commands that make them again and those for what is missing.
+
+The commands spell out every setting of a run's config.json, so that they mean the same when a default changes.
+"""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from ipt.config import EXECUTION, LATER, OUT, IstConfig, MsfConfig, TuneConfig
+from ipt.run import Run
+
+if TYPE_CHECKING:
+    from ipt.analysis.views import View
+
+Missing = tuple[str, list[str]]  # what the runs do not tell, and the commands that would
+PARTS = {  # part of ipt ist: its setting, and what a run without it does not say
+    "same": ("train_same", "Seen tasks with the data that the subspace was found with"),
+    "diff": ("train_diff", "Seen tasks with other data"),
+    "unseen": ("test", "Unseen tasks"),
+    "random": ("random_test", "A random subspace of equal d, as a control"),
+    "pca": ("pca_test", "A PCA subspace of equal d, as a control"),
+}
+
+
+def report(
+    *runs: Annotated[Path, Parameter(help="runs of ipt ist, by name below --out or by folder; without: the newest complete one")],
+    out: Annotated[Path, Parameter(help=OUT)] = Path("runs"),
+    file: Annotated[Path | None, Parameter(help="HTML file to write, OUT/report.html where not given")] = None,
+) -> None:
+    """Write one HTML file about runs: headline, figures, tables, settings, and what is missing; several stand side by side."""
+    from ipt.analysis.page import write_page
+    from ipt.analysis.views import read_views
+
+    folders = [Run.find(run, out).folder for run in runs] or [newest(out)]
+    views, path = read_views(folders), file or out / "report.html"
+    if path.suffix != ".html":
+        raise ValueError(f"--file must end with .html, found {path}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figures = write_page(views, [c for view in views for c in commands_of(view)], missing(views), path)
+    except OSError as error:
+        raise ValueError(f"--file {path} cannot be written ({error.strerror}); choose another") from error
+    print(f"report: {path}\nfigures: {figures}")
+
+
+def complete(out: Path, kind: str) -> list[Run]:
+    """Return the complete runs of a kind, the newest last; folders that cannot be read are passed over."""
+    found = []
+    for path in sorted(out.glob("*/result.json"), key=lambda p: p.stat().st_mtime):
+        try:
+            found += [Run(path.parent)] if Run(path.parent).config["kind"] == kind else []
+        except ValueError:
+            continue
+    return found
+
+
+def newest(out: Path) -> Path:
+    """Return the newest complete IST run's folder; raise ValueError where there is none."""
+    found = complete(out, "ist")
+    if not found:
+        raise ValueError(f"{out} holds no complete IST run; run `ipt msf` and then `ipt ist`, or name another folder with --out")
+    return found[-1].folder
+
+
+def flags_of(config: type, kept: dict[str, Any], lead: str = "") -> list[str]:
+    """Return a stage's settings as flags; what an older run does not name has the value that it had."""
+    found: list[str] = []
+    for name in (f.name for f in fields(config) if f.name not in EXECUTION):
+        value = kept.get(name, LATER.get(name))
+        for item in value if isinstance(value, list) else [value]:
+            found += [] if item is None else [f"--{lead}{name.replace('_', '-')}", str(item)]
+    return found
+
+
+def msf_command(view: "View", name: str, **changes: Any) -> str:
+    """Return the command of a view's MSF run as a run of this name, with some settings changed."""
+    kept = view.settings[0] | changes
+    words = ["ipt", "msf", "--tasks", kept.get("tasks", kept["split"])]
+    if kept.get("tasks") != kept["split"]:  # the split was drawn, or listed in a file
+        words += ["--seen", str(len(kept["parts"]["seen"])), "--unseen", str(len(view.unseen))]
+    for key in ("model", "dtype", "seed", "limit", "held_out"):
+        words += [f"--{key.replace('_', '-')}", str(kept[key])] if kept.get(key) else []
+    words += ["--as-published"] if kept.get("as_published") else []
+    words += ["--prompts", "FOLDER"] if kept.get("given") else []  # which folder is not kept, the prompts' digest is
+    words += flags_of(MsfConfig, kept["msf"]) + flags_of(TuneConfig, kept["tune"], "tune.")
+    return shlex.join([*words, "--out", str(view.folder.parent), "--run", name])
+
+
+def ist_command(view: "View", run: str, parts: Sequence[str] = (), verb: str = "ist", **changes: Any) -> str:
+    """Return the command of a view's IST run in the subspace of this MSF run, with some settings changed."""
+    kept = view.settings[1] | changes
+    words = ["ipt", verb, "--dim", str(view.results[1]["dim"]), *(["--limit", str(kept["limit"])] if kept["limit"] else [])]
+    words += flags_of(IstConfig, kept["ist"]) + [word for part in parts for word in ("--part", part)]
+    return shlex.join([*words, "--out", str(view.folder.parent), "--run", run])
+
+
+def commands_of(view: "View") -> list[str]:
+    """Return the commands that make a view's two runs again."""
+    msf, ist = view.settings
+    return [msf_command(view, ist["msf_run"]), ist_command(view, ist["msf_run"], ist.get("ist_parts", ()))]
+
+
+def missing(views: "Sequence[View]") -> list[Missing]:
+    """Return what the runs do not tell, each with the commands that would."""
+    found = [(view, item) for view in views for item in (*_settings(view), *_rows(view), *_seeds(view, views), *_stability(view))]
+    return [(f"{view.label}: {what}" if len(views) > 1 else what, commands) for view, (what, commands) in found]
+
+
+def _settings(view: "View") -> Iterator[Missing]:
+    for part, (setting, what) in PARTS.items():
+        if setting not in view.by_task and (view.unseen or part in ("same", "diff")):
+            yield f"{what} (a run of its own, to name beside this one)", [ist_command(view, view.settings[1]["msf_run"], [part])]
+
+
+def _rows(view: "View") -> Iterator[Missing]:
+    if any(config["limit"] or config.get("held_out", "test") != "test" for config in view.settings):
+        name = f"{view.settings[1]['msf_run']}-all-rows"
+        commands = [msf_command(view, name, limit=0, held_out="test"), ist_command(view, name, limit=0)]
+        yield "Scores on all rows of the test sets", commands
+
+
+def _seeds(view: "View", views: "Sequence[View]") -> Iterator[Missing]:
+    seed, alike = view.settings[1]["seed"], (view.settings[1]["split"], view.results[1]["dim"])
+    if any(v.settings[1]["seed"] != seed for v in views if (v.settings[1]["split"], v.results[1]["dim"]) == alike):
+        return
+    name = f"{view.settings[1]['msf_run']}-seed{seed + 1}"
+    commands = [msf_command(view, name, seed=seed + 1), ist_command(view, name)]
+    yield "Further seeds: this page shows one", commands
+
+
+def _stability(view: "View") -> Iterator[Missing]:
+    source = view.settings[1]["msf_run"]
+    if view.unseen and not any(run.config["msf_run"] == source for run in complete(view.folder.parent, "stability")):
+        yield "How much unseen tasks’ scores depend on the seed", [ist_command(view, source, verb="stability")]

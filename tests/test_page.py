@@ -1,0 +1,274 @@
+"""`ipt report`: the page says what the run folders say, refers to nothing else, and hostile names do it no harm."""
+
+import json
+import re
+import shlex
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pytest
+from conftest import hand_made
+
+from ipt import cli
+from ipt.analysis.drawings import DRAWINGS, PALETTE
+from ipt.analysis.page import HERE
+from ipt.analysis.scores import COLUMNS, cells, lines, per_task, read_pair
+from ipt.config import identity
+from ipt.report import PARTS
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "x" * 300,
+    "\u202eשלום e\u0301\u0301\u0301 عربي",
+    "$\\frac{1}{0$_x^",
+    "{{ 7 * 7 }} </svg> &amp; %s \x0b end",
+)
+VOID = {"meta", "input", "br", "img", "link"}
+
+
+class Page(HTMLParser):
+    """The page as tags, attributes, and rows of tables and texts of commands."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes, self.tables, self.commands, self.open = [], [], {}, [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        self.open += [] if tag in VOID else [tag]
+        if tag == "table":
+            self.rows = self.tables[dict(attrs)["id"]] = []
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("th", "td"):
+            self.rows[-1].append("")
+        if tag == "pre":
+            self.commands.append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "pre" in self.open:
+            self.commands[-1] += data
+        elif self.open and self.open[-1] in ("th", "td"):
+            self.rows[-1][-1] += data
+
+
+def page_of(capsys, *words):
+    assert cli.main(["report", *map(str, words)]) == 0, capsys.readouterr().err
+    path = re.search(r"^report: (.*)$", capsys.readouterr().out, re.M)[1]
+    with open(path, encoding="utf8") as handle:
+        return Page(handle.read())
+
+
+def plain(out, **more):
+    return hand_made(out, {"a": "one", "b": "two", "c": "one"}, {"u": "two", "v": "three"}, **more)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Leave the figures out, which take most of the time."""
+    monkeypatch.setattr("ipt.analysis.page.DRAWINGS", ())
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A folder with a page of every figure."""
+    out = tmp_path_factory.mktemp("whole")
+    plain(out)
+    assert cli.main(["report", "--out", str(out)]) == 0
+    return out
+
+
+def test_numbers_are_those_of_the_run_folders(done, capsys, undrawn):
+    page, pair = page_of(capsys, "--out", done), read_pair(next(done.glob("ist-*")))
+    found = [list(cells(line)) for line in lines(pair)]
+    assert page.tables["table-settings"] == [list(COLUMNS), *found]
+    kept = [[c.strip() for c in row.split("|")[1:-1]] for row in (next(done.glob("ist-*")) / "table.md").read_text().splitlines()]
+    assert page.tables["table-settings"] == [kept[0], *kept[2:]]
+    header, *rows = page.tables["table-tasks-1"]
+    assert len(rows) == 5
+    by_name = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
+    for record in per_task(pair):
+        row = by_name[record["task"]]
+        titles = {line.setting: line.title for line in lines(pair)}
+        assert row[titles[record["setting"]]] == f"{record['score']:.3f}" and row["floor"] == f"{record['floor']:.3f}"
+        other = record["setting"] == "train_diff"
+        assert row["prompt tuning, other data" if other else "prompt tuning"] == f"{record['reference']:.3f}"
+    text = (done / "report.html").read_text(encoding="utf8")
+    unseen = next(row for row in found if row[:2] == ["T_test (IST)", "all"])
+    assert f'<p class="big">{unseen[4]} %</p>' in text and f"95 % interval {unseen[5]} %" in text
+
+
+def test_the_commands_are_those_that_made_the_runs(done, capsys, undrawn):
+    page, folders = page_of(capsys, "--out", done), sorted(done.iterdir())
+    made = [shlex.split(command)[1:] for command in page.commands[:2]]
+    parsed = cli._parsed(made[0])
+    settings = json.loads((next(done.glob("msf-*")) / "config.json").read_text())["config"]
+    assert json.loads(json.dumps(identity(parsed["msf"]))) == settings["msf"]
+    assert json.loads(json.dumps(identity(parsed["tune"]))) == settings["tune"]
+    assert [cli.main(words) for words in made] == [0, 0]
+    assert sorted(done.iterdir()) == folders  # both found their complete runs
+
+
+def test_what_is_missing_is_named_with_a_command_that_parses(tmp_path, capsys, undrawn):
+    folder = plain(tmp_path, kept=("train_same", "test"))
+    page = page_of(capsys, "--out", tmp_path)
+    rest = [shlex.split(command)[1:] for command in page.commands[2:]]
+    assert [words[words.index("--part") + 1] for words in rest if "--part" in words] == ["diff", "random", "pca"]
+    assert [words[0] for words in rest[3:]] == ["msf", "ist", "stability"]  # another seed, and many
+    parsed = [cli._parsed(words) for words in rest]
+    assert parsed[3]["work"].seed == 43 and parsed[3]["run"] == parsed[4]["choice"].run == "msf-42-seed43"
+    hand_made(tmp_path, {"a": "one"}, {"u": "two"}, seed=43)
+    both = page_of(capsys, folder.name, "ist-43", "--out", tmp_path)
+    assert "msf-42-seed43" not in " ".join(both.commands)  # control: two seeds are there
+    assert {name for name, _ in PARTS.values()} <= {"train_same", "train_diff", "test", "random_test", "pca_test"}
+
+
+def test_a_look_at_few_rows_is_named_with_the_command_for_all(done, capsys, undrawn):
+    page = page_of(capsys, "--out", done)  # the toy runs score six rows
+    assert "Only 6 test rows per task" in (done / "report.html").read_text(encoding="utf8")
+    (msf,) = [c for c in page.commands if "-all-rows" in c and " msf " in c]
+    assert cli._parsed(shlex.split(msf)[1:])["work"].limit == 0
+
+
+@pytest.mark.parametrize(("kept", "unseen"), [(("random_test",), {"u": "two"}), (("train_same",), {})])
+def test_what_a_run_lacks_leaves_no_empty_figure(kept, unseen, tmp_path, capsys):
+    hand_made(tmp_path, {"a": "one", "b": "one"}, unseen, kept=kept)
+    page = page_of(capsys, "--out", tmp_path)
+    assert page.tags.count("figure") == page.tags.count("svg") == 3 and len(page.tables["table-tasks-1"]) == 1 + 2 + len(unseen)
+    assert "this run does not have it" in (tmp_path / "report.html").read_text(encoding="utf8")
+
+
+def test_two_runs_stand_side_by_side(tmp_path, capsys):
+    plain(tmp_path, seed=1)
+    plain(tmp_path, seed=2, kept=("train_diff", "test"))
+    page = page_of(capsys, "ist-1", tmp_path / "ist-2", "--out", tmp_path, "--file", tmp_path / "deep" / "both.html")
+    header, *rows = page.tables["table-settings"]
+    assert header == [*COLUMNS[:2], "run", *COLUMNS[2:]] and {row[2] for row in rows} == {"made, d = 3, seed 1", "made, d = 3, seed 2"}
+    tests = [row for row in rows if row[0] == "T_test (IST)"]
+    for seed, row in enumerate(tests, 1):
+        (line,) = [x for x in lines(read_pair(tmp_path / f"ist-{seed}")) if (x.setting, x.group) == ("test", "all")]
+        assert row[:2] + row[3:] == list(cells(line))
+    config = {row[0]: row for row in page.tables["table-config"]}
+    assert config["seed"][1:] == ["1", "1", "2", "2", "differs"] and config["model"][-1] == "same"
+    assert page.tables.keys() >= {"table-tasks-1", "table-tasks-2"}
+    names = {path.name for path in (tmp_path / "deep" / "both-figures").iterdir()}
+    assert names >= {"recovery.png", "codes-1.svg", "codes-2.pdf"} and page.tags.count("svg") == 1 + 2 * (len(DRAWINGS) - 1)
+
+
+def test_the_same_runs_give_the_same_page_and_figures(whole, capsys):
+    page_of(capsys, "--out", whole, "--file", whole / "again" / "report.html")
+    first, again = ([folder / "report.html", *sorted((folder / "report-figures").iterdir())] for folder in (whole, whole / "again"))
+    assert len(first) == 1 + 3 * len(DRAWINGS)
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in again]
+    assert all(ElementTree.parse(path).getroot().tag.endswith("svg") for path in first if path.suffix == ".svg")
+
+
+def harmless(page, text):
+    """Assert that a page has its own script only, and refers to nothing but itself."""
+    assert page.open == [] and set(page.tags) & {"img", "iframe", "link", "object", "embed", "form", "base"} == set()
+    assert page.tags.count("script") == 1 and not [name for name, _ in page.attributes if name.startswith("on")]
+    for name, value in page.attributes:
+        assert name not in ("src", "srcset", "href", "xlink:href", "action") or value.startswith(("#", "data:image/png;base64,")), value
+    assert re.findall(r"url\([^#]", text) == [] and re.findall(r"https?:", text) == []
+    script = (HERE / "page.js").read_text(encoding="utf8")
+    assert script in text and not re.search(r"import|fetch|XMLHttp|eval|innerHTML|insertAdjacent|document\.write", script)
+    ids = [value for name, value in page.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+
+
+def test_hostile_names_and_texts_do_no_harm(tmp_path, capsys):
+    names = dict(zip(HOSTILE, reversed(HOSTILE), strict=True))
+    seen, unseen = dict(list(names.items())[:3]), dict(list(names.items())[3:])
+    hand_made(tmp_path, seen, unseen)
+    page = page_of(capsys, "--out", tmp_path)
+    harmless(page, (tmp_path / "report.html").read_text(encoding="utf8"))
+    rows = page.tables["table-tasks-1"][1:]
+    assert [row[:2] for row in rows] == [[name, group] for name, group in names.items()]  # whole, and as they are
+    tips = {value for name, value in page.attributes if name == "data-tip"}
+    assert {tip.split(" · ")[0] for tip in tips} == set(HOSTILE)
+
+
+def test_control_harm_is_found(whole):
+    text = (whole / "report.html").read_text(encoding="utf8")
+    harmless(Page(text), text)
+    for planted in (
+        "<script>1</script>",
+        "<img>",
+        '<p onclick="x"></p>',
+        '<a href="//x"></a>',
+        '<p style="x:url(y)"></p>',
+        '<p id="tip"></p>',
+    ):
+        worse = text.replace("</main>", planted + "</main>")
+        with pytest.raises(AssertionError):
+            harmless(Page(worse), worse)
+
+
+def test_the_page_can_be_used_without_eyes(whole):
+    page = Page((whole / "report.html").read_text(encoding="utf8"))
+    levels = [int(tag[1]) for tag in page.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1 and levels.count(1) == 1 and all(b <= a + 1 for a, b in zip(levels, levels[1:], strict=False))
+    attributes = page.attributes
+    assert ("lang", "en") in attributes and attributes.count(("role", "img")) == page.tags.count("svg") == len(DRAWINGS)
+    assert {value for name, value in attributes if name == "scope"} == {"col", "row"} and page.tags.count("caption") == len(page.tables)
+    assert all(value for name, value in attributes if name == "aria-label")
+
+
+def luminance(colour):
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    light = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in parts]
+    return 0.2126 * light[0] + 0.7152 * light[1] + 0.0722 * light[2]
+
+
+def contrast(one, other):
+    bright, dim = sorted((luminance(one), luminance(other)), reverse=True)
+    return (bright + 0.05) / (dim + 0.05)
+
+
+def test_colours_can_be_told_from_the_ground_in_both_themes():
+    roots = re.findall(r":root \{(.*?)\}", (HERE / "page.css").read_text(encoding="utf8"))
+    themes = [dict(re.findall(r"--(\w+): (#\w{6})", root)) for root in roots]
+    assert len(themes) == 3  # light, dark, print
+    for theme in themes:
+        pairs = [(text, ground) for text in ("ink", "soft", "link") for ground in ("ground", "shade")]
+        assert min(contrast(theme[text], theme[ground]) for text, ground in pairs) >= 4.5
+        assert min(contrast(colour, theme["ground"]) for colour in PALETTE) >= 3
+    assert contrast("#ffffff", "#000000") == pytest.approx(21) and contrast("#777777", "#777777") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "holds no complete IST run; run `ipt msf`"),
+        (["nothing"], "is no run folder; ipt runs --out"),
+        (["ist-42", "ist-42"], "is named twice"),
+        (["msf-42"], "is a run of ipt msf; name runs of ipt ist"),
+        (["unfinished"], "holds no complete run; run the command again to finish it"),
+        (["ist-42", "--file", "page.pdf"], "--file must end with .html"),
+        (["ist-42", "--file", "ist-42/config.json/page.html"], "cannot be written"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(words, says, tmp_path, capsys, monkeypatch):
+    if words:
+        plain(tmp_path)
+        (tmp_path / "unfinished").mkdir()
+        (tmp_path / "unfinished" / "config.json").write_text((tmp_path / "ist-42" / "config.json").read_text())
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["report", *words, "--out", "."]) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1 and "Traceback" not in error
+    assert not list(tmp_path.rglob("*.html"))
+
+
+def test_folders_that_are_no_runs_are_passed_over(tmp_path, capsys, undrawn):
+    folder = plain(tmp_path)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "config.json").write_text("{")
+    (tmp_path / "broken" / "result.json").write_text("{}")
+    assert page_of(capsys, "--out", tmp_path).tables["table-config"][0][-1] == folder.name
