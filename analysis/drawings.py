@@ -13,11 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ipt.analysis.figures import SETTING_COLOURS, recovery_bars
+from ipt.analysis.figures import INK, SETTING_COLOURS, recovery_bars
+from ipt.analysis.geometry import nearest_distance, rank_correlation
+from ipt.analysis.maps import distance_scatter, landscape_map, transfer_map
 from ipt.analysis.scores import TITLES
 from ipt.analysis.views import NOWHERE, View
 
-INK = "#333333"  # becomes the page's text colour, light or dark
 # at least 3 : 1 on white and on the page's dark ground
 PALETTE = ("#2a78c2", "#d1352b", "#2b9348", "#9a5cc9", "#c26a12", "#d6478f", "#0f8f9c", "#857a00", "#5b6ee1", "#5f9e1f")
 OTHERS = "#8b9097"
@@ -160,6 +161,43 @@ def draw_cosines(figure: Figure, views: Sequence[View]) -> None:
     figure.colorbar(image, ax=axes, shrink=0.5, label="mean cosine")
 
 
+def draw_distances(figure: Figure, views: Sequence[View]) -> None:
+    """Draw how much of each unseen task comes back against the distance of its code to the nearest seen one."""
+    view = views[0]
+    names, vectors = view.points
+    found = [(n, record["recovery"]) for n in names if n in view.unseen and (record := view.record_of(n)) and record["recovery"] >= 0]
+    seen = vectors[[n not in view.unseen for n in names]]
+    if len(found) < 4 or not len(seen):
+        return
+    distances = nearest_distance(vectors[[names.index(n) for n, _ in found]], seen)
+    shares = np.array([share for _, share in found])
+    figure.set_size_inches(6, 3.8)
+    distance_scatter(figure.subplots(), distances, shares, rank_correlation(distances, shares), [n for n, _ in found])
+
+
+def draw_landscape(figure: Figure, views: Sequence[View]) -> None:
+    """Draw the loss of the probed task over a plane of codes, with the path of IST."""
+    about, found = views[0].probe
+    if not about:
+        return
+    plane = {name.removeprefix("landscape."): values for name, values in found.items() if name.startswith("landscape.")}
+    figure.set_size_inches(6.4, 4.8)
+    near = dict(zip(about["nearest"], plane["near"], strict=True))
+    axes = figure.subplots()
+    landscape_map(axes, plane["loss"].T, plane["across"], plane["up"], plane["path"], plane["starts"], near)
+    figure.suptitle(short(about["task"], 60), fontsize=9)
+
+
+def draw_transfer(figure: Figure, views: Sequence[View]) -> None:
+    """Draw what each probed task's code scores on the others."""
+    about, found = views[0].probe
+    if not about:
+        return
+    side = 1.5 + ROW * len(about["transfer"])
+    figure.set_size_inches(side + 1.6, side)
+    transfer_map(figure.subplots(), found["transfer.scores"], about["transfer"], "score on dev rows")
+
+
 TASKS = "The bar is the score with d tuned numbers, the line that of prompt tuning on the same data, the ring the floor."
 DRAWINGS = (
     Drawing(
@@ -182,5 +220,23 @@ DRAWINGS = (
         "Likeness of subcategories",
         "Mean cosine between the intrinsic vectors of different tasks, by their subcategories; grey where there is no such pair.",
         draw_cosines,
+    ),
+    Drawing(
+        "distances",
+        "Do tasks near the seen ones come back better?",
+        "Recovery of unseen tasks against the distance of their code to the nearest seen task's; a share above 150 % is drawn there.",
+        draw_distances,
+    ),
+    Drawing(
+        "landscape",
+        "The loss around a task's numbers",
+        "Dev loss of an unseen task over a plane of codes that holds its solution and its best starts; the white line is the path of IST.",
+        draw_landscape,
+    ),
+    Drawing(
+        "transfer",
+        "What a task's numbers do for other tasks",
+        "Score of the code of one task (row) on another (column), without any tuning; a task's own code is framed.",
+        draw_transfer,
     ),
 )

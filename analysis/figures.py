@@ -17,6 +17,7 @@ from scipy.stats import gaussian_kde
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
 MARKERS = "os^Dv<P>X"  # 9 shapes and 7 colours: 63 pairs before one comes again
 SMALL, MEDIUM, GREY = 6, 8, "#666666"  # points; points; what only guides the eye
+INK = "#333333"  # texts and outlines; on a page the text's colour, light or dark
 RECOVERY = "recovery (% of prompt tuning)"
 MOST = 150  # per cent drawn: a task of which prompt tuning learns next to nothing can have any share; its number is written
 

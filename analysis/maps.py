@@ -19,6 +19,7 @@ from scipy.cluster import hierarchy
 from ipt.analysis.figures import (
     COLOURS,
     GREY,
+    INK,
     MEDIUM,
     MOST,
     RECOVERY,
@@ -66,8 +67,11 @@ def points_map(
     return axes
 
 
-def place_names(axes: Axes, points: np.ndarray, names: Sequence[str]) -> None:
-    """Write names [M] beside the first of the points [N, 2] where they touch no other name, no point and no edge; leave out the rest."""
+def place_names(axes: Axes, points: np.ndarray, names: Sequence[str], on_image: bool = False) -> None:
+    """Write names [M] beside the first of the points [N, 2] where they touch no other name, no point and no edge; leave out the rest.
+
+    on_image: black with a white rim, to be read on any colour.
+    """
     if not names:
         return
     axes.figure.canvas.figure.draw_without_rendering()  # the layout fixes where points are
@@ -76,7 +80,8 @@ def place_names(axes: Axes, points: np.ndarray, names: Sequence[str]) -> None:
     frame = axes.get_window_extent()
     for point, name in zip(points, names, strict=False):
         text = axes.annotate(printable(name, 24), tuple(point), xytext=(0, 0), textcoords="offset points", fontsize=SMALL)
-        text.set_path_effects([withStroke(linewidth=1.5, foreground="white")])
+        if on_image:
+            text.set(color="black", path_effects=[withStroke(linewidth=1.5, foreground="white")])
         text.set_in_layout(False)
         for x, y in PLACES:
             text.set(position=(x, y), ha=("right", "center", "left")[np.sign(x) + 1], va=("top", "center", "bottom")[np.sign(y) + 1])
@@ -94,7 +99,7 @@ def cosine_map(axes: Axes, cosines: np.ndarray, names: Sequence[str], tree: np.n
     order = leaf_order(tree)
     image = axes.imshow(cosines[np.ix_(order, order)], cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest", aspect="auto")
     above = axes.inset_axes((0, 1.01, 1, 0.15))
-    hierarchy.dendrogram(tree, ax=above, no_labels=True, link_color_func=lambda _: "black")
+    hierarchy.dendrogram(tree, ax=above, no_labels=True, link_color_func=lambda _: INK)
     for line in above.collections:
         line.set_linewidth(0.6)
     above.axis("off")
@@ -198,7 +203,7 @@ def landscape_map(
     """
     image = axes.pcolormesh(first, second, values.T, shading="nearest", cmap="viridis", rasterized=True)
     axes.contour(first, second, values.T, levels=8, colors="white", linewidths=0.4, alpha=0.7)
-    axes.plot(*path.T, color="black", linewidth=2.4)
+    axes.plot(*path.T, color=INK, linewidth=2.4)
     axes.plot(*path.T, color="white", linewidth=1.2)
     near = np.array(list(tasks.values()), dtype=float).reshape(-1, 2)
     drawn = {"start": (starts, "s", "white"), "path, first": (path[:1], "o", "white"), "path, last": (path[-1:], "*", "white")}
@@ -210,14 +215,14 @@ def landscape_map(
             marker=marker,
             s=70 if marker == "*" else 20,
             facecolors=face,
-            edgecolors="black",
+            edgecolors=INK,
             linewidths=0.8,
             zorder=3,
         )
     above = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "ncols": len(drawn), "columnspacing": 1}
-    legend(axes, [(name, mark("black", marker, face)) for name, (_, marker, face) in drawn.items()], **above)
+    legend(axes, [(name, mark(INK, marker, face)) for name, (_, marker, face) in drawn.items()], **above)
     axes.set(xlim=(first[0], first[-1]), ylim=(second[0], second[-1]))
     tidy(axes, f"first direction ({CODES})", f"second direction ({CODES})")
     _colour_bar(axes, image, unit)
-    place_names(axes, np.concatenate([near, starts, path]), list(tasks))
+    place_names(axes, np.concatenate([near, starts, path]), list(tasks), on_image=True)
     return axes

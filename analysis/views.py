@@ -21,6 +21,7 @@ class View:
     """What a page shows of one run.
 
     results, records: of the MSF run and of the IST run, result.json and config.json; vectors: [T, d] by setting.
+    probe: what `ipt probe` left in the IST run's folder, its words and its arrays by name; empty where it was not called.
     """
 
     folder: Path
@@ -28,6 +29,7 @@ class View:
     results: Sequence[Result]
     records: Sequence[dict[str, Any]]
     vectors: dict[str, np.ndarray]
+    probe: tuple[dict[str, Any], dict[str, np.ndarray]] = ({}, {})
 
     @property
     def settings(self) -> list[dict[str, Any]]:
@@ -93,15 +95,21 @@ def percent(share: float) -> str:
     return "–" if share != share else f"{100 * share:.1f}\u00a0%"
 
 
+def arrays(path: Path) -> dict[str, np.ndarray]:
+    """Return the tensors of a file by name."""
+    return {name: tensor.numpy() for name, tensor in read_tensors(path)[0].items()}
+
+
 def read_views(folders: Sequence[Path]) -> list[View]:
     """Read IST runs, each with its MSF run; raise ValueError where one is unfinished or of another kind."""
     found = []
     for folder in folders:
         pair = read_pair(folder)
         records = [read_json(Path(result["folder"]) / "config.json") for result in pair]
-        vectors = {name: tensor.numpy() for name, tensor in read_tensors(folder / "vectors.safetensors")[0].items()}
+        vectors, probed = arrays(folder / "vectors.safetensors"), folder / "probe.json"
+        probe = (read_json(probed), arrays(folder / "probe.safetensors")) if probed.exists() else ({}, {})
         split, config = pair[-1]["split"]["name"], records[-1]["config"]
-        found.append(View(folder, f"{split}, d = {pair[-1]['dim']}, seed {config['seed']}", pair, records, vectors))
+        found.append(View(folder, f"{split}, d = {pair[-1]['dim']}, seed {config['seed']}", pair, records, vectors, probe))
     return _told_apart(found)
 
 

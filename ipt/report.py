@@ -107,7 +107,9 @@ def commands_of(view: "View") -> list[str]:
 
 def missing(views: "Sequence[View]") -> list[Missing]:
     """Return what the runs do not tell, each with the commands that would."""
-    found = [(view, item) for view in views for item in (*_settings(view), *_rows(view), *_seeds(view, views), *_stability(view))]
+    found = [
+        (view, item) for view in views for item in (*_settings(view), *_rows(view), *_seeds(view, views), *_stability(view), *_probe(view))
+    ]
     return [(f"{view.label}: {what}" if len(views) > 1 else what, commands) for view, (what, commands) in found]
 
 
@@ -137,3 +139,9 @@ def _stability(view: "View") -> Iterator[Missing]:
     source = view.settings[1]["msf_run"]
     if view.unseen and not any(run.config["msf_run"] == source for run in complete(view.folder.parent, "stability")):
         yield "How much unseen tasks’ scores depend on the seed", [ist_command(view, source, verb="stability")]
+
+
+def _probe(view: "View") -> Iterator[Missing]:
+    if not view.probe[0] and view.results[1]["dim"] > 1:
+        words = ["ipt", "probe", view.folder.name, "--out", str(view.folder.parent)]
+        yield "The loss around a task’s numbers, and what they do for other tasks", [shlex.join(words)]

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
+import torch
 from conftest import hand_made
 
 from ipt import cli
@@ -15,6 +16,7 @@ from ipt.analysis.page import HERE
 from ipt.analysis.scores import COLUMNS, cells, lines, per_task, read_pair
 from ipt.config import identity
 from ipt.report import PARTS
+from ipt.run import write_json, write_tensors
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -66,7 +68,23 @@ def page_of(capsys, *words):
 
 
 def plain(out, **more):
-    return hand_made(out, {"a": "one", "b": "two", "c": "one"}, {"u": "two", "v": "three"}, **more)
+    return hand_made(out, {"a": "one", "b": "two", "c": "one"}, {"u": "two", "v": "three", "w": "one", "x": "two"}, **more)
+
+
+def probe(folder, names=("a", "b")):
+    """Leave what `ipt probe` would in a run's folder."""
+    line = torch.linspace(-1, 1, 4)
+    found = {
+        "loss": torch.rand(4, 4),
+        "across": line,
+        "up": line,
+        "path": torch.rand(3, 2),
+        "starts": torch.rand(1, 2),
+        "near": torch.rand(1, 2),
+    }
+    tensors = {f"landscape.{name}": t for name, t in found.items()} | {"transfer.scores": torch.rand(2, 2)}
+    write_tensors(folder / "probe.safetensors", tensors)
+    write_json(folder / "probe.json", {"task": "u", "nearest": [names[0]], "transfer": list(names)})
 
 
 @pytest.fixture
@@ -79,7 +97,7 @@ def undrawn(monkeypatch):
 def whole(tmp_path_factory):
     """A folder with a page of every figure."""
     out = tmp_path_factory.mktemp("whole")
-    plain(out)
+    probe(plain(out))
     assert cli.main(["report", "--out", str(out)]) == 0
     return out
 
@@ -120,7 +138,7 @@ def test_what_is_missing_is_named_with_a_command_that_parses(tmp_path, capsys, u
     page = page_of(capsys, "--out", tmp_path)
     rest = [shlex.split(command)[1:] for command in page.commands[2:]]
     assert [words[words.index("--part") + 1] for words in rest if "--part" in words] == ["diff", "random", "pca"]
-    assert [words[0] for words in rest[3:]] == ["msf", "ist", "stability"]  # another seed, and many
+    assert [words[0] for words in rest[3:]] == ["msf", "ist", "stability", "probe"]  # another seed, and many
     parsed = [cli._parsed(words) for words in rest]
     assert parsed[3]["work"].seed == 43 and parsed[3]["run"] == parsed[4]["choice"].run == "msf-42-seed43"
     hand_made(tmp_path, {"a": "one"}, {"u": "two"}, seed=43)
@@ -144,6 +162,15 @@ def test_what_a_run_lacks_leaves_no_empty_figure(kept, unseen, tmp_path, capsys)
     assert "this run does not have it" in (tmp_path / "report.html").read_text(encoding="utf8")
 
 
+def test_what_a_probe_left_is_drawn(tmp_path, capsys):
+    folder = plain(tmp_path)
+    assert "ipt probe ist-42" in " ".join(page_of(capsys, "--out", tmp_path).commands)
+    probe(folder, (HOSTILE[0], HOSTILE[4]))
+    page = page_of(capsys, "--out", tmp_path)
+    assert {("id", "figure-landscape"), ("id", "figure-transfer")} <= set(page.attributes)
+    assert "ipt probe" not in " ".join(page.commands) and page.tags.count("script") == 1
+
+
 def test_two_runs_stand_side_by_side(tmp_path, capsys):
     plain(tmp_path, seed=1)
     plain(tmp_path, seed=2, kept=("train_diff", "test"))
@@ -158,7 +185,7 @@ def test_two_runs_stand_side_by_side(tmp_path, capsys):
     assert config["seed"][1:] == ["1", "1", "2", "2", "differs"] and config["model"][-1] == "same"
     assert page.tables.keys() >= {"table-tasks-1", "table-tasks-2"}
     names = {path.name for path in (tmp_path / "deep" / "both-figures").iterdir()}
-    assert names >= {"recovery.png", "codes-1.svg", "codes-2.pdf"} and page.tags.count("svg") == 1 + 2 * (len(DRAWINGS) - 1)
+    assert names >= {"recovery.png", "codes-1.svg", "codes-2.pdf"} and page.tags.count("svg") == 1 + 2 * 5
 
 
 def test_the_same_runs_give_the_same_page_and_figures(whole, capsys):
