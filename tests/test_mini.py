@@ -57,11 +57,14 @@ def test_a_small_run_is_complete(small_run):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_notebook_runs_and_is_committed_without_outputs(path, small_run, monkeypatch):
-    notebook = nbformat.read(path, 4)
-    assert len(notebook.cells) <= 15 and not any(cell.get("outputs") for cell in notebook.cells)
+def test_notebooks_are_short_and_committed_without_outputs(path):  # `make docs` executes them
+    cells = nbformat.read(path, 4).cells
+    assert 0 < len(cells) <= 15 and not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
+
+
+def test_the_notebook_of_the_method_runs(small_run, monkeypatch):
     monkeypatch.setenv("IPT_RUNS", str(small_run))
-    monkeypatch.setenv("MPLBACKEND", "Agg")
-    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": os.fspath(path.parent)}}).execute()
+    notebook = nbformat.read(NOTEBOOKS[0], 4)
+    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": os.fspath(NOTEBOOKS[0].parent)}}).execute()
     shown = "".join(str(cell.get("outputs")) for cell in notebook.cells)
     assert "the numbers" in shown and "Traceback" not in shown
