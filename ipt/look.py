@@ -92,17 +92,19 @@ def export_tasks(tasks: str, *, to: Annotated[Path, Parameter(help="folder to wr
 @runs_app.default
 def list_runs(*, out: Out = Path("runs")) -> None:
     """List the runs of a folder."""
-    table = Table("run", "state", "tasks", "dim", "seed", "E_rel on unseen tasks")
+    numbers = (Column(name, justify="right") for name in ("d", "seed", "unseen"))
+    table = Table(Column("run", overflow="fold"), "stage", "tasks", *numbers, box=SIMPLE, padding=(0, 1, 0, 0))
     for folder in sorted(out.glob("*/config.json")):
         run = Run(folder.parent)
         try:
             settings, result = run.config, run.result
         except ValueError:
-            table.add_row(folder.parent.name, "not readable", "", "", "", "")
+            table.add_row(folder.parent.name, "", "", "", "", "not readable")
             continue
-        state, dim = ("complete", str(result["dim"])) if result else ("unfinished", "")
-        table.add_row(folder.parent.name, state, settings["split"], dim, str(settings["seed"]), _headline(result))
+        dim, found = (str(result["dim"]), _headline(result)) if result else ("", "unfinished")
+        table.add_row(folder.parent.name, settings["kind"], settings["split"], dim, str(settings["seed"]), found)
     Console().print(table)
+    print("unseen: E_rel on unseen tasks, of their prompts through the autoencoder (msf) or their d numbers (ist)")
 
 
 @runs_app.command(name="show")
@@ -141,7 +143,7 @@ def _headline(result: dict[str, Any] | None) -> str:
     from ipt.analysis.scores import lines
 
     unseen = [line for line in lines([result]) if line.group == "all" and line.setting in ("test", "test_msf")] if result else []
-    return f"{100 * unseen[0].recovery.relative:.1f} % ({unseen[0].title})" if unseen else ""
+    return f"{100 * unseen[0].recovery.relative:.1f} %" if unseen else ""
 
 
 def _complete_pairs(out: Path) -> list[list[dict[str, Any]]]:

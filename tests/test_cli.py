@@ -27,8 +27,9 @@ def test_both_commands_leave_complete_runs(done, capsys):
     assert set(found["ist"]["scores"]) == {"train_same", "train_diff", "test", "best_code", "random_test", "pca_test"}
     assert len(found["ist"]["scores"]["train_diff"]) == 3 and len(found["ist"]["scores"]["test"]) == 2
     assert cli.main(["runs", "--out", str(done)]) == 0
-    assert "complete" in capsys.readouterr().out
     name = next(done.glob("ist-*")).name
+    shown = capsys.readouterr().out
+    assert name in shown and "unfinished" not in shown
     assert cli.main(["runs", "show", name, "--out", str(done)]) == 0
     shown = capsys.readouterr().out
     assert "T_test (IST)" in shown and "IST, random subspace" in shown and "E_rel" in shown
