@@ -303,7 +303,7 @@ class PretrainConfig:
 
 
 PAPER_IST = {
-    "start": "noise", "starts": 1, "rivals": "all", "learning-rates": [0.1, 0.5], "loss": "sum", "label-smoothing": 0.1, "clip": 0.1,
+    "start": "noise", "starts": 1, "rivals": "all", "learning-rates": [0.5, 2.0], "loss": "sum", "label-smoothing": 0.1, "clip": 0.1,
     "eval-every": 20,
 }  # fmt: skip
 QUICK_IST = {"starts": 1, "rivals": "all", "steps": 40, "rows-per-step": 2, "eval-every": 40, "learning-rates": [0.1]}

@@ -33,6 +33,7 @@ from ipt.progress import Reporter
 from ipt.run import Run, read_json, write_json
 
 SHARED = ("dim", "recipe", "preset", "device", "limit")  # flags that both commands have; the subspace itself is given by name
+WORK = ("tasks", "as_published", "model", "dtype", "seed", "limit", "held_out", "seen", "unseen", "prompts")  # of its tasks and model
 Settings = dict[str, Any]
 Verb = Callable[[list[str]], object]
 
@@ -104,7 +105,7 @@ def done(cell: Cell, to: Path, settings: Settings) -> dict[str, Any] | None:
     if not path.exists():
         return None
     record = read_json(path)
-    if (record.get("command"), record.get("settings")) != (cell.command, settings):
+    if record.get("settings") != settings:
         raise ValueError(f"{path} holds the figures of another command or of other defaults: {record.get('command')}; move it away")
     return dict(record)
 
@@ -121,9 +122,11 @@ def fill(cell: Cell, out: Path, to: Path, settings: Settings, verb: Verb) -> Non
 
 
 def settings_of(parsed: dict[str, Any]) -> Settings:
-    """Return what a cell's result depends on beside its flags, defaults included, in JSON's types."""
+    """Return what a cell's result depends on, defaults included, in JSON's types: however it is said, the same cell has the same."""
+    work = {name: getattr(parsed["work"], name) for name in WORK}
     some = {"ist_parts": [part for part in IST_PARTS if part in parsed["part"]]} if parsed["part"] else {}
-    return dict(json.loads(json.dumps({stage: identity(parsed[stage]) for stage in ("tune", "msf", "ist")} | some)))
+    whole = {"work": work} | {stage: identity(parsed[stage]) for stage in ("tune", "msf", "ist")} | some
+    return dict(json.loads(json.dumps(whole, default=str)))
 
 
 def run_study(file: Path, out: Path, to: Path, only: str, dry_run: bool, parse: Callable[[list[str]], dict[str, Any]], verb: Verb) -> None:

@@ -114,7 +114,7 @@ def test_mistakes_in_a_study_are_told_before_any_work(record, says, tmp_path, ca
 
 def test_kept_figures_of_another_command_are_not_taken(file, tmp_path, capsys):
     (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "toy-seed1-ours.json").write_text(json.dumps({"command": "ipt msf --alpha 3"}))
+    (tmp_path / "results" / "toy-seed1-ours.json").write_text(json.dumps({"command": "ipt msf --alpha 3", "settings": {}}))
     assert run(file, tmp_path, "--dry-run") == 2
     assert "another command" in capsys.readouterr().err
 
