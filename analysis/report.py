@@ -27,6 +27,7 @@ STUDIED = {  # column of a study's table: setting, group of tasks, figure
     "seen, same data": ("train_same", "all", "relative"),
     "seen, other data": ("train_diff", "all", "relative"),
     "seen, other data, above floor": ("train_diff", "all", "floored"),
+    "unseen, score": ("test", "all", "absolute"),
     "unseen": ("test", "all", "relative"),
     "unseen, above floor": ("test", "all", "floored"),
     "unseen, in kind": ("test", "in kind", "relative"),
@@ -84,7 +85,7 @@ def _reference(result: Result, part: str) -> float | None:
 
 
 def study(lines_of: Mapping[str, Sequence[dict[str, Any] | None]], command: str) -> dict[str, Any]:
-    """Return a study's table from the summaries of each line's seeds (None: open): E_rel, mean (least … largest seed).
+    """Return a study's table from the summaries of each line's seeds (None: open): mean (least … largest seed).
 
     A setting that no cell has is no column.
     """
@@ -96,7 +97,8 @@ def study(lines_of: Mapping[str, Sequence[dict[str, Any] | None]], command: str)
         row = [name, f"{len(there)} of {len(each)}"]
         for setting, group, field in studied.values():
             found = [x[field] for record in there for x in record["lines"] if (x["setting"], x["group"]) == (setting, group)]
-            row.append(spread([100 * x for x in found if x is not None]) if there else "open")
+            scale, digits = (1, 3) if field == "absolute" else (100, 1)
+            row.append(spread([scale * x for x in found if x is not None], digits) if there else "open")
         row.append(spread([x for record in there if (x := record["reference"]["unseen"]) is not None], 3) if there else "open")
         row.append(" ".join(sorted({f"{record['parameters']:,}" for record in there})))
         row.append(" ".join(sorted({record["prompts"][:6] for record in there})))
@@ -104,7 +106,7 @@ def study(lines_of: Mapping[str, Sequence[dict[str, Any] | None]], command: str)
     digest = hashlib.sha256(json.dumps([[r and r["digest"] for r in each] for each in lines_of.values()]).encode()).hexdigest()
     seeds = sorted({record["seed"] for each in lines_of.values() for record in each if record})
     columns = ["cell", "seeds", *studied, "prompt tuning, unseen", "decoder's parameters", "prompts' hash"]
-    return {"columns": columns, "rows": rows, "digest": digest, "command": command, "seed": seeds}
+    return {"columns": columns, "rows": rows, "digest": digest, "command": command, "seed": ", ".join(map(str, seeds))}
 
 
 def spread(values: Sequence[float], digits: int = 1) -> str:
