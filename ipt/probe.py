@@ -19,7 +19,7 @@ from ipt.autoencoder import Subspace
 from ipt.config import IstConfig, NewtonConfig, ProbeConfig, identity
 from ipt.data import SAME_DATA_SEED
 from ipt.evaluate import TaskData, score_prompts
-from ipt.grid import stack
+from ipt.grid import choose, stack
 from ipt.newton import Codes, linearise
 from ipt.pipeline import Bench
 from ipt.run import Checkpoint, Run, write_json, write_tensors
@@ -99,7 +99,7 @@ def follow(bench: Bench, subspace: Subspace, ist: IstConfig, data: TaskData) -> 
     trail = [source.values.detach().clone()]
     note = lambda done, total, loss: trail.append(source.values.detach().clone())  # noqa: E731
     outcomes = fit(bench.backbone, source, stack([data], rates, ist, bench.seed), ist, Checkpoint.none(), note)
-    best = min(range(len(rates)), key=lambda j: outcomes[j].dev_loss)
+    best = choose(bench.backbone, source, [data], rates, outcomes, by_loss=ist.halves)[0].index
     return torch.stack(trail)[: outcomes[best].best_step + 1, best], starts
 
 
