@@ -15,7 +15,20 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ipt.analysis.drawings import DRAWINGS
 from ipt.analysis.report import KNOWN, summary
-from ipt.analysis.scores import COLUMNS, TITLES, cells
+from ipt.analysis.scores import (
+    COLUMNS,
+    COMPARED,
+    CONTROLS,
+    TITLES,
+    cells,
+    compare,
+    comparison_rows,
+    latex,
+    markdown,
+    per_task,
+    rows_as_csv,
+    to_csv,
+)
 from ipt.analysis.svg import draw
 from ipt.analysis.views import View, percent
 from ipt.recovery import MARGIN
@@ -42,17 +55,19 @@ class Table:
 
 
 def write_page(views: Sequence[View], commands: Sequence[str], missing: Sequence[tuple[str, list[str]]], file: Path) -> Path:
-    """Write the page and, in a folder beside it, its figures; return that folder.
+    """Write the page and, in a folder beside it, its figures and tables; return that folder.
 
     commands: what makes these runs again; missing: what they do not tell, and the commands that would.
     """
     folder = file.with_name(f"{file.stem}-figures")
     folder.mkdir(parents=True, exist_ok=True)
     script = (HERE / "page.js").read_text(encoding="utf8")
+    settings = settings_table(views)
     text = _template().render(
         views=views,
         cards=[(view, list(headline(view)), reference(view)) for view in views],
-        settings=settings_table(views),
+        settings=settings,
+        compared=comparison_table(views),
         notes=shared_notes(views),
         figures=list(_figures(views, folder)),
         tasks=[(view, tasks_table(view)) for view in views],
@@ -66,7 +81,18 @@ def write_page(views: Sequence[View], commands: Sequence[str], missing: Sequence
         folder=folder.name,
     )
     write_atomic(file, text.encode())
+    _write_tables(views, settings, folder)
     return folder
+
+
+def _write_tables(views: Sequence[View], settings: Table, folder: Path) -> None:
+    """Write the settings as Markdown, LaTeX and CSV, and every task's scores as CSV, one table for all runs."""
+    head, texts = (settings.columns, settings.rows), len(settings.texts)
+    found = {"settings.md": markdown(*head, texts), "settings.tex": latex(*head, texts)}
+    found["settings.csv"] = rows_as_csv([settings.columns, *settings.rows])
+    found["tasks.csv"] = to_csv([{"run": view.label, **record} for view in views for record in per_task(view.results)])
+    for name, text in found.items():
+        write_atomic(folder / name, text.encode())
 
 
 def _template() -> Any:
@@ -112,6 +138,19 @@ def settings_table(views: Sequence[View]) -> Table:
     strong = frozenset(i for i, row in enumerate(rows) if row[1] == "all")
     texts = frozenset(range(len(columns) - len(COLUMNS) + 2))
     return Table(columns, rows, texts, "Recovery in every setting and group of tasks", strong)
+
+
+def comparison_table(views: Sequence[View]) -> Table:
+    """Return how T_test (IST) stands against each control on the same unseen tasks."""
+    rows = []
+    for view in views:
+        ist, *others = ({n: r["score"] for n, r in view.by_task.get(s, {}).items()} for s in ("test", "test_msf", *CONTROLS))
+        named = zip(("test_msf", *CONTROLS), others, strict=True)
+        found = {TITLES[setting]: compare(ist, other) for setting, other in named if ist and other}
+        rows += [(row[0], view.label, *row[1:]) if len(views) > 1 else row for row in comparison_rows(found)]
+    columns = ("T_test (IST) minus", *(["run"] if len(views) > 1 else []), *COMPARED[1:])
+    texts = frozenset(range(len(columns) - len(COMPARED) + 1))
+    return Table(columns, rows, texts, "Tuned numbers against each control, on the same unseen tasks")
 
 
 def shared_notes(views: Sequence[View]) -> dict[tuple[str, ...], list[str]]:

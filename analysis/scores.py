@@ -243,10 +243,13 @@ def _escape(cell: str) -> str:
     return "".join(ESCAPES.get(letter, letter) for letter in " ".join(cell.split()))
 
 
+def rows_as_csv(rows: Iterable[Sequence[str]]) -> str:
+    """Return rows as CSV, the header among them."""
+    stream = StringIO()
+    csv.writer(stream, lineterminator="\n").writerows(rows)
+    return stream.getvalue()
+
+
 def to_csv(records: Sequence[dict[str, Any]]) -> str:
     """Return records as CSV with a header."""
-    stream = StringIO()
-    writer = csv.DictWriter(stream, fieldnames=list(records[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return stream.getvalue()
+    return rows_as_csv([list(records[0]), *(list(record.values()) for record in records)])

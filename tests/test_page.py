@@ -13,7 +13,7 @@ from conftest import hand_made
 from ipt import cli
 from ipt.analysis.drawings import DRAWINGS, PALETTE
 from ipt.analysis.page import HERE
-from ipt.analysis.scores import COLUMNS, cells, lines, per_task, read_pair
+from ipt.analysis.scores import COLUMNS, COMPARED, cells, lines, per_task, read_pair
 from ipt.config import identity
 from ipt.report import PARTS
 from ipt.run import write_json, write_tensors
@@ -171,6 +171,22 @@ def test_what_a_probe_left_is_drawn(tmp_path, capsys):
     assert "ipt probe" not in " ".join(page.commands) and page.tags.count("script") == 1
 
 
+def test_tuned_numbers_are_compared_with_each_control_and_tables_are_files(whole, capsys, undrawn):
+    page = page_of(capsys, "--out", whole, "--file", whole / "tables" / "report.html")
+    header, *rows = page.tables["table-compared"]
+    assert [row[0] for row in rows] == ["T_test (MSF)", "IST, random subspace", "IST, PCA subspace"] and header[1:] == list(COMPARED[1:])
+    found = {(r["setting"], r["task"]): r["score"] for r in per_task(read_pair(whole / "ist-42"))}
+    means = [sum(found[s, t] for t in "uvwx") / 4 for s in ("test", "pca_test")]
+    assert rows[-1][2] == f"{means[0] - means[1]:+.3f}".replace("-", "−") and rows[-1][1] == "4"
+    files = {
+        name: (whole / "tables" / "report-figures" / name).read_text(encoding="utf8")
+        for name in ("settings.md", "settings.csv", "tasks.csv")
+    }
+    settings = page.tables["table-settings"]
+    assert all(" | ".join(row) in files["settings.md"] for row in settings) and len(files["settings.csv"].splitlines()) == len(settings)
+    assert len(files["tasks.csv"].splitlines()) == 1 + len(found)
+
+
 def test_two_runs_stand_side_by_side(tmp_path, capsys):
     plain(tmp_path, seed=1)
     plain(tmp_path, seed=2, kept=("train_diff", "test"))
@@ -191,7 +207,7 @@ def test_two_runs_stand_side_by_side(tmp_path, capsys):
 def test_the_same_runs_give_the_same_page_and_figures(whole, capsys):
     page_of(capsys, "--out", whole, "--file", whole / "again" / "report.html")
     first, again = ([folder / "report.html", *sorted((folder / "report-figures").iterdir())] for folder in (whole, whole / "again"))
-    assert len(first) == 1 + 3 * len(DRAWINGS)
+    assert len(first) == 1 + 3 * len(DRAWINGS) + 4  # and the tables as files
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in again]
     assert all(ElementTree.parse(path).getroot().tag.endswith("svg") for path in first if path.suffix == ".svg")
 
