@@ -18,8 +18,9 @@ from ipt.train import row_losses
 SMALL = ["--grid", "5", "--tasks", "3", "--points", "3"]
 
 
-@pytest.fixture
-def probed(done, tmp_path):
+@pytest.fixture(scope="module")
+def probed(done, tmp_path_factory):
+    tmp_path = tmp_path_factory.mktemp("probed")
     shutil.copytree(done, tmp_path / "runs")
     run = Run(next((tmp_path / "runs").glob("ist-*")))
     task = run.config["parts"]["unseen"][0]  # nobody scores above 0 in this world, so there is no middle one
