@@ -22,6 +22,7 @@ BUDGET = "most padded tokens in one forward pass, 0: what suits the device, less
 DRY_RUN = "print what would be done and how long it would take, and stop"
 PRESET = "quick: one learning rate, few steps; default: a search, early stopping"
 PARTS = "seen tasks with the same and with other data, unseen tasks, unseen tasks in a random and in a PCA subspace; all where not given"
+RIVALS = "a task's jobs (rates, starts): the worse half ends at each dev loss, or all go on and the dev score decides"
 RECIPE = "paper: the released scripts' losses, sampling, clipping and starts; ours: the defaults named here"
 CONFIG = "JSON, TOML or YAML file with flags as keys"
 
@@ -123,9 +124,7 @@ class SearchConfig(LoopConfig):
     """A loop in which each task is tried several times."""
 
     learning_rates: tuple[float, ...] = setting((0.3, 1.0), "rates tried per task, each as one more job", "LOG.md")
-    rivals: Literal["halve", "all"] = setting(
-        "all", "a task's jobs (rates, starts): the worse half ends at each dev loss, or all go on and the dev score decides", "LOG.md"
-    )
+    rivals: Literal["halve", "all"] = setting("all", RIVALS, "LOG.md")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -201,7 +200,7 @@ class IstConfig(SearchConfig):
         "LOG.md",
     )
     starts: int = setting(8, "with --start seen: how many of the best codes at most, each as one more job", "LOG.md")
-    rivals: Literal["halve", "all"] = setting("halve", SearchConfig.__dataclass_fields__["rivals"].metadata["help"])
+    rivals: Literal["halve", "all"] = setting("halve", RIVALS, "LOG.md")
     eval_every: int = setting(10, "steps between dev losses", "LOG.md; paper 1000")
     steps: int = setting(80, "steps of each job", "LOG.md; paper 100000")
     learning_rates: tuple[float, ...] = setting((0.2,), "rates tried per task, each as one more job", "LOG.md; paper 1e-5")
