@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ipt.analysis.figures import INK, SETTING_COLOURS, recovery_bars
+from ipt.analysis.figures import INK, SETTING_COLOURS, recovery_bars, recovery_lines, seen_unseen_scatter, stability_violins
 from ipt.analysis.geometry import nearest_distance, rank_correlation
 from ipt.analysis.maps import distance_scatter, landscape_map, transfer_map
 from ipt.analysis.scores import TITLES
@@ -22,6 +22,7 @@ from ipt.analysis.views import NOWHERE, View
 # at least 3 : 1 on white and on the page's dark ground
 PALETTE = ("#2a78c2", "#d1352b", "#2b9348", "#9a5cc9", "#c26a12", "#d6478f", "#0f8f9c", "#857a00", "#5b6ee1", "#5f9e1f")
 OTHERS = "#8b9097"
+GROWN = ("test", "train_diff", "pca_test", "random_test")
 ROW = 0.165  # inches of a row with a label
 
 
@@ -53,6 +54,69 @@ def draw_recovery(figure: Figure, views: Sequence[View]) -> None:
     intervals = {s: [each[s].interval if s in each else (NOWHERE, NOWHERE) for each in found] for s in settings}
     figure.set_size_inches(max(7.2, 4.4 * len(views)), 4.4)
     recovery_bars(figure.subplots(), values, intervals, [short(view.label, 40) for view in views], TITLES)
+
+
+def draw_growth(figure: Figure, views: Sequence[View]) -> None:
+    """Draw recovery against d, seen tasks and shots: a panel for each that differs between runs alike in all else but their seeds."""
+    panels = [(axis, groups) for axis in views[0].sizes if (groups := _grown(views, axis))]
+    if not panels:
+        return
+    figure.set_size_inches(7.2, 3.1 * len(panels))
+    for axes, (axis, groups) in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True):
+        places = sorted({view.sizes[axis] for group in groups for view in group})
+        names = [group[0].family for group in groups]
+        names = names if len(set(names)) == len(names) else [group[0].label for group in groups]
+        found = {
+            TITLES[setting] + (f", {name}" if len(groups) > 1 else ""): table
+            for name, group in zip(names, groups, strict=True)
+            for setting in GROWN
+            if not np.isnan(table := _shares(group, setting, axis, places)).all()
+        }
+        recovery_lines(axes, places, found, axis)
+
+
+def _grown(views: Sequence[View], axis: str) -> list[list[View]]:
+    """Return the groups of runs that differ in this size and in seeds only, where the size takes several values."""
+    groups: dict[str, list[View]] = {}
+    for view in views:
+        if view.sizes[axis]:
+            rest = sorted((k, v) for k, v in view.sizes.items() if k != axis)
+            groups.setdefault(f"{view.kin} {rest}", []).append(view)
+    return [group for group in groups.values() if len({view.sizes[axis] for view in group}) > 1]
+
+
+def _shares(group: Sequence[View], setting: str, axis: str, places: Sequence[int]) -> np.ndarray:
+    """Return a setting's E_rel, [sizes, runs]; NaN where a run has another size or lacks the setting."""
+    found = np.full((len(places), len(group)), NOWHERE)
+    for i, view in enumerate(group):
+        for line in view.lines:
+            if (line.setting, line.group) == (setting, "all"):
+                found[places.index(view.sizes[axis]), i] = line.recovery.relative
+    return found
+
+
+def draw_both(figure: Figure, views: Sequence[View]) -> None:
+    """Draw each run's recovery of seen tasks with other data against that of unseen ones."""
+    found = [{line.setting: line.recovery.relative for line in view.lines if line.group == "all"} for view in views]
+    pairs = [(each["train_diff"], each["test"], view) for each, view in zip(found, views, strict=True) if {"train_diff", "test"} <= {*each}]
+    if len(pairs) < 2:
+        return
+    figure.set_size_inches(6, 3.6)
+    seen, unseen, drawn = zip(*pairs, strict=True)
+    seen_unseen_scatter(figure.subplots(), seen, unseen, [f"{v.family}, d = {v.results[-1]['dim']}" for v in drawn])
+
+
+def draw_stability(figure: Figure, views: Sequence[View]) -> None:
+    """Draw, for each method of `ipt stability`, the seeds' mean scores and how much each task's score depends on the seed."""
+    found = views[0].stability
+    if not found:
+        return
+    tables = {method: np.array([*found["by_seed"][method].values()]) for method, *_ in found["rows"]}  # [tasks, seeds]
+    figure.set_size_inches(7.2, 2.9)
+    left, right = figure.subplots(1, 2, sharey=True)
+    stability_violins(left, {method: table.mean(0).tolist() for method, table in tables.items()}, "mean score, a point per seed")
+    spreads = {method: table.std(1, ddof=1).tolist() for method, table in tables.items()}
+    stability_violins(right, spreads, "SD of a task's score over seeds, a point per task")
 
 
 def draw_unseen(figure: Figure, views: Sequence[View]) -> None:
@@ -206,6 +270,26 @@ DRAWINGS = (
         "E_rel of each setting, with 95 % intervals over tasks; the dashed line is prompt tuning itself. Grey bars are controls.",
         draw_recovery,
         together=True,
+    ),
+    Drawing(
+        "growth",
+        "What more numbers, tasks or examples bring",
+        "Mean over runs, bars from the least to the largest seed; runs on a line are alike in all else. The dashed line is prompt tuning.",
+        draw_growth,
+        together=True,
+    ),
+    Drawing(
+        "seen-unseen",
+        "Seen and unseen tasks",
+        "A point per run; on the dashed line unseen tasks come back as well as seen ones do with other data.",
+        draw_both,
+        together=True,
+    ),
+    Drawing(
+        "stability",
+        "How much depends on the seed",
+        "The unseen tasks tuned with several seeds in three ways; the bar is the median.",
+        draw_stability,
     ),
     Drawing("unseen", "Unseen tasks", f"{TASKS} Tasks are in order of their subcategory.", draw_unseen),
     Drawing("seen", "Seen tasks, with other data where the run has it", f"{TASKS} Tasks are in order of their subcategory.", draw_seen),

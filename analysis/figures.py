@@ -151,7 +151,7 @@ def stability_violins(axes: Axes, values: Mapping[str, Sequence[float]], label: 
             axes.fill_between(grid, i - width, i + width, color=colour, alpha=0.25, linewidth=0)
         heights = i + generator.uniform(-0.12, 0.12, len(numbers))
         axes.scatter(numbers, heights, color=colour, marker=marker, s=9, alpha=0.7, linewidths=0)
-        axes.plot([np.median(numbers)] * 2, [i - 0.3, i + 0.3], color="black", linewidth=1.5)
+        axes.plot([np.median(numbers)] * 2, [i - 0.3, i + 0.3], color=INK, linewidth=1.5)
     tidy(axes, label, "")
     axes.set_yticks(range(len(values)), [_folded(name) for name in values])
     axes.set_ylim(len(values) - 0.5, -0.5)

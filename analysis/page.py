@@ -70,6 +70,7 @@ def write_page(views: Sequence[View], commands: Sequence[str], missing: Sequence
         compared=comparison_table(views),
         notes=shared_notes(views),
         figures=list(_figures(views, folder)),
+        stable=[(view, found) for view in views if (found := stability_table(view))],
         tasks=[(view, tasks_table(view)) for view in views],
         known=KNOWN if any(t["knowledge"] for view in views for t in view.tasks.values()) else "",
         config=config_table(views),
@@ -151,6 +152,12 @@ def comparison_table(views: Sequence[View]) -> Table:
     columns = ("T_test (IST) minus", *(["run"] if len(views) > 1 else []), *COMPARED[1:])
     texts = frozenset(range(len(columns) - len(COMPARED) + 1))
     return Table(columns, rows, texts, "Tuned numbers against each control, on the same unseen tasks")
+
+
+def stability_table(view: View) -> Table | None:
+    """Return the table of `ipt stability`, where it was run in the view's subspace."""
+    found = view.stability
+    return Table(found["columns"], found["rows"], frozenset({0}), "Scores over seeds, unseen tasks") if found else None
 
 
 def shared_notes(views: Sequence[View]) -> dict[tuple[str, ...], list[str]]:

@@ -1,7 +1,9 @@
 """A finished IST run with the MSF run it stands on, read once for a page: results, settings, vectors, and what its tasks recover."""
 
+import json
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,11 @@ import numpy as np
 
 from ipt.analysis.scores import TITLES, Line, Result, lines, per_task, read_pair
 from ipt.recovery import relative_score
-from ipt.run import read_json, read_tensors
+from ipt.run import complete_runs, read_json, read_tensors
 
 SEEN, UNSEEN = ("train_diff", "train_same", "train_msf"), ("test", "test_msf")  # the first that a run has stands for a task
 NOWHERE = float("nan")
+ALIKE = ("model", "dtype", "limit", "held_out")  # settings that runs of one line share, beside those of the stages
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class View:
 
     results, records: of the MSF run and of the IST run, result.json and config.json; vectors: [T, d] by setting.
     probe: what `ipt probe` left in the IST run's folder, its words and its arrays by name; empty where it was not called.
+    stability: the result of the newest complete `ipt stability` in the same subspace, beside the run; empty where there is none.
     """
 
     folder: Path
@@ -30,6 +34,7 @@ class View:
     records: Sequence[dict[str, Any]]
     vectors: dict[str, np.ndarray]
     probe: tuple[dict[str, Any], dict[str, np.ndarray]] = ({}, {})
+    stability: Result = field(default_factory=dict)
 
     @property
     def settings(self) -> list[dict[str, Any]]:
@@ -38,6 +43,24 @@ class View:
     @property
     def tasks(self) -> dict[str, dict[str, Any]]:
         return dict(self.results[-1]["tasks"])
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """What recovery is drawn against, by the axis' name; 0 shots are the default, which differs between kinds of tasks."""
+        seen, shots = len(self.names) - len(self.unseen), self.settings[0]["tune"]["shots"] or 0
+        return {"intrinsic dimension d": self.results[-1]["dim"], "seen tasks": seen, "shots (per class, or in all)": shots}
+
+    @property
+    def kin(self) -> str:
+        """Name what runs share that differ in their sizes and seeds alone: the kind of tasks and every other setting."""
+        msf, ist = self.settings
+        kept = [without(msf["msf"], "dim"), without(msf["tune"], "shots"), ist["ist"], *(msf.get(key) for key in ALIKE)]
+        return f"{self.family} {json.dumps(kept, sort_keys=True)}"
+
+    @property
+    def family(self) -> str:
+        """Return the split's name without the number of its seen tasks."""
+        return re.sub(r"-\d+$", "", self.settings[0]["split"])
 
     @cached_property
     def unseen(self) -> list[str]:
@@ -91,6 +114,10 @@ class View:
         return names, np.concatenate([found for _, found in there]) if there else np.zeros((0, self.results[-1]["dim"]))
 
 
+def without(settings: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key != name}
+
+
 def percent(share: float) -> str:
     return "–" if share != share else f"{100 * share:.1f}\u00a0%"
 
@@ -109,7 +136,9 @@ def read_views(folders: Sequence[Path]) -> list[View]:
         vectors, probed = arrays(folder / "vectors.safetensors"), folder / "probe.json"
         probe = (read_json(probed), arrays(folder / "probe.safetensors")) if probed.exists() else ({}, {})
         split, config = pair[-1]["split"]["name"], records[-1]["config"]
-        found.append(View(folder, f"{split}, d = {pair[-1]['dim']}, seed {config['seed']}", pair, records, vectors, probe))
+        label = f"{split}, d = {pair[-1]['dim']}, seed {config['seed']}"
+        same = [r for r in complete_runs(folder.parent, "stability") if r.config["msf_run"] == config["msf_run"]]
+        found.append(View(folder, label, pair, records, vectors, probe, (same[-1].result or {}) if same else {}))
     return _told_apart(found)
 
 

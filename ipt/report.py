@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from ipt.config import EXECUTION, LATER, OUT, IstConfig, MsfConfig, TuneConfig
-from ipt.run import Run
+from ipt.run import Run, complete_runs
 
 if TYPE_CHECKING:
     from ipt.analysis.views import View
@@ -48,20 +48,9 @@ def report(
     print(f"report: {path}\nfigures: {figures}")
 
 
-def complete(out: Path, kind: str) -> list[Run]:
-    """Return the complete runs of a kind, the newest last; folders that cannot be read are passed over."""
-    found = []
-    for path in sorted(out.glob("*/result.json"), key=lambda p: p.stat().st_mtime):
-        try:
-            found += [Run(path.parent)] if Run(path.parent).config["kind"] == kind else []
-        except ValueError:
-            continue
-    return found
-
-
 def newest(out: Path) -> Path:
     """Return the newest complete IST run's folder; raise ValueError where there is none."""
-    found = complete(out, "ist")
+    found = complete_runs(out, "ist")
     if not found:
         raise ValueError(f"{out} holds no complete IST run; run `ipt msf` and then `ipt ist`, or name another folder with --out")
     return found[-1].folder
@@ -137,7 +126,7 @@ def _seeds(view: "View", views: "Sequence[View]") -> Iterator[Missing]:
 
 def _stability(view: "View") -> Iterator[Missing]:
     source = view.settings[1]["msf_run"]
-    if view.unseen and not any(run.config["msf_run"] == source for run in complete(view.folder.parent, "stability")):
+    if view.unseen and not view.stability:
         yield "How much unseen tasks’ scores depend on the seed", [ist_command(view, source, verb="stability")]
 
 

@@ -197,6 +197,17 @@ class Checkpoint:
             self.path.unlink(missing_ok=True)
 
 
+def complete_runs(out: Path, kind: str) -> list[Run]:
+    """Return the complete runs of a kind, the newest last; folders that cannot be read are passed over."""
+    found = []
+    for path in sorted(out.glob("*/result.json"), key=lambda p: p.stat().st_mtime):
+        try:
+            found += [Run(path.parent)] if Run(path.parent).config["kind"] == kind else []
+        except ValueError:
+            continue
+    return found
+
+
 def free_bytes(folder: Path) -> int:
     """Free space where the folder is or will be."""
     while not folder.exists():

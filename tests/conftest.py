@@ -1,8 +1,12 @@
 """A toy world for tests: a tiny random T5 in float64 with a tokenizer of its own, and toy tasks over one input distribution."""
 
 import json
+import os
 import random
 import string
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # read when torch is first imported: as many workers as cores, one thread each
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 import torch
@@ -114,23 +118,24 @@ def done(world, tmp_path_factory):
 ALL = ("train_same", "train_diff", "test", "random_test", "pca_test")
 
 
-def hand_made(out, seen, unseen, seed=42, kept=ALL):
+def hand_made(out, seen, unseen, seed=42, kept=ALL, dim=3, shots=None, **msf):
     """Write an MSF run and an IST run by hand, tasks given as name to subcategory; return the IST run's folder.
 
-    kept: settings that the IST run has scores for.
+    kept: settings that the IST run has scores for; msf: settings of MSF.
     """
     rng, tasks = random.Random(seed), seen | unseen
     about = {"category": "non-cls", "metric": "exact-match", "novel": False, "knowledge": False, "digest": ""}
     split = {"seen": list(seen), "unseen": list(unseen), "out_of_kind": [], "new_subcategories": []}
     score = lambda names: {n: {"generated": round(rng.uniform(0.2, 1), 2), "ranked": None} for n in names}
     common = {
-        "dim": 3, "compresses": True, "split": split | {"name": "made"}, "tasks": {n: about | {"subcategory": s} for n, s in tasks.items()},
+        "dim": dim, "compresses": True, "split": split | {"name": "made"},
+        "tasks": {n: about | {"subcategory": s} for n, s in tasks.items()},
         "reference": {"100": score(tasks), "21": score(seen)}, "floor": {n: {"chance": 0.1, "empty": 0.0, "start": 0.0} for n in tasks},
     }  # fmt: skip
     settings = {"kind": "msf", "split": "made", "tasks": "made", "parts": split, "model": "mini", "dtype": "float32", "seed": seed}
-    settings |= {"limit": 0, "backbone": "", "tune": identity(TuneConfig()), "digests": {}}
+    settings |= {"limit": 0, "backbone": "", "tune": identity(TuneConfig(shots=shots)), "digests": {}}
     stages = {
-        "msf": ({"msf": identity(MsfConfig(dim=3))}, {"train_msf": seen, "test_msf": unseen}, ()),
+        "msf": ({"msf": identity(MsfConfig(dim=dim, **msf))}, {"train_msf": seen, "test_msf": unseen}, ()),
         "ist": (
             {"ist": identity(IstConfig()), "msf_run": f"msf-{seed}"},
             {"train_same": seen, "train_diff": seen, "test": unseen, "random_test": unseen, "pca_test": unseen},
@@ -141,7 +146,7 @@ def hand_made(out, seen, unseen, seed=42, kept=ALL):
         run = Run.open(out / f"{kind}-{seed}", settings | {"kind": kind} | more)
         scores = {s: score(names) for s, names in scored.items() if names and (kind == "msf" or s in wanted)}
         vectors = {
-            s: torch.randn(len(names), 3) for s, names in scored.items() if s in scores and s in ("train_same", "train_diff", "test")
+            s: torch.randn(len(names), dim) for s, names in scored.items() if s in scores and s in ("train_same", "train_diff", "test")
         }
         write_tensors(run.folder / "vectors.safetensors", vectors)
         run.finish(common | {"kind": kind, "scores": scores})

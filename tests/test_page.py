@@ -16,7 +16,8 @@ from ipt.analysis.page import HERE
 from ipt.analysis.scores import COLUMNS, COMPARED, cells, lines, per_task, read_pair
 from ipt.config import identity
 from ipt.report import PARTS
-from ipt.run import write_json, write_tensors
+from ipt.run import Run, write_json, write_tensors
+from ipt.stability import BOTH, IST, PROMPT, stability
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -26,6 +27,7 @@ HOSTILE = (
     "$\\frac{1}{0$_x^",
     "{{ 7 * 7 }} </svg> &amp; %s \x0b end",
 )
+SINGLE = len(DRAWINGS) - 2  # figures of one run; two more compare runs
 VOID = {"meta", "input", "br", "img", "link"}
 
 
@@ -87,6 +89,15 @@ def probe(folder, names=("a", "b")):
     write_json(folder / "probe.json", {"task": "u", "nearest": [names[0]], "transfer": list(names)})
 
 
+def stable(out, seed=42):
+    """Leave what `ipt stability` would beside a run; return its result."""
+    names, rng = ["u", "v", "w", "x"], torch.Generator().manual_seed(0)
+    scores = {method: {n: torch.rand(5, generator=rng).tolist() for n in names} for method in (PROMPT, IST, BOTH)}
+    run = Run.open(out / f"stability-{seed}", {"kind": "stability", "split": "made", "seed": seed, "msf_run": f"msf-{seed}"})
+    run.finish({"kind": "stability", "by_seed": scores} | stability(scores, dict.fromkeys(names, 0.0)))
+    return run.result
+
+
 @pytest.fixture
 def undrawn(monkeypatch):
     """Leave the figures out, which take most of the time."""
@@ -95,9 +106,10 @@ def undrawn(monkeypatch):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A folder with a page of every figure."""
+    """A folder with a page of every figure that one run can have."""
     out = tmp_path_factory.mktemp("whole")
     probe(plain(out))
+    stable(out)
     assert cli.main(["report", "--out", str(out)]) == 0
     return out
 
@@ -201,13 +213,13 @@ def test_two_runs_stand_side_by_side(tmp_path, capsys):
     assert config["seed"][1:] == ["1", "1", "2", "2", "differs"] and config["model"][-1] == "same"
     assert page.tables.keys() >= {"table-tasks-1", "table-tasks-2"}
     names = {path.name for path in (tmp_path / "deep" / "both-figures").iterdir()}
-    assert names >= {"recovery.png", "codes-1.svg", "codes-2.pdf"} and page.tags.count("svg") == 1 + 2 * 5
+    assert names >= {"recovery.png", "codes-1.svg", "codes-2.pdf"} and page.tags.count("svg") == 2 + 2 * 5
 
 
 def test_the_same_runs_give_the_same_page_and_figures(whole, capsys):
     page_of(capsys, "--out", whole, "--file", whole / "again" / "report.html")
     first, again = ([folder / "report.html", *sorted((folder / "report-figures").iterdir())] for folder in (whole, whole / "again"))
-    assert len(first) == 1 + 3 * len(DRAWINGS) + 4  # and the tables as files
+    assert len(first) == 1 + 3 * SINGLE + 4  # and the tables as files
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in again]
     assert all(ElementTree.parse(path).getroot().tag.endswith("svg") for path in first if path.suffix == ".svg")
 
@@ -258,7 +270,7 @@ def test_the_page_can_be_used_without_eyes(whole):
     levels = [int(tag[1]) for tag in page.tags if re.fullmatch(r"h[1-6]", tag)]
     assert levels[0] == 1 and levels.count(1) == 1 and all(b <= a + 1 for a, b in zip(levels, levels[1:], strict=False))
     attributes = page.attributes
-    assert ("lang", "en") in attributes and attributes.count(("role", "img")) == page.tags.count("svg") == len(DRAWINGS)
+    assert ("lang", "en") in attributes and attributes.count(("role", "img")) == page.tags.count("svg") == SINGLE
     assert {value for name, value in attributes if name == "scope"} == {"col", "row"} and page.tags.count("caption") == len(page.tables)
     assert all(value for name, value in attributes if name == "aria-label")
 
