@@ -87,6 +87,29 @@ def recovery_lines(axes: Axes, x: Sequence[float], lines: Mapping[str, np.ndarra
     return axes
 
 
+def recovery_dots(axes: Axes, rows: Mapping[str, Mapping[str, Sequence[float]]]) -> Axes:
+    """Draw a row for each line of a study: a dot per setting, the mean over seeds, on a line from the least to the largest seed.
+
+    rows: line to setting to one share per seed (1 = the reference); settings have the same colour and mark in every row.
+    """
+    settings = list(dict.fromkeys(setting for found in rows.values() for setting in found))
+    for y, found in enumerate(rows.values()):
+        for i, setting in enumerate(settings):
+            if shares := found.get(setting):
+                (colour, marker), place = style(i), y + 0.7 * ((i + 0.5) / len(settings) - 0.5)
+                axes.plot([100 * min(shares), 100 * max(shares)], [place, place], color=colour, linewidth=1.2, solid_capstyle="butt")
+                axes.plot(100 * np.mean(shares), place, color=colour, marker=marker, markersize=4.5)
+    for y in range(1, len(rows), 2):
+        axes.axhspan(y - 0.5, y + 0.5, color="#EEEEEE", zorder=0)
+    axes.axvline(100, color=GREY, linewidth=0.8, linestyle="--", zorder=0)
+    tidy(axes, RECOVERY, "")
+    axes.set_yticks(range(len(rows)), [_folded(name) for name in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlim(left=0)
+    legend(axes, marks(settings))
+    return axes
+
+
 def task_bars(axes: Axes, recovery: Mapping[str, float], group: Mapping[str, str]) -> Axes:
     """Draw a bar for each task's share, at most 150 %, the subcategories one below the other and the best task first in each.
 

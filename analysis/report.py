@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from ipt.analysis.figures import recovery_bars
+from ipt.analysis.figures import recovery_bars, recovery_dots
 from ipt.analysis.scores import COLUMNS, SEEDS_COLUMN, TITLES, Line, Result, cells, lines, markdown, over_seeds
 from ipt.data import Task
 from ipt.recovery import MARGIN, from_json, to_json
@@ -39,6 +39,7 @@ STUDIED = {  # column of a study's table: setting, group of tasks, figure
     "random": ("random_test", "all", "relative"),
     "PCA": ("pca_test", "all", "relative"),
 }
+DRAWN = ("seen, other data", "unseen", "unseen, in kind", "unseen, out of kind", "PCA", "random")  # of a study's columns
 NEVER = (float("nan"), float("nan"))
 KNOWN = "The facts of knowledge tasks were in the embedded backbone's pre-training; novel tasks were not in it in any form."
 MARKED = re.compile(r"(<!-- table (\S+) -->\n).*?(<!-- end(?: short)? -->)", re.S)
@@ -107,6 +108,20 @@ def study(lines_of: Mapping[str, Sequence[dict[str, Any] | None]], command: str)
     seeds = sorted({record["seed"] for each in lines_of.values() for record in each if record})
     columns = ["cell", "seeds", *studied, "prompt tuning, unseen", "decoder's parameters", "prompts' hash"]
     return {"columns": columns, "rows": rows, "digest": digest, "command": command, "seed": ", ".join(map(str, seeds))}
+
+
+def study_figure(lines_of: Mapping[str, Sequence[dict[str, Any] | None]], path: Path) -> None:
+    """Draw the lines of a study that have a cell, as PNG; nothing where there is none."""
+    rows: dict[str, dict[str, list[float]]] = {}
+    for name, each in lines_of.items():
+        for title, wanted in ((title, STUDIED[title]) for title in DRAWN):
+            found = [x["relative"] for r in each if r for x in r["lines"] if (x["setting"], x["group"], "relative") == wanted]
+            if shares := [x for x in found if x is not None]:
+                rows.setdefault(name, {})[title] = shares
+    if rows:
+        figure = Figure(figsize=(7.2, 0.9 + 0.62 * len(rows)), layout="constrained")
+        recovery_dots(figure.subplots(), rows)
+        figure.savefig(path, dpi=160)
 
 
 def spread(values: Sequence[float], digits: int = 1) -> str:

@@ -1,4 +1,4 @@
-"""`ipt study FILE`: many runs from one short file, cell by cell, resumable, as one table in which open cells are named open.
+"""`ipt study FILE`: many runs from one short file, cell by cell, resumable; a table in which open cells are named open, and a figure.
 
 A file holds groups of cells; a list is one cell per value, several lists are all their combinations:
 
@@ -23,7 +23,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from ipt.analysis.report import study, summary
+from ipt.analysis.report import study, study_figure, summary
 from ipt.analysis.scores import read_pair
 from ipt.config import IST_PARTS, identity
 from ipt.flags import dotted, settings_file
@@ -130,7 +130,7 @@ def settings_of(parsed: dict[str, Any]) -> Settings:
 
 
 def run_study(file: Path, out: Path, to: Path, only: str, dry_run: bool, parse: Callable[[list[str]], dict[str, Any]], verb: Verb) -> None:
-    """Do the open cells that `only` names (dry_run: say how long they will take), and print and keep the whole table.
+    """Do the open cells that `only` names (dry_run: say how long they will take), and print and keep the whole table, drawn too.
 
     parse: reads a command's words into its configurations, so that a wrong flag is found before any work; verb: does them.
     """
@@ -153,3 +153,4 @@ def run_study(file: Path, out: Path, to: Path, only: str, dry_run: bool, parse: 
     found = study(lines, f"ipt study {file}")
     show_table(found)
     write_json(to / f"{file.stem}.json", found)
+    study_figure(lines, to / f"{file.stem}.png")

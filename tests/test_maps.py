@@ -194,6 +194,15 @@ def test_seen_unseen_scatter_and_violins():
     )
 
 
+def test_dots_are_means_on_a_line_over_seeds():
+    axes = figures.recovery_dots(canvas(), {"d 5": {"unseen": [0.4, 0.6, 0.8], "PCA": [0.5]}, "d 10": {"PCA": [0.9]}})
+    bars, dots = axes.lines[:6:2], axes.lines[1:6:2]  # the line at 100 % comes last
+    assert np.stack([line.get_xdata() for line in bars]) == pytest.approx(np.array([[40, 80], [50, 50], [90, 90]]))
+    assert [float(line.get_xdata()[0]) for line in dots] == pytest.approx([60, 50, 90])
+    assert dots[1].get_color() == dots[2].get_color() != dots[0].get_color()  # PCA is PCA in each row
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["d 5", "d 10"]
+
+
 def test_hostile_names_do_no_harm(generator):
     n = len(HOSTILE)
     points, square = generator.standard_normal((n, 2)), generator.uniform(size=(n, n))

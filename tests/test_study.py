@@ -2,12 +2,13 @@
 
 import json
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from conftest import QUICK, source
 
 from ipt import cli
-from ipt.analysis.report import study
+from ipt.analysis.report import study, study_figure
 from ipt.study import read_cells
 
 FLAGS = {flag.removeprefix("--"): value for flag, value in QUICK.items()}
@@ -55,6 +56,15 @@ def test_a_study_is_filled_cell_by_cell_and_goes_on(file, tmp_path, capsys):
     (line,) = (x for x in record["lines"] if (x["setting"], x["group"]) == ("train_msf", "all"))
     assert record["command"].startswith("ipt msf --") and ", then ipt ist --" in record["command"]
     assert 0 <= record["reference"]["unseen"] <= 1 and line["tasks"] == 3
+
+
+def test_the_figure_shows_lines_that_have_a_cell(tmp_path):
+    cell = {"lines": [{"setting": s, "group": "all", "relative": share} for s, share in (("test", 0.5), ("pca_test", None))]}
+    with patch("ipt.analysis.report.recovery_dots") as dots:
+        study_figure({"d 5": [cell, cell, None], "d 10": [None]}, tmp_path / "toy.png")
+        study_figure({"d 10": [None]}, tmp_path / "nothing.png")
+    assert dots.call_args_list[0].args[1] == {"d 5": {"unseen": [0.5, 0.5]}} and dots.call_count == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["toy.png"]
 
 
 def test_dev_scores_are_kept_apart_from_test_scores(file, tmp_path):
