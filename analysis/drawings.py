@@ -14,16 +14,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ipt.analysis.figures import INK, SETTING_COLOURS, recovery_bars, recovery_lines, seen_unseen_scatter, stability_violins
-from ipt.analysis.geometry import nearest_distance, rank_correlation
-from ipt.analysis.maps import distance_scatter, landscape_map, transfer_map
+from ipt.analysis.geometry import nearest_distance, principal_angles, random_angles, rank_correlation
+from ipt.analysis.maps import angle_lines, distance_scatter
+from ipt.analysis.probed import ROW, draw_between, draw_change, draw_curvature, draw_landscape, draw_transfer
 from ipt.analysis.scores import TITLES
-from ipt.analysis.views import NOWHERE, View
+from ipt.analysis.views import NOWHERE, View, short
 
 # at least 3 : 1 on white and on the page's dark ground
 PALETTE = ("#2a78c2", "#d1352b", "#2b9348", "#9a5cc9", "#c26a12", "#d6478f", "#0f8f9c", "#857a00", "#5b6ee1", "#5f9e1f")
 OTHERS = "#8b9097"
 GROWN = ("test", "train_diff", "pca_test", "random_test")
-ROW = 0.165  # inches of a row with a label
+SPACES = 4  # runs whose decoders are compared
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,6 @@ class Drawing:
     caption: str
     draw: Callable[[Figure, Sequence[View]], None]
     together: bool = False
-
-
-def short(text: str, longest: int = 26) -> str:
-    """Return a text for a label: no line breaks or control characters, and cut where it is long."""
-    plain = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return plain if len(plain) <= longest else plain[: longest - 1] + "…"
 
 
 def draw_recovery(figure: Figure, views: Sequence[View]) -> None:
@@ -104,6 +99,21 @@ def draw_both(figure: Figure, views: Sequence[View]) -> None:
     figure.set_size_inches(6, 3.6)
     seen, unseen, drawn = zip(*pairs, strict=True)
     seen_unseen_scatter(figure.subplots(), seen, unseen, [f"{v.family}, d = {v.results[-1]['dim']}" for v in drawn])
+
+
+def draw_angles(figure: Figure, views: Sequence[View]) -> None:
+    """Draw the principal angles between the tangent spaces of runs' decoders, and within each, against random subspaces."""
+    shape = views[0].tangents.shape
+    there = [(i, v.tangents) for i, v in enumerate(views, 1) if len(v.tangents) > 1 and v.tangents.shape == shape][:SPACES]
+    if len(there) < 2:
+        return
+    found = {}
+    for k, (number, spaces) in enumerate(there):
+        found[f"within run {number}"] = np.stack([principal_angles(a, b) for j, a in enumerate(spaces) for b in spaces[:j]])
+        for other, theirs in there[:k]:
+            found[f"runs {other} and {number}"] = np.stack([principal_angles(a, b) for a in spaces for b in theirs])
+    figure.set_size_inches(7.2, 3.8)
+    angle_lines(figure.subplots(), found, random_angles(shape[2], shape[1]))
 
 
 def draw_stability(figure: Figure, views: Sequence[View]) -> None:
@@ -239,29 +249,6 @@ def draw_distances(figure: Figure, views: Sequence[View]) -> None:
     distance_scatter(figure.subplots(), distances, shares, rank_correlation(distances, shares), [n for n, _ in found])
 
 
-def draw_landscape(figure: Figure, views: Sequence[View]) -> None:
-    """Draw the loss of the probed task over a plane of codes, with the path of IST."""
-    about, found = views[0].probe
-    if not about:
-        return
-    plane = {name.removeprefix("landscape."): values for name, values in found.items() if name.startswith("landscape.")}
-    figure.set_size_inches(6.4, 4.8)
-    near = dict(zip(about["nearest"], plane["near"], strict=True))
-    axes = figure.subplots()
-    landscape_map(axes, plane["loss"].T, plane["across"], plane["up"], plane["path"], plane["starts"], near)
-    figure.suptitle(short(about["task"], 60), fontsize=9)
-
-
-def draw_transfer(figure: Figure, views: Sequence[View]) -> None:
-    """Draw what each probed task's code scores on the others."""
-    about, found = views[0].probe
-    if not about:
-        return
-    side = 1.5 + ROW * len(about["transfer"])
-    figure.set_size_inches(side + 1.6, side)
-    transfer_map(figure.subplots(), found["transfer.scores"], about["transfer"], "score on dev rows")
-
-
 TASKS = "The bar is the score with d tuned numbers, the line that of prompt tuning on the same data, the ring the floor."
 DRAWINGS = (
     Drawing(
@@ -283,6 +270,14 @@ DRAWINGS = (
         "Seen and unseen tasks",
         "A point per run; on the dashed line unseen tasks come back as well as seen ones do with other data.",
         draw_both,
+        together=True,
+    ),
+    Drawing(
+        "angles",
+        "Do the runs find the same subspace?",
+        "Principal angles between the decoders' tangent spaces at six codes of each run, numbered as in the headline; bands from the"
+        " least to the largest. Equal spaces are at 0, and grey are random ones.",
+        draw_angles,
         together=True,
     ),
     Drawing(
@@ -313,14 +308,32 @@ DRAWINGS = (
     ),
     Drawing(
         "landscape",
-        "The loss around a task's numbers",
-        "Dev loss of an unseen task over a plane of codes that holds its solution and its best starts; the white line is the path of IST.",
+        "The loss and the score around a task's numbers",
+        "An unseen task's dev rows over a plane of codes that holds its solution and its best starts; the white line is the path of IST.",
         draw_landscape,
+    ),
+    Drawing(
+        "curvature",
+        "How sharply the task's examples fix each number",
+        "The solution, with error bars from the curvature of the train loss there (Gauss-Newton, prior: the seen tasks' spread).",
+        draw_curvature,
     ),
     Drawing(
         "transfer",
         "What a task's numbers do for other tasks",
         "Score of the code of one task (row) on another (column), without any tuning; a task's own code is framed.",
         draw_transfer,
+    ),
+    Drawing(
+        "between",
+        "On the way from one task to another",
+        "Dev scores of both tasks at codes on the straight line between theirs: to the nearest seen task, and to the farthest.",
+        draw_between,
+    ),
+    Drawing(
+        "change",
+        "What each number changes in the prompt",
+        "How far each vector of the prompt moves by one deviation of the seen tasks' codes along each number, over its length.",
+        draw_change,
     ),
 )

@@ -186,6 +186,36 @@ def distance_scatter(
     return axes
 
 
+def code_bars(axes: Axes, code: np.ndarray, error: np.ndarray) -> Axes:
+    """Draw a code's numbers [d] with an error bar [d] of one standard deviation each."""
+    axes.errorbar(np.arange(len(code)), code, yerr=error, color=COLOURS[0], marker="o", markersize=4, linestyle="none", capsize=3)
+    axes.axhline(0, color=GREY, linewidth=0.8, linestyle="--", zorder=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    tidy(axes, "number", f"value ({CODES})")
+    return axes
+
+
+def between_lines(axes: Axes, scores: np.ndarray, names: Sequence[str]) -> Axes:
+    """Draw the scores [2, P] of two tasks at P codes on the line from the first task's to the second's."""
+    for i, found in enumerate(scores):
+        colour, marker = style(i)
+        axes.plot(np.linspace(0, 100, len(found)), found, color=colour, marker=marker, markersize=4, linewidth=1.2)
+    axes.set_ylim(0, 1.02)
+    tidy(axes, "way from the first to the second (%)", "score")
+    legend(axes, marks(names), loc="lower left", bbox_to_anchor=(0, 1.0))
+    return axes
+
+
+def change_map(axes: Axes, change: np.ndarray) -> Axes:
+    """Draw how far each prompt vector moves along each intrinsic axis, [d, n], as shares of its length."""
+    image = axes.imshow(change, cmap="viridis", interpolation="nearest", aspect="auto", vmin=0)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
+    tidy(axes, "vector of the prompt", "number")
+    _colour_bar(axes, image, "change / length")
+    return axes
+
+
 def landscape_map(
     axes: Axes,
     values: np.ndarray,

@@ -70,7 +70,7 @@ def write_page(views: Sequence[View], commands: Sequence[str], missing: Sequence
         compared=comparison_table(views),
         notes=shared_notes(views),
         figures=list(_figures(views, folder)),
-        stable=[(view, found) for view in views if (found := stability_table(view))],
+        looks=[(view, found) for view in views for found in looks(view)],
         tasks=[(view, tasks_table(view)) for view in views],
         known=KNOWN if any(t["knowledge"] for view in views for t in view.tasks.values()) else "",
         config=config_table(views),
@@ -154,10 +154,17 @@ def comparison_table(views: Sequence[View]) -> Table:
     return Table(columns, rows, texts, "Tuned numbers against each control, on the same unseen tasks")
 
 
-def stability_table(view: View) -> Table | None:
-    """Return the table of `ipt stability`, where it was run in the view's subspace."""
-    found = view.stability
-    return Table(found["columns"], found["rows"], frozenset({0}), "Scores over seeds, unseen tasks") if found else None
+def looks(view: View) -> Iterator[Table]:
+    """Yield the tables of `ipt stability` and of `ipt probe`, where they were called."""
+    if found := view.stability:
+        yield Table(found["columns"], found["rows"], frozenset({0}), "Scores over seeds, unseen tasks")
+    about = view.probe[0]
+    if words := about.get("words"):
+        words = {about["task"]: words[about["task"]]} | words
+        texts = [[", ".join(f"{token} {cosine:.2f}" for token, cosine in vector) for vector in each] for each in words.values()]
+        rows = [(str(i), *cells) for i, cells in enumerate(zip(*texts, strict=True))]
+        label = "Decoded prompts: the vocabulary's nearest vectors to each of the prompt's, with their cosines"
+        yield Table(("vector", *words), rows, frozenset(range(1, 1 + len(words))), label)
 
 
 def shared_notes(views: Sequence[View]) -> dict[tuple[str, ...], list[str]]:

@@ -46,7 +46,11 @@ def inline(text: str, name: str, alt: str, view: View) -> str:
     for parent in list(root.iter()):
         for child in [c for c in parent if c.tag == SVG + "style" or c.tag.endswith("metadata")]:
             parent.remove(child)
+    taken: set[str] = set()
     for element in root.iter():
+        if element.get("id", "") in taken:  # matplotlib names equal images alike, such as two colour bars
+            del element.attrib["id"]
+        taken |= {element.get("id", "")} - {""}
         task = re.fullmatch(r"task-(\d+)", element.get("id", ""))
         if task:
             _point(element, view, int(task[1]))

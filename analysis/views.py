@@ -26,6 +26,7 @@ class View:
     results, records: of the MSF run and of the IST run, result.json and config.json; vectors: [T, d] by setting.
     probe: what `ipt probe` left in the IST run's folder, its words and its arrays by name; empty where it was not called.
     stability: the result of the newest complete `ipt stability` in the same subspace, beside the run; empty where there is none.
+    tangents: [S, n * h, d], orthonormal bases of the decoder's tangent spaces at S of the codes; empty where only one run is shown.
     """
 
     folder: Path
@@ -35,6 +36,7 @@ class View:
     vectors: dict[str, np.ndarray]
     probe: tuple[dict[str, Any], dict[str, np.ndarray]] = ({}, {})
     stability: Result = field(default_factory=dict)
+    tangents: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 0)))
 
     @property
     def settings(self) -> list[dict[str, Any]]:
@@ -116,6 +118,12 @@ class View:
 
 def without(settings: dict[str, Any], name: str) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key != name}
+
+
+def short(text: str, longest: int = 26) -> str:
+    """Return a text for a label: no line breaks or control characters, and cut where it is long."""
+    plain = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return plain if len(plain) <= longest else plain[: longest - 1] + "…"
 
 
 def percent(share: float) -> str:

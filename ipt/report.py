@@ -5,7 +5,7 @@ The commands spell out every setting of a run's config.json, so that they mean t
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ipt.analysis.views import View
 
 Missing = tuple[str, list[str]]  # what the runs do not tell, and the commands that would
+CODES = 6  # of a run, where its decoder is compared with those of other runs
 PARTS = {  # part of ipt ist: its setting, and what a run without it does not say
     "same": ("train_same", "Seen tasks with the data that the subspace was found with"),
     "diff": ("train_diff", "Seen tasks with other data"),
@@ -37,7 +38,7 @@ def report(
     from ipt.analysis.views import read_views
 
     folders = [Run.find(run, out).folder for run in runs] or [newest(out)]
-    views, path = read_views(folders), file or out / "report.html"
+    views, path = with_tangents(read_views(folders)), file or out / "report.html"
     if path.suffix != ".html":
         raise ValueError(f"--file must end with .html, found {path}")
     try:
@@ -46,6 +47,28 @@ def report(
     except OSError as error:
         raise ValueError(f"--file {path} cannot be written ({error.strerror}); choose another") from error
     print(f"report: {path}\nfigures: {figures}")
+
+
+def with_tangents(views: "list[View]") -> "list[View]":
+    """Return several views with their decoders' tangent spaces at six of their codes, a single one as it is."""
+    if len(views) == 1:
+        return views
+    import torch
+
+    from ipt.analysis.geometry import tangent_bases
+    from ipt.autoencoder import Subspace
+
+    found = []
+    for view in views:
+        subspace = Subspace.load(view.folder.parent / view.settings[1]["msf_run"] / "subspace").double()
+        codes = view.points[1]
+        with torch.no_grad():
+            decode = lambda z, subspace=subspace: subspace.decode(torch.as_tensor(z).double()).flatten(1).numpy()
+            try:
+                found.append(replace(view, tangents=tangent_bases(decode, codes[:: max(1, len(codes) // CODES)][:CODES])))
+            except ValueError:  # fewer directions than d: there are no d angles to compare
+                found.append(view)
+    return found
 
 
 def newest(out: Path) -> Path:

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
 from ipt import cli
+from ipt.autoencoder import Subspace
 from ipt.backbone import Backbone
 from ipt.config import IstConfig, MsfConfig, TuneConfig, identity
 from ipt.data import Example, Task
@@ -149,5 +150,7 @@ def hand_made(out, seen, unseen, seed=42, kept=ALL, dim=3, shots=None, **msf):
             s: torch.randn(len(names), dim) for s, names in scored.items() if s in scores and s in ("train_same", "train_diff", "test")
         }
         write_tensors(run.folder / "vectors.safetensors", vectors)
+        torch.manual_seed(seed)
+        Subspace(3, 4, dim, 8, "msf", "mini", "made", seed).save_pretrained(run.folder / "subspace")
         run.finish(common | {"kind": kind, "scores": scores})
     return out / f"ist-{seed}"

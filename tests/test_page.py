@@ -27,7 +27,7 @@ HOSTILE = (
     "$\\frac{1}{0$_x^",
     "{{ 7 * 7 }} </svg> &amp; %s \x0b end",
 )
-SINGLE = len(DRAWINGS) - 2  # figures of one run; two more compare runs
+SINGLE = len(DRAWINGS) - 3  # figures of one run; three more compare runs
 VOID = {"meta", "input", "br", "img", "link"}
 
 
@@ -84,9 +84,12 @@ def probe(folder, names=("a", "b")):
         "starts": torch.rand(1, 2),
         "near": torch.rand(1, 2),
     }
+    found["score"] = torch.rand(4, 4)
     tensors = {f"landscape.{name}": t for name, t in found.items()} | {"transfer.scores": torch.rand(2, 2)}
-    write_tensors(folder / "probe.safetensors", tensors)
-    write_json(folder / "probe.json", {"task": "u", "nearest": [names[0]], "transfer": list(names)})
+    tensors |= {"curvature.code": torch.rand(3), "curvature.error": torch.rand(3), "between.scores": torch.rand(2, 2, 5)}
+    write_tensors(folder / "probe.safetensors", tensors | {"words.change": torch.rand(3, 10)})
+    about = {"task": "u", "nearest": [names[0]], "transfer": list(names), "between": [["u", names[0]], ["u", names[1]]]}
+    write_json(folder / "probe.json", about | {"words": {name: [[["<b>tok</b>", 0.25]]] * 3 for name in ("u", names[0])}})
 
 
 def stable(out, seed=42):
@@ -179,7 +182,9 @@ def test_what_a_probe_left_is_drawn(tmp_path, capsys):
     assert "ipt probe ist-42" in " ".join(page_of(capsys, "--out", tmp_path).commands)
     probe(folder, (HOSTILE[0], HOSTILE[4]))
     page = page_of(capsys, "--out", tmp_path)
-    assert {("id", "figure-landscape"), ("id", "figure-transfer")} <= set(page.attributes)
+    assert {("id", f"figure-{name}") for name in ("landscape", "curvature", "transfer", "between", "change")} <= set(page.attributes)
+    header, *rows = page.tables["table-looks-1"]
+    assert header == ["vector", "u", HOSTILE[0]] and rows[2] == ["2", "<b>tok</b> 0.25", "<b>tok</b> 0.25"]
     assert "ipt probe" not in " ".join(page.commands) and page.tags.count("script") == 1
 
 
@@ -213,7 +218,7 @@ def test_two_runs_stand_side_by_side(tmp_path, capsys):
     assert config["seed"][1:] == ["1", "1", "2", "2", "differs"] and config["model"][-1] == "same"
     assert page.tables.keys() >= {"table-tasks-1", "table-tasks-2"}
     names = {path.name for path in (tmp_path / "deep" / "both-figures").iterdir()}
-    assert names >= {"recovery.png", "codes-1.svg", "codes-2.pdf"} and page.tags.count("svg") == 2 + 2 * 5
+    assert names >= {"recovery.png", "codes-1.svg", "codes-2.pdf"} and page.tags.count("svg") == 3 + 2 * 5
 
 
 def test_the_same_runs_give_the_same_page_and_figures(whole, capsys):

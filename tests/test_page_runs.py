@@ -1,14 +1,18 @@
 """`ipt report` of several runs: recovery against d, seen tasks and shots; and what `ipt stability` left beside a run."""
 
+from unittest.mock import patch
+
 import numpy as np
 import pytest
 from conftest import hand_made
 from matplotlib.figure import Figure
 from test_page import page_of, plain, stable
 
-from ipt.analysis.drawings import draw_growth
+from ipt.analysis.drawings import draw_angles, draw_growth
+from ipt.analysis.geometry import principal_angles
 from ipt.analysis.scores import lines, read_pair
 from ipt.analysis.views import read_views
+from ipt.report import with_tangents
 
 
 def drawn(folders):
@@ -44,6 +48,20 @@ def test_each_size_has_a_panel_and_runs_of_other_settings_are_on_no_line(tmp_pat
     assert drawn([base, plain(tmp_path / "seed", seed=7, shots=4)]) == {}  # control: only the seed differs
 
 
+def test_a_subspace_is_its_own_and_no_other(tmp_path):
+    views = with_tangents(read_views([plain(tmp_path / f"{name}", seed=seed) for name, seed in (("a", 1), ("b", 1), ("c", 2))]))
+    with patch("ipt.analysis.drawings.angle_lines") as lines_drawn:
+        draw_angles(Figure(), views)
+    angles = lines_drawn.call_args.args[1]
+    assert set(angles) == {"within run 1", "within run 2", "within run 3", "runs 1 and 2", "runs 1 and 3", "runs 2 and 3"}
+    apart = principal_angles(views[0].tangents[0], views[2].tangents[0])
+    assert angles["runs 1 and 3"][0] == pytest.approx(apart) and angles["runs 1 and 3"].mean() > angles["runs 1 and 2"].mean()
+    assert angles["runs 1 and 2"].min() == pytest.approx(0, abs=1e-3)  # the same decoder, at the same codes
+    figure = Figure()
+    draw_angles(figure, with_tangents(views[:1]))
+    assert not figure.axes  # control: one run has nobody to compare with
+
+
 def test_the_page_of_several_runs_has_what_compares_them(tmp_path, capsys):
     made = [plain(tmp_path / str(dim), dim=dim) for dim in (2, 3)]
     page = page_of(capsys, *made, "--out", tmp_path)
@@ -58,4 +76,4 @@ def test_seeds_are_drawn_and_their_table_is_that_of_the_run(tmp_path, capsys):
     found = stable(tmp_path)
     page = page_of(capsys, "--out", tmp_path)
     assert ("id", "figure-stability") in page.attributes and "ipt stability" not in " ".join(page.commands)
-    assert page.tables["table-stability-1"] == [found["columns"], *found["rows"]]
+    assert page.tables["table-looks-1"] == [found["columns"], *found["rows"]]
