@@ -23,7 +23,7 @@ from ipt.analysis.views import NOWHERE, View, short
 # at least 3 : 1 on white and on the page's dark ground
 PALETTE = ("#2a78c2", "#d1352b", "#2b9348", "#9a5cc9", "#c26a12", "#d6478f", "#0f8f9c", "#857a00", "#5b6ee1", "#5f9e1f")
 OTHERS = "#8b9097"
-GROWN = ("test", "train_diff", "pca_test", "random_test")
+GROWN = (("test", "all"), ("test", "in kind"), ("test", "out of kind"), ("train_diff", "all"), ("pca_test", "all"), ("random_test", "all"))
 SPACES = 4  # runs whose decoders are compared
 
 
@@ -62,10 +62,10 @@ def draw_growth(figure: Figure, views: Sequence[View]) -> None:
         names = [group[0].family for group in groups]
         names = names if len(set(names)) == len(names) else [group[0].label for group in groups]
         found = {
-            TITLES[setting] + (f", {name}" if len(groups) > 1 else ""): table
+            ", ".join([TITLES[shown[0]], *([shown[1]] if shown[1] != "all" else []), *([name] if len(groups) > 1 else [])]): table
             for name, group in zip(names, groups, strict=True)
-            for setting in GROWN
-            if not np.isnan(table := _shares(group, setting, axis, places)).all()
+            for shown in GROWN
+            if not np.isnan(table := _shares(group, shown, axis, places)).all()
         }
         recovery_lines(axes, places, found, axis)
 
@@ -80,12 +80,12 @@ def _grown(views: Sequence[View], axis: str) -> list[list[View]]:
     return [group for group in groups.values() if len({view.sizes[axis] for view in group}) > 1]
 
 
-def _shares(group: Sequence[View], setting: str, axis: str, places: Sequence[int]) -> np.ndarray:
-    """Return a setting's E_rel, [sizes, runs]; NaN where a run has another size or lacks the setting."""
+def _shares(group: Sequence[View], shown: tuple[str, str], axis: str, places: Sequence[int]) -> np.ndarray:
+    """Return E_rel in a setting and group of tasks, [sizes, runs]; NaN where a run has another size or lacks them."""
     found = np.full((len(places), len(group)), NOWHERE)
     for i, view in enumerate(group):
         for line in view.lines:
-            if (line.setting, line.group) == (setting, "all"):
+            if (line.setting, line.group) == shown:
                 found[places.index(view.sizes[axis]), i] = line.recovery.relative
     return found
 
