@@ -35,6 +35,7 @@ from ipt.analysis.figures import (
 from ipt.analysis.geometry import leaf_order
 
 CODES = "SD of seen codes"  # each coordinate has deviation 1 over the seen tasks
+BLACK = "#010101"  # on an image, whatever the page's theme: pure black is left out of an SVG and takes the text's colour
 GROUPS = 17  # with their own mark; more cannot be told apart
 PLACES = [(x, y) for x, y in ((4, 0), (-4, 0), (0, 4), (0, -4), (3, 3), (-3, 3), (3, -3), (-3, -3))]  # of a name, points from its point
 
@@ -81,7 +82,7 @@ def place_names(axes: Axes, points: np.ndarray, names: Sequence[str], on_image: 
     for point, name in zip(points, names, strict=False):
         text = axes.annotate(printable(name, 24), tuple(point), xytext=(0, 0), textcoords="offset points", fontsize=SMALL)
         if on_image:
-            text.set(color="black", path_effects=[withStroke(linewidth=1.5, foreground="white")])
+            text.set(color=BLACK, path_effects=[withStroke(linewidth=1.5, foreground="white")])
         text.set_in_layout(False)
         for x, y in PLACES:
             text.set(position=(x, y), ha=("right", "center", "left")[np.sign(x) + 1], va=("top", "center", "bottom")[np.sign(y) + 1])
@@ -233,7 +234,7 @@ def landscape_map(
     """
     image = axes.pcolormesh(first, second, values.T, shading="nearest", cmap="viridis", rasterized=True)
     axes.contour(first, second, values.T, levels=8, colors="white", linewidths=0.4, alpha=0.7)
-    axes.plot(*path.T, color=INK, linewidth=2.4)
+    axes.plot(*path.T, color=BLACK, linewidth=2.4)
     axes.plot(*path.T, color="white", linewidth=1.2)
     near = np.array(list(tasks.values()), dtype=float).reshape(-1, 2)
     drawn = {"start": (starts, "s", "white"), "path, first": (path[:1], "o", "white"), "path, last": (path[-1:], "*", "white")}
@@ -245,7 +246,7 @@ def landscape_map(
             marker=marker,
             s=70 if marker == "*" else 20,
             facecolors=face,
-            edgecolors=INK,
+            edgecolors=BLACK,
             linewidths=0.8,
             zorder=3,
         )
