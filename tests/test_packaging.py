@@ -153,7 +153,7 @@ def undeclared(source: str, declared: set[str]) -> set[str]:
             found |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             found.add(node.module.split(".")[0])
-    found -= sys.stdlib_module_names | {"ipt", "conftest", "test_families"}
+    found -= sys.stdlib_module_names | {"ipt", *(path.stem for path in Path(__file__).parent.glob("*.py"))}
     return {name for name in found if names.get(name, name).lower().replace("_", "-") not in declared}
 
 
