@@ -64,7 +64,7 @@ def column(page, table, number):
 def test_it_opens_from_disk_and_asks_for_nothing(page, address):
     expect(page.locator("h1")).to_be_visible()
     assert page.asked == [address] and page.said == []
-    assert page.locator("svg").count() == 11 and page.locator("b, i").count() == 0
+    assert page.locator("svg").count() == 3 + 2 * 5 and page.locator("b, i").count() == 0
     page.evaluate("document.head.append(Object.assign(document.createElement('script'), {textContent: 'window.harm = 1'}))")
     assert page.evaluate("window.harm") is None  # control: the page's policy runs no script but its own
     assert any("Content Security Policy" in text for text in page.said)
