@@ -276,7 +276,8 @@ DRAWINGS = (
         "angles",
         "Do the runs find the same subspace?",
         "Principal angles between the decoders' tangent spaces at six codes of each run, numbered as in the headline; bands from the"
-        " least to the largest. Equal spaces are at 0, and grey are random ones.",
+        " least to the largest. Equal spaces are at 0, and grey are random ones."
+        " Runs of another d, and decoders with fewer directions than d, are left out.",
         draw_angles,
         together=True,
     ),
