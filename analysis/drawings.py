@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ipt.analysis.figures import INK, SETTING_COLOURS, recovery_bars, recovery_lines, seen_unseen_scatter, stability_violins
-from ipt.analysis.geometry import nearest_distance, principal_angles, random_angles, rank_correlation
-from ipt.analysis.maps import angle_lines, distance_scatter
+from ipt.analysis.geometry import cosine_matrix, linkage, nearest_distance, principal_angles, random_angles, rank_correlation
+from ipt.analysis.maps import angle_lines, cosine_map, distance_scatter
 from ipt.analysis.probed import ROW, draw_between, draw_change, draw_curvature, draw_landscape, draw_transfer
 from ipt.analysis.scores import TITLES
 from ipt.analysis.views import NOWHERE, View, short
@@ -24,7 +24,7 @@ from ipt.analysis.views import NOWHERE, View, short
 PALETTE = ("#2a78c2", "#d1352b", "#2b9348", "#9a5cc9", "#c26a12", "#d6478f", "#0f8f9c", "#857a00", "#5b6ee1", "#5f9e1f")
 OTHERS = "#8b9097"
 GROWN = (("test", "all"), ("test", "in kind"), ("test", "out of kind"), ("train_diff", "all"), ("pca_test", "all"), ("random_test", "all"))
-SPACES = 4  # runs whose decoders are compared
+SPACES = 4  # runs whose decoders are compared in one figure
 
 
 @dataclass(frozen=True)
@@ -101,19 +101,27 @@ def draw_both(figure: Figure, views: Sequence[View]) -> None:
     seen_unseen_scatter(figure.subplots(), seen, unseen, [f"{v.family}, d = {v.results[-1]['dim']}" for v in drawn])
 
 
-def draw_angles(figure: Figure, views: Sequence[View]) -> None:
-    """Draw the principal angles between the tangent spaces of runs' decoders, and within each, against random subspaces."""
+def angles_between(views: Sequence[View]) -> dict[str, np.ndarray]:
+    """Return the principal angles [pairs, d] between tangent spaces of runs' decoders, within each run and between each two.
+
+    Empty where fewer than two runs have such spaces of one shape; runs are numbered from 1 in the order of the views.
+    """
     shape = views[0].tangents.shape
-    there = [(i, v.tangents) for i, v in enumerate(views, 1) if len(v.tangents) > 1 and v.tangents.shape == shape][:SPACES]
-    if len(there) < 2:
-        return
+    there = [(i, v.tangents) for i, v in enumerate(views, 1) if len(v.tangents) > 1 and v.tangents.shape == shape]
     found = {}
-    for k, (number, spaces) in enumerate(there):
+    for k, (number, spaces) in enumerate(there if len(there) > 1 else []):
         found[f"within run {number}"] = np.stack([principal_angles(a, b) for j, a in enumerate(spaces) for b in spaces[:j]])
         for other, theirs in there[:k]:
             found[f"runs {other} and {number}"] = np.stack([principal_angles(a, b) for a in spaces for b in theirs])
-    figure.set_size_inches(7.2, 3.8)
-    angle_lines(figure.subplots(), found, random_angles(shape[2], shape[1]))
+    return found
+
+
+def draw_angles(figure: Figure, views: Sequence[View]) -> None:
+    """Draw the principal angles between the tangent spaces of the first runs' decoders against random subspaces."""
+    found = angles_between(views[:SPACES])
+    if found:
+        figure.set_size_inches(7.2, 3.8)
+        angle_lines(figure.subplots(), found, random_angles(views[0].tangents.shape[2], views[0].tangents.shape[1]))
 
 
 def draw_stability(figure: Figure, views: Sequence[View]) -> None:
@@ -212,27 +220,19 @@ def _subcategory_colours(groups: Sequence[str]) -> dict[str, str]:
 
 
 def draw_cosines(figure: Figure, views: Sequence[View]) -> None:
-    """Draw the mean cosine between tasks of each two subcategories; a task with itself does not count."""
+    """Draw the mean cosine between tasks of each two subcategories, like ones together; a task with itself does not count."""
     view = views[0]
     names, vectors = view.points
     groups = sorted({view.tasks[name]["subcategory"] for name in names})
     if len(groups) < 2:
         return
     member = np.array([[view.tasks[name]["subcategory"] == group for name in names] for group in groups], dtype=float)
-    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    cosines, apart = unit @ unit.T, 1 - np.eye(len(names))
+    cosines, apart = cosine_matrix(vectors), 1 - np.eye(len(names))
     pairs = member @ apart @ member.T
     means = np.divide(member @ (cosines * apart) @ member.T, pairs, out=np.full(pairs.shape, NOWHERE), where=pairs > 0)
     side = max(2.0, ROW * len(groups))
-    figure.set_layout_engine("compressed")  # the cells are square
-    figure.set_size_inches(side + 2.6, side + 1.2)
-    axes = figure.subplots()
-    axes.set_facecolor(OTHERS)
-    image = axes.imshow(means, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="none")
-    labels = [short(group or "none") for group in groups]
-    axes.set_xticks(range(len(groups)), labels, fontsize=7, rotation=90)
-    axes.set_yticks(range(len(groups)), labels, fontsize=7)
-    figure.colorbar(image, ax=axes, shrink=0.5, label="mean cosine")
+    figure.set_size_inches(side + 2.6, 1.15 * side + 1.2)
+    cosine_map(figure.subplots(), means, [group or "none" for group in groups], linkage(means), "mean cosine")
 
 
 def draw_distances(figure: Figure, views: Sequence[View]) -> None:
@@ -277,7 +277,7 @@ DRAWINGS = (
         "Do the runs find the same subspace?",
         "Principal angles between the decoders' tangent spaces at six codes of each run, numbered as in the headline; bands from the"
         " least to the largest. Equal spaces are at 0, and grey are random ones."
-        " Runs of another d, and decoders with fewer directions than d, are left out.",
+        " Runs of another d, and decoders with fewer directions than d, are left out; more than four runs are in angles.csv.",
         draw_angles,
         together=True,
     ),
@@ -298,7 +298,8 @@ DRAWINGS = (
     Drawing(
         "cosines",
         "Likeness of subcategories",
-        "Mean cosine between the intrinsic vectors of different tasks, by their subcategories; grey where there is no such pair.",
+        "Mean cosine between the intrinsic vectors of different tasks, by their subcategories, in the order of a tree that joins like"
+        " with like; grey where there is no such pair.",
         draw_cosines,
     ),
     Drawing(

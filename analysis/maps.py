@@ -36,6 +36,7 @@ from ipt.analysis.geometry import leaf_order
 
 CODES = "SD of seen codes"  # each coordinate has deviation 1 over the seen tasks
 BLACK = "#010101"  # on an image, whatever the page's theme: pure black is left out of an SVG and takes the text's colour
+ABSENT = "#BBBBBB"  # of a cell without a value
 GROUPS = 17  # with their own mark; more cannot be told apart
 PLACES = [(x, y) for x, y in ((4, 0), (-4, 0), (0, 4), (0, -4), (3, 3), (-3, 3), (3, -3), (-3, -3))]  # of a name, points from its point
 
@@ -95,8 +96,8 @@ def place_names(axes: Axes, points: np.ndarray, names: Sequence[str], on_image: 
             text.remove()
 
 
-def cosine_map(axes: Axes, cosines: np.ndarray, names: Sequence[str], tree: np.ndarray) -> Axes:
-    """Draw cosines [N, N] as a heat map in the order of the tree [N - 1, 4] of `linkage`, with the tree above it."""
+def cosine_map(axes: Axes, cosines: np.ndarray, names: Sequence[str], tree: np.ndarray, unit: str = "cosine of two tasks' codes") -> Axes:
+    """Draw cosines [N, N] as a heat map in the order of the tree [N - 1, 4] of `linkage`, with the tree above it; NaN is grey."""
     order = leaf_order(tree)
     image = axes.imshow(cosines[np.ix_(order, order)], cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest", aspect="auto")
     above = axes.inset_axes((0, 1.01, 1, 0.15))
@@ -105,14 +106,15 @@ def cosine_map(axes: Axes, cosines: np.ndarray, names: Sequence[str], tree: np.n
         line.set_linewidth(0.6)
     above.axis("off")
     _name_cells(axes, [names[i] for i in order], [names[i] for i in order])
-    _colour_bar(axes, image, "cosine of two tasks' codes")
+    axes.set_facecolor(ABSENT)
+    _colour_bar(axes, image, unit)
     return axes
 
 
 def transfer_map(axes: Axes, scores: np.ndarray, names: Sequence[str], unit: str = "score") -> Axes:
     """Draw the score [N, N] that the code of task i (row) has on task j (column); NaN is grey, a task's own code is framed."""
     image = axes.imshow(scores, cmap="viridis", interpolation="nearest", aspect="auto")
-    axes.set_facecolor("#BBBBBB")
+    axes.set_facecolor(ABSENT)
     for i in range(len(names)):
         axes.add_patch(Rectangle((i - 0.5, i - 0.5), 1, 1, fill=False, edgecolor="white", linewidth=0.7))
     _name_cells(axes, names, names)

@@ -7,13 +7,16 @@ moves in page.js.
 import base64
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ipt.analysis.drawings import DRAWINGS
+from ipt.analysis.drawings import DRAWINGS, angles_between
+from ipt.analysis.geometry import clusters
 from ipt.analysis.report import KNOWN, summary
 from ipt.analysis.scores import (
     COLUMNS,
@@ -38,6 +41,12 @@ HERE = Path(__file__).parent
 LONG = ("parts", "digests")  # settings that list every task
 HEADLINE = {"test": "unseen tasks", "train_diff": "seen tasks, other data"}
 NONE = "–"
+ANGLES = ("between", "angle", "mean (degrees)", "least", "largest", "pairs of tangent spaces")
+CLUSTERS = (
+    "tasks by", "tasks", "groups", "silhouette", "silhouette, shuffled", "p of silhouette",
+    "probe’s accuracy", "accuracy, shuffled", "p of accuracy",
+)  # fmt: skip
+FOLDS, SHUFFLES = 3, 19  # of the clusters' table: few, as a page is made in seconds; so p is 0.05 at least
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,7 @@ def write_page(views: Sequence[View], commands: Sequence[str], missing: Sequence
         compared=comparison_table(views),
         notes=shared_notes(views),
         figures=list(_figures(views, folder)),
-        looks=[(view, found) for view in views for found in looks(view)],
+        looks=[(f"table-{key}-{i}", view, found) for i, view in enumerate(views, 1) for key, found in looks(view).items() if found.rows],
         tasks=[(view, tasks_table(view)) for view in views],
         known=KNOWN if any(t["knowledge"] for view in views for t in view.tasks.values()) else "",
         config=config_table(views),
@@ -87,11 +96,13 @@ def write_page(views: Sequence[View], commands: Sequence[str], missing: Sequence
 
 
 def _write_tables(views: Sequence[View], settings: Table, folder: Path) -> None:
-    """Write the settings as Markdown, LaTeX and CSV, and every task's scores as CSV, one table for all runs."""
+    """Write the settings as Markdown, LaTeX and CSV, every task's scores and the angles between runs as CSV, one table for all runs."""
     head, texts = (settings.columns, settings.rows), len(settings.texts)
     found = {"settings.md": markdown(*head, texts), "settings.tex": latex(*head, texts)}
     found["settings.csv"] = rows_as_csv([settings.columns, *settings.rows])
     found["tasks.csv"] = to_csv([{"run": view.label, **record} for view in views for record in per_task(view.results)])
+    if angles := angles_between(views):
+        found["angles.csv"] = rows_as_csv([ANGLES, *angle_rows(angles)])
     for name, text in found.items():
         write_atomic(folder / name, text.encode())
 
@@ -154,17 +165,46 @@ def comparison_table(views: Sequence[View]) -> Table:
     return Table(columns, rows, texts, "Tuned numbers against each control, on the same unseen tasks")
 
 
-def looks(view: View) -> Iterator[Table]:
-    """Yield the tables of `ipt stability` and of `ipt probe`, where they were called."""
-    if found := view.stability:
-        yield Table(found["columns"], found["rows"], frozenset({0}), "Scores over seeds, unseen tasks")
+def angle_rows(angles: Mapping[str, np.ndarray]) -> Iterator[list[str]]:
+    """Yield a row for each angle of each pair of runs, smallest angle first."""
+    for pair, found in angles.items():
+        for i, of_all in enumerate(found.T, 1):
+            yield [pair, str(i), *(f"{x:.2f}" for x in (of_all.mean(), of_all.min(), of_all.max())), str(len(of_all))]
+
+
+def clusters_table(view: View) -> Table:
+    """Return whether codes of tasks of one kind, group or subcategory lie together, against shuffled labels; no row where too few do."""
+    names, points = view.points
+    labels = {
+        "kind": [view.tasks[n]["category"] for n in names],
+        "group": [group_of(view, n) for n in names],
+        "subcategory": [view.tasks[n]["subcategory"] for n in names],
+    }
+    rows = []
+    for what, found in labels.items():
+        with suppress(ValueError):  # fewer than two groups of three
+            c = clusters(points, found, FOLDS, SHUFFLES)
+            chance = ["{:.2f} ± {:.2f}".format(*x) for x in (c.silhouette_shuffled, c.accuracy_shuffled)]
+            measured = [f"{c.silhouette:.2f}", chance[0], f"{c.silhouette_p:.2f}", f"{c.accuracy:.2f}", chance[1], f"{c.accuracy_p:.2f}"]
+            rows.append([what, str(c.points), str(c.groups), *measured])
+    label = "Do tasks of one sort lie together? Silhouette and a linear probe’s cross-validated accuracy of the intrinsic vectors"
+    return Table(CLUSTERS, rows, frozenset({0}), label)
+
+
+def looks(view: View) -> dict[str, Table]:
+    """Return the tables of the codes' clusters, of `ipt stability` and of `ipt probe`; without rows where there is nothing to show."""
     about = view.probe[0]
-    if words := about.get("words"):
-        words = {about["task"]: words[about["task"]]} | words
-        texts = [[", ".join(f"{token} {cosine:.2f}" for token, cosine in vector) for vector in each] for each in words.values()]
-        rows = [(str(i), *cells) for i, cells in enumerate(zip(*texts, strict=True))]
-        label = "Decoded prompts: the vocabulary's nearest vectors to each of the prompt's, with their cosines"
-        yield Table(("vector", *words), rows, frozenset(range(1, 1 + len(words))), label)
+    words = {about["task"]: about["words"][about["task"]]} | about["words"] if about.get("words") else {}
+    texts = [[", ".join(f"{token} {cosine:.2f}" for token, cosine in vector) for vector in each] for each in words.values()]
+    rows = [(str(i), *cells) for i, cells in enumerate(zip(*texts, strict=True))]
+    label = "Decoded prompts: the vocabulary's nearest vectors to each of the prompt's, with their cosines"
+    return {
+        "clusters": clusters_table(view),
+        "stability": Table(
+            view.stability.get("columns", ()), view.stability.get("rows", ()), frozenset({0}), "Scores over seeds, unseen tasks"
+        ),
+        "words": Table(("vector", *words), rows, frozenset(range(1, 1 + len(words))), label),
+    }
 
 
 def shared_notes(views: Sequence[View]) -> dict[tuple[str, ...], list[str]]:
@@ -205,15 +245,20 @@ def tasks_table(view: View) -> Table:
 
 def _task_row(view: View, name: str, other: bool) -> list[str]:
     task, records = view.tasks[name], {setting: found.get(name) for setting, found in view.by_task.items()}
-    group = "novel" if task["novel"] else "knowledge" if task["knowledge"] else "rule"
-    group = group if any(t["novel"] or t["knowledge"] for t in view.tasks.values()) else NONE  # a user's own tasks know no such difference
     part = "unseen" if name in view.unseen else "seen"
     own = next((r for setting, r in records.items() if r and setting != "train_diff"), None)
-    row = [name, task["subcategory"], task["category"], group, part, task["metric"], _score(own, "reference")]
+    row = [name, task["subcategory"], task["category"], group_of(view, name), part, task["metric"], _score(own, "reference")]
     row += [_score(records["train_diff"], "reference")] if other else []
     chosen = view.record_of(name)
     scores = [_score(record, "score") for record in records.values()]
     return [*row, _score(own, "floor"), percent(chosen["recovery"]) if chosen else NONE, *scores]
+
+
+def group_of(view: View, name: str) -> str:
+    """Return novel, knowledge or rule; a dash where a user's own tasks know no such difference."""
+    if not any(task["novel"] or task["knowledge"] for task in view.tasks.values()):
+        return NONE
+    return "novel" if view.tasks[name]["novel"] else "knowledge" if view.tasks[name]["knowledge"] else "rule"
 
 
 def _score(record: Mapping[str, Any] | None, field: str) -> str:

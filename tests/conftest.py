@@ -3,7 +3,9 @@
 import json
 import os
 import random
+import re
 import string
+from html.parser import HTMLParser
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # read when torch is first imported: as many workers as cores, one thread each
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -19,8 +21,10 @@ from ipt.backbone import Backbone
 from ipt.config import IstConfig, MsfConfig, TuneConfig, identity
 from ipt.data import Example, Task
 from ipt.families import EncoderDecoder
-from ipt.run import Run, write_tensors
+from ipt.run import Run, write_json, write_tensors
+from ipt.stability import BOTH, IST, PROMPT, stability
 
+VOID = {"meta", "input", "br", "img", "link"}  # tags that are never closed
 WORDS = ("red", "blue", "green", "tall", "small", "fast", "slow", "warm", "cold", "soft", "hard", "dark")
 
 
@@ -143,6 +147,7 @@ def hand_made(out, seen, unseen, seed=42, kept=ALL, dim=3, shots=None, **msf):
             kept,
         ),
     }
+    torch.manual_seed(seed)
     for kind, (more, scored, wanted) in stages.items():
         run = Run.open(out / f"{kind}-{seed}", settings | {"kind": kind} | more)
         scores = {s: score(names) for s, names in scored.items() if names and (kind == "msf" or s in wanted)}
@@ -150,7 +155,83 @@ def hand_made(out, seen, unseen, seed=42, kept=ALL, dim=3, shots=None, **msf):
             s: torch.randn(len(names), dim) for s, names in scored.items() if s in scores and s in ("train_same", "train_diff", "test")
         }
         write_tensors(run.folder / "vectors.safetensors", vectors)
-        torch.manual_seed(seed)
+        torch.manual_seed(seed)  # one decoder in both
         Subspace(3, 4, dim, 8, "msf", "mini", "made", seed).save_pretrained(run.folder / "subspace")
         run.finish(common | {"kind": kind, "scores": scores})
     return out / f"ist-{seed}"
+
+
+class Page(HTMLParser):
+    """The page as tags, attributes, and rows of tables and texts of commands."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes, self.tables, self.commands, self.open = [], [], {}, [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        self.open += [] if tag in VOID else [tag]
+        if tag == "table":
+            self.rows = self.tables[dict(attrs)["id"]] = []
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("th", "td"):
+            self.rows[-1].append("")
+        if tag == "pre":
+            self.commands.append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "pre" in self.open:
+            self.commands[-1] += data
+        elif self.open and self.open[-1] in ("th", "td"):
+            self.rows[-1][-1] += data
+
+
+def page_of(capsys, *words):
+    assert cli.main(["report", *map(str, words)]) == 0, capsys.readouterr().err
+    path = re.search(r"^report: (.*)$", capsys.readouterr().out, re.M)[1]
+    with open(path, encoding="utf8") as handle:
+        return Page(handle.read())
+
+
+def plain(out, **more):
+    return hand_made(out, {"a": "one", "b": "two", "c": "one"}, {"u": "two", "v": "three", "w": "one", "x": "two"}, **more)
+
+
+def probe(folder, names=("a", "b")):
+    """Leave what `ipt probe` would in a run's folder."""
+    line = torch.linspace(-1, 1, 4)
+    found = {
+        "loss": torch.rand(4, 4),
+        "across": line,
+        "up": line,
+        "path": torch.rand(3, 2),
+        "starts": torch.rand(1, 2),
+        "near": torch.rand(1, 2),
+    }
+    found["score"] = torch.rand(4, 4)
+    tensors = {f"landscape.{name}": t for name, t in found.items()} | {"transfer.scores": torch.rand(2, 2)}
+    tensors |= {"curvature.code": torch.rand(3), "curvature.error": torch.rand(3), "between.scores": torch.rand(2, 2, 5)}
+    write_tensors(folder / "probe.safetensors", tensors | {"words.change": torch.rand(3, 10)})
+    about = {"task": "u", "nearest": [names[0]], "transfer": list(names), "between": [["u", names[0]], ["u", names[1]]]}
+    write_json(folder / "probe.json", about | {"words": {name: [[["<b>tok</b>", 0.25]]] * 3 for name in ("u", names[0])}})
+
+
+def stable(out, seed=42):
+    """Leave what `ipt stability` would beside a run; return its result."""
+    names, rng = ["u", "v", "w", "x"], torch.Generator().manual_seed(0)
+    scores = {method: {n: torch.rand(5, generator=rng).tolist() for n in names} for method in (PROMPT, IST, BOTH)}
+    run = Run.open(out / f"stability-{seed}", {"kind": "stability", "split": "made", "seed": seed, "msf_run": f"msf-{seed}"})
+    run.finish({"kind": "stability", "by_seed": scores} | stability(scores, dict.fromkeys(names, 0.0)))
+    return run.result
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Leave the figures out, which take most of the time."""
+    monkeypatch.setattr("ipt.analysis.page.DRAWINGS", ())

@@ -3,12 +3,10 @@
 import json
 import re
 import shlex
-from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
-import torch
-from conftest import hand_made
+from conftest import Page, hand_made, page_of, plain, probe, stable
 
 from ipt import cli
 from ipt.analysis.drawings import DRAWINGS, PALETTE
@@ -16,8 +14,6 @@ from ipt.analysis.page import HERE
 from ipt.analysis.scores import COLUMNS, COMPARED, cells, lines, per_task, read_pair
 from ipt.config import identity
 from ipt.report import PARTS
-from ipt.run import Run, write_json, write_tensors
-from ipt.stability import BOTH, IST, PROMPT, stability
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -28,83 +24,6 @@ HOSTILE = (
     "{{ 7 * 7 }} </svg> &amp; %s \x0b end",
 )
 SINGLE = len(DRAWINGS) - 3  # figures of one run; three more compare runs
-VOID = {"meta", "input", "br", "img", "link"}
-
-
-class Page(HTMLParser):
-    """The page as tags, attributes, and rows of tables and texts of commands."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.attributes, self.tables, self.commands, self.open = [], [], {}, [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += attrs
-        self.open += [] if tag in VOID else [tag]
-        if tag == "table":
-            self.rows = self.tables[dict(attrs)["id"]] = []
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("th", "td"):
-            self.rows[-1].append("")
-        if tag == "pre":
-            self.commands.append("")
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if "pre" in self.open:
-            self.commands[-1] += data
-        elif self.open and self.open[-1] in ("th", "td"):
-            self.rows[-1][-1] += data
-
-
-def page_of(capsys, *words):
-    assert cli.main(["report", *map(str, words)]) == 0, capsys.readouterr().err
-    path = re.search(r"^report: (.*)$", capsys.readouterr().out, re.M)[1]
-    with open(path, encoding="utf8") as handle:
-        return Page(handle.read())
-
-
-def plain(out, **more):
-    return hand_made(out, {"a": "one", "b": "two", "c": "one"}, {"u": "two", "v": "three", "w": "one", "x": "two"}, **more)
-
-
-def probe(folder, names=("a", "b")):
-    """Leave what `ipt probe` would in a run's folder."""
-    line = torch.linspace(-1, 1, 4)
-    found = {
-        "loss": torch.rand(4, 4),
-        "across": line,
-        "up": line,
-        "path": torch.rand(3, 2),
-        "starts": torch.rand(1, 2),
-        "near": torch.rand(1, 2),
-    }
-    found["score"] = torch.rand(4, 4)
-    tensors = {f"landscape.{name}": t for name, t in found.items()} | {"transfer.scores": torch.rand(2, 2)}
-    tensors |= {"curvature.code": torch.rand(3), "curvature.error": torch.rand(3), "between.scores": torch.rand(2, 2, 5)}
-    write_tensors(folder / "probe.safetensors", tensors | {"words.change": torch.rand(3, 10)})
-    about = {"task": "u", "nearest": [names[0]], "transfer": list(names), "between": [["u", names[0]], ["u", names[1]]]}
-    write_json(folder / "probe.json", about | {"words": {name: [[["<b>tok</b>", 0.25]]] * 3 for name in ("u", names[0])}})
-
-
-def stable(out, seed=42):
-    """Leave what `ipt stability` would beside a run; return its result."""
-    names, rng = ["u", "v", "w", "x"], torch.Generator().manual_seed(0)
-    scores = {method: {n: torch.rand(5, generator=rng).tolist() for n in names} for method in (PROMPT, IST, BOTH)}
-    run = Run.open(out / f"stability-{seed}", {"kind": "stability", "split": "made", "seed": seed, "msf_run": f"msf-{seed}"})
-    run.finish({"kind": "stability", "by_seed": scores} | stability(scores, dict.fromkeys(names, 0.0)))
-    return run.result
-
-
-@pytest.fixture
-def undrawn(monkeypatch):
-    """Leave the figures out, which take most of the time."""
-    monkeypatch.setattr("ipt.analysis.page.DRAWINGS", ())
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +102,7 @@ def test_what_a_probe_left_is_drawn(tmp_path, capsys):
     probe(folder, (HOSTILE[0], HOSTILE[4]))
     page = page_of(capsys, "--out", tmp_path)
     assert {("id", f"figure-{name}") for name in ("landscape", "curvature", "transfer", "between", "change")} <= set(page.attributes)
-    header, *rows = page.tables["table-looks-1"]
+    header, *rows = page.tables["table-words-1"]
     assert header == ["vector", "u", HOSTILE[0]] and rows[2] == ["2", "<b>tok</b> 0.25", "<b>tok</b> 0.25"]
     assert "ipt probe" not in " ".join(page.commands) and page.tags.count("script") == 1
 

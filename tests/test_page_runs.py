@@ -1,18 +1,21 @@
 """`ipt report` of several runs: recovery against d, seen tasks and shots; and what `ipt stability` left beside a run."""
 
+import csv
 from unittest.mock import patch
 
 import numpy as np
 import pytest
-from conftest import hand_made
+import torch
+from conftest import hand_made, page_of, plain, stable
 from matplotlib.figure import Figure
-from test_page import page_of, plain, stable
 
 from ipt.analysis.drawings import draw_angles, draw_growth
 from ipt.analysis.geometry import principal_angles
+from ipt.analysis.page import ANGLES
 from ipt.analysis.scores import lines, read_pair
 from ipt.analysis.views import read_views
 from ipt.report import with_tangents
+from ipt.run import write_tensors
 
 
 def drawn(folders):
@@ -62,6 +65,34 @@ def test_a_subspace_is_its_own_and_no_other(tmp_path):
     assert not figure.axes  # control: one run has nobody to compare with
 
 
+def test_angles_of_any_number_of_runs_are_a_file(tmp_path, capsys, undrawn):
+    made = [plain(tmp_path / str(seed), seed=seed) for seed in range(1, 6)]
+    page_of(capsys, *made, "--out", tmp_path)
+    header, *rows = csv.reader((tmp_path / "report-figures" / "angles.csv").read_text().splitlines())
+    assert tuple(header) == ANGLES and len(rows) == 3 * (5 + 10)  # d = 3, five runs and ten pairs: the figure shows four runs
+    views = with_tangents(read_views(made))
+    apart = [principal_angles(a, b)[0] for a in views[3].tangents for b in views[4].tangents]
+    (row,) = [row for row in rows if row[:2] == ["runs 4 and 5", "1"]]
+    assert [float(x) for x in row[2:]] == pytest.approx([np.mean(apart), min(apart), max(apart), 36], abs=0.006)
+    page_of(capsys, made[0], "--out", tmp_path / "one")
+    assert not (tmp_path / "one" / "report-figures" / "angles.csv").exists()  # control: one run has nobody to compare with
+
+
+def test_codes_that_lie_together_are_told_from_those_that_do_not(tmp_path, capsys, undrawn):
+    folder = plain(tmp_path)  # by subcategory: a, c, w are one; b, u, x two
+    seen, unseen = torch.tensor([[0.0, 1, 0], [9, 1, 0], [0, 1.1, 0]]), torch.tensor([[9.1, 1, 0], [50, 50, 50], [0, 1, 0.1], [9, 1, 0.1]])
+    write_tensors(folder / "vectors.safetensors", {"train_same": seen, "test": unseen})
+    (header, row) = page_of(capsys, "--out", tmp_path).tables["table-clusters-1"]
+    found = dict(zip(header, row, strict=True))
+    assert [found[k] for k in ("tasks by", "tasks", "groups")] == ["subcategory", "6", "2"]  # every task is of one kind, v is alone
+    assert (
+        float(found["silhouette"]) > 0.95 and found["probe’s accuracy"] == "1.00" and float(found["silhouette, shuffled"].split()[0]) < 0.5
+    )
+    write_tensors(folder / "vectors.safetensors", {"train_same": seen * 0 + torch.eye(3), "test": torch.eye(3)[[0, 1, 2, 1]]})
+    (header, row) = page_of(capsys, "--out", tmp_path).tables["table-clusters-1"]
+    assert float(dict(zip(header, row, strict=True))["silhouette"]) < 0.5  # control: nothing to find
+
+
 def test_the_page_of_several_runs_has_what_compares_them(tmp_path, capsys):
     made = [plain(tmp_path / str(dim), dim=dim) for dim in (2, 3)]
     page = page_of(capsys, *made, "--out", tmp_path)
@@ -76,4 +107,4 @@ def test_seeds_are_drawn_and_their_table_is_that_of_the_run(tmp_path, capsys):
     found = stable(tmp_path)
     page = page_of(capsys, "--out", tmp_path)
     assert ("id", "figure-stability") in page.attributes and "ipt stability" not in " ".join(page.commands)
-    assert page.tables["table-looks-1"] == [found["columns"], *found["rows"]]
+    assert page.tables["table-stability-1"] == [found["columns"], *found["rows"]]
