@@ -184,11 +184,15 @@ def clusters_table(view: View) -> Table:
     for what, found in labels.items():
         with suppress(ValueError):  # fewer than two groups of three
             c = clusters(points, found, FOLDS, SHUFFLES)
-            chance = ["{:.2f} ± {:.2f}".format(*x) for x in (c.silhouette_shuffled, c.accuracy_shuffled)]
-            measured = [f"{c.silhouette:.2f}", chance[0], f"{c.silhouette_p:.2f}", f"{c.accuracy:.2f}", chance[1], f"{c.accuracy_p:.2f}"]
-            rows.append([what, str(c.points), str(c.groups), *measured])
+            silhouette = [_signed(c.silhouette), " ± ".join(map(_signed, c.silhouette_shuffled)), f"{c.silhouette_p:.2f}"]
+            accuracy = [f"{c.accuracy:.2f}", "{:.2f} ± {:.2f}".format(*c.accuracy_shuffled), f"{c.accuracy_p:.2f}"]
+            rows.append([what, str(c.points), str(c.groups), *silhouette, *accuracy])
     label = "Do tasks of one sort lie together? Silhouette and a linear probe’s cross-validated accuracy of the intrinsic vectors"
     return Table(CLUSTERS, rows, frozenset({0}), label)
+
+
+def _signed(value: float) -> str:
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
 
 
 def looks(view: View) -> dict[str, Table]:
