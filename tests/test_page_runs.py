@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from ipt.analysis.drawings import draw_angles, draw_growth
 from ipt.analysis.geometry import principal_angles
-from ipt.analysis.page import ANGLES
 from ipt.analysis.scores import lines, read_pair
+from ipt.analysis.tables import ANGLES
 from ipt.analysis.views import read_views
 from ipt.report import with_tangents
 from ipt.run import write_tensors
