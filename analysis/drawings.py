@@ -13,12 +13,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ipt.analysis.figures import INK, SETTING_COLOURS, recovery_bars, recovery_lines, seen_unseen_scatter, stability_violins
-from ipt.analysis.geometry import cosine_matrix, linkage, nearest_distance, principal_angles, random_angles, rank_correlation
+from ipt.analysis.figures import INK, SETTING_COLOURS, printable, recovery_bars, recovery_lines, seen_unseen_scatter, stability_violins
+from ipt.analysis.geometry import (
+    cosine_matrix,
+    embed,
+    linkage,
+    nearest_distance,
+    principal_angles,
+    random_angles,
+    rank_correlation,
+    spectrum,
+)
 from ipt.analysis.maps import angle_lines, cosine_map, distance_scatter
 from ipt.analysis.probed import ROW, draw_between, draw_change, draw_curvature, draw_landscape, draw_transfer
 from ipt.analysis.scores import TITLES
-from ipt.analysis.views import NOWHERE, View, short
+from ipt.analysis.views import NOWHERE, View
 
 # at least 3 : 1 on white and on the page's dark ground
 PALETTE = ("#2a78c2", "#d1352b", "#2b9348", "#9a5cc9", "#c26a12", "#d6478f", "#0f8f9c", "#857a00", "#5b6ee1", "#5f9e1f")
@@ -48,7 +57,7 @@ def draw_recovery(figure: Figure, views: Sequence[View]) -> None:
     values = {s: [each[s].relative if s in each else NOWHERE for each in found] for s in settings}
     intervals = {s: [each[s].interval if s in each else (NOWHERE, NOWHERE) for each in found] for s in settings}
     figure.set_size_inches(max(7.2, 4.4 * len(views)), 4.4)
-    recovery_bars(figure.subplots(), values, intervals, [short(view.label, 40) for view in views], TITLES)
+    recovery_bars(figure.subplots(), values, intervals, [printable(view.label, 40) for view in views], TITLES)
 
 
 def draw_growth(figure: Figure, views: Sequence[View]) -> None:
@@ -163,7 +172,7 @@ def _bars(figure: Figure, view: View, names: Sequence[str]) -> None:
     axes.plot([r["floor"] for r in found], places, "o", color=INK, markersize=3, fillstyle="none", clip_on=False, label="floor")
     for setting in dict.fromkeys(r["setting"] for r in found):
         axes.barh([-9], [0], color=SETTING_COLOURS[setting], label=TITLES[setting])
-    axes.set_yticks(places, [short(r["task"]) for r in found], fontsize=7)
+    axes.set_yticks(places, [printable(r["task"]) for r in found], fontsize=7)
     for bar, label, record in zip(bars, axes.get_yticklabels(), found, strict=True):
         for artist in (bar, label):
             artist.set_gid(f"task-{view.names.index(record['task'])}")
@@ -179,7 +188,7 @@ def _name_groups(axes: Axes, groups: Sequence[str]) -> None:
     """Write each run of equal groups at the right of its rows, with a thin line before it."""
     starts = [i for i, group in enumerate(groups) if i == 0 or groups[i - 1] != group]
     for first, end in zip(starts, [*starts[1:], len(groups)], strict=True):
-        axes.text(1.04, (first + end - 1) / 2, short(groups[first]), fontsize=7, va="center")
+        axes.text(1.04, (first + end - 1) / 2, printable(groups[first]), fontsize=7, va="center")
         if first:
             axes.axhline(first - 0.5, color=OTHERS, linewidth=0.4)
 
@@ -188,11 +197,9 @@ def draw_codes(figure: Figure, views: Sequence[View]) -> None:
     """Scatter the intrinsic vectors' first two principal components; the commonest subcategories have a colour."""
     view = views[0]
     names, vectors = view.points
-    if min(vectors.shape) < 2:
+    if len(vectors) < 4 or vectors.shape[1] < 2 or not np.ptp(vectors):
         return
-    centred = vectors - vectors.mean(0)
-    _, spread, directions = np.linalg.svd(centred, full_matrices=False)
-    places, shares = centred @ directions[:2].T, spread**2 / (np.square(spread).sum() or 1)
+    places, shares = embed(vectors), spectrum(vectors)
     colours = _subcategory_colours([view.tasks[name]["subcategory"] for name in names])
     figure.set_size_inches(7.2, 5)
     axes = figure.subplots()
@@ -204,7 +211,7 @@ def draw_codes(figure: Figure, views: Sequence[View]) -> None:
     axes.set_ylabel(f"component 2 ({100 * shares[1]:.0f} %)")
     axes.spines[["top", "right"]].set_visible(False)
     rest = len({view.tasks[name]["subcategory"] for name in names}) - len(colours)
-    key = [_key("o", "none", "seen"), _key("D", "none", "unseen"), *(_key("o", c, short(g, 22)) for g, c in colours.items())]
+    key = [_key("o", "none", "seen"), _key("D", "none", "unseen"), *(_key("o", c, printable(g, 22)) for g, c in colours.items())]
     key += [_key("o", OTHERS, f"{rest} other subcategories")] if rest else []
     axes.legend(handles=key, fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
 

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from ipt.analysis.figures import printable
 from ipt.analysis.maps import between_lines, change_map, code_bars, landscape_map, transfer_map
-from ipt.analysis.views import View, short
+from ipt.analysis.views import View
 
 ROW = 0.165  # inches of a row with a label
 
@@ -20,7 +21,7 @@ def draw_landscape(figure: Figure, views: Sequence[View]) -> None:
     near = dict(zip(about["nearest"], plane["near"], strict=True))
     for axes, what, unit in zip(figure.subplots(1, 2), ("loss", "score"), ("loss (nats per token)", "score"), strict=True):
         landscape_map(axes, plane[what].T, plane["across"], plane["up"], plane["path"], plane["starts"], near, unit)
-    figure.suptitle(short(about["task"], 60), fontsize=9)
+    figure.suptitle(printable(about["task"], 60), fontsize=9)
 
 
 def draw_curvature(figure: Figure, views: Sequence[View]) -> None:
@@ -29,7 +30,7 @@ def draw_curvature(figure: Figure, views: Sequence[View]) -> None:
     if about:
         figure.set_size_inches(6, 3)
         code_bars(figure.subplots(), found["curvature.code"], found["curvature.error"])
-        figure.suptitle(short(about["task"], 60), fontsize=9)
+        figure.suptitle(printable(about["task"], 60), fontsize=9)
 
 
 def draw_transfer(figure: Figure, views: Sequence[View]) -> None:
@@ -50,7 +51,7 @@ def draw_between(figure: Figure, views: Sequence[View]) -> None:
     pairs = list(zip(about["between"], found["between.scores"], strict=True))
     figure.set_size_inches(7.2, 3.2)
     for axes, (names, scores) in zip(figure.subplots(1, len(pairs), sharey=True, squeeze=False)[0], pairs, strict=True):
-        between_lines(axes, scores, [short(name) for name in names])
+        between_lines(axes, scores, [printable(name) for name in names])
 
 
 def draw_change(figure: Figure, views: Sequence[View]) -> None:

@@ -15,7 +15,7 @@ from ipt.analysis.views import View
 
 SVG, LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
 STYLE: Any = {
-    "svg.fonttype": "none", "svg.hashsalt": "ipt", "text.parse_math": False, "axes.unicode_minus": True, "font.size": 9,
+    "svg.fonttype": "none", "svg.hashsalt": "ipt", "axes.unicode_minus": True, "font.size": 9,
     "text.color": INK, "axes.edgecolor": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
     "figure.facecolor": "none", "axes.facecolor": "none",
 }  # fmt: skip

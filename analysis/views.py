@@ -120,12 +120,6 @@ def without(settings: dict[str, Any], name: str) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key != name}
 
 
-def short(text: str, longest: int = 26) -> str:
-    """Return a text for a label: no line breaks or control characters, and cut where it is long."""
-    plain = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return plain if len(plain) <= longest else plain[: longest - 1] + "…"
-
-
 def percent(share: float) -> str:
     return "–" if share != share else f"{100 * share:.1f}\u00a0%"
 
