@@ -4,36 +4,41 @@ To add one, write a function that draws on a Figure and add an entry; where a ru
 out. An artist with the gid `task-3` is the fourth of the view's tasks: the page shows the task's name, subcategory and recovery there.
 """
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from ipt.analysis.figures import INK, SETTING_COLOURS, printable, recovery_bars, recovery_lines, seen_unseen_scatter, stability_violins
+from ipt.analysis.compared import draw_angles, draw_both, draw_growth
+from ipt.analysis.figures import (
+    INK,
+    SETTING_COLOURS,
+    legend,
+    mark,
+    printable,
+    recovery_bars,
+    stability_violins,
+    tidy,
+)
 from ipt.analysis.geometry import (
     cosine_matrix,
     embed,
     linkage,
     nearest_distance,
-    principal_angles,
-    random_angles,
     rank_correlation,
     spectrum,
 )
-from ipt.analysis.maps import angle_lines, cosine_map, distance_scatter
+from ipt.analysis.maps import cosine_map, distance_scatter
 from ipt.analysis.probed import ROW, draw_between, draw_change, draw_curvature, draw_landscape, draw_transfer
 from ipt.analysis.scores import TITLES
 from ipt.analysis.views import NOWHERE, View
 
 # at least 3 : 1 on white and on the page's dark ground
 PALETTE = ("#2a78c2", "#d1352b", "#2b9348", "#9a5cc9", "#c26a12", "#d6478f", "#0f8f9c", "#857a00", "#5b6ee1", "#5f9e1f")
+SHAPES = "s^Dv<P>X*p"  # beside the colours, for every kind of colour vision
 OTHERS = "#8b9097"
-GROWN = (("test", "all"), ("test", "in kind"), ("test", "out of kind"), ("train_diff", "all"), ("pca_test", "all"), ("random_test", "all"))
-SPACES = 4  # runs whose decoders are compared in one figure
 
 
 @dataclass(frozen=True)
@@ -58,79 +63,6 @@ def draw_recovery(figure: Figure, views: Sequence[View]) -> None:
     intervals = {s: [each[s].interval if s in each else (NOWHERE, NOWHERE) for each in found] for s in settings}
     figure.set_size_inches(max(7.2, 4.4 * len(views)), 4.4)
     recovery_bars(figure.subplots(), values, intervals, [printable(view.label, 40) for view in views], TITLES)
-
-
-def draw_growth(figure: Figure, views: Sequence[View]) -> None:
-    """Draw recovery against d, seen tasks and shots: a panel for each that differs between runs alike in all else but their seeds."""
-    panels = [(axis, groups) for axis in views[0].sizes if (groups := _grown(views, axis))]
-    if not panels:
-        return
-    figure.set_size_inches(7.2, 3.1 * len(panels))
-    for axes, (axis, groups) in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True):
-        places = sorted({view.sizes[axis] for group in groups for view in group})
-        names = [group[0].family for group in groups]
-        names = names if len(set(names)) == len(names) else [group[0].label for group in groups]
-        found = {
-            ", ".join([TITLES[shown[0]], *([shown[1]] if shown[1] != "all" else []), *([name] if len(groups) > 1 else [])]): table
-            for name, group in zip(names, groups, strict=True)
-            for shown in GROWN
-            if not np.isnan(table := _shares(group, shown, axis, places)).all()
-        }
-        recovery_lines(axes, places, found, axis)
-
-
-def _grown(views: Sequence[View], axis: str) -> list[list[View]]:
-    """Return the groups of runs that differ in this size and in seeds only, where the size takes several values."""
-    groups: dict[str, list[View]] = {}
-    for view in views:
-        if view.sizes[axis]:
-            rest = sorted((k, v) for k, v in view.sizes.items() if k != axis)
-            groups.setdefault(f"{view.kin} {rest}", []).append(view)
-    return [group for group in groups.values() if len({view.sizes[axis] for view in group}) > 1]
-
-
-def _shares(group: Sequence[View], shown: tuple[str, str], axis: str, places: Sequence[int]) -> np.ndarray:
-    """Return E_rel in a setting and group of tasks, [sizes, runs]; NaN where a run has another size or lacks them."""
-    found = np.full((len(places), len(group)), NOWHERE)
-    for i, view in enumerate(group):
-        for line in view.lines:
-            if (line.setting, line.group) == shown:
-                found[places.index(view.sizes[axis]), i] = line.recovery.relative
-    return found
-
-
-def draw_both(figure: Figure, views: Sequence[View]) -> None:
-    """Draw each run's recovery of seen tasks with other data against that of unseen ones."""
-    found = [{line.setting: line.recovery.relative for line in view.lines if line.group == "all"} for view in views]
-    pairs = [(each["train_diff"], each["test"], view) for each, view in zip(found, views, strict=True) if {"train_diff", "test"} <= {*each}]
-    if len(pairs) < 2:
-        return
-    figure.set_size_inches(6, 3.6)
-    seen, unseen, drawn = zip(*pairs, strict=True)
-    seen_unseen_scatter(figure.subplots(), seen, unseen, [f"{v.family}, d = {v.results[-1]['dim']}" for v in drawn])
-
-
-def angles_between(views: Sequence[View]) -> dict[str, np.ndarray]:
-    """Return the principal angles [pairs, d] between tangent spaces of runs' decoders, within each run and between each two.
-
-    Empty where fewer than two runs have such spaces of one shape; runs are numbered from 1 in the order of the views.
-    """
-    shape = views[0].tangents.shape
-    there = [(i, v.tangents) for i, v in enumerate(views, 1) if len(v.tangents) > 1 and v.tangents.shape == shape]
-    found = {}
-    for k, (number, spaces) in enumerate(there if len(there) > 1 else []):
-        found[f"within run {number}"] = np.stack([principal_angles(a, b) for j, a in enumerate(spaces) for b in spaces[:j]])
-        for other, theirs in there[:k]:
-            found[f"runs {other} and {number}"] = np.stack([principal_angles(a, b) for a in spaces for b in theirs])
-    return found
-
-
-def draw_angles(figure: Figure, views: Sequence[View]) -> None:
-    """Draw the principal angles between the tangent spaces of the first runs' decoders against random subspaces."""
-    found = angles_between(views[:SPACES])
-    if found:
-        figure.set_size_inches(7.2, 3.8)
-        angle_lines(figure.subplots(), found, random_angles(views[0].tangents.shape[2], views[0].tangents.shape[1]))
 
 
 def draw_stability(figure: Figure, views: Sequence[View]) -> None:
@@ -194,36 +126,25 @@ def _name_groups(axes: Axes, groups: Sequence[str]) -> None:
 
 
 def draw_codes(figure: Figure, views: Sequence[View]) -> None:
-    """Scatter the intrinsic vectors' first two principal components; the commonest subcategories have a colour."""
+    """Scatter the intrinsic vectors' first two principal components; the commonest subcategories have a mark of their own."""
     view = views[0]
     names, vectors = view.points
     if len(vectors) < 4 or vectors.shape[1] < 2 or not np.ptp(vectors):
         return
     places, shares = embed(vectors), spectrum(vectors)
-    colours = _subcategory_colours([view.tasks[name]["subcategory"] for name in names])
+    groups = [view.tasks[name]["subcategory"] for name in names]
+    common = sorted(sorted(set(groups), key=lambda g: (-groups.count(g), g))[: len(PALETTE)])
+    styles = dict(zip(common, zip(PALETTE, SHAPES, strict=True), strict=False))
     figure.set_size_inches(7.2, 5)
     axes = figure.subplots()
-    for name, (x, y) in zip(names, places, strict=True):
-        colour, unseen = colours.get(view.tasks[name]["subcategory"], OTHERS), name in view.unseen
-        dot = axes.scatter(x, y, s=52 if unseen else 30, marker="D" if unseen else "o", color=colour, edgecolors=INK, linewidths=0.5)
-        dot.set_gid(f"task-{view.names.index(name)}")
-    axes.set_xlabel(f"component 1 ({100 * shares[0]:.0f} % of the variance)")
-    axes.set_ylabel(f"component 2 ({100 * shares[1]:.0f} %)")
-    axes.spines[["top", "right"]].set_visible(False)
-    rest = len({view.tasks[name]["subcategory"] for name in names}) - len(colours)
-    key = [_key("o", "none", "seen"), _key("D", "none", "unseen"), *(_key("o", c, printable(g, 22)) for g, c in colours.items())]
-    key += [_key("o", OTHERS, f"{rest} other subcategories")] if rest else []
-    axes.legend(handles=key, fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-
-
-def _key(marker: str, colour: str, text: str) -> Line2D:
-    return Line2D([], [], marker=marker, linestyle="none", markerfacecolor=colour, markeredgecolor=INK, markeredgewidth=0.5, label=text)
-
-
-def _subcategory_colours(groups: Sequence[str]) -> dict[str, str]:
-    """Return a colour for each of the commonest subcategories, in alphabetical order."""
-    common = sorted(sorted(set(groups), key=lambda g: (-Counter(groups)[g], g))[: len(PALETTE)])
-    return dict(zip(common, PALETTE, strict=False))
+    for name, group, (x, y) in zip(names, groups, places, strict=True):
+        colour, shape = styles.get(group, (OTHERS, "o"))
+        face = "none" if name in view.unseen else colour
+        axes.scatter(x, y, s=40, marker=shape, facecolors=face, edgecolors=colour).set_gid(f"task-{view.names.index(name)}")
+    tidy(axes, f"component 1 ({100 * shares[0]:.0f} % of the variance)", f"component 2 ({100 * shares[1]:.0f} %)")
+    rest = len(set(groups)) - len(styles)
+    key = [("seen", mark(OTHERS, "o")), ("unseen", mark(OTHERS, "o", "none"))] + [(group, mark(*found)) for group, found in styles.items()]
+    legend(axes, key + ([(f"{rest} other subcategories", mark(OTHERS, "o"))] if rest else []))
 
 
 def draw_cosines(figure: Figure, views: Sequence[View]) -> None:
@@ -299,7 +220,8 @@ DRAWINGS = (
     Drawing(
         "codes",
         "Where the tasks lie in the subspace",
-        "Intrinsic vectors on their first two principal components. Point at a task for its name; its subcategory stays lit.",
+        "Intrinsic vectors on their first two principal components, of seen tasks filled, of unseen ones hollow. Point at a task for its"
+        " name; its subcategory stays lit.",
         draw_codes,
     ),
     Drawing(

@@ -11,7 +11,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ipt.analysis.drawings import DRAWINGS, angles_between
+from ipt.analysis.compared import angles_between
+from ipt.analysis.drawings import DRAWINGS
 from ipt.analysis.report import KNOWN
 from ipt.analysis.scores import latex, markdown, per_task, rows_as_csv, to_csv
 from ipt.analysis.svg import draw

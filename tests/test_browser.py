@@ -117,6 +117,19 @@ def test_a_real_pointer_finds_a_bar(page):
     expect(page.locator("#tip")).to_contain_text("new")
 
 
+def test_the_middle_of_a_hollow_mark_is_the_mark(page):
+    page.locator("#figure-codes-1").scroll_into_view_if_needed()
+    points = page.locator("#figure-codes-1 svg [data-tip]")
+    found = """all => all.map(point => {
+        const box = point.getBoundingClientRect();
+        const there = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+        return there !== null && there.closest("[data-tip]") !== null;
+    })"""
+    assert all(points.evaluate_all(found))
+    page.add_style_tag(content="[data-tip] * { pointer-events: visiblePainted !important; }")
+    assert not all(points.evaluate_all(found))  # control: unseen tasks are hollow
+
+
 @pytest.mark.parametrize(("scheme", "ground", "ink"), [("light", "rgb(255, 255, 255)", 80), ("dark", "rgb(20, 23, 26)", 180)])
 def test_both_themes_reach_the_figures(page, scheme, ground, ink):
     page.emulate_media(color_scheme=scheme)
