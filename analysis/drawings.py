@@ -174,7 +174,9 @@ def draw_distances(figure: Figure, views: Sequence[View]) -> None:
     distances = nearest_distance(vectors[[names.index(n) for n, _ in found]], seen)
     shares = np.array([share for _, share in found])
     figure.set_size_inches(6, 3.8)
-    distance_scatter(figure.subplots(), distances, shares, rank_correlation(distances, shares), [n for n, _ in found])
+    axes = distance_scatter(figure.subplots(), distances, shares, rank_correlation(distances, shares), [n for n, _ in found])
+    for dot, (name, _) in zip(axes.collections, found, strict=True):
+        dot.set_gid(f"task-{view.names.index(name)}")
 
 
 TASKS = "The bar is the score with d tuned numbers, the line that of prompt tuning on the same data, the ring the floor."

@@ -173,14 +173,14 @@ def angle_lines(axes: Axes, angles: Mapping[str, np.ndarray], random: np.ndarray
 def distance_scatter(
     axes: Axes, distances: np.ndarray, recovery: np.ndarray, correlation: tuple[float, float], names: Sequence[str] = ()
 ) -> Axes:
-    """Draw the share recovered of each unseen task [U] against the distance [U] of its code to the nearest seen one.
+    """Draw the share recovered of each unseen task [U] against the distance [U] of its code to the nearest seen one, a collection each.
 
     Shares above 150 % are triangles at 150. correlation: rho and p value of `rank_correlation`.
     """
     shares = 100 * np.asarray(recovery, dtype=float)
     points = np.column_stack([distances, shares.clip(max=MOST)])
-    for chosen, marker in ((shares <= MOST, "o"), (shares > MOST, "^")):
-        axes.scatter(points[chosen, 0], points[chosen, 1], s=22, color=COLOURS[0], marker=marker, linewidths=0)
+    for (x, y), share in zip(points, shares, strict=True):
+        axes.scatter(x, y, s=22, color=COLOURS[0], marker="^" if share > MOST else "o", linewidths=0)
     axes.axhline(100, color=GREY, linewidth=0.8, linestyle="--", zorder=0)
     axes.set_title(f"Spearman's rho = {correlation[0]:.2f}, permutation p = {correlation[1]:.3f}".replace("-", "−"), fontsize=MEDIUM)
     tidy(axes, f"distance to the nearest seen code ({CODES})", RECOVERY)

@@ -96,15 +96,17 @@ def test_tables_filter_by_typing(page):
     assert len(column(page, "table-tasks-1", 1)) == 22
 
 
-@pytest.mark.parametrize(("name", "group"), [("new4", "group 1"), ("<b>bold</b>", "<i>")])
-def test_pointing_at_a_task_says_its_name(page, name, group):
-    points, tip = page.locator("#figure-codes-1 svg [data-tip]"), page.locator("#tip")
+@pytest.mark.parametrize(
+    ("figure", "name", "group"), [("codes", "new4", "group 1"), ("codes", "<b>bold</b>", "<i>"), ("distances", "new4", "group 1")]
+)
+def test_pointing_at_a_task_says_its_name(page, figure, name, group):
+    points, tip = page.locator(f"#figure-{figure}-1 svg [data-tip]"), page.locator("#tip")
     number = points.evaluate_all("(all, name) => all.findIndex((point) => point.dataset.tip.startsWith(name))", name)
     expect(tip).to_be_hidden()
     points.nth(number).dispatch_event("pointerover", {"bubbles": True})
     expect(tip).to_be_visible()
     assert tip.inner_text().startswith(f"{name} · {group} · ") and tip.inner_text().endswith("\u00a0%")
-    lit = page.locator("#figure-codes-1 .same").evaluate_all("all => [...new Set(all.map((point) => point.dataset.group))]")
+    lit = page.locator(f"#figure-{figure}-1 .same").evaluate_all("all => [...new Set(all.map((point) => point.dataset.group))]")
     assert lit == [group]
     page.locator("h1").hover()
     expect(tip).to_be_hidden()

@@ -130,7 +130,7 @@ def test_distance_scatter_writes_what_it_cannot_draw():
     axes = maps.distance_scatter(canvas(), np.array([0.5, 1.0, 2.0]), np.array([0.9, 6.15, -0.1]), (-0.31, 0.042), ["a", "b", "c"])
     check(axes)
     assert sorted(t.get_text() for t in axes.texts) == ["a", "b (615 %)", "c"]
-    np.testing.assert_allclose(np.concatenate([c.get_offsets() for c in axes.collections]), [[0.5, 90], [2, -10], [1, 150]])
+    np.testing.assert_allclose(np.concatenate([c.get_offsets() for c in axes.collections]), [[0.5, 90], [1, 150], [2, -10]])
     assert axes.get_title() == "Spearman's rho = −0.31, permutation p = 0.042"
     bare = maps.distance_scatter(canvas(), np.array([0.5, 1.0]), np.array([0.9, 6.15]), (0, 1))
     assert [t.get_text() for t in bare.texts if t.get_text()] == ["(615 %)"]
