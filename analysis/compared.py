@@ -1,6 +1,9 @@
 """The page's figures that compare several runs: views and a bare Figure in; no axes where there is nothing to compare."""
 
+import hashlib
+import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -8,6 +11,7 @@ from matplotlib.figure import Figure
 from ipt.analysis.figures import recovery_lines, seen_unseen_scatter
 from ipt.analysis.geometry import principal_angles, random_angles
 from ipt.analysis.maps import angle_lines
+from ipt.analysis.report import spread
 from ipt.analysis.scores import TITLES
 from ipt.analysis.views import NOWHERE, View
 
@@ -65,18 +69,18 @@ def draw_both(figure: Figure, views: Sequence[View]) -> None:
     seen_unseen_scatter(figure.subplots(), seen, unseen, [f"{v.family}, d = {v.results[-1]['dim']}" for v in drawn])
 
 
-def angles_between(views: Sequence[View]) -> dict[str, np.ndarray]:
-    """Return the principal angles [pairs, d] between tangent spaces of runs' decoders, within each run and between each two.
+def angles_between(views: Sequence[View]) -> dict[tuple[int, int], np.ndarray]:
+    """Return the principal angles [pairs, d] between tangent spaces of runs' decoders, by the numbers of two runs, or twice that of one.
 
-    Empty where fewer than two runs have such spaces of one shape; runs are numbered from 1 in the order of the views.
+    Runs are numbered from 1 in the order of the views. Empty where fewer than two have such spaces of one shape.
     """
     shape = views[0].tangents.shape
     there = [(i, v.tangents) for i, v in enumerate(views, 1) if len(v.tangents) > 1 and v.tangents.shape == shape]
     found = {}
     for k, (number, spaces) in enumerate(there if len(there) > 1 else []):
-        found[f"within run {number}"] = np.stack([principal_angles(a, b) for j, a in enumerate(spaces) for b in spaces[:j]])
+        found[number, number] = np.stack([principal_angles(a, b) for j, a in enumerate(spaces) for b in spaces[:j]])
         for other, theirs in there[:k]:
-            found[f"runs {other} and {number}"] = np.stack([principal_angles(a, b) for a in spaces for b in theirs])
+            found[other, number] = np.stack([principal_angles(a, b) for a in spaces for b in theirs])
     return found
 
 
@@ -85,4 +89,24 @@ def draw_angles(figure: Figure, views: Sequence[View]) -> None:
     found = angles_between(views[:SPACES])
     if found:
         figure.set_size_inches(7.2, 3.8)
-        angle_lines(figure.subplots(), found, random_angles(views[0].tangents.shape[2], views[0].tangents.shape[1]))
+        named = {f"within run {i}" if i == j else f"runs {i} and {j}": angles for (i, j), angles in found.items()}
+        angle_lines(figure.subplots(), named, random_angles(views[0].tangents.shape[2], views[0].tangents.shape[1]))
+
+
+def angles_record(views: Sequence[View]) -> dict[str, Any] | None:
+    """Return the angles between runs as a table with its command, mean (least … largest) in degrees; None where there are none."""
+    rows = []
+    for (i, j), angles in angles_between(views).items():
+        names = [views[k - 1].settings[1]["msf_run"] for k in dict.fromkeys((i, j))]
+        rows.append([" and ".join(names), str(len(angles)), *(spread(of_all.tolist()) for of_all in angles.T)])
+    if not rows:
+        return None
+    size, dim = views[0].tangents.shape[1:]
+    rows.append(["random subspaces", "100", *(spread(of_all.tolist()) for of_all in random_angles(dim, size).T)])
+    return {
+        "command": f"ipt report {' '.join(view.folder.name for view in views)}",
+        "seed": ", ".join(sorted({str(view.settings[1]["seed"]) for view in views})),
+        "digest": hashlib.sha256(json.dumps(rows).encode()).hexdigest(),
+        "columns": ["tangent spaces of", "pairs", *(f"angle {k}" for k in range(1, dim + 1))],
+        "rows": rows,
+    }

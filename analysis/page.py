@@ -11,15 +11,13 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ipt.analysis.compared import angles_between
+from ipt.analysis.compared import angles_record
 from ipt.analysis.drawings import DRAWINGS
 from ipt.analysis.report import KNOWN
 from ipt.analysis.scores import latex, markdown, per_task, rows_as_csv, to_csv
 from ipt.analysis.svg import draw
 from ipt.analysis.tables import (
-    ANGLES,
     Table,
-    angle_rows,
     comparison_table,
     config_table,
     headline,
@@ -30,7 +28,7 @@ from ipt.analysis.tables import (
     tasks_table,
 )
 from ipt.analysis.views import View
-from ipt.run import write_atomic
+from ipt.run import write_atomic, write_json
 
 HERE = Path(__file__).parent
 
@@ -68,15 +66,15 @@ def write_page(views: Sequence[View], commands: Sequence[str], missing: Sequence
 
 
 def _write_tables(views: Sequence[View], settings: Table, folder: Path) -> None:
-    """Write the settings as Markdown, LaTeX and CSV, every task's scores and the angles between runs as CSV, one table for all runs."""
+    """Write the settings as Markdown, LaTeX and CSV, every task's scores as CSV, the angles between runs as JSON, each for all runs."""
     head, texts = (settings.columns, settings.rows), len(settings.texts)
     found = {"settings.md": markdown(*head, texts), "settings.tex": latex(*head, texts)}
     found["settings.csv"] = rows_as_csv([settings.columns, *settings.rows])
     found["tasks.csv"] = to_csv([{"run": view.label, **record} for view in views for record in per_task(view.results)])
-    if angles := angles_between(views):
-        found["angles.csv"] = rows_as_csv([ANGLES, *angle_rows(angles)])
     for name, text in found.items():
         write_atomic(folder / name, text.encode())
+    if angles := angles_record(views):
+        write_json(folder / "angles.json", angles)
 
 
 def _template() -> Any:

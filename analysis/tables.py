@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ipt.analysis.geometry import clusters
 from ipt.analysis.report import summary
 from ipt.analysis.scores import COLUMNS, COMPARED, CONTROLS, TITLES, cells, compare, comparison_rows
@@ -17,7 +15,6 @@ from ipt.recovery import MARGIN
 LONG = ("parts", "digests")  # settings that list every task
 HEADLINE = {"test": "unseen tasks", "train_diff": "seen tasks, other data"}
 NONE = "–"
-ANGLES = ("between", "angle", "mean (degrees)", "least", "largest", "pairs of tangent spaces")
 CLUSTERS = (
     "tasks by", "tasks", "groups", "silhouette", "silhouette, shuffled", "p of silhouette",
     "probe’s accuracy", "accuracy, shuffled", "p of accuracy",
@@ -79,13 +76,6 @@ def comparison_table(views: Sequence[View]) -> Table:
     columns = ("T_test (IST) minus", *(["run"] if len(views) > 1 else []), *COMPARED[1:])
     texts = frozenset(range(len(columns) - len(COMPARED) + 1))
     return Table(columns, rows, texts, "Tuned numbers against each control, on the same unseen tasks")
-
-
-def angle_rows(angles: Mapping[str, np.ndarray]) -> Iterator[list[str]]:
-    """Yield a row for each angle of each pair of runs, smallest angle first."""
-    for pair, found in angles.items():
-        for i, of_all in enumerate(found.T, 1):
-            yield [pair, str(i), *(f"{x:.2f}" for x in (of_all.mean(), of_all.min(), of_all.max())), str(len(of_all))]
 
 
 def clusters_table(view: View) -> Table:

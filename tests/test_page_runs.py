@@ -1,6 +1,6 @@
 """`ipt report` of several runs: recovery against d, seen tasks and shots; and what `ipt stability` left beside a run."""
 
-import csv
+import json
 from unittest.mock import patch
 
 import numpy as np
@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from ipt.analysis.compared import draw_angles, draw_growth
 from ipt.analysis.geometry import principal_angles
 from ipt.analysis.scores import lines, read_pair
-from ipt.analysis.tables import ANGLES
 from ipt.analysis.views import read_views
 from ipt.report import with_tangents
 from ipt.run import write_tensors
@@ -68,14 +67,15 @@ def test_a_subspace_is_its_own_and_no_other(tmp_path):
 def test_angles_of_any_number_of_runs_are_a_file(tmp_path, capsys, undrawn):
     made = [plain(tmp_path / str(seed), seed=seed) for seed in range(1, 6)]
     page_of(capsys, *made, "--out", tmp_path)
-    header, *rows = csv.reader((tmp_path / "report-figures" / "angles.csv").read_text().splitlines())
-    assert tuple(header) == ANGLES and len(rows) == 3 * (5 + 10)  # d = 3, five runs and ten pairs: the figure shows four runs
+    record = json.loads((tmp_path / "report-figures" / "angles.json").read_text())
+    rows = {name: found for name, *found in record["rows"]}
+    assert len(rows) == 5 + 10 + 1 and record["columns"][2:] == ["angle 1", "angle 2", "angle 3"]  # the figure shows four runs
     views = with_tangents(read_views(made))
     apart = [principal_angles(a, b)[0] for a in views[3].tangents for b in views[4].tangents]
-    (row,) = [row for row in rows if row[:2] == ["runs 4 and 5", "1"]]
-    assert [float(x) for x in row[2:]] == pytest.approx([np.mean(apart), min(apart), max(apart), 36], abs=0.006)
+    assert rows["msf-4 and msf-5"][:2] == ["36", f"{np.mean(apart):.1f} ({min(apart):.1f} … {max(apart):.1f})"]
+    assert rows["random subspaces"][0] == "100" and record["command"].startswith("ipt report ist-1 ist-2")
     page_of(capsys, made[0], "--out", tmp_path / "one")
-    assert not (tmp_path / "one" / "report-figures" / "angles.csv").exists()  # control: one run has nobody to compare with
+    assert not (tmp_path / "one" / "report-figures" / "angles.json").exists()  # control: one run has nobody to compare with
 
 
 def test_codes_that_lie_together_are_told_from_those_that_do_not(tmp_path, capsys, undrawn):
