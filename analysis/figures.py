@@ -87,7 +87,7 @@ def recovery_lines(axes: Axes, x: Sequence[float], lines: Mapping[str, np.ndarra
     return axes
 
 
-def recovery_dots(axes: Axes, rows: Mapping[str, Mapping[str, Sequence[float]]]) -> Axes:
+def recovery_dots(axes: Axes, rows: Mapping[str, Mapping[str, Sequence[float]]], label: str = RECOVERY) -> Axes:
     """Draw a row for each line of a study: a dot per setting, the mean over seeds, on a line from the least to the largest seed.
 
     rows: line to setting to one share per seed (1 = the reference); settings have the same colour and mark in every row.
@@ -102,10 +102,10 @@ def recovery_dots(axes: Axes, rows: Mapping[str, Mapping[str, Sequence[float]]])
     for y in range(1, len(rows), 2):
         axes.axhspan(y - 0.5, y + 0.5, color="#EEEEEE", zorder=0)
     axes.axvline(100, color=GREY, linewidth=0.8, linestyle="--", zorder=0)
-    tidy(axes, RECOVERY, "")
+    tidy(axes, label, "")
     axes.set_yticks(range(len(rows)), [_folded(name) for name in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlim(left=0)
+    axes.set_xlim(left=min([0, *(105 * min(shares) for found in rows.values() for shares in found.values())]))
     legend(axes, marks(settings))
     return axes
 

@@ -31,7 +31,9 @@ STUDIED = {  # column of a study's table: setting, group of tasks, figure
     "unseen": ("test", "all", "relative"),
     "unseen, above floor": ("test", "all", "floored"),
     "unseen, in kind": ("test", "in kind", "relative"),
+    "unseen, in kind, above floor": ("test", "in kind", "floored"),
     "unseen, out of kind": ("test", "out of kind", "relative"),
+    "unseen, out of kind, above floor": ("test", "out of kind", "floored"),
     "unseen, new subcategory": ("test", "new subcategory", "relative"),
     "unseen, novel": ("test", "novel", "relative"),
     "unseen, knowledge": ("test", "knowledge", "relative"),
@@ -111,17 +113,30 @@ def study(lines_of: Mapping[str, Sequence[dict[str, Any] | None]], command: str)
 
 
 def study_figure(lines_of: Mapping[str, Sequence[dict[str, Any] | None]], path: Path) -> None:
-    """Draw the lines of a study that have a cell, as PNG; nothing where there is none."""
+    """Draw the lines of a study that have a cell, as PNG: recovery, and beside it the same above the floor; nothing where none has."""
+    measured = {"recovery (% of prompt tuning)": "relative", "the same above the floor (%)": "floored"}
+    found = {label: drawn(lines_of, measure) for label, measure in measured.items()}
+    if rows := found["recovery (% of prompt tuning)"]:
+        figure = Figure(figsize=(9.4, 0.9 + 0.62 * len(rows)), layout="constrained")
+        panels = figure.subplots(1, 2, sharey=True)
+        for axes, (label, shares) in zip(panels, found.items(), strict=True):
+            recovery_dots(axes, {name: shares.get(name, {}) for name in rows}, label)
+        panels[0].get_legend().remove()
+        figure.savefig(path, dpi=160)
+
+
+def drawn(lines_of: Mapping[str, Sequence[dict[str, Any] | None]], measure: str) -> dict[str, dict[str, list[float]]]:
+    """Return the shares of `DRAWN`, one per seed, by line of a study and setting, of the lines that have a cell.
+
+    measure: relative (E_rel) or floored (the same above the floor); both 1 where prompt tuning is.
+    """
     rows: dict[str, dict[str, list[float]]] = {}
     for name, each in lines_of.items():
-        for title, wanted in ((title, STUDIED[title]) for title in DRAWN):
-            found = [x["relative"] for r in each if r for x in r["lines"] if (x["setting"], x["group"], "relative") == wanted]
+        for title in DRAWN:
+            found = [x[measure] for r in each if r for x in r["lines"] if (x["setting"], x["group"]) == STUDIED[title][:2]]
             if shares := [x for x in found if x is not None]:
                 rows.setdefault(name, {})[title] = shares
-    if rows:
-        figure = Figure(figsize=(7.2, 0.9 + 0.62 * len(rows)), layout="constrained")
-        recovery_dots(figure.subplots(), rows)
-        figure.savefig(path, dpi=160)
+    return rows
 
 
 def spread(values: Sequence[float], digits: int = 1) -> str:

@@ -8,6 +8,7 @@ import pytest
 from conftest import QUICK, source
 
 from ipt import cli
+from ipt.analysis.figures import recovery_dots
 from ipt.analysis.report import study, study_figure
 from ipt.study import read_cells
 
@@ -59,11 +60,12 @@ def test_a_study_is_filled_cell_by_cell_and_goes_on(file, tmp_path, capsys):
 
 
 def test_the_figure_shows_lines_that_have_a_cell(tmp_path):
-    cell = {"lines": [{"setting": s, "group": "all", "relative": share} for s, share in (("test", 0.5), ("pca_test", None))]}
-    with patch("ipt.analysis.report.recovery_dots") as dots:
+    shares = {"test": (0.5, -0.2), "pca_test": (None, None)}
+    cell = {"lines": [{"setting": s, "group": "all", "relative": r, "floored": f} for s, (r, f) in shares.items()]}
+    with patch("ipt.analysis.report.recovery_dots", wraps=recovery_dots) as dots:
         study_figure({"d 5": [cell, cell, None], "d 10": [None]}, tmp_path / "toy.png")
         study_figure({"d 10": [None]}, tmp_path / "nothing.png")
-    assert dots.call_args_list[0].args[1] == {"d 5": {"unseen": [0.5, 0.5]}} and dots.call_count == 1
+    assert [call.args[1] for call in dots.call_args_list] == [{"d 5": {"unseen": [0.5, 0.5]}}, {"d 5": {"unseen": [-0.2, -0.2]}}]
     assert [path.name for path in tmp_path.iterdir()] == ["toy.png"]
 
 
