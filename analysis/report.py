@@ -196,14 +196,18 @@ def table_of(records: Sequence[dict[str, Any]], short: bool = False) -> str:
 
 
 def _short(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    apart = ("novel", "knowledge", "rule")
+    """Return a row for each setting; beside it the kinds of unseen tasks where they differ, else the groups of tasks."""
     by_group = {(row[0], row[1]): row for row in rows}
+    kinds = any(group == "out of kind" for _, group in by_group)
+    apart = ("in kind", "out of kind") if kinds else ("novel", "knowledge", "rule")
     short = []
     for row in rows:
         if row[1] == "all":
             groups = [by_group.get((row[0], group)) for group in apart]
-            short.append([row[0], *row[2:6], row[7], *(f"{g[4]} ({g[2]})" if g else "–" for g in groups)])
-    return markdown([columns[0], *columns[2:6], columns[7], *(f"{group}, E_rel (n)" for group in apart)], short, texts=1)
+            beside = [[f"{g[4]} ({g[2]})", g[7]] if g else ["–", "–"] for g in groups]
+            short.append([row[0], *row[2:6], row[7], *(x for each in beside for x in each[: 1 + kinds])])
+    heads = [head for group in apart for head in (f"{group}, E_rel (n)", f"{group}, above floor")[: 1 + kinds]]
+    return markdown([columns[0], *columns[2:6], columns[7], *heads], short, texts=1)
 
 
 def update_text(text: str, root: Path) -> str:

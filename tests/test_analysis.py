@@ -79,6 +79,14 @@ def test_marked_tables_are_made_from_their_summary(pair, tmp_path):
     assert "new subcategory" in update_text(text.replace("end short", "end"), tmp_path)
 
 
+def test_a_short_table_has_the_kinds_of_unseen_tasks_where_they_differ(pair, tmp_path):
+    kinds = [result | {"split": result["split"] | {"unseen": ["u"], "out_of_kind": ["v"]}} for result in pair]
+    (tmp_path / "s.json").write_text(json.dumps(summary(kinds, "ipt ist", 42)), encoding="utf8")
+    new = update_text("<!-- table s.json -->\n<!-- end short -->", tmp_path)
+    assert "in kind, E_rel (n) | in kind, above floor | out of kind, E_rel (n) | out of kind, above floor |" in new
+    assert "| 100.0 (1) | 100.0 | 50.0 (1) | 37.5 |" in new and "novel, E_rel" not in new  # of v: (0.5 - 0.2) / (1 - 0.2)
+
+
 def test_runs_of_several_seeds_are_averaged(pair, tmp_path):
     other = [pair[0], pair[1] | {"scores": pair[1]["scores"] | {"test": scores(u=0.25, v=0.5)}}]
     for seed, made in enumerate((pair, other)):
