@@ -90,9 +90,10 @@ def recovery_lines(axes: Axes, x: Sequence[float], lines: Mapping[str, np.ndarra
 def recovery_dots(axes: Axes, rows: Mapping[str, Mapping[str, Sequence[float]]], label: str = RECOVERY) -> Axes:
     """Draw a row for each line of a study: a dot per setting, the mean over seeds, on a line from the least to the largest seed.
 
-    rows: line to setting to one share per seed (1 = the reference); settings have the same colour and mark in every row.
+    rows: line to setting to one share per seed (1 = the reference); settings have the same colour and mark in every row, and the order
+    of the row that has most.
     """
-    settings = list(dict.fromkeys(setting for found in rows.values() for setting in found))
+    settings = list(dict.fromkeys(setting for found in sorted(rows.values(), key=len, reverse=True) for setting in found))
     for y, found in enumerate(rows.values()):
         for i, setting in enumerate(settings):
             if shares := found.get(setting):
@@ -105,7 +106,7 @@ def recovery_dots(axes: Axes, rows: Mapping[str, Mapping[str, Sequence[float]]],
     tidy(axes, label, "")
     axes.set_yticks(range(len(rows)), [_folded(name) for name in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlim(left=min([0, *(105 * min(shares) for found in rows.values() for shares in found.values())]))
+    axes.set_xlim(left=min([0, *(100 * min(shares) - 4 for found in rows.values() for shares in found.values())]))
     legend(axes, marks(settings))
     return axes
 
