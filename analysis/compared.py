@@ -89,7 +89,8 @@ def draw_angles(figure: Figure, views: Sequence[View]) -> None:
     found = angles_between(views[:SPACES])
     if found:
         figure.set_size_inches(7.2, 3.8)
-        named = {f"within run {i}" if i == j else f"runs {i} and {j}": angles for (i, j), angles in found.items()}
+        within = {f"within run {i}": angles for (i, j), angles in found.items() if i == j}
+        named = within | {f"runs {i} and {j}": angles for (i, j), angles in found.items() if i != j}
         angle_lines(figure.subplots(), named, random_angles(views[0].tangents.shape[2], views[0].tangents.shape[1]))
 
 

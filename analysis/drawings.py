@@ -205,8 +205,8 @@ DRAWINGS = (
     Drawing(
         "angles",
         "Do the runs find the same subspace?",
-        "Principal angles between the decoders' tangent spaces at six codes of each run, numbered as in the headline; bands from the"
-        " least to the largest. Equal spaces are at 0, and grey are random ones."
+        "Principal angles between the decoders' tangent spaces at six codes of each run, numbered as in the headline; of two runs with"
+        " bands from the least to the largest. Equal spaces are at 0, and grey are random ones."
         " Runs of another d, and decoders with fewer directions than d, are left out; more than four runs are in angles.json.",
         draw_angles,
         together=True,

@@ -152,7 +152,9 @@ def spectrum_lines(axes: Axes, spectra: Mapping[str, np.ndarray]) -> Axes:
 
 
 def angle_lines(axes: Axes, angles: Mapping[str, np.ndarray], random: np.ndarray) -> Axes:
-    """Draw the principal angles of pairs of subspaces: mean over pairs, band from the least to the largest; grey: random subspaces.
+    """Draw the principal angles of pairs of subspaces: mean over pairs, of up to three lines a band from the least to the largest.
+
+    Grey: random subspaces.
 
     angles: name to [pairs, d] in degrees, smallest first. random: [draws, d] of `random_angles`, of which 95 % are in the band.
     """
@@ -161,7 +163,8 @@ def angle_lines(axes: Axes, angles: Mapping[str, np.ndarray], random: np.ndarray
     axes.plot(places, random.mean(0), color=GREY, linewidth=1.2)
     for i, found in enumerate(angles.values()):
         colour, marker = style(i)
-        axes.fill_between(places, found.min(0), found.max(0), color=colour, alpha=0.2, linewidth=0)
+        if len(angles) <= 3:
+            axes.fill_between(places, found.min(0), found.max(0), color=colour, alpha=0.2, linewidth=0)
         axes.plot(places, found.mean(0), color=colour, marker=marker, markersize=3.5, linewidth=1.2)
     axes.set(ylim=(0, 92), yticks=range(0, 91, 15))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
