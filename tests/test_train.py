@@ -22,7 +22,7 @@ CONFIG = TuneConfig(steps=10, rows_per_step=4, eval_every=2, patience=1, prompt_
 
 
 def make_jobs(data):
-    rates = (0.3, 0.03, 3.0)  # the last one diverges and stops early
+    rates = (0.3, 0.03, 0.1)  # much larger ones magnify rounding, by how much depends on the processor: 1e-6 at a rate of 1 with mt5
     return [
         Job(f"{t}|{r}", (tuple((3 * t + i, row) for row in d.train),), tuple((3 * t + i, row) for row in d.dev), r, 5 + i, 4)
         for t, d in enumerate(data) for i, r in enumerate(rates)
