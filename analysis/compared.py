@@ -103,7 +103,8 @@ def angles_record(views: Sequence[View]) -> dict[str, Any] | None:
     if not rows:
         return None
     size, dim = views[0].tangents.shape[1:]
-    rows.append(["random subspaces", "100", *(spread(of_all.tolist()) for of_all in random_angles(dim, size).T)])
+    chance = random_angles(dim, size)
+    rows.append(["random subspaces", str(len(chance)), *(spread(of_all.tolist()) for of_all in chance.T)])
     return {
         "command": f"ipt report {' '.join(view.folder.name for view in views)}",
         "seed": ", ".join(sorted({str(view.settings[1]["seed"]) for view in views})),

@@ -93,7 +93,10 @@ def clusters_table(view: View) -> Table:
             silhouette = [_signed(c.silhouette), " ± ".join(map(_signed, c.silhouette_shuffled)), f"{c.silhouette_p:.2f}"]
             accuracy = [f"{c.accuracy:.2f}", "{:.2f} ± {:.2f}".format(*c.accuracy_shuffled), f"{c.accuracy_p:.2f}"]
             rows.append([what, str(c.points), str(c.groups), *silhouette, *accuracy])
-    label = "Do tasks of one sort lie together? Silhouette and a linear probe’s cross-validated accuracy of the intrinsic vectors"
+    label = (
+        "Do tasks of one sort lie together? Silhouette and a linear probe’s cross-validated accuracy of the intrinsic vectors,"
+        f" against {SHUFFLES} shuffles of the labels (p: 1 / {SHUFFLES + 1} at least)"
+    )
     return Table(CLUSTERS, rows, frozenset({0}), label)
 
 
