@@ -15,7 +15,10 @@ from ipt.analysis.report import spread
 from ipt.analysis.scores import TITLES
 from ipt.analysis.views import NOWHERE, View
 
-GROWN = (("test", "all"), ("test", "in kind"), ("test", "out of kind"), ("train_diff", "all"), ("pca_test", "all"), ("random_test", "all"))
+GROWN = (
+    ("test", "all"), ("test", "in kind"), ("test", "out of kind"), ("train_diff", "all"), ("mixture_test", "all"), ("pca_test", "all"),
+    ("random_test", "all"),
+)  # fmt: skip
 SPACES = 4  # runs whose decoders are compared in one figure
 
 

@@ -24,6 +24,7 @@ MOST = 150  # per cent drawn: a task of which prompt tuning learns next to nothi
 SETTING_COLOURS = {
     "train_msf": "#1b6ca8", "test_msf": "#7fb3d5", "train_same": "#1e8449", "train_diff": "#52be80", "test": "#d68910",
     "shared": "#c8cccf", "mean_code": "#b3b8bc", "best_code": "#989da1", "random_test": "#7b8186", "pca_test": "#4a4f54",
+    "mixture_test": "#8e5ea2",
 }  # fmt: skip
 
 

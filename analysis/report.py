@@ -40,8 +40,11 @@ STUDIED = {  # column of a study's table: setting, group of tasks, figure
     "unseen, rule": ("test", "rule", "relative"),
     "random": ("random_test", "all", "relative"),
     "PCA": ("pca_test", "all", "relative"),
+    "mixture": ("mixture_test", "all", "relative"),
+    "mixture, above floor": ("mixture_test", "all", "floored"),
+    "mixture, novel": ("mixture_test", "novel", "relative"),
 }
-DRAWN = ("seen, other data", "unseen", "unseen, in kind", "unseen, out of kind", "PCA", "random")  # of a study's columns
+DRAWN = ("seen, other data", "unseen", "unseen, in kind", "unseen, out of kind", "mixture", "PCA", "random")  # of a study's columns
 NEVER = (float("nan"), float("nan"))
 KNOWN = "The facts of knowledge tasks were in the embedded backbone's pre-training; novel tasks were not in it in any form."
 MARKED = re.compile(r"(<!-- table (\S+) -->\n).*?(<!-- end(?: short)? -->)", re.S)

@@ -27,8 +27,9 @@ TITLES = {
     "best_code": "decode(best seen code)",
     "random_test": "IST, random subspace",
     "pca_test": "IST, PCA subspace",
+    "mixture_test": "mixture of seen prompts",
 }
-CONTROLS = ("shared", "mean_code", "best_code", "random_test", "pca_test")
+CONTROLS = ("shared", "mean_code", "best_code", "random_test", "pca_test", "mixture_test")
 REFERENCE_SEED = {"train_diff": "21"}  # every other setting is compared with prompt tuning on data seed 100
 Result = dict[str, Any]
 

@@ -116,7 +116,7 @@ def msf(
 @app.command
 def ist(
     *, choice: Annotated[ChoiceConfig, Flat] = ChoiceConfig(), recipe: Recipe = "ours",
-    part: Annotated[tuple[Literal["same", "diff", "unseen", "random", "pca"], ...], Parameter(help=PARTS)] = (),
+    part: Annotated[tuple[Literal["same", "diff", "unseen", "random", "pca", "mixture"], ...], Parameter(help=PARTS)] = (),
     ist: Annotated[IstConfig, Flat] = IstConfig(),
 ) -> None:  # fmt: skip
     """Tune `dim` numbers per task in a subspace that `ipt msf` found, and print the table of recoveries."""

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar, cast
 DIFF_DATA_SEED = 21
 # settings that older runs do not name, and what they had
 LATER = {"loss": "mean", "label_smoothing": 0.0, "codes": "standard", "rivals": "all", "starts": 1}
-IST_PARTS = ("same", "diff", "unseen", "random", "pca")
+IST_PARTS = ("same", "diff", "unseen", "random", "pca", "mixture")
 Config = TypeVar("Config")
 EXECUTION = ("stacked_jobs", "token_budget", "checkpoint_seconds")  # settings that change no result
 
@@ -21,7 +21,7 @@ LIMIT = "score only so many test rows per task, 0 for all: a look, not a result"
 BUDGET = "most padded tokens in one forward pass, 0: what suits the device, less where its memory runs out; changes no result"
 DRY_RUN = "print what would be done and how long it would take, and stop"
 PRESET = "quick: one learning rate, few steps; default: a search, early stopping"
-PARTS = "seen tasks with the same and with other data, unseen tasks, unseen tasks in a random and in a PCA subspace; all where not given"
+PARTS = "seen tasks, same or other data, unseen tasks, these in a random or PCA subspace or as mixtures of seen prompts; all if not given"
 RIVALS = "a task's jobs (rates, starts): the worse half ends at each dev loss, or all go on and the dev score decides"
 RECIPE = "paper: the released scripts' losses, sampling, clipping and starts; ours: the defaults named here"
 CONFIG = "JSON, TOML or YAML file with flags as keys"

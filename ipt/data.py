@@ -270,3 +270,8 @@ def _example(row: Any, options: Sequence[str] | None, where: str) -> Example:
     if options and output[0] not in options:
         raise ValueError(f"{where}: label {output[0]!r} is not among the options {list(options)}")
     return Example(row["input"], tuple(output), str(row.get("entity") or ""))
+
+
+def digest_of(tasks: Sequence[Task], *more: str) -> str:
+    """Return a short digest of these tasks' rows and of what else is given."""
+    return hashlib.sha256("".join([*(t.digest for t in tasks), *more]).encode()).hexdigest()[:12]

@@ -3,7 +3,7 @@
 Settings (paper, section 4.1): train_msf and test_msf push tuned prompts of seen and unseen tasks through the autoencoder;
 train_same, train_diff and test tune d numbers on seen tasks (same or other data) and on unseen ones. Reference: prompt tuning
 on the same data seed. Controls: mean_code = decode(mean code), best_code = decode(where IST starts on unseen tasks), shared = one
-prompt for all tasks, and IST in a random and a PCA subspace of equal d.
+prompt for all tasks, IST in a random and a PCA subspace of equal d, and d weights of a mixture of seen prompts (`ipt.rivals`).
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from torch import Tensor
 from ipt.autoencoder import Subspace
 from ipt.backbone import MAX_ANSWER, Backbone
 from ipt.config import DIFF_DATA_SEED, IST_PARTS, IstConfig, MsfConfig, TuneConfig, identity
-from ipt.data import SAME_DATA_SEED, Task, TaskSplit
+from ipt.data import SAME_DATA_SEED, Task, TaskSplit, digest_of
 from ipt.evaluate import Score, TaskData, chance, score_prompts
 from ipt.ist import SeenCodes, choose_starts, tune_vectors
 from ipt.msf import find_shared_prompt, find_subspace
@@ -30,7 +30,8 @@ from ipt.progress import Reporter
 from ipt.prompts import PromptBank, TunedPrompt, vocabulary_start
 from ipt.ranks import Ranks
 from ipt.recovery import absolute_score
-from ipt.run import Checkpoint, Run, write_tensors
+from ipt.rivals import mix
+from ipt.run import Checkpoint, Run, hold, write_tensors
 from ipt.tuning import tune_prompts
 
 NOISE = 0.02  # deviation of IST's first values in the released code
@@ -155,6 +156,14 @@ class Bench:
             found, _ = tune_vectors(self.backbone, subspace, share, config, self.seed, kept, progress, own)
         return self.ranks.gather_rows(found)
 
+    def mixtures(self, dim: int, data: Sequence[TaskData], config: IstConfig, run: Run) -> Tensor:
+        """Return each task's weights [T, S] of the seen tasks' prompts, `dim` numbers tuned, each rank tuning its share."""
+        names, share = self.split.seen, self.ranks.share(data)
+        bank, kept = self.prompts(names, SAME_DATA_SEED), run.checkpoint(self.ranks.name("ist-mixture"), config.checkpoint_seconds)
+        with self.reporter.bar("tuning mixtures of seen prompts") as progress:
+            found = mix(self.backbone, bank, names, dim, share, config, self.seed, kept, progress)
+        return self.ranks.gather_rows(found)
+
     def joint(self, run: Run, stage: str, config: MsfConfig) -> Checkpoint:
         """Return the checkpoint of a stage that all ranks do together: the first one's."""
         return run.checkpoint(stage, config.checkpoint_seconds) if self.ranks.first else Checkpoint.none()
@@ -212,17 +221,6 @@ class Bench:
 
 def numbers(score: Score) -> dict[str, float | None]:
     return {"generated": round(score.generated, 6), "ranked": None if score.ranked is None else round(score.ranked, 6)}
-
-
-def hold(folders: Sequence[Path], locks: ExitStack) -> None:
-    """Make the folders and lock each for this process until `locks` is closed."""
-    for folder in folders:
-        folder.mkdir(parents=True, exist_ok=True)
-        locks.enter_context(Run(folder).locked())
-
-
-def digest_of(tasks: Sequence[Task], *more: str) -> str:
-    return hashlib.sha256("".join([*(t.digest for t in tasks), *more]).encode()).hexdigest()[:12]
 
 
 def run_msf(bench: Bench, config: MsfConfig, run: Run) -> dict[str, Any]:
@@ -316,6 +314,10 @@ def run_ist(bench: Bench, subspace: Subspace, config: IstConfig, run: Run, parts
         "pca": Subspace.pca(bank, subspace.dim, seed=bench.seed, **named),
     }
     rest = bench.data(unseen, SAME_DATA_SEED)
+    if "mixture" in parts:
+        tensors["mixture"] = bench.mixtures(subspace.dim, rest, config, run)
+        mixed = torch.einsum("ts,snh->tnh", tensors["mixture"], bank)
+        scores["mixture_test"] = bench.score("mixtures of seen prompts", mixed, rest)
     if config.start == "seen" and "unseen" in parts:
         scores["best_code"] = bench.score("the best seen code", subspace.decode(start[len(data) - len(rest) :, 0]), rest)
     for kind, rival in rivals.items():

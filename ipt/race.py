@@ -159,7 +159,8 @@ def race(
         return tested(subspace.decode(codes.values.data))
 
     def mixture(lap: Lap) -> float:
-        return tested(mix(backbone, bank, names, subspace.dim, data, config(0.05, 0.2, 0.5), seed, Trace(lap)))
+        weights = mix(backbone, bank, names, subspace.dim, data, config(0.2), seed, Trace(lap))
+        return tested(torch.einsum("ts,snh->tnh", weights, bank))
 
     def adapter(lap: Lap) -> float:
         score, lap.numbers = lora(backbone, data, config(1.0), seed, lap.note)

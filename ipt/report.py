@@ -25,6 +25,7 @@ PARTS = {  # part of ipt ist: its setting, and what a run without it does not sa
     "unseen": ("test", "Unseen tasks"),
     "random": ("random_test", "A random subspace of equal d, as a control"),
     "pca": ("pca_test", "A PCA subspace of equal d, as a control"),
+    "mixture": ("mixture_test", "A mixture of seen prompts of equal d, as a control"),
 }
 
 

@@ -1,7 +1,7 @@
 """What else adapts a frozen model to an unseen task with few numbers: rivals of an intrinsic subspace in `ipt bench --race`.
 
-* A mixture of seen prompts, d numbers: p = P_0 + sum over k of z_k (P_k - P_0), over the d + 1 seen prompts (or their mean) with the
-  least loss on the few shots. After ATTEMPT (Asai et al., arXiv 2205.11961), whose weights come from the input.
+* A mixture of seen prompts, d numbers: p = P_0 + sum over k of z_k (P_k - P_0), where P_0 to P_d are d + 1 of the seen prompts (or
+  their mean) with the least loss on the few shots. After ATTEMPT (Asai et al., arXiv 2205.11961), whose weights come from the input.
 * LoRA (Hu et al., arXiv 2106.09685) through PEFT, of rank 1 on one projection, the fewest numbers it allows, without a prompt.
 """
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ipt.backbone import Backbone
 from ipt.config import IstConfig
 from ipt.evaluate import TaskData, score_prompts
-from ipt.grid import all_prompts, fit_grid, stack
+from ipt.grid import Progress, fit_grid, stack
 from ipt.ist import SeenCodes, choose_starts
 from ipt.run import Checkpoint
 from ipt.train import Job, PromptSource, rate_factor, row_losses, take_rows
@@ -24,28 +24,43 @@ Note = Callable[[str, float], None]  # a job's name and its dev loss
 
 
 class Mixtures(PromptSource):
-    """Affine mixtures of prompts: weights [J, d] of the differences to the first of each job's anchors [J, d + 1, n, h]."""
+    """Affine mixtures of the bank's prompts [S, n, h]: d numbers for each job's anchors [J, d + 1, S], which are weights of the prompts.
 
-    def __init__(self, anchors: Tensor) -> None:
+    The numbers count from the first anchor towards the others.
+    """
+
+    def __init__(self, anchors: Tensor, bank: Tensor) -> None:
         super().__init__()
-        self.first, self.others = anchors[:, :1], anchors[:, 1:]
+        self.first, self.others, self.bank = anchors[:, 0], anchors[:, 1:], bank
         self.values = nn.Parameter(anchors.new_zeros(anchors.shape[0], anchors.shape[1] - 1))
 
-    def forward(self, indices: Tensor) -> Tensor:
+    def weights(self, indices: Tensor) -> Tensor:
+        """Return the weights [A, S] of the bank's prompts; each row sums to one."""
         first = self.first[indices]
-        return first[:, 0] + (self.values[indices][:, :, None, None] * (self.others[indices] - first)).sum(1)
+        return first + torch.einsum("jk,jks->js", self.values[indices], self.others[indices] - first[:, None])
+
+    def forward(self, indices: Tensor) -> Tensor:
+        return torch.einsum("js,snh->jnh", self.weights(indices), self.bank)
 
 
 def mix(
     backbone: Backbone, bank: Tensor, names: tuple[str, ...], dim: int, data: Sequence[TaskData], config: IstConfig, seed: int,
-    kept: Checkpoint,
+    kept: Checkpoint, progress: Progress = lambda done, total, loss: None,
 ) -> Tensor:  # fmt: skip
-    """Return a mixture [T, n, h] of seen prompts, bank [S, n, h] of these tasks, for each task."""
-    whole = SeenCodes(bank.flatten(1), names)
-    anchors = choose_starts(backbone, lambda codes: codes.view(-1, *bank.shape[1:]), data, whole, seed, dim + 1)
-    source = Mixtures(anchors.unflatten(2, bank.shape[1:]).repeat_interleave(len(config.learning_rates), 0))
-    choices = fit_grid(backbone, source, data, config.learning_rates, config, seed, kept, lambda done, total, loss: None)
-    return all_prompts(source, len(source.values), backbone.device)[[c.index for c in choices]]
+    """Return each task's weights [T, S] of the seen prompts, bank [S, n, h] of the tasks `names`; weights @ bank are its prompts.
+
+    Tried as in IST: each of the best prompts (of other tasks, or their mean) as the first anchor, one job each per rate, with the d
+    best others beside it.
+    """
+    one = torch.eye(len(bank), device=bank.device)
+    most = max(config.starts, dim + 1)
+    best = choose_starts(backbone, lambda w: torch.einsum("js,snh->jnh", w, bank), data, SeenCodes(one, names), seed, most)
+    places = range(best.shape[1])
+    order = [[k, *[i for i in places if i != k][:dim]] for k in places[: config.starts]]
+    rates = config.learning_rates * len(order)
+    source = Mixtures(best[:, order].flatten(0, 1).repeat_interleave(len(config.learning_rates), 0), bank)
+    choices = fit_grid(backbone, source, data, rates, config, seed, kept, progress)
+    return source.weights(torch.tensor([c.index for c in choices], device=bank.device)).detach()
 
 
 def lora(backbone: Backbone, data: Sequence[TaskData], config: IstConfig, seed: int, note: Note) -> tuple[float, int]:

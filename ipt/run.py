@@ -9,8 +9,8 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -213,3 +213,10 @@ def free_bytes(folder: Path) -> int:
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
+
+
+def hold(folders: Sequence[Path], locks: ExitStack) -> None:
+    """Make the folders and lock each for this process until `locks` is closed."""
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        locks.enter_context(Run(folder).locked())

@@ -24,7 +24,7 @@ def results(out):
 def test_both_commands_leave_complete_runs(done, capsys):
     found = results(done)
     assert set(found["msf"]["scores"]) == {"train_msf", "test_msf", "mean_code", "shared"}
-    assert set(found["ist"]["scores"]) == {"train_same", "train_diff", "test", "best_code", "random_test", "pca_test"}
+    assert set(found["ist"]["scores"]) == {"train_same", "train_diff", "test", "best_code", "random_test", "pca_test", "mixture_test"}
     assert len(found["ist"]["scores"]["train_diff"]) == 3 and len(found["ist"]["scores"]["test"]) == 2
     assert cli.main(["runs", "--out", str(done)]) == 0
     name = next(done.glob("ist-*")).name

@@ -1,5 +1,7 @@
 """Mixtures of seen prompts and LoRA adapters: what they compute, and that the model is as it was."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from conftest import toy_backbone
@@ -12,7 +14,7 @@ from ipt.grid import stack
 from ipt.ist import SeenCodes, choose_starts
 from ipt.rivals import Mixtures, lora, mix
 from ipt.run import Checkpoint
-from ipt.train import dev_losses
+from ipt.train import PromptSource, dev_losses
 
 CONFIG = IstConfig(steps=12, rows_per_step=4, eval_every=4, learning_rates=(0.1, 0.5))
 
@@ -27,30 +29,54 @@ def data(backbone, tasks):
     return [TaskData.draw(backbone, task, 100, shots=6, limit=4) for task in tasks[:2]]
 
 
-class Fixed(Mixtures):
+class Fixed(PromptSource):
     """Prompts as they are."""
 
+    def __init__(self, prompts):
+        super().__init__()
+        self.prompts = prompts
+
     def forward(self, indices):
-        return self.first[indices][:, 0]
+        return self.prompts[indices]
+
+
+def bank_of(count):
+    return torch.randn(count, 3, 16, generator=torch.Generator().manual_seed(2)), tuple(f"seen {i}" for i in range(count))
 
 
 def test_a_mixture_is_affine_in_its_prompts():
-    anchors = torch.randn(2, 3, 4, 5)  # two jobs, d = 2
-    source = Mixtures(anchors)
-    assert torch.equal(source(torch.tensor([0, 1])), anchors[:, 0])  # it begins at the best prompt
-    source.values.data = torch.tensor([[1.0, 0.0], [0.25, 0.75]])
-    torch.testing.assert_close(source(torch.tensor([0]))[0], anchors[0, 1])
-    torch.testing.assert_close(source(torch.tensor([1]))[0], 0.25 * anchors[1, 1] + 0.75 * anchors[1, 2])
+    bank, one = torch.randn(4, 3, 5), torch.eye(4)
+    source = Mixtures(one[torch.tensor([[2, 0, 1], [3, 1, 0]])], bank)  # two jobs, d = 2
+    assert torch.equal(source(torch.tensor([0, 1])), bank[[2, 3]])  # each begins at its first prompt
+    source.values.data = torch.tensor([[1.0, 0.0], [0.25, 2.0]])
+    torch.testing.assert_close(source(torch.tensor([0]))[0], bank[0])
+    torch.testing.assert_close(source(torch.tensor([1]))[0], -1.25 * bank[3] + 0.25 * bank[1] + 2.0 * bank[0])
+    torch.testing.assert_close(source.weights(torch.tensor([0, 1])).sum(1), torch.ones(2))
 
 
 def test_mixtures_are_tuned_from_the_best_prompts(backbone, data):
-    bank = torch.randn(6, 3, 16, generator=torch.Generator().manual_seed(2))
-    names = tuple(f"seen {i}" for i in range(6))
-    found = mix(backbone, bank, names, 3, data, CONFIG, 3, Checkpoint.none())
+    bank, names = bank_of(8)
+    config = replace(CONFIG, starts=2)
+    weights = mix(backbone, bank, names, 3, data, config, 3, Checkpoint.none())
     starts = choose_starts(backbone, lambda c: c.view(-1, 3, 16), data, SeenCodes(bank.flatten(1), names), 3)
-    jobs = stack(data, (0.0,), CONFIG, 3)
-    before, after = (dev_losses(backbone, Fixed(p[:, None]), jobs, 0) for p in (starts.view(-1, 3, 16), found))
-    assert found.shape == (2, 3, 16) and (after < before).all()
+    jobs = stack(data, (0.0,), config, 3)
+    found = torch.einsum("ts,snh->tnh", weights, bank)
+    before, after = (dev_losses(backbone, Fixed(p), jobs, 0) for p in (starts.view(-1, 3, 16), found))
+    assert (after < before).all()
+    torch.testing.assert_close(weights.sum(1), torch.ones(2))
+    # four prompts each; the mean of all is one of the candidates and gives each prompt the same share
+    assert all(len(set((w * 1e4).round().tolist())) <= 5 for w in weights)
+
+
+def test_a_tasks_own_prompt_is_not_mixed_into_it(backbone, data):
+    bank, names = bank_of(8)
+    own = [d.task.name for d in data]
+    weights = mix(backbone, bank, (*own, *names[2:]), 7, data, replace(CONFIG, start="seen", steps=4), 3, Checkpoint.none())
+    assert weights.shape == (2, 8)
+    # all others are mixed, so only the mean of all, its eighth, brings in the own one
+    share = torch.stack([weights[0, 0], weights[1, 1]])
+    others = torch.stack([weights[0, 1:], weights[1, [0, *range(2, 8)]]])
+    assert (share.abs() < others.abs().max(1).values).all()
 
 
 def test_lora_is_trained_kept_at_its_best_and_leaves_the_model_as_it_was(backbone, data, monkeypatch):
