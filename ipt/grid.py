@@ -74,7 +74,9 @@ def fit_grid(
     checkpoint: Checkpoint,
     progress: Progress,
 ) -> list[Choice]:
-    """Train every task (and seed) at every rate as one stacked run, and choose."""
+    """Train every task (and seed) at every rate as one stacked run, and choose; without tasks there is nothing to do."""
+    if not data:
+        return []
     outcomes = fit(backbone, source, stack(data, learning_rates, config, seeds), config, checkpoint, progress)
     return choose(backbone, source, data, learning_rates, outcomes, by_loss=config.halves)
 

@@ -60,7 +60,7 @@ def mix(
     rates = config.learning_rates * len(order)
     source = Mixtures(best[:, order].flatten(0, 1).repeat_interleave(len(config.learning_rates), 0), bank)
     choices = fit_grid(backbone, source, data, rates, config, seed, kept, progress)
-    return source.weights(torch.tensor([c.index for c in choices], device=bank.device)).detach()
+    return source.weights(torch.tensor([c.index for c in choices], dtype=torch.long, device=bank.device)).detach()
 
 
 def lora(backbone: Backbone, data: Sequence[TaskData], config: IstConfig, seed: int, note: Note) -> tuple[float, int]:

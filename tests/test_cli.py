@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from conftest import QUICK, ist_words, msf_words, source, toy_task
@@ -35,6 +36,14 @@ def test_both_commands_leave_complete_runs(done, capsys):
     assert "T_test (IST)" in shown and "IST, random subspace" in shown and "E_rel" in shown
     assert cli.main(["runs", "figure", "--out", str(done)]) == 0
     assert (done / "recovery.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("part", ["mixture", "pca"])
+def test_a_control_alone_gives_what_it_gives_beside_the_others(done, tmp_path, part):
+    out = Path(shutil.copytree(done, tmp_path / "runs"))
+    assert cli.main(ist_words(out, "--part", part)) == 0
+    alone = [r for path in out.glob("ist-*/result.json") if "test" not in (r := json.loads(path.read_text()))["scores"]]
+    assert [r["scores"] for r in alone] == [{f"{part}_test": results(done)["ist"]["scores"][f"{part}_test"]}]
 
 
 def test_another_dim_reuses_the_prompts(world, done, capsys):
