@@ -70,17 +70,22 @@ def recovery_figure(pairs: Sequence[Sequence[Result]], path: Path) -> None:
 
 
 def summary(pair: Sequence[Result], command: str, seed: int) -> dict[str, Any]:
-    """Return the figures of an MSF and an IST result as a small record with the command, the seed, the digests of scores and prompts."""
+    """Return the figures of an MSF and an IST result as a small record with the command, the seed, the digests of scores and prompts.
+
+    Where IST did rivals alone, the subspace was not used and its figures are left out.
+    """
+    rivals = "train_msf" not in pair[-1]["scores"] and not {"train_same", "train_diff", "test"} & pair[-1]["scores"].keys()
+    shown = pair[-1:] if rivals else pair
     scores = json.dumps([r["scores"] for r in pair], sort_keys=True)
     return {
         "command": command,
         "seed": seed,
         "digest": hashlib.sha256(scores.encode()).hexdigest(),
         "prompts": pair[0].get("prompts", ""),
-        "parameters": pair[0].get("parameters"),
+        "parameters": None if rivals else pair[0].get("parameters"),
         "reference": {part: _reference(pair[-1], part) for part in ("seen", "unseen")},
         "about": f"{pair[-1]['split']['name']}, d = {pair[-1]['dim']}",
-        "lines": [{"setting": line.setting, "group": line.group, **to_json(line.recovery)} for line in lines(pair)],
+        "lines": [{"setting": line.setting, "group": line.group, **to_json(line.recovery)} for line in lines(shown)],
     }
 
 
@@ -106,7 +111,7 @@ def study(lines_of: Mapping[str, Sequence[dict[str, Any] | None]], command: str)
             scale, digits = (1, 3) if field == "absolute" else (100, 1)
             row.append(spread([scale * x for x in found if x is not None], digits) if there else "open")
         row.append(spread([x for record in there if (x := record["reference"]["unseen"]) is not None], 3) if there else "open")
-        row.append(" ".join(sorted({f"{record['parameters']:,}" for record in there})))
+        row.append(" ".join(sorted({f"{record['parameters']:,}" for record in there if record["parameters"]})) or "–" * bool(there))
         row.append(" ".join(sorted({record["prompts"][:6] for record in there})))
         rows.append(row)
     digest = hashlib.sha256(json.dumps([[r and r["digest"] for r in each] for each in lines_of.values()]).encode()).hexdigest()

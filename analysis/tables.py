@@ -204,4 +204,8 @@ def _flat(record: Mapping[str, Any], lead: str = "") -> dict[str, str]:
 def _digests(view: View, number: int) -> dict[str, str]:
     """Return the digests of a pair's results, each where it belongs: prompts with MSF, scores with IST."""
     known = summary(view.results, "", 0)
-    return {"digest.scores": known["digest"]} if number else {"digest.prompts": known["prompts"], "parameters": str(known["parameters"])}
+    return (
+        {"digest.scores": known["digest"]}
+        if number
+        else {"digest.prompts": known["prompts"], "parameters": str(view.results[0].get("parameters"))}
+    )

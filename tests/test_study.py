@@ -90,8 +90,20 @@ def test_a_cell_may_ask_for_parts_of_ist_alone(file, tmp_path):
     file.write_text(json.dumps(record))
     assert run(file, tmp_path) == 0
     whole, some = (json.loads((tmp_path / "results" / f"{name}.json").read_text()) for name in ("toy-seed1-ours", "some"))
-    assert [x for x in whole["lines"] if x["setting"] not in ("train_same", "train_diff", "random_test")] == some["lines"]
+    assert [x for x in whole["lines"] if x["setting"] not in ("train_same", "train_diff", "random_test", "mixture_test")] == some["lines"]
     assert len(some["lines"]) < len(whole["lines"])
+
+
+def test_a_cell_of_rivals_alone_shows_no_subspace(file, tmp_path):
+    record = json.loads(file.read_text())
+    record["cells"][0] |= {"name": "rival", "recipe": "ours", "seed": 1, "ist": {"part": [["mixture"]]}}
+    file.write_text(json.dumps(record))
+    assert run(file, tmp_path) == 0
+    kept = json.loads((tmp_path / "results" / "rival.json").read_text())
+    assert {x["setting"] for x in kept["lines"]} == {"mixture_test"} and kept["parameters"] is None
+    table = json.loads((tmp_path / "results" / "toy.json").read_text())
+    cell = dict(zip(table["columns"], table["rows"][0], strict=True))
+    assert cell["decoder's parameters"] == "–" and "seen, MSF" not in cell and cell["mixture"] != "open"
 
 
 def test_open_cells_are_printed_as_open():
