@@ -40,6 +40,7 @@ STUDIED = {  # column of a study's table: setting, group of tasks, figure
     "unseen, rule": ("test", "rule", "relative"),
     "random": ("random_test", "all", "relative"),
     "PCA": ("pca_test", "all", "relative"),
+    "mixture, score": ("mixture_test", "all", "absolute"),
     "mixture": ("mixture_test", "all", "relative"),
     "mixture, above floor": ("mixture_test", "all", "floored"),
     "mixture, novel": ("mixture_test", "novel", "relative"),
