@@ -120,7 +120,7 @@ def done(world, tmp_path_factory):
     return out
 
 
-ALL = ("train_same", "train_diff", "test", "random_test", "pca_test")
+ALL = ("train_same", "train_diff", "test", "random_test", "pca_test", "mixture_test")
 
 
 def hand_made(out, seen, unseen, seed=42, kept=ALL, dim=3, shots=None, **msf):
@@ -143,7 +143,7 @@ def hand_made(out, seen, unseen, seed=42, kept=ALL, dim=3, shots=None, **msf):
         "msf": ({"msf": identity(MsfConfig(dim=dim, **msf))}, {"train_msf": seen, "test_msf": unseen}, ()),
         "ist": (
             {"ist": identity(IstConfig()), "msf_run": f"msf-{seed}"},
-            {"train_same": seen, "train_diff": seen, "test": unseen, "random_test": unseen, "pca_test": unseen},
+            {"train_same": seen, "train_diff": seen, "test": unseen, "random_test": unseen, "pca_test": unseen, "mixture_test": unseen},
             kept,
         ),
     }

@@ -11,7 +11,7 @@ from conftest import Page, hand_made, page_of, plain, probe, stable
 from ipt import cli
 from ipt.analysis.drawings import DRAWINGS, PALETTE
 from ipt.analysis.page import HERE
-from ipt.analysis.scores import COLUMNS, COMPARED, cells, lines, per_task, read_pair
+from ipt.analysis.scores import COLUMNS, COMPARED, TITLES, cells, lines, per_task, read_pair
 from ipt.config import identity
 from ipt.report import PARTS
 
@@ -71,14 +71,14 @@ def test_what_is_missing_is_named_with_a_command_that_parses(tmp_path, capsys, u
     folder = plain(tmp_path, kept=("train_same", "test"))
     page = page_of(capsys, "--out", tmp_path)
     rest = [shlex.split(command)[1:] for command in page.commands[2:]]
-    assert [words[words.index("--part") + 1] for words in rest if "--part" in words] == ["diff", "random", "pca"]
-    assert [words[0] for words in rest[3:]] == ["msf", "ist", "stability", "probe"]  # another seed, and many
+    assert [words[words.index("--part") + 1] for words in rest if "--part" in words] == ["diff", "random", "pca", "mixture"]
+    assert [words[0] for words in rest[4:]] == ["msf", "ist", "stability", "probe"]  # another seed, and many
     parsed = [cli._parsed(words) for words in rest]
-    assert parsed[3]["work"].seed == 43 and parsed[3]["run"] == parsed[4]["choice"].run == "msf-42-seed43"
+    assert parsed[4]["work"].seed == 43 and parsed[4]["run"] == parsed[5]["choice"].run == "msf-42-seed43"
     hand_made(tmp_path, {"a": "one"}, {"u": "two"}, seed=43)
     both = page_of(capsys, folder.name, "ist-43", "--out", tmp_path)
     assert "msf-42-seed43" not in " ".join(both.commands)  # control: two seeds are there
-    assert {name for name, _ in PARTS.values()} <= {"train_same", "train_diff", "test", "random_test", "pca_test"}
+    assert {name for name, _ in PARTS.values()} <= {"train_same", "train_diff", "test", "random_test", "pca_test", "mixture_test"}
 
 
 def test_a_look_at_few_rows_is_named_with_the_command_for_all(done, capsys, undrawn):
@@ -110,9 +110,10 @@ def test_what_a_probe_left_is_drawn(tmp_path, capsys):
 def test_tuned_numbers_are_compared_with_each_control_and_tables_are_files(whole, capsys, undrawn):
     page = page_of(capsys, "--out", whole, "--file", whole / "tables" / "report.html")
     header, *rows = page.tables["table-compared"]
-    assert [row[0] for row in rows] == ["T_test (MSF)", "IST, random subspace", "IST, PCA subspace"] and header[1:] == list(COMPARED[1:])
+    controls = [TITLES[setting] for setting in ("test_msf", "random_test", "pca_test", "mixture_test")]
+    assert [row[0] for row in rows] == controls and header[1:] == list(COMPARED[1:])
     found = {(r["setting"], r["task"]): r["score"] for r in per_task(read_pair(whole / "ist-42"))}
-    means = [sum(found[s, t] for t in "uvwx") / 4 for s in ("test", "pca_test")]
+    means = [sum(found[s, t] for t in "uvwx") / 4 for s in ("test", "mixture_test")]
     assert rows[-1][2] == f"{means[0] - means[1]:+.3f}".replace("-", "−") and rows[-1][1] == "4"
     files = {
         name: (whole / "tables" / "report-figures" / name).read_text(encoding="utf8")
