@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ipt.analysis.geometry import clusters
 from ipt.analysis.report import summary
 from ipt.analysis.scores import COLUMNS, COMPARED, CONTROLS, TITLES, cells, compare, comparison_rows
@@ -19,6 +21,7 @@ CLUSTERS = (
     "tasks by", "tasks", "groups", "silhouette", "silhouette, shuffled", "p of silhouette",
     "probe’s accuracy", "accuracy, shuffled", "p of accuracy",
 )  # fmt: skip
+MIXED = 4  # prompts named of a mixture
 FOLDS, SHUFFLES = 3, 19  # of the clusters' table: few, as a page is made in seconds; so p is 0.05 at least
 
 
@@ -104,8 +107,19 @@ def _signed(value: float) -> str:
     return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
 
 
+def mixtures_table(view: View) -> Table:
+    """Return which seen tasks' prompts weigh most in each unseen task's mixture; no row where none was tuned."""
+    split = view.results[-1]["split"]
+    rows = []
+    for name, weights in zip([*split["unseen"], *split["out_of_kind"]], view.vectors.get("mixture", ()), strict=False):
+        first = np.argsort(-np.abs(weights), kind="stable")[:MIXED]
+        rows.append((name, ", ".join(f"{split['seen'][i]} {_signed(weights[i])}" for i in first)))
+    label = "Mixtures of seen prompts: of each unseen task the four largest weights (all of them sum to 1)"
+    return Table(("unseen task", "seen tasks' prompts"), rows, frozenset({0, 1}), label)
+
+
 def looks(view: View) -> dict[str, Table]:
-    """Return the tables of the codes' clusters, of `ipt stability` and of `ipt probe`; without rows where there is nothing to show."""
+    """Return the tables of clusters, of mixtures, of `ipt stability` and of `ipt probe`; without rows where there is nothing to show."""
     about = view.probe[0]
     words = {about["task"]: about["words"][about["task"]]} | about["words"] if about.get("words") else {}
     texts = [[", ".join(f"{token} {cosine:.2f}" for token, cosine in vector) for vector in each] for each in words.values()]
@@ -113,6 +127,7 @@ def looks(view: View) -> dict[str, Table]:
     label = "Decoded prompts: the vocabulary's nearest vectors to each of the prompt's, with their cosines"
     return {
         "clusters": clusters_table(view),
+        "mixtures": mixtures_table(view),
         "stability": Table(
             view.stability.get("columns", ()), view.stability.get("rows", ()), frozenset({0}), "Scores over seeds, unseen tasks"
         ),

@@ -14,7 +14,7 @@ from ipt.analysis.geometry import principal_angles
 from ipt.analysis.scores import lines, read_pair
 from ipt.analysis.views import read_views
 from ipt.report import with_tangents
-from ipt.run import write_tensors
+from ipt.run import read_tensors, write_tensors
 
 
 def drawn(folders):
@@ -93,6 +93,20 @@ def test_codes_that_lie_together_are_told_from_those_that_do_not(tmp_path, capsy
     write_tensors(folder / "vectors.safetensors", {"train_same": seen * 0 + torch.eye(3), "test": torch.eye(3)[[0, 1, 2, 1]]})
     (header, row) = page_of(capsys, "--out", tmp_path).tables["table-clusters-1"]
     assert float(dict(zip(header, row, strict=True))["silhouette"].replace("−", "-")) < 0.5  # control: nothing to find
+
+
+def test_the_prompts_of_a_mixture_are_named(tmp_path, capsys, undrawn):
+    folder = plain(tmp_path)
+    assert "table-mixtures-1" not in page_of(capsys, "--out", tmp_path).tables  # control: none was tuned
+    weights = torch.tensor([[1.25, -0.5, 0.25], [0, 1, 0], [0.2, 0.3, 0.5], [1 / 3, 1 / 3, 1 / 3]])
+    write_tensors(folder / "vectors.safetensors", read_tensors(folder / "vectors.safetensors")[0] | {"mixture": weights})
+    _, *rows = page_of(capsys, "--out", tmp_path).tables["table-mixtures-1"]
+    a, b, c = read_pair(folder)[-1]["split"]["seen"]
+    assert [row[1] for row in rows[:3]] == [
+        f"{a} 1.25, {b} −0.50, {c} 0.25",
+        f"{b} 1.00, {a} 0.00, {c} 0.00",
+        f"{c} 0.50, {b} 0.30, {a} 0.20",
+    ]
 
 
 def test_the_page_of_several_runs_has_what_compares_them(tmp_path, capsys):
