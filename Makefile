@@ -39,7 +39,7 @@ suite: $(VENV)/installed
 # The pages of docs/ in site/html, with the notebooks executed on a small run
 docs: $(VENV)/installed
 	$(PIP) -e '.[docs]'
-	$(BIN)/ipt msf --tasks random-20 --preset quick --limit 20 --steps 120 --tune.steps 80 --out $(NOTEBOOKS)
+	$(BIN)/ipt msf --tasks random-20 --preset quick --limit 20 --steps 80 --tune.steps 50 --out $(NOTEBOOKS)
 	$(BIN)/ipt ist --dim 5 --preset quick --limit 20 --part same --part unseen --out $(NOTEBOOKS)
 	rm -rf docs/notebooks && cp -r analysis/notebooks docs/notebooks
 	cd analysis/notebooks && IPT_RUNS=$(abspath $(NOTEBOOKS)) $(abspath $(BIN))/jupyter-execute --timeout=300 --inplace $(abspath docs/notebooks)/*.ipynb
