@@ -30,7 +30,7 @@ from ipt.progress import Reporter
 from ipt.prompts import PromptBank, TunedPrompt, vocabulary_start
 from ipt.ranks import Ranks
 from ipt.recovery import absolute_score
-from ipt.rivals import mix
+from ipt.rivals import mix, mixed
 from ipt.run import Checkpoint, Run, hold, write_tensors
 from ipt.tuning import tune_prompts
 
@@ -316,8 +316,7 @@ def run_ist(bench: Bench, subspace: Subspace, config: IstConfig, run: Run, parts
     rest = bench.data(unseen, SAME_DATA_SEED)
     if "mixture" in parts:
         tensors["mixture"] = bench.mixtures(subspace.dim, rest, config, run)
-        mixed = torch.einsum("ts,snh->tnh", tensors["mixture"], bank)
-        scores["mixture_test"] = bench.score("mixtures of seen prompts", mixed, rest)
+        scores["mixture_test"] = bench.score("mixtures of seen prompts", mixed(tensors["mixture"], bank), rest)
     if config.start == "seen" and "unseen" in parts:
         scores["best_code"] = bench.score("the best seen code", subspace.decode(start[len(data) - len(rest) :, 0]), rest)
     for kind, rival in rivals.items():

@@ -26,7 +26,7 @@ from ipt.grid import stack
 from ipt.ist import SeenCodes, choose_starts, tune_vectors
 from ipt.newton import Codes, fit_codes
 from ipt.progress import Reporter
-from ipt.rivals import lora, mix
+from ipt.rivals import lora, mix, mixed
 from ipt.run import Checkpoint
 from ipt.train import dev_losses, row_losses
 
@@ -159,8 +159,7 @@ def race(
         return tested(subspace.decode(codes.values.data))
 
     def mixture(lap: Lap) -> float:
-        weights = mix(backbone, bank, names, subspace.dim, data, config(0.2), seed, Trace(lap))
-        return tested(torch.einsum("ts,snh->tnh", weights, bank))
+        return tested(mixed(mix(backbone, bank, names, subspace.dim, data, config(0.2), seed, Trace(lap)), bank))
 
     def adapter(lap: Lap) -> float:
         score, lap.numbers = lora(backbone, data, config(1.0), seed, lap.note)

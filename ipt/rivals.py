@@ -1,8 +1,10 @@
-"""What else adapts a frozen model to an unseen task with few numbers: rivals of an intrinsic subspace in `ipt bench --race`.
+"""What else adapts a frozen model to an unseen task with few numbers: rivals of an intrinsic subspace.
 
 * A mixture of seen prompts, d numbers: p = P_0 + sum over k of z_k (P_k - P_0), where P_0 to P_d are d + 1 of the seen prompts (or
-  their mean) with the least loss on the few shots. After ATTEMPT (Asai et al., arXiv 2205.11961), whose weights come from the input.
-* LoRA (Hu et al., arXiv 2106.09685) through PEFT, of rank 1 on one projection, the fewest numbers it allows, without a prompt.
+  their mean) with the least loss on the few shots; a part of `ipt ist`. After ATTEMPT (Asai et al., arXiv 2205.11961), whose weights
+  come from the input.
+* LoRA (Hu et al., arXiv 2106.09685) through PEFT, of rank 1 on one projection, the fewest numbers it allows, without a prompt;
+  in `ipt bench --race`.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,6 +25,11 @@ LORA_RATES = (0.01, 0.03, 0.1)
 Note = Callable[[str, float], None]  # a job's name and its dev loss
 
 
+def mixed(weights: Tensor, bank: Tensor) -> Tensor:
+    """Return the prompts [A, n, h] that weights [A, S] make of the bank's [S, n, h]."""
+    return torch.einsum("as,snh->anh", weights, bank)
+
+
 class Mixtures(PromptSource):
     """Affine mixtures of the bank's prompts [S, n, h]: d numbers for each job's anchors [J, d + 1, S], which are weights of the prompts.
 
@@ -40,23 +47,24 @@ class Mixtures(PromptSource):
         return first + torch.einsum("jk,jks->js", self.values[indices], self.others[indices] - first[:, None])
 
     def forward(self, indices: Tensor) -> Tensor:
-        return torch.einsum("js,snh->jnh", self.weights(indices), self.bank)
+        return mixed(self.weights(indices), self.bank)
 
 
 def mix(
     backbone: Backbone, bank: Tensor, names: tuple[str, ...], dim: int, data: Sequence[TaskData], config: IstConfig, seed: int,
     kept: Checkpoint, progress: Progress = lambda done, total, loss: None,
 ) -> Tensor:  # fmt: skip
-    """Return each task's weights [T, S] of the seen prompts, bank [S, n, h] of the tasks `names`; weights @ bank are its prompts.
+    """Return each task's weights [T, S] of the seen prompts, bank [S, n, h] of the tasks `names`; `mixed` makes its prompt.
 
     Tried as in IST: each of the best prompts (of other tasks, or their mean) as the first anchor, one job each per rate, with the d
-    best others beside it.
+    best others beside it, or all where there are fewer; only the best where IST has one start (`--start` mean or noise).
     """
     one = torch.eye(len(bank), device=bank.device)
-    most = max(config.starts, dim + 1)
-    best = choose_starts(backbone, lambda w: torch.einsum("js,snh->jnh", w, bank), data, SeenCodes(one, names), seed, most)
+    tried = config.tries // len(config.learning_rates)  # starts of a task
+    most = max(tried, dim + 1)
+    best = choose_starts(backbone, lambda weights: mixed(weights, bank), data, SeenCodes(one, names), seed, most)
     places = range(best.shape[1])
-    order = [[k, *[i for i in places if i != k][:dim]] for k in places[: config.starts]]
+    order = [[k, *[i for i in places if i != k][:dim]] for k in places[:tried]]
     rates = config.learning_rates * len(order)
     source = Mixtures(best[:, order].flatten(0, 1).repeat_interleave(len(config.learning_rates), 0), bank)
     choices = fit_grid(backbone, source, data, rates, config, seed, kept, progress)

@@ -1,6 +1,7 @@
 """Mixtures of seen prompts and LoRA adapters: what they compute, and that the model is as it was."""
 
 from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -10,9 +11,9 @@ from torch import nn
 from ipt import rivals
 from ipt.config import IstConfig
 from ipt.evaluate import TaskData
-from ipt.grid import stack
+from ipt.grid import fit_grid, stack
 from ipt.ist import SeenCodes, choose_starts
-from ipt.rivals import Mixtures, lora, mix
+from ipt.rivals import Mixtures, lora, mix, mixed
 from ipt.run import Checkpoint
 from ipt.train import PromptSource, dev_losses
 
@@ -60,7 +61,7 @@ def test_mixtures_are_tuned_from_the_best_prompts(backbone, data):
     weights = mix(backbone, bank, names, 3, data, config, 3, Checkpoint.none())
     starts = choose_starts(backbone, lambda c: c.view(-1, 3, 16), data, SeenCodes(bank.flatten(1), names), 3)
     jobs = stack(data, (0.0,), config, 3)
-    found = torch.einsum("ts,snh->tnh", weights, bank)
+    found = mixed(weights, bank)
     before, after = (dev_losses(backbone, Fixed(p), jobs, 0) for p in (starts.view(-1, 3, 16), found))
     assert (after < before).all()
     torch.testing.assert_close(weights.sum(1), torch.ones(2))
@@ -70,13 +71,19 @@ def test_mixtures_are_tuned_from_the_best_prompts(backbone, data):
 
 def test_a_tasks_own_prompt_is_not_mixed_into_it(backbone, data):
     bank, names = bank_of(8)
-    own = [d.task.name for d in data]
-    weights = mix(backbone, bank, (*own, *names[2:]), 7, data, replace(CONFIG, start="seen", steps=4), 3, Checkpoint.none())
-    assert weights.shape == (2, 8)
-    # all others are mixed, so only the mean of all, its eighth, brings in the own one
-    share = torch.stack([weights[0, 0], weights[1, 1]])
-    others = torch.stack([weights[0, 1:], weights[1, [0, *range(2, 8)]]])
-    assert (share.abs() < others.abs().max(1).values).all()
+    few = replace(CONFIG, starts=1, steps=4)
+    best = int(mix(backbone, bank, names, 1, data, few, 3, Checkpoint.none())[0].argmax())  # of foreign prompts
+    own = tuple(data[0].task.name if i == best else name for i, name in enumerate(names))
+    foreign, own_one = (mix(backbone, bank, n, 1, data, few, 3, Checkpoint.none())[:, best] for n in (names, own))
+    assert foreign[0] > 0.5 and own_one[0] == 0 and own_one[1] == foreign[1]  # for the other task it stays
+
+
+def test_a_mixture_has_as_many_starts_as_ist(backbone, data):
+    bank, names = bank_of(8)
+    for start, count in (("seen", 3), ("mean", 1)):
+        with patch("ipt.rivals.fit_grid", wraps=fit_grid) as grid:
+            mix(backbone, bank, names, 2, data, replace(CONFIG, starts=3, start=start, steps=4), 3, Checkpoint.none())
+        assert len(grid.call_args.args[3]) == count * len(CONFIG.learning_rates)
 
 
 def test_lora_is_trained_kept_at_its_best_and_leaves_the_model_as_it_was(backbone, data, monkeypatch):
