@@ -99,7 +99,7 @@ def _reference(result: Result, part: str) -> float | None:
 def study(lines_of: Mapping[str, Sequence[dict[str, Any] | None]], command: str) -> dict[str, Any]:
     """Return a study's table from the summaries of each line's seeds (None: open): mean (least … largest seed).
 
-    A setting that no cell has is no column.
+    A setting that no cell has is no column; a figure that not every cell there has says of how many it is.
     """
     had = {(x["setting"], x["group"]) for each in lines_of.values() for record in each if record for x in record["lines"]}
     studied = {name: wanted for name, wanted in STUDIED.items() if wanted[:2] in had}
@@ -108,9 +108,11 @@ def study(lines_of: Mapping[str, Sequence[dict[str, Any] | None]], command: str)
         there = [record for record in each if record is not None]
         row = [name, f"{len(there)} of {len(each)}"]
         for setting, group, field in studied.values():
-            found = [x[field] for record in there for x in record["lines"] if (x["setting"], x["group"]) == (setting, group)]
+            named = [x[field] for record in there for x in record["lines"] if (x["setting"], x["group"]) == (setting, group)]
             scale, digits = (1, 3) if field == "absolute" else (100, 1)
-            row.append(spread([scale * x for x in found if x is not None], digits) if there else "open")
+            found = [scale * x for x in named if x is not None]
+            fewer = f" [{len(found)} of {len(there)}]" if 0 < len(found) < len(there) else ""
+            row.append(spread(found, digits) + fewer if there else "open")
         row.append(spread([x for record in there if (x := record["reference"]["unseen"]) is not None], 3) if there else "open")
         row.append(" ".join(sorted({f"{record['parameters']:,}" for record in there if record["parameters"]})) or "–" * bool(there))
         row.append(" ".join(sorted({record["prompts"][:6] for record in there})))

@@ -113,10 +113,11 @@ def test_open_cells_are_printed_as_open():
     ]
     record = {"digest": "x", "seed": 1, "prompts": "abcdef012", "parameters": 1234, "reference": {"unseen": 0.7}, "lines": lines}
     other = record | {"seed": 2, "lines": [line | {"relative": 0.7} for line in lines]}
-    table = study({"a": [record, other], "b": [None], "c": [record, None]}, "ipt study x")
+    fewer = other | {"lines": lines[1:]}  # a cell whose IST did other parts
+    table = study({"a": [record, other], "b": [None], "c": [record, None], "d": [record, fewer]}, "ipt study x")
     cells = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
-    assert [c["seeds"] for c in cells] == ["2 of 2", "0 of 1", "1 of 2"]
-    assert [c["unseen"] for c in cells] == ["60.0 (50.0 … 70.0)", "open", "50.0"]
+    assert [c["seeds"] for c in cells] == ["2 of 2", "0 of 1", "1 of 2", "2 of 2"]
+    assert [c["unseen"] for c in cells] == ["60.0 (50.0 … 70.0)", "open", "50.0", "50.0 [1 of 2]"]
     assert cells[2]["unseen, score"] == "0.400" and table["seed"] == "1, 2"
     assert cells[0]["prompts' hash"] == "abcdef" and cells[0]["decoder's parameters"] == "1,234" and cells[1]["prompts' hash"] == ""
     assert cells[0]["unseen, above floor"] == "–" and cells[0]["prompt tuning, unseen"] == "0.700 (0.700 … 0.700)"
