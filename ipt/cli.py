@@ -34,7 +34,7 @@ from ipt.flags import flags_before
 from ipt.look import runs_app, show, show_table, tasks_app
 from ipt.progress import speaks
 from ipt.report import report
-from ipt.run import write_json
+from ipt.run import Run, write_json
 from ipt.tools import Flat, Out, SummaryFile, bench, convert, export, predict, pretrain, print_quality, probe, score
 
 Work = Annotated[WorkConfig, Flat]
@@ -121,8 +121,8 @@ def ist(
 ) -> None:  # fmt: skip
     """Tune `dim` numbers per task in a subspace that `ipt msf` found, and print the table of recoveries."""
     from ipt.autoencoder import Subspace
-    from ipt.pipeline import ist_jobs, run_ist
-    from ipt.plan import digest, find_msf, projected, reopen_bench, settings_of
+    from ipt.pipeline import run_ist
+    from ipt.plan import digest, find_msf, ist_jobs, projected, reopen_bench, settings_of
 
     _deviations(recipe)
     source = find_msf(choice)
@@ -130,14 +130,14 @@ def ist(
     size = f"prompt length {bench.tune.prompt_length}, hidden size {bench.backbone.hidden_size}"
     print(f"subspace: {source.folder} (inherited: {size}, backbone {bench.backbone.name}, {bench.backbone.dtype})")
     subspace = Subspace.load(source.folder / "subspace").to(bench.backbone.device)
-    parts = [name for name in IST_PARTS if name in (part or IST_PARTS)]
-    missing = len(bench.missing(bench.split.seen, DIFF_DATA_SEED)) if "diff" in parts else 0
-    if projected(bench, choice.dry_run, {"tune": missing, "ist": ist_jobs(bench.split, parts)}, ist=ist):
+    parts = {name: setting for name, setting in IST_PARTS.items() if name in (part or IST_PARTS)}
+    settings = settings_of("ist", bench, {"ist": identity(ist), "msf_run": source.folder.name})
+    path = choice.out / f"ist-{bench.split.name}-d{choice.dim}-s{bench.seed}-{digest(settings)}"
+    todo = bench.ranks.once(lambda: Run(path).lacking(parts))
+    missing = len(bench.missing(bench.split.seen, DIFF_DATA_SEED)) if "diff" in todo else 0
+    if projected(bench, choice.dry_run, {"tune": missing, "ist": ist_jobs(bench.split, todo)}, ist=ist):
         return
-    some = {"ist_parts": parts} if part else {}  # not there in older runs
-    settings = settings_of("ist", bench, {"ist": identity(ist), "msf_run": source.folder.name} | some)
-    name = f"ist-{bench.split.name}-d{choice.dim}-s{bench.seed}-{digest(settings)}"
-    folder, result = bench.in_run(choice.out / name, settings, lambda folder: run_ist(bench, subspace, ist, folder, parts))
+    folder, result = bench.in_run(path, settings, lambda run: run_ist(bench, subspace, ist, run, parts), parts)
     if bench.ranks.first:
         show([source.folder, folder], [source.result or {}, result])
 

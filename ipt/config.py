@@ -10,7 +10,8 @@ from typing import Any, Literal, TypeVar, cast
 DIFF_DATA_SEED = 21
 # settings that older runs do not name, and what they had
 LATER = {"loss": "mean", "label_smoothing": 0.0, "codes": "standard", "rivals": "all", "starts": 1}
-IST_PARTS = ("same", "diff", "unseen", "random", "pca", "mixture")
+# parts of `ipt ist`, and the setting that each scores
+IST_PARTS = {"same": "train_same", "diff": "train_diff", "unseen": "test"} | {kind: f"{kind}_test" for kind in ("random", "pca", "mixture")}
 Config = TypeVar("Config")
 EXECUTION = ("stacked_jobs", "token_budget", "checkpoint_seconds")  # settings that change no result
 

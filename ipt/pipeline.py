@@ -8,7 +8,7 @@ prompt for all tasks, IST in a random and a PCA subspace of equal d, and d weigh
 
 import hashlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -31,7 +31,7 @@ from ipt.prompts import PromptBank, TunedPrompt, vocabulary_start
 from ipt.ranks import Ranks
 from ipt.recovery import absolute_score
 from ipt.rivals import mix, mixed
-from ipt.run import Checkpoint, Run, hold, write_tensors
+from ipt.run import Checkpoint, Run, hold, read_tensors, write_tensors
 from ipt.tuning import tune_prompts
 
 NOISE = 0.02  # deviation of IST's first values in the released code
@@ -64,11 +64,14 @@ class Bench:
         """What the scored rows are called in the bank."""
         return f"{self.limit or 'all'}" + ("" if self.held_out == "test" else f"-{self.held_out}")
 
-    def in_run(self, path: Path, settings: dict[str, Any], work: Callable[[Run], dict[str, Any]]) -> tuple[Path, dict[str, Any]]:
-        """Open a run folder and return it with its result; where it has none yet, the work makes it, under a lock."""
+    def in_run(
+        self, path: Path, settings: dict[str, Any], work: Callable[[Run], dict[str, Any]], parts: Mapping[str, str] | None = None
+    ) -> tuple[Path, dict[str, Any]]:
+        """Open a run folder and return it with its result; where it has none yet, or lacks some parts, the work makes it, under a lock."""
         run = self.ranks.once(lambda: Run.open(path, settings))
         with run.locked() if self.ranks.first else nullcontext():
-            return path, self.ranks.once(lambda: run.result) or work(run)
+            found = self.ranks.once(lambda: None if run.lacking(parts or {}) else run.result)
+            return path, found or work(run)
 
     def of(self, names: Sequence[str]) -> list[Task]:
         return [self.tasks[name] for name in names]
@@ -95,8 +98,8 @@ class Bench:
     def missing(self, names: Sequence[str], data_seed: int) -> list[Task]:
         """Return the tasks whose prompts are still to be tuned."""
         given = self.given.prompts if data_seed == SAME_DATA_SEED else {}
-        lacking = self.ranks.once(lambda: [task.name for task in self.bank(data_seed).missing(self.of(names))])
-        return self.of([name for name in lacking if name not in given])
+        untuned = self.ranks.once(lambda: [task.name for task in self.bank(data_seed).missing(self.of(names))])
+        return self.of([name for name in untuned if name not in given])
 
     def prompts(self, names: Sequence[str], data_seed: int) -> Tensor:
         """Return the tuned prompts [T, n, h] of these tasks, tuning those that the bank lacks."""
@@ -114,8 +117,8 @@ class Bench:
             return
         self.reporter.say(f"tuning {len(todo)} prompts, data seed {data_seed} ({len(names) * len(seeds) - len(todo)} are there already)")
         benches = list({bench.seed: bench for bench, _ in todo}.values())
-        lacking = list(dict.fromkeys(task.name for _, task in todo))
-        drawn = dict(zip(lacking, self.data(lacking, data_seed), strict=True))
+        untuned = list(dict.fromkeys(task.name for _, task in todo))
+        drawn = dict(zip(untuned, self.data(untuned, data_seed), strict=True))
         data, own = self.ranks.share([drawn[task.name] for _, task in todo]), self.ranks.share([bench for bench, _ in todo])
         folders = [bench.bank(data_seed).folder for bench in benches]
         with ExitStack() as locks:
@@ -286,22 +289,17 @@ def save_subspace(subspace: Subspace, folder: Path) -> None:
     draft.rename(folder)
 
 
-def ist_jobs(split: TaskSplit, parts: Sequence[str]) -> int:
-    """Return how many tasks these parts of IST find numbers for."""
-    rest = len(split.all) - len(split.seen)
-    return sum(len(split.seen) if part in ("same", "diff") else rest for part in parts)
-
-
-def run_ist(bench: Bench, subspace: Subspace, config: IstConfig, run: Run, parts: Sequence[str] = IST_PARTS) -> dict[str, Any]:
-    """Tune d numbers per task in each of the parts, settings and rival subspaces, score them, and finish the run folder."""
+def run_ist(bench: Bench, subspace: Subspace, config: IstConfig, run: Run, parts: Mapping[str, str] = IST_PARTS) -> dict[str, Any]:
+    """Tune d numbers per task in each of the parts that the run lacks, settings and rivals, score them, and finish the run folder."""
     split, backbone = bench.split, bench.backbone
+    known, todo = bench.ranks.once(lambda: (run.result, run.lacking(parts)))
     seen, unseen = list(split.seen), [*split.unseen, *split.out_of_kind]
     every = {"same": ("train_same", seen, SAME_DATA_SEED), "diff": ("train_diff", seen, DIFF_DATA_SEED)}
     every["unseen"] = ("test", unseen, SAME_DATA_SEED)
-    settings = {name: (names, data_seed) for part, (name, names, data_seed) in every.items() if part in parts}
+    settings = {name: (names, data_seed) for part, (name, names, data_seed) in every.items() if part in todo}
     data = [d for names, data_seed in settings.values() for d in bench.data(names, data_seed)]
     start = bench.starts(config, subspace, data)
-    vectors = bench.vectors(subspace, data, start, config, run, "ist")
+    vectors = bench.vectors(subspace, data, start, config, run, "-".join(["ist", *settings]))
     tensors, scores, at = {}, {}, 0
     for setting, (names, _) in settings.items():
         part = slice(at, at + len(names))
@@ -314,33 +312,35 @@ def run_ist(bench: Bench, subspace: Subspace, config: IstConfig, run: Run, parts
         "pca": Subspace.pca(bank, subspace.dim, seed=bench.seed, **named),
     }
     rest = bench.data(unseen, SAME_DATA_SEED)
-    if "mixture" in parts:
+    if "mixture" in todo:
         tensors["mixture"] = bench.mixtures(subspace.dim, rest, config, run)
         scores["mixture_test"] = bench.score("mixtures of seen prompts", mixed(tensors["mixture"], bank), rest)
-    if config.start == "seen" and "unseen" in parts:
+    if config.start == "seen" and "unseen" in todo:
         scores["best_code"] = bench.score("the best seen code", subspace.decode(start[len(data) - len(rest) :, 0]), rest)
     for kind, rival in rivals.items():
-        if kind not in parts:
+        if kind not in todo:
             continue
         rival.to(backbone.device)
         begin = bench.starts(config, rival, rest)
         found = bench.vectors(rival, rest, begin, config, run, f"ist-{kind}")
         scores[f"{kind}_test"] = bench.score(f"IST in the {kind} subspace", rival.decode(found), rest)
     references = {str(SAME_DATA_SEED): bench.reference([*seen, *unseen], SAME_DATA_SEED)}
-    if "diff" in parts:
+    if "diff" in todo:
         references[str(DIFF_DATA_SEED)] = bench.reference(seen, DIFF_DATA_SEED)
+    before = known or {"reference": {}, "scores": {}}
     result = bench.describe() | {
         "kind": "ist",
         "dim": subspace.dim,
         "pca_dim": rivals["pca"].dim,
         "compresses": subspace.dim < len(seen),
-        "reference": references,
+        "reference": before["reference"] | references,
         "floor": bench.floors([*seen, *unseen]),
-        "scores": scores,
+        "scores": before["scores"] | scores,
     }
 
     def write() -> None:
-        write_tensors(run.folder / "vectors.safetensors", tensors)
+        path = run.folder / "vectors.safetensors"
+        write_tensors(path, (read_tensors(path)[0] if known else {}) | tensors)
         run.finish(result)
 
     bench.ranks.once(write)

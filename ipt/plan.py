@@ -30,7 +30,7 @@ from ipt.evaluate import TaskData
 from ipt.families import load_backbone
 from ipt.ist import ROUNDS
 from ipt.peft_folder import GivenPrompts, read_prompts
-from ipt.pipeline import Bench, ist_jobs
+from ipt.pipeline import Bench
 from ipt.progress import Reporter
 from ipt.prompts import vocabulary_start
 from ipt.race import race
@@ -159,6 +159,12 @@ def find_msf(choice: ChoiceConfig) -> Run:
     return found[-1]
 
 
+def ist_jobs(split: TaskSplit, parts: Sequence[str]) -> int:
+    """Return how many tasks these parts of IST find numbers for."""
+    rest = len(split.all) - len(split.seen)
+    return sum(len(split.seen) if part in ("same", "diff") else rest for part in parts)
+
+
 def amounts(bench: Bench, jobs: dict[str, int], msf: MsfConfig | None, ist: IstConfig | None) -> tuple[int, int, int]:
     """Return how many train rows, dev rows and generated answers the work has at most; jobs: tasks to tune, and to find numbers for."""
     train_rows = dev_rows = 0
@@ -172,7 +178,8 @@ def amounts(bench: Bench, jobs: dict[str, int], msf: MsfConfig | None, ist: IstC
     if ist is not None and ist.start == "seen":  # all codes meet the first round's rows, fewer the others
         rounds = zip((len(bench.split.seen), *(kept for _, kept in ROUNDS)), ROUNDS, strict=False)
         dev_rows += jobs["ist"] * sum(codes * rows for codes, (rows, _) in rounds)
-    return train_rows, dev_rows, (len(bench.split.all) * 3 + len(bench.split.seen) * 2) * (bench.limit or 100)
+    answers = (len(bench.split.all) * 3 + len(bench.split.seen) * 2) * (bench.limit or 100)
+    return train_rows, dev_rows, answers if any(jobs.values()) else 0
 
 
 def projected(bench: Bench, dry_run: bool, jobs: dict[str, int], msf: MsfConfig | None = None, ist: IstConfig | None = None) -> bool:

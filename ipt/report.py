@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from ipt.config import EXECUTION, LATER, OUT, IstConfig, MsfConfig, TuneConfig
+from ipt.config import EXECUTION, IST_PARTS, LATER, OUT, IstConfig, MsfConfig, TuneConfig
 from ipt.run import Run, complete_runs
 
 if TYPE_CHECKING:
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 Missing = tuple[str, list[str]]  # what the runs do not tell, and the commands that would
 CODES = 6  # of a run, where its decoder is compared with those of other runs
-PARTS = {  # part of ipt ist: its setting, and what a run without it does not say
-    "same": ("train_same", "Seen tasks with the data that the subspace was found with"),
-    "diff": ("train_diff", "Seen tasks with other data"),
-    "unseen": ("test", "Unseen tasks"),
-    "random": ("random_test", "A random subspace of equal d, as a control"),
-    "pca": ("pca_test", "A PCA subspace of equal d, as a control"),
-    "mixture": ("mixture_test", "A mixture of seen prompts of equal d, as a control"),
+PARTS = {  # what a run without a part of ipt ist does not say
+    "same": "Seen tasks with the data that the subspace was found with",
+    "diff": "Seen tasks with other data",
+    "unseen": "Unseen tasks",
+    "random": "A random subspace of equal d, as a control",
+    "pca": "A PCA subspace of equal d, as a control",
+    "mixture": "A mixture of seen prompts of equal d, as a control",
 }
 
 
@@ -114,8 +114,9 @@ def ist_command(view: "View", run: str, parts: Sequence[str] = (), verb: str = "
 
 def commands_of(view: "View") -> list[str]:
     """Return the commands that make a view's two runs again."""
-    msf, ist = view.settings
-    return [msf_command(view, ist["msf_run"]), ist_command(view, ist["msf_run"], ist.get("ist_parts", ()))]
+    name, scores = view.settings[1]["msf_run"], view.results[1]["scores"]
+    parts = [part for part, setting in IST_PARTS.items() if setting in scores]
+    return [msf_command(view, name), ist_command(view, name, parts if len(parts) < len(IST_PARTS) else ())]
 
 
 def missing(views: "Sequence[View]") -> list[Missing]:
@@ -127,9 +128,9 @@ def missing(views: "Sequence[View]") -> list[Missing]:
 
 
 def _settings(view: "View") -> Iterator[Missing]:
-    for part, (setting, what) in PARTS.items():
-        if setting not in view.by_task and (view.unseen or part in ("same", "diff")):
-            yield f"{what} (a run of its own, to name beside this one)", [ist_command(view, view.settings[1]["msf_run"], [part])]
+    for part, what in PARTS.items():
+        if IST_PARTS[part] not in view.by_task and (view.unseen or part in ("same", "diff")):
+            yield what, [ist_command(view, view.settings[1]["msf_run"], [part])]
 
 
 def _rows(view: "View") -> Iterator[Missing]:

@@ -9,7 +9,7 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -132,6 +132,11 @@ class Run:
         """The result of a complete run, else None."""
         path = self.folder / "result.json"
         return read_json(path) if path.exists() else None
+
+    def lacking(self, parts: Mapping[str, str]) -> list[str]:
+        """Return those of the parts, each with the setting that it scores, whose scores are not there yet."""
+        scored = (self.result or {"scores": {}})["scores"]
+        return [part for part, setting in parts.items() if setting not in scored]
 
     def finish(self, result: dict[str, Any]) -> None:
         """Write the result, which marks the run complete, and drop the checkpoints."""

@@ -115,8 +115,9 @@ def fill(cell: Cell, out: Path, to: Path, settings: Settings, verb: Verb) -> Non
     verb(cell.msf(out))
     verb(cell.ist(out))
     runs = [Run(path.parent) for path in out.glob("ist-*/result.json")]
-    wanted = (cell.name, settings["ist"], settings.get("ist_parts"))
-    run = next(r for r in runs if (r.config["msf_run"], r.config["ist"], r.config.get("ist_parts")) == wanted)
+    parts = {part: IST_PARTS[part] for part in settings.get("ist_parts", IST_PARTS)}
+    same = (r for r in runs if (r.config["msf_run"], r.config["ist"]) == (cell.name, settings["ist"]))
+    run = next(r for r in same if not r.lacking(parts))
     to.mkdir(parents=True, exist_ok=True)
     write_json(to / f"{cell.name}.json", summary(read_pair(run.folder), cell.command, run.config["seed"]) | {"settings": settings})
 
@@ -139,7 +140,8 @@ def run_study(file: Path, out: Path, to: Path, only: str, dry_run: bool, parse: 
     settings = {name: settings_of(found) for name, found in parsed.items()}
     chosen = [cell for cell in cells if cell.name in named and done(cell, to, settings[cell.name]) is None]
     if dry_run:
-        times = hours([(p["work"], p["tune"], p["msf"], p["ist"], p["part"] or IST_PARTS) for p in (parsed[cell.name] for cell in chosen)])
+        asked = [parsed[cell.name] for cell in chosen]
+        times = hours([(p["work"], p["tune"], p["msf"], p["ist"], p["part"] or tuple(IST_PARTS)) for p in asked])
         for cell, time in zip(chosen, times, strict=True):
             print(f"{cell.name}: {time:.2f} h")
         print(f"open: {len(chosen)} of {len(cells)} cells, {sum(times):.1f} h on this machine")

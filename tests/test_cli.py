@@ -11,10 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import QUICK, ist_words, msf_words, source, toy_task
 
 from ipt import cli
-from ipt.run import Run
+from ipt.run import Run, read_tensors
 
 
 def results(out):
@@ -38,12 +39,23 @@ def test_both_commands_leave_complete_runs(done, capsys):
     assert (done / "recovery.png").read_bytes()[:4] == b"\x89PNG"
 
 
-@pytest.mark.parametrize("part", ["mixture", "pca"])
-def test_a_control_alone_gives_what_it_gives_beside_the_others(done, tmp_path, part):
+def test_parts_done_one_after_another_are_the_run_done_at_once(done, tmp_path, capsys):
     out = Path(shutil.copytree(done, tmp_path / "runs"))
-    assert cli.main(ist_words(out, "--part", part)) == 0
-    alone = [r for path in out.glob("ist-*/result.json") if "test" not in (r := json.loads(path.read_text()))["scores"]]
-    assert [r["scores"] for r in alone] == [{f"{part}_test": results(done)["ist"]["scores"][f"{part}_test"]}]
+    whole = next(out.glob("ist-*"))
+    shutil.rmtree(whole)
+    for parts, scored in [(["pca"], {"pca_test"}), (["unseen", "pca"], {"pca_test", "test", "best_code"})]:
+        assert cli.main(ist_words(out, *(word for part in parts for word in ("--part", part)))) == 0
+        assert results(out)["ist"]["scores"].keys() == scored
+    first = (whole / "metrics-ist-pca.jsonl").stat().st_mtime_ns
+    assert cli.main(ist_words(out)) == 0  # the rest
+    assert results(out)["ist"] == results(done)["ist"] and (whole / "metrics-ist-pca.jsonl").stat().st_mtime_ns == first
+    ours, all_at_once = (read_tensors(next(folder.glob("ist-*")) / "vectors.safetensors")[0] for folder in (out, done))
+    assert ours.keys() == all_at_once.keys() == {"train_same", "train_diff", "test", "mixture"}
+    for name, vectors in ours.items():
+        torch.testing.assert_close(vectors, all_at_once[name])
+    before = (whole / "result.json").stat().st_mtime_ns
+    assert cli.main(ist_words(out, "--part", "unseen")) == 0  # control: nothing is lacking, nothing is done
+    assert (whole / "result.json").stat().st_mtime_ns == before
 
 
 def test_another_dim_reuses_the_prompts(world, done, capsys):

@@ -12,7 +12,7 @@ from ipt import cli
 from ipt.analysis.drawings import DRAWINGS, PALETTE
 from ipt.analysis.page import HERE
 from ipt.analysis.scores import COLUMNS, COMPARED, TITLES, cells, lines, per_task, read_pair
-from ipt.config import identity
+from ipt.config import IST_PARTS, identity
 from ipt.report import PARTS
 
 HOSTILE = (
@@ -78,7 +78,7 @@ def test_what_is_missing_is_named_with_a_command_that_parses(tmp_path, capsys, u
     hand_made(tmp_path, {"a": "one"}, {"u": "two"}, seed=43)
     both = page_of(capsys, folder.name, "ist-43", "--out", tmp_path)
     assert "msf-42-seed43" not in " ".join(both.commands)  # control: two seeds are there
-    assert {name for name, _ in PARTS.values()} <= {"train_same", "train_diff", "test", "random_test", "pca_test", "mixture_test"}
+    assert PARTS.keys() == IST_PARTS.keys() and set(IST_PARTS.values()) <= TITLES.keys()
 
 
 def test_a_look_at_few_rows_is_named_with_the_command_for_all(done, capsys, undrawn):
