@@ -1,6 +1,7 @@
 """One task's prompt out of a run, and answers with it.
 
-A run of `ipt msf` has the tuned prompts of its tasks; a run of `ipt ist` has their d numbers, which the subspace decodes.
+A run of `ipt msf` has the tuned prompts of its tasks; a run of `ipt ist` has their d numbers, which the subspace decodes, and for unseen
+tasks the weights of a mixture of seen prompts.
 """
 
 import json
@@ -14,20 +15,21 @@ from torch import Tensor
 from ipt.autoencoder import Subspace
 from ipt.data import SAME_DATA_SEED
 from ipt.pipeline import Bench
+from ipt.rivals import mixed
 from ipt.run import Run, read_tensors
 
 
 @dataclass(frozen=True)
 class TaskPrompt:
-    """A prompt [n, h] and where it comes from: run, task, scores; `vector` in it are the d numbers it was decoded from, if any."""
+    """A prompt [n, h] and where it comes from: run, task, scores; `vector` are the d numbers it was decoded from, `weights` a mixture's."""
 
     prompt: Tensor
     about: dict[str, Any]
 
 
 @torch.no_grad()
-def task_prompt(run: Run, bench: Bench, name: str) -> TaskPrompt:
-    """Return the prompt of a task of a complete run; raise ValueError where the run does not have it."""
+def task_prompt(run: Run, bench: Bench, name: str, mixture: bool = False) -> TaskPrompt:
+    """Return the prompt of a task of a complete run, or its mixture; raise ValueError where the run does not have it."""
     result = run.result
     if result is None:
         raise ValueError(f"{run.folder} is not complete; run its command again to finish it")
@@ -37,14 +39,20 @@ def task_prompt(run: Run, bench: Bench, name: str) -> TaskPrompt:
         raise ValueError(f"{run.folder} has no task {name!r}; it has {', '.join([*parts['seen'], *rest][:8])}, ...")
     about = {"run": run.folder.name, "task": name, "split": bench.split.name, "seed": bench.seed, "data_seed": SAME_DATA_SEED}
     about |= {"metric": bench.tasks[name].metric, "backbone": bench.backbone.name, "fingerprint": bench.backbone.fingerprint}
+    if mixture and (result["kind"] != "ist" or name not in rest):
+        raise ValueError(f"--mixture: runs of ipt ist have mixtures, of their unseen tasks ({', '.join(rest[:4])}, ...)")
     if result["kind"] == "msf":
         return TaskPrompt(bench.prompts([name], SAME_DATA_SEED)[0], about | {"test_score": result["reference"]["100"][name]["generated"]})
-    setting = "train_same" if name in parts["seen"] else "test"
+    setting = "mixture" if mixture else "train_same" if name in parts["seen"] else "test"
     names = parts["seen"] if name in parts["seen"] else rest
     vectors = read_tensors(run.folder / "vectors.safetensors")[0]
     if setting not in vectors:
-        raise ValueError(f"{run.folder} has no numbers for {name}: it was made with --part; run `ipt ist` without it")
+        raise ValueError(f"{run.folder} has no numbers for {name}: its command again, without --part, adds them")
     vector = vectors[setting][names.index(name)].to(bench.backbone.device)
+    if mixture:
+        weights = {seen: weight for seen, weight in zip(parts["seen"], vector.tolist(), strict=True) if weight}
+        about |= {"weights": weights, "setting": setting, "test_score": result["scores"]["mixture_test"][name]["generated"]}
+        return TaskPrompt(mixed(vector[None], bench.prompts(parts["seen"], SAME_DATA_SEED))[0], about)
     subspace = Subspace.load(run.folder.parent / run.config["msf_run"] / "subspace").to(bench.backbone.device)
     about |= {"vector": vector.tolist(), "subspace": run.config["msf_run"], "setting": setting}
     return TaskPrompt(subspace.decode(vector[None])[0], about | {"test_score": result["scores"][setting][name]["generated"]})

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 LONGEST_DEFINITION = 64  # tokens left for a definition where a model has a fixed number of positions
 Flat = Parameter(name="*")
 Out = Annotated[Path, Parameter(help=OUT)]
+Mixture = Annotated[
+    bool, Parameter(help="of an unseen task of an IST run: the mixture of seen prompts in place of its d numbers", negative=())
+]
 SummaryFile = Annotated[Path | None, Parameter(help="write the means as a small JSON summary")]
 
 
@@ -48,11 +51,13 @@ def pretrain(
     print(f"model: {out / 'model'}")
 
 
-def export(run: Path, task: str, *, to: Annotated[Path, Parameter(help="folder to write")], out: Out = Path("runs")) -> None:
+def export(
+    run: Path, task: str, *, to: Annotated[Path, Parameter(help="folder to write")], out: Out = Path("runs"), mixture: Mixture = False
+) -> None:
     """Write a task's prompt as a PEFT folder: tuned in an MSF run, decoded from its d numbers in an IST run."""
     from ipt.peft_folder import write_peft
 
-    found, bench = _task_prompt(run, task, out)
+    found, bench = _task_prompt(run, task, out, mixture)
     write_peft(found.prompt, bench.backbone, to, found.about)
     print(f"PEFT folder: {to}")
 
@@ -63,6 +68,7 @@ def predict(
     task: Annotated[str, Parameter(help="whose prompt answers")],
     out: Out = Path("runs"),
     tokens: Annotated[int, Parameter(help="most tokens of an answer")] = 32,
+    mixture: Mixture = False,
 ) -> None:
     """Answer texts with a task's prompt; without texts, lines of standard input: JSON objects with `input`, or plain text."""
     from ipt.adapters import answers, record_of
@@ -70,7 +76,7 @@ def predict(
     records: list[str | dict[str, Any]] = list(texts)
     records = records or [record_of(line.strip(), number) for number, line in enumerate(sys.stdin, 1) if line.strip()]
     inputs = [record["input"] if isinstance(record, dict) else record for record in records]
-    found, bench = _task_prompt(run, task, out)
+    found, bench = _task_prompt(run, task, out, mixture)
     for record, answer in zip(records, answers(found.prompt, bench, task, inputs, tokens), strict=True):
         print(json.dumps(record | {"output": answer}, ensure_ascii=False) if isinstance(record, dict) else " ".join(answer.split()))
 
@@ -111,13 +117,13 @@ def middle_task(result: dict[str, Any]) -> str:
     return order[len(order) // 2] if order else str(result["split"]["seen"][0])
 
 
-def _task_prompt(run: Path, task: str, out: Path) -> "tuple[TaskPrompt, Bench]":
+def _task_prompt(run: Path, task: str, out: Path, mixture: bool) -> "tuple[TaskPrompt, Bench]":
     from ipt.adapters import task_prompt
     from ipt.plan import reopen_bench
 
     found = Run.find(run, out)
     bench = reopen_bench(found.config, found.folder.parent)
-    return task_prompt(found, bench, task), bench
+    return task_prompt(found, bench, task, mixture), bench
 
 
 def convert(file: Path, folder: Path) -> None:

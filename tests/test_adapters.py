@@ -9,18 +9,19 @@ from peft import PeftModel
 
 from ipt import cli
 from ipt.adapters import task_prompt
+from ipt.data import SAME_DATA_SEED
 from ipt.families import load_backbone
 from ipt.plan import reopen_bench
 from ipt.run import Run
 
 
-@pytest.mark.parametrize("kind", ["msf", "ist"])
+@pytest.mark.parametrize("kind", ["msf", "ist", "mixture"])
 def test_an_exported_prompt_loads_in_peft_with_the_same_loss_and_answers(done, tmp_path, kind, capsys):
-    run = Run(next(done.glob(f"{kind}-*")))
-    name = run.config["parts"]["unseen"][0]
-    assert cli.main(["export", run.folder.name, name, "--to", str(tmp_path / "peft"), "--out", str(done)]) == 0
+    run, mixture = Run(next(done.glob("msf-*" if kind == "msf" else "ist-*"))), kind == "mixture"
+    name, flags = run.config["parts"]["unseen"][0], ["--mixture"] if mixture else []
+    assert cli.main(["export", run.folder.name, name, "--to", str(tmp_path / "peft"), "--out", str(done), *flags]) == 0
     bench = reopen_bench(run.config, done)
-    prompt = task_prompt(run, bench, name).prompt
+    prompt = task_prompt(run, bench, name, mixture).prompt
     rows = bench.backbone.encode(["a text", "some other, longer text"], ["yes", "no"])
     model = PeftModel.from_pretrained(load_backbone(run.config["model"], device="cpu").model, tmp_path / "peft").eval()
     for row in rows:
@@ -31,6 +32,11 @@ def test_an_exported_prompt_loads_in_peft_with_the_same_loss_and_answers(done, t
         assert bench.backbone.text(found) == bench.backbone.generate(prompt[None], [row], 5)
     about = json.loads((tmp_path / "peft" / "ipt.json").read_text())
     assert about["task"] == name and (len(about["vector"]) == 2 if kind == "ist" else "vector" not in about)
+    if mixture:  # three seen prompts, two numbers; as it was scored in the run
+        assert sum(about["weights"].values()) == pytest.approx(1) and len(about["weights"]) == 3
+        data = bench.data([name], SAME_DATA_SEED)
+        assert bench.score("mixture", prompt[None], data) == {name: run.result["scores"]["mixture_test"][name]}
+        assert about["test_score"] == run.result["scores"]["mixture_test"][name]["generated"]
     assert cli.main(["export", run.folder.name, "../x", "--to", str(tmp_path / "none"), "--out", str(done)]) == 2
     assert "has no task" in capsys.readouterr().err and not (tmp_path / "none").exists()
 
@@ -58,3 +64,11 @@ def test_a_broken_line_is_named(done, monkeypatch, capsys, line, says):
     monkeypatch.setattr("sys.stdin", StringIO(f"red cold\n{line}\n"))
     assert cli.main(["predict", "--run", run.folder.name, "--task", run.config["parts"]["seen"][0], "--out", str(done)]) == 2
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("kind", "part"), [("msf", "unseen"), ("ist", "seen")])
+def test_a_mixture_that_is_not_there_is_told(done, capsys, tmp_path, kind, part):
+    run = Run(next(done.glob(f"{kind}-*")))
+    words = ["export", run.folder.name, run.config["parts"][part][0], "--mixture", "--to", str(tmp_path / "x"), "--out", str(done)]
+    assert cli.main(words) == 2 and not (tmp_path / "x").exists()
+    assert "--mixture: runs of ipt ist have mixtures, of their unseen tasks" in capsys.readouterr().err
