@@ -1,7 +1,7 @@
 """What leaves a run folder: the main figure, and small JSON summaries from which the tables of README and LOG are made.
 
-A text holds `<!-- table FILE -->` … `<!-- end -->` (`<!-- end short -->`: one row per setting); `update_text` writes the
-table of that summary between the two. FILE may be a pattern over summaries that differ in their seed: their mean.
+A text holds `<!-- table FILE -->` … `<!-- end -->` (`<!-- end short -->`: one row per setting; of a study its main columns);
+`update_text` writes the table of that summary between the two. FILE may be a pattern over summaries that differ in their seed: their mean.
 """
 
 import hashlib
@@ -45,6 +45,10 @@ STUDIED = {  # column of a study's table: setting, group of tasks, figure
     "mixture, above floor": ("mixture_test", "all", "floored"),
     "mixture, novel": ("mixture_test", "novel", "relative"),
 }
+BRIEF = (  # columns of a study's short table
+    "cell", "seeds", "seen, other data", "unseen", "unseen, above floor", "mixture", "mixture, above floor", "PCA", "random",
+    "prompt tuning, unseen",
+)  # fmt: skip
 DRAWN = ("seen, other data", "unseen", "unseen, in kind", "unseen, out of kind", "mixture", "PCA", "random")  # of a study's columns
 NEVER = (float("nan"), float("nan"))
 KNOWN = "The facts of knowledge tasks were in the embedded backbone's pre-training; novel tasks were not in it in any form."
@@ -190,13 +194,15 @@ def quality(
 def table_of(records: Sequence[dict[str, Any]], short: bool = False) -> str:
     """Return summaries of one kind as a Markdown table; those of several seeds are averaged.
 
-    short: a row for each setting, with E_rel (and number) of the groups of tasks beside it. Raises ValueError where the
-    summaries are not of one split and d.
+    short: a row for each setting, with E_rel (and number) of the groups of tasks beside it; of a study the lines that are not open
+    and the columns `BRIEF`. Raises ValueError where the summaries are not of one split and d.
     """
     if len({r.get("about") for r in records}) > 1 or "lines" not in records[0] and len(records) > 1:
         raise ValueError(f"summaries that differ in more than their seed: {'; '.join(str(r.get('about')) for r in records)}")
     if "lines" not in records[0]:
-        return markdown(records[0]["columns"], records[0]["rows"])
+        columns, rows = records[0]["columns"], records[0]["rows"]
+        kept = [i for i, name in enumerate(columns) if not short or name in BRIEF]
+        return markdown([columns[i] for i in kept], [[row[i] for i in kept] for row in rows if not (short and "open" in row)])
     tables = [
         [Line(x["setting"], x["group"], from_json({k: v for k, v in x.items() if k not in ("setting", "group")})) for x in r["lines"]]
         for r in records

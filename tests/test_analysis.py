@@ -87,6 +87,17 @@ def test_a_short_table_has_the_kinds_of_unseen_tasks_where_they_differ(pair, tmp
     assert "| 100.0 (1) | 100.0 | 50.0 (1) | 37.5 |" in new and "novel, E_rel" not in new  # of v: (0.5 - 0.2) / (1 - 0.2)
 
 
+def test_a_short_table_of_a_study_has_its_main_columns_and_no_open_line(tmp_path):
+    record = {
+        "columns": ["cell", "seeds", "unseen", "unseen, novel"],
+        "rows": [["d 5", "1 of 1", "60.0", "7.0"], ["d 9", "0 of 1", "open", "open"]],
+    }
+    (tmp_path / "s.json").write_text(json.dumps(record | {"command": "ipt study x", "seed": "1", "digest": "0" * 64}))
+    brief, whole = (update_text(f"<!-- table s.json -->\n<!-- end{short} -->", tmp_path) for short in (" short", ""))
+    assert "| cell | seeds | unseen |" in brief and "novel" not in brief and "d 5" in brief and "d 9" not in brief
+    assert "unseen, novel" in whole and "| d 9 | 0 of 1 | open | open |" in whole
+
+
 def test_runs_of_several_seeds_are_averaged(pair, tmp_path):
     other = [pair[0], pair[1] | {"scores": pair[1]["scores"] | {"test": scores(u=0.25, v=0.5)}}]
     for seed, made in enumerate((pair, other)):
