@@ -256,7 +256,7 @@ class BenchConfig:
     trained_jobs: int = setting(4, "tasks trained to the end for the comparison of dev losses", "minutes on 2 cores")
     train_steps: int = setting(60, "steps of these", "minutes on 2 cores")
     jobs_grown: tuple[int, ...] = setting((1, 4, 16, 64, 256), "stacked jobs J at which a step is timed")
-    race: str = setting("", "name of an MSF run below --out: ways of IST in its subspace, and mixtures of prompts and LoRA")
+    race: str = setting("", "name of an MSF run below --out: ways of IST in its subspace, and rivals that need none")
     race_tasks: int = setting(20, "unseen tasks of that race")
 
     def __post_init__(self) -> None:

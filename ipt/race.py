@@ -2,7 +2,7 @@
 
 Contenders: Adam from the mean code (the method as published, at its best rate), Adam from the best seen code, Adam from the eight
 best with halving (our default), Levenberg-Marquardt from the best (`ipt.newton`), CMA-ES from the mean, and what needs no subspace:
-a mixture of seen prompts and LoRA (`ipt.rivals`; its numbers are more). A forward-equivalent
+a mixture of seen prompts, d random directions of all weights, and LoRA (`ipt.rivals`; its numbers are more). A forward-equivalent
 is one row through the model, forward; a backward pass counts as measured. Choosing a start and every dev loss are counted.
 """
 
@@ -26,7 +26,7 @@ from ipt.grid import stack
 from ipt.ist import SeenCodes, choose_starts, tune_vectors
 from ipt.newton import Codes, fit_codes
 from ipt.progress import Reporter
-from ipt.rivals import lora, mix, mixed
+from ipt.rivals import directions, lora, mix, mixed
 from ipt.run import Checkpoint
 from ipt.train import dev_losses, row_losses
 
@@ -165,6 +165,10 @@ def race(
         score, lap.numbers = lora(backbone, data, config(1.0), seed, lap.note)
         return score
 
+    def weights(lap: Lap) -> float:
+        score, lap.numbers = directions(backbone, data, subspace.dim, config(1.0), seed, lap.note)
+        return score
+
     def tested(prompts: Tensor) -> float:
         scores = score_prompts(backbone, prompts, data, rank=False)
         return sum(s.generated for s in scores) / len(scores)
@@ -175,6 +179,7 @@ def race(
     runners["Levenberg-Marquardt from the best seen code"] = newton
     runners["CMA-ES from the mean"] = lambda lap: tested(subspace.decode(cma(backbone, subspace, data, seed, lap)))
     runners["a mixture of the best seen prompts"] = mixture
+    runners["random directions of all weights"] = weights
     runners["LoRA of rank 1 on one projection"] = adapter
     laps = []
     for name, run in runners.items():

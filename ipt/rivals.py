@@ -5,13 +5,18 @@
   come from the input.
 * LoRA (Hu et al., arXiv 2106.09685) through PEFT, of rank 1 on one projection, the fewest numbers it allows, without a prompt;
   in `ipt bench --race`.
+* d numbers along random directions of all the model's weights (Li et al., arXiv 1804.08838; SAID, arXiv 2012.13255, with which the
+  paper compares, has Fastfood directions), without a prompt; in `ipt bench --race`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized, register_parametrization, remove_parametrizations
 
 from ipt.backbone import Backbone
 from ipt.config import IstConfig
@@ -22,6 +27,7 @@ from ipt.run import Checkpoint
 from ipt.train import Job, PromptSource, rate_factor, row_losses, take_rows
 
 LORA_RATES = (0.01, 0.03, 0.1)
+DIRECTION_RATES = (0.003, 0.01, 0.03)  # a number of 1 moves a weight by its own root mean square
 Note = Callable[[str, float], None]  # a job's name and its dev loss
 
 
@@ -71,32 +77,92 @@ def mix(
     return source.weights(torch.tensor([c.index for c in choices], dtype=torch.long, device=bank.device)).detach()
 
 
-def lora(backbone: Backbone, data: Sequence[TaskData], config: IstConfig, seed: int, note: Note) -> tuple[float, int]:
-    """Return the mean test score of the best adapter of each task by dev loss, and its trained numbers.
+@contextmanager
+def adapter(backbone: Backbone, place: str) -> Iterator[list[nn.Parameter]]:
+    """Put a LoRA adapter of rank 1 on the module of this name and yield its weights; the model is left as it was."""
+    from peft import LoraConfig, get_peft_model
 
-    Tried: each of `LORA_RATES` on the first, the middle and the last module that PEFT adapts in such a model by default.
-    """
+    model: Any = get_peft_model(backbone.model, LoraConfig(r=1, lora_alpha=1, target_modules=[place])).eval()
+    try:
+        yield [p for p in model.parameters() if p.requires_grad]
+    finally:
+        model.unload()
+
+
+def adapter_places(backbone: Backbone) -> list[str]:
+    """Return the first, the middle and the last of the modules that PEFT adapts in such a model by default."""
     from peft import LoraConfig, get_peft_model
 
     probe: Any = get_peft_model(backbone.model, LoraConfig(r=1))
     found = [name.removeprefix("base_model.model.") for name, module in probe.named_modules() if hasattr(module, "lora_A")]
     probe.unload()
-    places = sorted({0, len(found) // 2, len(found) - 1})
+    return [found[i] for i in sorted({0, len(found) // 2, len(found) - 1})]
+
+
+class Moved(nn.Module):
+    """A frozen weight moved along d directions [d, ...] of its shape, by numbers [d] that all weights share."""
+
+    def __init__(self, numbers: nn.Parameter, directions: Tensor) -> None:
+        super().__init__()
+        self.numbers, self.directions = numbers, directions
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight + torch.tensordot(self.numbers, self.directions, 1)
+
+
+@contextmanager
+def all_weights(backbone: Backbone, dim: int, seed: int) -> Iterator[list[nn.Parameter]]:
+    """Let `dim` numbers move every weight of the model along random directions, and yield them; the model is left as it was.
+
+    A direction is normal noise of the root mean square of each weight's tensor, one direction where modules share a weight.
+    """
+    numbers = nn.Parameter(torch.zeros(dim, device=backbone.device))
+    generator = torch.Generator(backbone.device).manual_seed(seed)
+    drawn: dict[int, Moved] = {}
+    places = [(module, name, p) for module in backbone.model.modules() for name, p in module.named_parameters(recurse=False)]
+    try:
+        for module, name, p in places:
+            if id(p) not in drawn:
+                noise = torch.randn(dim, *p.shape, generator=generator, device=p.device)
+                drawn[id(p)] = Moved(numbers, (noise * p.square().mean().sqrt()).to(p.dtype))
+            register_parametrization(module, name, drawn[id(p)])
+        yield [numbers]
+    finally:
+        for module, name, p in places:
+            if is_parametrized(module, name):
+                remove_parametrizations(module, name, leave_parametrized=False)
+                setattr(module, name, p)  # the same tensor again where modules share it
+
+
+Tried = Sequence[tuple[Callable[[], AbstractContextManager[list[nn.Parameter]]], float]]  # what to train, and its learning rate
+
+
+def tune_models(backbone: Backbone, data: Sequence[TaskData], tried: Tried, config: IstConfig, seed: int, note: Note) -> tuple[float, int]:
+    """Return the mean test score of the best of what is tried for each task by dev loss, without a prompt, and its trained numbers."""
+    empty = torch.zeros(1, 0, backbone.hidden_size, device=backbone.device)
     scores, numbers = [], 0
     for d, job in zip(data, stack(data, (1.0,), config, seed), strict=True):
-        tried = []
-        for place in places:
-            for rate in LORA_RATES:
-                torch.manual_seed(seed)
-                model: Any = get_peft_model(backbone.model, LoraConfig(r=1, lora_alpha=1, target_modules=[found[place]])).eval()
-                weights = [p for p in model.parameters() if p.requires_grad]
+        found = []
+        for attach, rate in tried:
+            torch.manual_seed(seed)
+            with attach() as weights:
                 numbers = sum(p.numel() for p in weights)
                 loss = _adapt(backbone, weights, job, rate, config, note)
-                empty = torch.zeros(1, 0, backbone.hidden_size, device=backbone.device)
-                tried.append((loss, score_prompts(backbone, empty, [d], rank=False)[0].generated))
-                model.unload()
-        scores.append(min(tried)[1])
+                found.append((loss, score_prompts(backbone, empty, [d], rank=False)[0].generated))
+        scores.append(min(found)[1])
     return sum(scores) / len(scores), numbers
+
+
+def lora(backbone: Backbone, data: Sequence[TaskData], config: IstConfig, seed: int, note: Note) -> tuple[float, int]:
+    """Tune an adapter for each task, at `adapter_places` with each of `LORA_RATES`; returns as `tune_models`."""
+    tried = [(partial(adapter, backbone, place), rate) for place in adapter_places(backbone) for rate in LORA_RATES]
+    return tune_models(backbone, data, tried, config, seed, note)
+
+
+def directions(backbone: Backbone, data: Sequence[TaskData], dim: int, config: IstConfig, seed: int, note: Note) -> tuple[float, int]:
+    """Tune `dim` numbers for each task in `all_weights`, with each of `DIRECTION_RATES`; returns as `tune_models`."""
+    tried = [(partial(all_weights, backbone, dim, seed), rate) for rate in DIRECTION_RATES]
+    return tune_models(backbone, data, tried, config, seed, note)
 
 
 def _adapt(backbone: Backbone, weights: Sequence[nn.Parameter], job: Job, rate: float, config: IstConfig, note: Note) -> float:

@@ -1,4 +1,4 @@
-"""Mixtures of seen prompts and LoRA adapters: what they compute, and that the model is as it was."""
+"""Mixtures of seen prompts, LoRA adapters, directions of all weights: what they compute, and that the model is as it was."""
 
 from dataclasses import replace
 from unittest.mock import patch
@@ -13,7 +13,7 @@ from ipt.config import IstConfig
 from ipt.evaluate import TaskData
 from ipt.grid import fit_grid, stack
 from ipt.ist import SeenCodes, choose_starts
-from ipt.rivals import Mixtures, lora, mix, mixed
+from ipt.rivals import Mixtures, adapter, all_weights, directions, lora, mix, mixed
 from ipt.run import Checkpoint
 from ipt.train import PromptSource, dev_losses
 
@@ -96,3 +96,45 @@ def test_lora_is_trained_kept_at_its_best_and_leaves_the_model_as_it_was(backbon
     assert numbers in shapes  # one row and one column
     assert [type(m) for m in backbone.model.modules()] == modules
     assert all(torch.equal(a, b) for a, b in zip(weights, backbone.model.parameters(), strict=True))
+
+
+def test_random_directions_move_every_weight_and_leave_the_model_as_it_was(backbone, data, monkeypatch):
+    monkeypatch.setattr(rivals, "DIRECTION_RATES", (0.03,))
+    names, before = list(backbone.model.state_dict()), list(backbone.model.parameters())
+    values = [p.detach().clone() for p in before]
+    losses = {}
+    score, numbers = directions(backbone, data, 5, CONFIG, 3, lambda name, loss: losses.setdefault(name, []).append(loss))
+    assert 0 <= score <= 1 and numbers == 5 and len(losses) == 2
+    assert all(min(found) < found[0] for found in losses.values())
+    assert list(backbone.model.state_dict()) == names and list(backbone.model.parameters()) == before  # shared weights are shared again
+    assert all(torch.equal(a, b) for a, b in zip(values, before, strict=True))
+
+
+def test_the_numbers_are_steps_along_the_directions(backbone):
+    own = {name: p.detach().clone() for name, p in backbone.model.named_parameters()}
+    with all_weights(backbone, 2, 7) as (numbers,):
+        numbers.data = torch.tensor([0.5, 0.0])
+        one = {name: getattr(*_place(backbone.model, name)).detach() - p for name, p in own.items()}
+        numbers.data = torch.tensor([0.0, 1.0])
+        other = {name: getattr(*_place(backbone.model, name)).detach() - p for name, p in own.items()}
+    wide = [name for name, p in own.items() if p.numel() > 200]
+    for name in wide:
+        size = own[name].square().mean().sqrt()
+        assert float(one[name].square().mean().sqrt()) == pytest.approx(0.5 * float(size), rel=0.2)
+        assert abs(torch.nn.functional.cosine_similarity(one[name].flatten(), other[name].flatten(), 0)) < 0.3
+    assert len(wide) > 3
+
+
+def _place(model, name):
+    *path, last = name.split(".")
+    return model.get_submodule(".".join(path)), last
+
+
+def test_a_model_is_left_as_it_was_after_an_error(backbone):
+    names = list(backbone.model.state_dict())
+    place = rivals.adapter_places(backbone)[0]
+    for attach in (lambda: all_weights(backbone, 2, 7), lambda: adapter(backbone, place)):
+        with pytest.raises(KeyError), attach():
+            assert list(backbone.model.state_dict()) != names  # control: it was another
+            raise KeyError
+        assert list(backbone.model.state_dict()) == names
