@@ -111,15 +111,18 @@ def groups(result: Result, setting: str) -> dict[str, Callable[[str], bool]]:
 def over_seeds(tables: Sequence[Sequence[Line]]) -> list[Line]:
     """Average the tables of runs that differ in their seed only; intervals become the least and the largest value of a seed.
 
-    below_floor: the tasks that are below the margin with any seed.
+    below_floor: the tasks that are below the margin with any seed. A setting that one of the runs lacks is left out.
     """
     found = []
-    for same in zip(*tables, strict=True):
+    by_key = [{(line.setting, line.group): line for line in table} for table in tables]
+    for key in (key for key in by_key[0] if all(key in each for each in by_key)):
+        same = [each[key] for each in by_key]
         each = [line.recovery for line in same]
         values = {name: [getattr(r, name) for r in each] for name in ("absolute", "relative", "ratio_of_means", "floored")}
+        means: dict[str, Any] = {name: float(np.mean(numbers)) for name, numbers in values.items()}
         averaged = replace(
             each[0],
-            **{name: float(np.mean(numbers)) for name, numbers in values.items()},
+            **means,
             interval=(min(values["relative"]), max(values["relative"])),
             floored_interval=(min(values["floored"]), max(values["floored"])),
             below_floor=tuple(sorted({name for r in each for name in r.below_floor})),

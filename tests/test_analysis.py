@@ -106,6 +106,10 @@ def test_runs_of_several_seeds_are_averaged(pair, tmp_path):
     assert "| T_test (IST) | all | 2 | 0.500 | 75.0 |" in one and "| T_test (IST) | all | 2 | 0.375 | 50.0 |" in two
     assert "| T_test (IST) | all | 2 | 0.438 | 62.5 | 50.0 … 75.0 |" in both and SEEDS_COLUMN in both
     assert "| T_train (MSF) | all | 2 | 0.700 | 100.0 | 100.0 … 100.0 |" in both  # the same with both seeds
+    fewer = [pair[0], pair[1] | {"scores": {k: v for k, v in pair[1]["scores"].items() if k != "test"}}]
+    (tmp_path / "s1.json").write_text(json.dumps(summary(fewer, "ipt ist", 1)), encoding="utf8")
+    some = update_text("<!-- table s*.json -->\n<!-- end -->", tmp_path)
+    assert "| T_test (IST) |" not in some and "| T_train (MSF) | all | 2 |" in some  # what both have
     assert "seed 0: scores" in both and "seed 1: scores" in both and SEEDS_COLUMN not in one
     (tmp_path / "s2.json").write_text(json.dumps(summary([pair[0], pair[1] | {"dim": 6}], "ipt ist", 2)), encoding="utf8")
     with pytest.raises(ValueError, match="more than their seed: toy, d = 5; toy, d = 5; toy, d = 6"):
