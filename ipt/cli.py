@@ -148,7 +148,7 @@ def stability(
     runs: Annotated[int, Parameter(help="how many seeds, from the subspace's own on")] = 10,
     ist: Annotated[IstConfig, Flat] = IstConfig(), file: SummaryFile = None,
 ) -> None:  # fmt: skip
-    """Tune the unseen tasks with many seeds: prompt tuning, IST, and prompt tuning from the IST solution; compare their spread."""
+    """Tune the unseen tasks with many seeds: prompt tuning, IST, mixtures, prompt tuning from these two; compare their spread."""
     from ipt.autoencoder import Subspace
     from ipt.data import SAME_DATA_SEED
     from ipt.plan import digest, find_msf, projected, reopen_bench, settings_of
@@ -161,7 +161,7 @@ def stability(
     subspace = Subspace.load(source.folder / "subspace").to(bench.backbone.device)
     seeds, names = list(range(bench.seed, bench.seed + runs)), [*bench.split.unseen, *bench.split.out_of_kind]
     missing = sum(len(replace(bench, seed=seed).missing(names, SAME_DATA_SEED)) for seed in seeds)
-    jobs = {"tune": missing + runs * len(names), "ist": runs * len(names)}
+    jobs = {"tune": missing + 2 * runs * len(names), "ist": 2 * runs * len(names)}
     if projected(bench, choice.dry_run, jobs, ist=ist):
         return
     settings = settings_of("stability", bench, {"ist": identity(ist), "msf_run": source.folder.name, "seeds": seeds})

@@ -159,12 +159,12 @@ class Bench:
             found, _ = tune_vectors(self.backbone, subspace, share, config, self.seed, kept, progress, own)
         return self.ranks.gather_rows(found)
 
-    def mixtures(self, dim: int, data: Sequence[TaskData], config: IstConfig, run: Run) -> Tensor:
-        """Return each task's weights [T, S] of the seen tasks' prompts, `dim` numbers tuned, each rank tuning its share."""
-        names, share = self.split.seen, self.ranks.share(data)
-        bank, kept = self.prompts(names, SAME_DATA_SEED), run.checkpoint(self.ranks.name("ist-mixture"), config.checkpoint_seconds)
+    def mixtures(self, dim: int, data: Sequence[TaskData], config: IstConfig, run: Run, seed: int | None = None) -> Tensor:
+        """Return each task's weights [T, S] of the seen tasks' prompts, `dim` numbers tuned, each rank tuning its share; seed: as above."""
+        names, share, stage = self.split.seen, self.ranks.share(data), "ist-mixture" + ("" if seed is None else f"-{seed}")
+        bank, kept = self.prompts(names, SAME_DATA_SEED), run.checkpoint(self.ranks.name(stage), config.checkpoint_seconds)
         with self.reporter.bar("tuning mixtures of seen prompts") as progress:
-            found = mix(self.backbone, bank, names, dim, share, config, self.seed, kept, progress)
+            found = mix(self.backbone, bank, names, dim, share, config, self.seed if seed is None else seed, kept, progress)
         return self.ranks.gather_rows(found)
 
     def joint(self, run: Run, stage: str, config: MsfConfig) -> Checkpoint:

@@ -1,7 +1,8 @@
 """`ipt stability`: how much unseen tasks' scores depend on the seed (paper, section 4.4; stage two of the released scripts).
 
-Three methods on the same tasks, few-shot sets and seeds: prompt tuning, IST in a frozen subspace, and prompt tuning started from the
-IST solution decode(z). All seeds of a method are jobs of one stacked run. E_rel and the figure above the floor (`ipt.recovery`)
+Five methods on the same tasks, few-shot sets and seeds: prompt tuning, IST in a frozen subspace, as many weights of a mixture of seen
+prompts (`ipt.rivals`), and prompt tuning started from the IST solution decode(z), or from the mixture. All seeds of a method are jobs of
+one stacked run (mixtures: a run a seed). E_rel and the figure above the floor (`ipt.recovery`)
 compare a task's mean over the seeds with prompt tuning's; the spread is the standard deviation over seeds (n - 1) of a task's score,
 averaged over tasks.
 """
@@ -21,16 +22,18 @@ from ipt.data import SAME_DATA_SEED
 from ipt.ist import tune_vectors
 from ipt.pipeline import Bench
 from ipt.recovery import recovery
+from ipt.rivals import mixed
 from ipt.run import Run, write_tensors
 from ipt.tuning import tune_prompts
 
-PROMPT, IST, BOTH = "prompt tuning", "IST", "prompt tuning from the IST solution"
+PROMPT, IST, MIXTURE = "prompt tuning", "IST", "mixture of seen prompts"
+FROM = {IST: "prompt tuning from the IST solution", MIXTURE: "prompt tuning from the mixture"}
 COLUMNS = ("method", "tasks", "seeds", "mean score", "E_rel", "above floor", "spread over seeds", "spread / prompt tuning's")
 ByTask = Mapping[str, Sequence[float]]  # a score per seed
 
 
 def run_stability(bench: Bench, subspace: Subspace, config: IstConfig, seeds: Sequence[int], run: Run) -> dict[str, Any]:
-    """Tune every unseen task with every seed in the three ways, score them, and finish the run folder."""
+    """Tune every unseen task with every seed in the five ways, score them, and finish the run folder."""
     names = [*bench.split.unseen, *bench.split.out_of_kind]
     benches = [replace(bench, seed=seed) for seed in seeds]
     bench.tune_missing(names, SAME_DATA_SEED, seeds)
@@ -44,11 +47,17 @@ def run_stability(bench: Bench, subspace: Subspace, config: IstConfig, seeds: Se
         kept = run.checkpoint(ranks.name("ist"), config.checkpoint_seconds)
         begin = starts[ranks.share(range(len(data)))]
         vectors, _ = tune_vectors(bench.backbone, subspace, mine, config, own, kept, progress, begin)
-    with bench.reporter.bar("prompt tuning from there") as progress:
-        kept = run.checkpoint(ranks.name("both"), bench.tune.checkpoint_seconds)
-        tuned = tune_prompts(bench.backbone, mine, bench.tune, own, kept, subspace.decode(vectors), progress)
-    vectors, prompts = ranks.gather_rows(vectors), ranks.gather_rows(torch.stack([t.prompt for t in tuned]))
-    for what, lead in ((IST, subspace.decode(vectors)), (BOTH, prompts)):
+    vectors = ranks.gather_rows(vectors)
+    weights = torch.cat([bench.mixtures(subspace.dim, once, config, run, seed) for seed in seeds])
+    leads = {IST: subspace.decode(vectors), MIXTURE: mixed(weights, bench.prompts(bench.split.seen, SAME_DATA_SEED))}
+    tensors = {"vectors": vectors, "mixture": weights}
+    for what in (IST, MIXTURE):
+        with bench.reporter.bar(FROM[what]) as progress:
+            kept = run.checkpoint(ranks.name(f"from-{what.split()[0]}"), bench.tune.checkpoint_seconds)
+            begin = leads[what][ranks.share(range(len(data)))]
+            tuned = tune_prompts(bench.backbone, mine, bench.tune, own, kept, begin, progress)
+        leads[FROM[what]] = tensors[f"prompts from {what}"] = ranks.gather_rows(torch.stack([t.prompt for t in tuned]))
+    for what, lead in leads.items():
         parts = [slice(i * len(once), (i + 1) * len(once)) for i in range(len(seeds))]
         found[what] = [bench.score(f"{what}, seed {seed}", lead[part], once) for seed, part in zip(seeds, parts, strict=True)]
     scores = {what: {name: [scored[name]["generated"] for scored in each] for name in names} for what, each in found.items()}
@@ -58,7 +67,7 @@ def run_stability(bench: Bench, subspace: Subspace, config: IstConfig, seeds: Se
     result = known | stability(scores, floors)
 
     def write() -> None:
-        write_tensors(run.folder / "vectors.safetensors", {"vectors": vectors, "prompts": prompts})
+        write_tensors(run.folder / "vectors.safetensors", tensors)
         run.finish(result)
 
     ranks.once(write)

@@ -22,7 +22,7 @@ from ipt.config import IstConfig, MsfConfig, TuneConfig, identity
 from ipt.data import Example, Task
 from ipt.families import EncoderDecoder
 from ipt.run import Run, write_json, write_tensors
-from ipt.stability import BOTH, IST, PROMPT, stability
+from ipt.stability import FROM, IST, PROMPT, stability
 
 VOID = {"meta", "input", "br", "img", "link"}  # tags that are never closed
 WORDS = ("red", "blue", "green", "tall", "small", "fast", "slow", "warm", "cold", "soft", "hard", "dark")
@@ -225,7 +225,7 @@ def probe(folder, names=("a", "b")):
 def stable(out, seed=42):
     """Leave what `ipt stability` would beside a run; return its result."""
     names, rng = ["u", "v", "w", "x"], torch.Generator().manual_seed(0)
-    scores = {method: {n: torch.rand(5, generator=rng).tolist() for n in names} for method in (PROMPT, IST, BOTH)}
+    scores = {method: {n: torch.rand(5, generator=rng).tolist() for n in names} for method in (PROMPT, IST, FROM[IST])}
     run = Run.open(out / f"stability-{seed}", {"kind": "stability", "split": "made", "seed": seed, "msf_run": f"msf-{seed}"})
     run.finish({"kind": "stability", "by_seed": scores} | stability(scores, dict.fromkeys(names, 0.0)))
     return run.result

@@ -8,18 +8,18 @@ from conftest import ist_words
 
 from ipt import cli
 from ipt.run import read_tensors
-from ipt.stability import BOTH, IST, PROMPT, stability
+from ipt.stability import FROM, IST, MIXTURE, PROMPT, stability
 
 
 def test_spread_and_recovery_of_planted_scores():
     rng = np.random.default_rng(0)
     draw = lambda mean, spread: {f"t{i}": list(mean + spread * rng.standard_normal(4000)) for i in range(3)}  # noqa: E731
-    planted = {PROMPT: draw(0.5, 0.1), IST: draw(0.4, 0.02), BOTH: draw(0.6, 0.05)}
+    planted = {PROMPT: draw(0.5, 0.1), IST: draw(0.4, 0.02), FROM[IST]: draw(0.6, 0.05)}
     rows = {row[0]: row for row in stability(planted, dict.fromkeys(planted[PROMPT], 0.3))["rows"]}
     figures = {what: [float(x) for x in row[3:]] for what, row in rows.items()}
     assert figures[PROMPT] == pytest.approx([0.5, 100, 100, 0.1, 1], rel=0.02)  # the reference against itself
     assert figures[IST] == pytest.approx([0.4, 80, 50, 0.02, 0.2], rel=0.03)
-    assert figures[BOTH] == pytest.approx([0.6, 120, 150, 0.05, 0.5], rel=0.03)
+    assert figures[FROM[IST]] == pytest.approx([0.6, 120, 150, 0.05, 0.5], rel=0.03)
     assert rows[IST][1:3] == ["3", "4000"]
 
 
@@ -29,19 +29,26 @@ def test_a_task_that_prompt_tuning_never_does_counts_in_means_only():
     assert rows[IST][3:6] == ["0.725", "90.0", "87.5"] and rows[PROMPT][7] == "nan"
 
 
-def test_all_seeds_of_the_three_methods(done, tmp_path, capsys, monkeypatch):
+def test_all_seeds_of_the_five_methods(done, tmp_path, capsys, monkeypatch):
     words = ["stability", *ist_words(done)[1:], "--runs", "3", "--file", str(tmp_path / "s.json")]
     monkeypatch.setattr("sys.argv", ["ipt", *words])
     assert cli.main() == 0
     (folder,) = done.glob("stability-*")
     kept = json.loads((tmp_path / "s.json").read_text())
-    assert [row[0] for row in kept["rows"]] == [PROMPT, IST, BOTH] and all(row[1:3] == ["2", "3"] for row in kept["rows"])
+    assert [row[0] for row in kept["rows"]] == [PROMPT, IST, MIXTURE, FROM[IST], FROM[MIXTURE]] and all(
+        row[1:3] == ["2", "3"] for row in kept["rows"]
+    )
     tensors = read_tensors(folder / "vectors.safetensors")[0]
-    assert tensors["vectors"].shape == (6, 2) and tensors["prompts"].shape == (6, 3, 16)
+    assert tensors["vectors"].shape == (6, 2) and tensors["mixture"].shape == (6, 3)  # three seen prompts
+    assert all(tensors[f"prompts from {what}"].shape == (6, 3, 16) for what in (IST, MIXTURE))
+    assert not np.allclose(tensors[f"prompts from {IST}"], tensors[f"prompts from {MIXTURE}"])
     assert not np.allclose(tensors["vectors"][:2], tensors["vectors"][2:4])  # seeds differ
     (ist,) = done.glob("ist-*")
-    own = json.loads((ist / "result.json").read_text())["scores"]["test"]
-    assert [kept["by_seed"][IST][name][0] for name in own] == pytest.approx([s["generated"] for s in own.values()], abs=0.02)  # its seed
+    for what, setting in ((IST, "test"), (MIXTURE, "mixture_test")):
+        own = json.loads((ist / "result.json").read_text())["scores"][setting]
+        assert [kept["by_seed"][what][name][0] for name in own] == pytest.approx(
+            [s["generated"] for s in own.values()], abs=0.02
+        )  # its seed
     capsys.readouterr()
     assert cli.main(["runs", "show", folder.name, "--out", str(done)]) == 0 and "spread" in capsys.readouterr().out
     assert cli.main(["runs", "--out", str(done)]) == 0
