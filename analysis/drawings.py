@@ -71,7 +71,7 @@ def draw_stability(figure: Figure, views: Sequence[View]) -> None:
     if not found:
         return
     tables = {method: np.array([*found["by_seed"][method].values()]) for method, *_ in found["rows"]}  # [tasks, seeds]
-    figure.set_size_inches(7.2, 2.9)
+    figure.set_size_inches(7.2, 0.8 + 0.7 * len(tables))
     left, right = figure.subplots(1, 2, sharey=True)
     stability_violins(left, {method: table.mean(0).tolist() for method, table in tables.items()}, "mean score, a point per seed")
     spreads = {method: table.std(1, ddof=1).tolist() for method, table in tables.items()}
@@ -214,7 +214,7 @@ DRAWINGS = (
     Drawing(
         "stability",
         "How much depends on the seed",
-        "The unseen tasks tuned with several seeds in three ways; the bar is the median.",
+        "The unseen tasks tuned with several seeds in different ways; the bar is the median.",
         draw_stability,
     ),
     Drawing("unseen", "Unseen tasks", f"{TASKS} Tasks are in order of their subcategory.", draw_unseen),
