@@ -184,7 +184,8 @@ DRAWINGS = (
     Drawing(
         "recovery",
         "Recovered share of prompt tuning by setting",
-        "E_rel of each setting, with 95 % intervals over tasks; the dashed line is prompt tuning itself. Grey bars are controls.",
+        "E_rel of each setting, with 95 % intervals over tasks; the dashed line is prompt tuning itself. Grey bars are controls;"
+        " the purple one is a rival that needs no subspace.",
         draw_recovery,
         together=True,
     ),

@@ -149,9 +149,9 @@ def notes(view: View) -> Iterator[str]:
     below = sorted({name for r in whole for name in r.below_floor})
     undefined = sorted({name for r in whole for name in r.undefined})
     if below:
-        yield f"{len(below)} tasks are left out of “above floor”, as prompt tuning is not {MARGIN:.2f} above it: {', '.join(below)}."
+        yield f"Left out of “above floor” ({len(below)}), as prompt tuning is not {MARGIN:.2f} above it: {', '.join(below)}."
     if undefined:
-        yield f"{len(undefined)} tasks are left out of E_rel, as prompt tuning scores 0: {', '.join(undefined)}."
+        yield f"Left out of E_rel ({len(undefined)}), as prompt tuning scores 0: {', '.join(undefined)}."
     if not view.results[-1]["compresses"]:
         yield "d is at or above the number of seen tasks: their prompts are not compressed."
     for limit in sorted({config["limit"] for config in view.settings if config.get("limit")}):
