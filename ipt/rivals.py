@@ -5,8 +5,8 @@
   come from the input.
 * LoRA (Hu et al., arXiv 2106.09685) through PEFT, of rank 1 on one projection, the fewest numbers it allows, without a prompt;
   in `ipt bench --race`.
-* d numbers along random directions of all the model's weights (Li et al., arXiv 1804.08838; SAID, arXiv 2012.13255, with which the
-  paper compares, has Fastfood directions), without a prompt; in `ipt bench --race`.
+* d numbers along random directions of all the model's weights (Li et al., arXiv 1804.08838; SAID, arXiv 2012.13255, a variant of
+  the released code, has Fastfood directions), without a prompt; in `ipt bench --race`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -107,7 +107,7 @@ class Moved(nn.Module):
         self.numbers, self.directions = numbers, directions
 
     def forward(self, weight: Tensor) -> Tensor:
-        return weight + torch.tensordot(self.numbers, self.directions, 1)
+        return weight + torch.tensordot(self.numbers.to(self.directions.dtype), self.directions, 1)
 
 
 @contextmanager
