@@ -298,8 +298,9 @@ def run_ist(bench: Bench, subspace: Subspace, config: IstConfig, run: Run, parts
     every["unseen"] = ("test", unseen, SAME_DATA_SEED)
     settings = {name: (names, data_seed) for part, (name, names, data_seed) in every.items() if part in todo}
     data = [d for names, data_seed in settings.values() for d in bench.data(names, data_seed)]
-    start = bench.starts(config, subspace, data)
-    vectors = bench.vectors(subspace, data, start, config, run, "-".join(["ist", *settings]))
+    if settings:
+        start = bench.starts(config, subspace, data)
+        vectors = bench.vectors(subspace, data, start, config, run, "-".join(["ist", *settings]))
     tensors, scores, at = {}, {}, 0
     for setting, (names, _) in settings.items():
         part = slice(at, at + len(names))

@@ -46,6 +46,7 @@ def test_parts_done_one_after_another_are_the_run_done_at_once(done, tmp_path, c
     for parts, scored in [(["pca"], {"pca_test"}), (["unseen", "pca"], {"pca_test", "test", "best_code"})]:
         assert cli.main(ist_words(out, *(word for part in parts for word in ("--part", part)))) == 0
         assert results(out)["ist"]["scores"].keys() == scored
+        assert ("best seen codes, msf subspace" in capsys.readouterr().err) == ("unseen" in parts)  # no bar of what is not done
     first = (whole / "metrics-ist-pca.jsonl").stat().st_mtime_ns
     assert cli.main(ist_words(out)) == 0  # the rest
     assert results(out)["ist"] == results(done)["ist"] and (whole / "metrics-ist-pca.jsonl").stat().st_mtime_ns == first
