@@ -128,10 +128,9 @@ def all_weights(backbone: Backbone, dim: int, seed: int) -> Iterator[list[nn.Par
             register_parametrization(module, name, drawn[id(p)])
         yield [numbers]
     finally:
-        for module, name, p in places:
+        for module, name, _ in places:
             if is_parametrized(module, name):
                 remove_parametrizations(module, name, leave_parametrized=False)
-                setattr(module, name, p)  # the same tensor again where modules share it
 
 
 Tried = Sequence[tuple[Callable[[], AbstractContextManager[list[nn.Parameter]]], float]]  # what to train, and its learning rate
