@@ -87,7 +87,7 @@ def place_names(axes: Axes, points: np.ndarray, names: Sequence[str], on_image: 
         text.set_in_layout(False)
         for x, y in PLACES:
             text.set(position=(x, y), ha=("right", "center", "left")[np.sign(x) + 1], va=("top", "center", "bottom")[np.sign(y) + 1])
-            box = text.get_window_extent().padded(0.5 * unit)
+            box = text.get_window_extent().padded(2 * unit, 0.5 * unit)
             inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
             if inside and not box.count_overlaps(taken):
                 taken.append(box)
