@@ -210,6 +210,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if speaks():
             print(f"ipt: {_sentence(error)}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read the output has left (`ipt runs | head`)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except OSError as error:
         where = f"{error.strerror or error} ({error.filename or 'no file named'})"
         remedy = "files written so far are whole: make room or mend the folder, then the same command goes on"

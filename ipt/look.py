@@ -171,12 +171,12 @@ def show(folders: Sequence[Path], results: Sequence[dict[str, Any]] | None = Non
     results = results or read_results(folders)
     found = lines(results)
     columns = [Column(COLUMNS[i], no_wrap=i in (0, 5), justify="left" if i == 0 else "right") for i in SHOWN]
-    table = Table(*columns, box=SIMPLE, padding=(0, 1, 0, 0))
+    table = Table(*columns, box=SIMPLE, padding=(0, 1, 0, 0), show_edge=False)
     for line in found:
         texts = cells(line)
         name = texts[0] if line.group == "all" else f"  {line.group}"
         table.add_row(name, *(texts[i] for i in SHOWN[1:]), style="bold" if line.group == "all" else "")
-    Console().print(table)
+    Console().print("", table, "", sep="\n")
     last = results[-1]
     excluded = sorted({n for line in found if line.group == "all" for n in line.recovery.below_floor})
     if excluded:

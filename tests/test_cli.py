@@ -187,6 +187,16 @@ def test_a_second_process_is_turned_away(world, done, capsys):
     assert "another process" in capsys.readouterr().err
 
 
+def test_a_reader_that_leaves_ends_the_command_without_a_word(monkeypatch, capfd):
+    def left(*args, **kwargs):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(cli, "app", left)
+    monkeypatch.setattr(cli.os, "dup2", lambda *files: None)  # the tests' own output stays
+    assert cli.main(["runs"]) == 141
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_full_disk_ends_with_one_message_and_whole_files(world, tmp_path, capsys, monkeypatch):
     from ipt import run as run_module
 
