@@ -14,9 +14,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ipt.analysis.compared import angles_record
 from ipt.analysis.drawings import DRAWINGS
 from ipt.analysis.report import KNOWN
-from ipt.analysis.scores import latex, markdown, per_task, rows_as_csv, to_csv
+from ipt.analysis.scores import cells, latex, lines, markdown, per_task, rows_as_csv, subcategories, to_csv
 from ipt.analysis.svg import draw
 from ipt.analysis.tables import (
+    BY_SUBCATEGORY,
     Table,
     comparison_table,
     config_table,
@@ -66,10 +67,12 @@ def write_page(views: Sequence[View], commands: Sequence[str], missing: Sequence
 
 
 def _write_tables(views: Sequence[View], settings: Table, folder: Path) -> None:
-    """Write the settings as Markdown, LaTeX and CSV, every task's scores as CSV, the angles between runs as JSON, each for all runs."""
+    """Write the settings as Markdown, LaTeX and CSV, subcategories and tasks as CSV, angles between runs as JSON, each for all runs."""
     head, texts = (settings.columns, settings.rows), len(settings.texts)
     found = {"settings.md": markdown(*head, texts), "settings.tex": latex(*head, texts)}
     found["settings.csv"] = rows_as_csv([settings.columns, *settings.rows])
+    by_subcategory = [(view.label, *cells(line)) for view in views for line in lines(view.results, grouping=subcategories)]
+    found["subcategories.csv"] = rows_as_csv([("run", *BY_SUBCATEGORY), *by_subcategory])
     found["tasks.csv"] = to_csv([{"run": view.label, **record} for view in views for record in per_task(view.results)])
     for name, text in found.items():
         write_atomic(folder / name, text.encode())

@@ -32,6 +32,7 @@ TITLES = {
 CONTROLS = ("shared", "mean_code", "best_code", "random_test", "pca_test", "mixture_test")
 REFERENCE_SEED = {"train_diff": "21"}  # every other setting is compared with prompt tuning on data seed 100
 Result = dict[str, Any]
+Groups = dict[str, Callable[[str], bool]]  # a group's name, and whether a task is in it
 
 
 @dataclass(frozen=True)
@@ -66,34 +67,36 @@ def read_pair(folder: Path) -> list[Result]:
     return read_results([folder.parent / settings["msf_run"], folder])
 
 
-def lines(results: Sequence[Result], ranked: bool = False) -> list[Line]:
+def lines(results: Sequence[Result], ranked: bool = False, grouping: Callable[[Result, str], Groups] | None = None) -> list[Line]:
     """Return the table of an MSF and an IST result (or one of them): each setting overall and by group of tasks.
 
     ranked: compare scores of ranked options (cls tasks only) instead of generated answers.
+    grouping: another choice of groups than `groups`, such as `subcategories`.
     """
+    chosen = grouping or groups
     found = []
     for setting in TITLES:
         for result in results:
             if setting in result["scores"]:
-                found += [Line(setting, group, r) for group, r in _by_group(result, setting, ranked)]
+                found += [Line(setting, group, r) for group, r in _by_group(result, setting, ranked, chosen(result, setting))]
     return found
 
 
-def _by_group(result: Result, setting: str, ranked: bool) -> Iterable[tuple[str, Recovery]]:
+def _by_group(result: Result, setting: str, ranked: bool, chosen_groups: Groups) -> Iterable[tuple[str, Recovery]]:
     key = "ranked" if ranked else "generated"
     scores = {n: s[key] for n, s in result["scores"][setting].items() if s[key] is not None}
     reference = {n: s[key] for n, s in result["reference"][REFERENCE_SEED.get(setting, "100")].items()}
     floor = {n: max(values.values()) for n, values in result["floor"].items()}
-    for group, member in groups(result, setting).items():
+    for group, member in chosen_groups.items():
         chosen = {n: s for n, s in scores.items() if member(n)}
         if chosen:
             yield group, recovery(chosen, reference, floor)
 
 
-def groups(result: Result, setting: str) -> dict[str, Callable[[str], bool]]:
+def groups(result: Result, setting: str) -> Groups:
     """Return the groups of tasks that are reported apart: kinds where a split has both, new subcategories, novel, knowledge."""
     tasks, split = result["tasks"], result["split"]
-    chosen: dict[str, Callable[[str], bool]] = {"all": lambda n: True}
+    chosen: Groups = {"all": lambda n: True}
     unseen = setting not in ("train_msf", "train_same", "train_diff")
     if unseen and split["out_of_kind"]:
         chosen["in kind"] = lambda n: n in split["unseen"]
@@ -106,6 +109,14 @@ def groups(result: Result, setting: str) -> dict[str, Callable[[str], bool]]:
         chosen["knowledge"] = lambda n: tasks[n]["knowledge"] and not tasks[n]["novel"]
         chosen["rule"] = lambda n: not tasks[n]["knowledge"] and not tasks[n]["novel"]
     return chosen
+
+
+def subcategories(result: Result, setting: str) -> Groups:
+    """Return a group for each subcategory of the tasks, in the order of their names; the same in every setting."""
+    members: dict[str, set[str]] = {}
+    for name, task in result["tasks"].items():
+        members.setdefault(task["subcategory"] or "no subcategory", set()).add(name)
+    return {group: members[group].__contains__ for group in sorted(members)}
 
 
 def over_seeds(tables: Sequence[Sequence[Line]]) -> list[Line]:

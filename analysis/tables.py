@@ -10,7 +10,7 @@ import numpy as np
 
 from ipt.analysis.geometry import clusters
 from ipt.analysis.report import summary
-from ipt.analysis.scores import COLUMNS, COMPARED, CONTROLS, TITLES, cells, compare, comparison_rows
+from ipt.analysis.scores import COLUMNS, COMPARED, CONTROLS, TITLES, cells, compare, comparison_rows, lines, subcategories
 from ipt.analysis.views import View, percent
 from ipt.recovery import MARGIN
 
@@ -21,6 +21,7 @@ CLUSTERS = (
     "tasks by", "tasks", "groups", "silhouette", "silhouette, shuffled", "p of silhouette",
     "probe’s accuracy", "accuracy, shuffled", "p of accuracy",
 )  # fmt: skip
+BY_SUBCATEGORY = (COLUMNS[0], "subcategory", *COLUMNS[2:])
 MIXED = 4  # prompts named of a mixture
 FOLDS, SHUFFLES = 3, 19  # of the clusters' table: few, as a page is made in seconds; so p is 0.05 at least
 
@@ -126,6 +127,7 @@ def looks(view: View) -> dict[str, Table]:
     rows = [(str(i), *cells) for i, cells in enumerate(zip(*texts, strict=True))]
     label = "Decoded prompts: the vocabulary's nearest vectors to each of the prompt's, with their cosines"
     return {
+        "subcategories": subcategories_table(view),
         "clusters": clusters_table(view),
         "mixtures": mixtures_table(view),
         "stability": Table(
@@ -133,6 +135,14 @@ def looks(view: View) -> dict[str, Table]:
         ),
         "words": Table(("vector", *words), rows, frozenset(range(1, 1 + len(words))), label),
     }
+
+
+def subcategories_table(view: View) -> Table:
+    """Return the recovery of each subcategory: unseen tasks, and seen ones with other data where the run has it."""
+    shown = {view.setting_of(name) for name in view.names}
+    rows = [cells(line) for line in lines(view.results, grouping=subcategories) if line.setting in shown]
+    label = "Recovery by subcategory: tuned numbers on unseen tasks, and on seen ones with other data where the run has it"
+    return Table(BY_SUBCATEGORY, rows, frozenset({0, 1}), label)
 
 
 def shared_notes(views: Sequence[View]) -> dict[tuple[str, ...], list[str]]:

@@ -21,6 +21,7 @@ from ipt.analysis.scores import (
     markdown,
     per_task,
     read_results,
+    subcategories,
     to_csv,
 )  # fmt: skip
 from ipt.recovery import from_json, recovery, to_json
@@ -56,6 +57,17 @@ def test_each_setting_is_compared_with_its_own_reference(pair):
     assert found["test", "novel"].relative == 1 and found["test", "new subcategory"].relative == 0.5
     assert found["test", "all"].floored == pytest.approx((1 + 0.3 / 0.8) / 2)
     assert ("train_diff", "novel") not in found  # no seen task is novel here
+
+
+def test_each_subcategory_has_its_own_recovery(pair):
+    tasks = {"a": task(subcategory="x"), "b": task(subcategory=""), "u": task(subcategory="x"), "v": task(subcategory="y")}
+    found = {(line.setting, line.group): line.recovery for line in lines([r | {"tasks": tasks} for r in pair], grouping=subcategories)}
+    assert found["train_diff", "x"].relative == 1 and found["train_diff", "no subcategory"].relative == 0.5  # each of one task
+    assert found["test", "x"].relative == 1 and found["test", "y"].relative == 0.5
+    assert not {("train_diff", "y"), ("test", "all")} & set(found)
+    every = {(line.setting, line.group): line.recovery for line in lines(pair, grouping=subcategories)}
+    whole = {line.setting: line.recovery for line in lines(pair) if line.group == "all"}
+    assert {s: r for (s, group), r in every.items() if group == "toy"} == whole  # control: of one subcategory, the table of all
 
 
 def test_tables_and_files(pair, tmp_path):

@@ -11,7 +11,7 @@ from conftest import Page, hand_made, page_of, plain, probe, stable
 from ipt import cli
 from ipt.analysis.drawings import DRAWINGS, PALETTE
 from ipt.analysis.page import HERE
-from ipt.analysis.scores import COLUMNS, COMPARED, TITLES, cells, lines, per_task, read_pair
+from ipt.analysis.scores import COLUMNS, COMPARED, TITLES, cells, lines, per_task, read_pair, subcategories
 from ipt.config import IST_PARTS, identity
 from ipt.report import PARTS
 
@@ -42,6 +42,8 @@ def test_numbers_are_those_of_the_run_folders(done, capsys, undrawn):
     assert page.tables["table-settings"] == [list(COLUMNS), *found]
     kept = [[c.strip() for c in row.split("|")[1:-1]] for row in (next(done.glob("ist-*")) / "table.md").read_text().splitlines()]
     assert page.tables["table-settings"] == [kept[0], *kept[2:]]
+    by_subcategory = [list(cells(line)) for line in lines(pair, grouping=subcategories) if line.setting in ("train_diff", "test")]
+    assert page.tables["table-subcategories-1"][1:] == by_subcategory and len(by_subcategory) >= 2
     header, *rows = page.tables["table-tasks-1"]
     assert len(rows) == 5
     by_name = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
@@ -144,7 +146,7 @@ def test_two_runs_stand_side_by_side(tmp_path, capsys):
 def test_the_same_runs_give_the_same_page_and_figures(whole, capsys):
     page_of(capsys, "--out", whole, "--file", whole / "again" / "report.html")
     first, again = ([folder / "report.html", *sorted((folder / "report-figures").iterdir())] for folder in (whole, whole / "again"))
-    assert len(first) == 1 + 3 * SINGLE + 4  # and the tables as files
+    assert len(first) == 1 + 3 * SINGLE + 5  # and the tables as files
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in again]
     assert all(ElementTree.parse(path).getroot().tag.endswith("svg") for path in first if path.suffix == ".svg")
 
