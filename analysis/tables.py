@@ -138,8 +138,8 @@ def looks(view: View) -> dict[str, Table]:
 
 
 def subcategories_table(view: View) -> Table:
-    """Return the recovery of each subcategory: unseen tasks, and seen ones with other data where the run has it."""
-    shown = {view.setting_of(name) for name in view.names}
+    """Return the recovery of each subcategory: unseen tasks, and seen ones (other data, where it was scored); no row if all is one."""
+    shown = {view.setting_of(name) for name in view.names} if len({task["subcategory"] for task in view.tasks.values()}) > 1 else set()
     rows = [cells(line) for line in lines(view.results, grouping=subcategories) if line.setting in shown]
     label = "Recovery by subcategory: tuned numbers on unseen tasks, and on seen ones with other data where the run has it"
     return Table(BY_SUBCATEGORY, rows, frozenset({0, 1}), label)

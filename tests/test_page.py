@@ -11,7 +11,9 @@ from conftest import Page, hand_made, page_of, plain, probe, stable
 from ipt import cli
 from ipt.analysis.drawings import DRAWINGS, PALETTE
 from ipt.analysis.page import HERE
-from ipt.analysis.scores import COLUMNS, COMPARED, TITLES, cells, lines, per_task, read_pair, subcategories
+from ipt.analysis.scores import COLUMNS, COMPARED, TITLES, cells, lines, per_task, read_pair
+from ipt.analysis.tables import subcategories_table
+from ipt.analysis.views import read_views
 from ipt.config import IST_PARTS, identity
 from ipt.report import PARTS
 
@@ -42,8 +44,6 @@ def test_numbers_are_those_of_the_run_folders(done, capsys, undrawn):
     assert page.tables["table-settings"] == [list(COLUMNS), *found]
     kept = [[c.strip() for c in row.split("|")[1:-1]] for row in (next(done.glob("ist-*")) / "table.md").read_text().splitlines()]
     assert page.tables["table-settings"] == [kept[0], *kept[2:]]
-    by_subcategory = [list(cells(line)) for line in lines(pair, grouping=subcategories) if line.setting in ("train_diff", "test")]
-    assert page.tables["table-subcategories-1"][1:] == by_subcategory and len(by_subcategory) >= 2
     header, *rows = page.tables["table-tasks-1"]
     assert len(rows) == 5
     by_name = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
@@ -56,6 +56,18 @@ def test_numbers_are_those_of_the_run_folders(done, capsys, undrawn):
     text = (done / "report.html").read_text(encoding="utf8")
     unseen = next(row for row in found if row[:2] == ["T_test (IST)", "all"])
     assert f'<p class="big">{unseen[4]} %</p>' in text and f"95 % interval {unseen[5]} %" in text
+
+
+def test_recovery_by_subcategory_is_that_of_its_tasks(whole):
+    (view,) = read_views([next(whole.glob("ist-*"))])
+    named = [(name, task) for result in view.results for name, task in result["tasks"].items()]
+    for _, task in named:
+        task["subcategory"] = "one"
+    assert not subcategories_table(view).rows  # control: the settings' table has it all
+    for name, task in named:
+        task["subcategory"] = name
+    found = {tuple(row[:2]): row[4] for row in subcategories_table(view).rows}
+    assert found == {(TITLES[view.setting_of(name)], name): f"{100 * view.record_of(name)['recovery']:.1f}" for name in view.names}
 
 
 def test_the_commands_are_those_that_made_the_runs(done, capsys, undrawn):
