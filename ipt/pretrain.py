@@ -219,9 +219,10 @@ def pretrain(
     step = int(state["step"])
     rows = mixed_rows(make_stream(step), make_text and make_text(step), step)
     total, saved, logged, losses = config.minutes * 60, monotonic(), monotonic(), []
-    clock = monotonic() - state["seconds"]
+    clock = 0.0
     batches = Batches(lambda: token_batches(rows, tokenizer, config.token_budget))
     for batch in DataLoader(batches, batch_size=None, num_workers=1, prefetch_factor=16, multiprocessing_context="fork"):
+        clock = clock or monotonic() - state["seconds"]  # from the first batch on: starting the process that makes them is no training
         seconds = monotonic() - clock
         if seconds >= total:
             break

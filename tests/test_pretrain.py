@@ -114,7 +114,7 @@ def test_a_run_learns_and_a_resumed_run_goes_on(tmp_path: Path):
     fresh = build_model(config, len(tokenizer))
     with torch.no_grad():
         assert model(**batch).loss < 0.9 * fresh(**batch).loss
-    pretrain(toy_stream, None, toy_config(minutes=0.05), tmp_path)
+    pretrain(toy_stream, None, toy_config(minutes=first["seconds"] / 60 + 0.01), tmp_path)
     second = json.loads((tmp_path / "checkpoint.json").read_text())
     assert second["step"] > first["step"] and second["rows"] > first["rows"]
 
