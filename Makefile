@@ -36,13 +36,13 @@ suite: $(VENV)/installed
 	$(PIP) -e '.[suite]'
 	$(BIN)/python -m ipt.tasks.build
 
-# The pages of docs/ in site/html, with the notebooks executed on a small run
+# The pages of docs/ in site/html, with the notebooks executed on a small run, two at a time
 docs: $(VENV)/installed
 	$(PIP) -e '.[docs]'
-	$(BIN)/ipt msf --tasks random-20 --preset quick --limit 20 --steps 80 --tune.steps 50 --out $(NOTEBOOKS)
-	$(BIN)/ipt ist --dim 5 --preset quick --limit 20 --part same --part unseen --out $(NOTEBOOKS)
+	$(BIN)/ipt msf --tasks random-20 --preset quick --limit 12 --steps 80 --tune.steps 40 --out $(NOTEBOOKS)
+	$(BIN)/ipt ist --dim 5 --preset quick --limit 12 --part same --part unseen --out $(NOTEBOOKS)
 	rm -rf docs/notebooks && cp -r analysis/notebooks docs/notebooks
-	cd analysis/notebooks && IPT_RUNS=$(abspath $(NOTEBOOKS)) $(abspath $(BIN))/jupyter-execute --timeout=300 --inplace $(abspath docs/notebooks)/*.ipynb
+	cd analysis/notebooks && ls -r $(abspath docs/notebooks)/*.ipynb | IPT_RUNS=$(abspath $(NOTEBOOKS)) OMP_NUM_THREADS=1 xargs -P 2 -n 1 $(abspath $(BIN))/jupyter-execute --timeout=300 --inplace
 	$(BIN)/cyclopts generate-docs ipt/cli.py:app --output docs/cli.md
 	$(BIN)/python -m sphinx -q -W --keep-going docs site/html
 

@@ -56,6 +56,10 @@ class Score:
     ranked: float | None
     predictions: tuple[str, ...]
 
+    def rounded(self) -> dict[str, float | None]:
+        """Return both scores as a run keeps them, to six places."""
+        return {"generated": round(self.generated, 6), "ranked": None if self.ranked is None else round(self.ranked, 6)}
+
 
 @torch.no_grad()
 def score_prompts(

@@ -22,7 +22,7 @@ from ipt.autoencoder import Subspace
 from ipt.backbone import MAX_ANSWER, Backbone
 from ipt.config import DIFF_DATA_SEED, IST_PARTS, IstConfig, MsfConfig, TuneConfig, identity
 from ipt.data import SAME_DATA_SEED, Task, TaskSplit, digest_of
-from ipt.evaluate import Score, TaskData, chance, score_prompts
+from ipt.evaluate import TaskData, chance, score_prompts
 from ipt.ist import SeenCodes, choose_starts, tune_vectors
 from ipt.msf import find_shared_prompt, find_subspace
 from ipt.peft_folder import GivenPrompts
@@ -115,14 +115,18 @@ class Bench:
         todo = [(bench, task) for bench in (replace(self, seed=s) for s in seeds) for task in bench.missing(names, data_seed)]
         if not todo:
             return
-        self.reporter.say(f"tuning {len(todo)} prompts, data seed {data_seed} ({len(names) * len(seeds) - len(todo)} are there already)")
         benches = list({bench.seed: bench for bench, _ in todo}.values())
-        untuned = list(dict.fromkeys(task.name for _, task in todo))
-        drawn = dict(zip(untuned, self.data(untuned, data_seed), strict=True))
-        data, own = self.ranks.share([drawn[task.name] for _, task in todo]), self.ranks.share([bench for bench, _ in todo])
         folders = [bench.bank(data_seed).folder for bench in benches]
         with ExitStack() as locks:
-            self.ranks.once(lambda: hold(folders, locks))
+            if self.ranks.once(lambda: hold(folders, locks, self.reporter.say)):
+                locks.close()
+                self.tune_missing(names, data_seed, seeds)  # those that the other process tuned are there now
+                return
+            there = len(names) * len(seeds) - len(todo)
+            self.reporter.say(f"tuning {len(todo)} prompts, data seed {data_seed} ({there} are there already)")
+            untuned = list(dict.fromkeys(task.name for _, task in todo))
+            drawn = dict(zip(untuned, self.data(untuned, data_seed), strict=True))
+            data, own = self.ranks.share([drawn[task.name] for _, task in todo]), self.ranks.share([bench for bench, _ in todo])
             what = digest_of([d.task for d in data], *(str(bench.seed) for bench in own if len(benches) > 1))
             checkpoint = Checkpoint(folders[0], f"tune-{what}", self.tune.checkpoint_seconds)
             with self.reporter.bar("prompt tuning") as progress:
@@ -184,7 +188,7 @@ class Bench:
             own, at = self.ranks.share(data), self.ranks.share(range(len(data)))
             done = lambda done, total: progress(done, total, float("nan"))
             scores = self.ranks.gather(score_prompts(self.backbone, prompts[at], own, rank=rank, progress=done))
-        return {d.task.name: numbers(s) for d, s in zip(data, scores, strict=True)}
+        return {d.task.name: s.rounded() for d, s in zip(data, scores, strict=True)}
 
     def reference(self, names: Sequence[str], data_seed: int) -> Scores:
         """Return prompt tuning's test scores, kept beside the bank's prompts."""
@@ -220,10 +224,6 @@ class Bench:
         tasks = {name: {field: getattr(self.tasks[name], field) for field in names} for name in self.split.all}
         parts = {part: list(getattr(self.split, part)) for part in ("seen", "unseen", "out_of_kind", "new_subcategories")}
         return {"tasks": tasks, "split": {"name": self.split.name} | parts}
-
-
-def numbers(score: Score) -> dict[str, float | None]:
-    return {"generated": round(score.generated, 6), "ranked": None if score.ranked is None else round(score.ranked, 6)}
 
 
 def run_msf(bench: Bench, config: MsfConfig, run: Run) -> dict[str, Any]:

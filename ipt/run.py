@@ -220,8 +220,17 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-def hold(folders: Sequence[Path], locks: ExitStack) -> None:
-    """Make the folders and lock each for this process until `locks` is closed."""
-    for folder in folders:
+def hold(folders: Sequence[Path], locks: ExitStack, say: Callable[[str], None]) -> bool:
+    """Make the folders and lock each for this process until `locks` is closed; return whether another process had to be waited for."""
+    waited = False
+    for folder in sorted(folders):  # in one order: no two processes wait for each other
         folder.mkdir(parents=True, exist_ok=True)
-        locks.enter_context(Run(folder).locked())
+        lock = FileLock(folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            say(f"another process is tuning prompts in {folder}: waiting for it")
+            lock.acquire()
+            waited = True
+        locks.callback(lock.release)
+    return waited

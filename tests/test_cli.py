@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
 from conftest import QUICK, ist_words, msf_words, source, toy_task
+from filelock import FileLock
 
 from ipt import cli
 from ipt.run import Run, read_tensors
@@ -185,6 +187,27 @@ def test_a_second_process_is_turned_away(world, done, capsys):
     with run.locked():
         assert cli.main(msf_words(world, done)) == 2
     assert "another process" in capsys.readouterr().err
+
+
+def test_prompts_that_another_process_tunes_are_waited_for(world, done, tmp_path, capsys):
+    (bank,) = (path for path in (done / "bank").iterdir() if json.loads((path / "setting.json").read_text())["data_seed"] == 100)
+    (ours := tmp_path / "bank" / bank.name).mkdir(parents=True)
+    ended = []
+    command = Thread(target=lambda: ended.append(cli.main(msf_words(world, tmp_path))), daemon=True)
+    with FileLock(ours / ".lock"):  # the other process
+        command.start()
+        said = ""
+        for _ in range(600):
+            said += capsys.readouterr().err
+            if "waiting for it" in said:
+                break
+            time.sleep(0.1)
+        assert f"another process is tuning prompts in {ours}" in said and not ended
+        for prompt in bank.glob("*.safetensors"):
+            if prompt.stem != "first":
+                shutil.copy(prompt, ours)
+    command.join(120)
+    assert ended == [0] and "tuning 1 prompts, data seed 100 (4 are there already)" in capsys.readouterr().err
 
 
 def test_a_reader_that_leaves_ends_the_command_without_a_word(monkeypatch, capfd):
