@@ -207,20 +207,18 @@ def compare(first: Mapping[str, float], second: Mapping[str, float]) -> Comparis
     )
 
 
-def compare_groups(first: Mapping[str, float], second: Mapping[str, float], group: Mapping[str, str]) -> dict[str, Comparison]:
-    """Compare two methods over all tasks and within each group; group: task to its group, such as the subcategory."""
-    found = {"all": compare(first, second)}
-    for name in sorted({group[task] for task in first}):
-        members = [task for task in first if group[task] == name]
-        found[name] = compare({t: first[t] for t in members}, {t: second[t] for t in members})
-    return found
+def compare_groups(first: Mapping[str, float], second: Mapping[str, float], chosen: Groups) -> dict[str, Comparison]:
+    """Compare two methods on each group of tasks, such as those of `groups`; a group without any is left out."""
+    of = lambda scores, member: {name: score for name, score in scores.items() if member(name)}
+    parts = {group: (of(first, member), of(second, member)) for group, member in chosen.items()}
+    return {group: compare(*pair) for group, pair in parts.items() if any(pair)}
 
 
 COMPARED = ("tasks", "n", "mean difference", "95 % interval", "Wilcoxon p", "wins", "ties", "losses")
 
 
 def comparison_rows(comparisons: Mapping[str, Comparison]) -> list[tuple[str, ...]]:
-    """Return the cells below `COMPARED`, a row for each comparison; differences in points of the score, three digits."""
+    """Return the cells below `COMPARED`, a row for each group of tasks; differences in points of the score, three digits."""
     rows = []
     for name, c in comparisons.items():
         span = "–" if c.interval[0] != c.interval[0] else f"{c.interval[0]:+.3f} … {c.interval[1]:+.3f}"

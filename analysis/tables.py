@@ -10,7 +10,7 @@ import numpy as np
 
 from ipt.analysis.geometry import clusters
 from ipt.analysis.report import summary
-from ipt.analysis.scores import COLUMNS, COMPARED, CONTROLS, TITLES, cells, compare, comparison_rows, lines, subcategories
+from ipt.analysis.scores import COLUMNS, COMPARED, CONTROLS, TITLES, cells, compare_groups, comparison_rows, groups, lines, subcategories
 from ipt.analysis.views import View, percent
 from ipt.recovery import MARGIN
 
@@ -70,16 +70,18 @@ def settings_table(views: Sequence[View]) -> Table:
 
 
 def comparison_table(views: Sequence[View]) -> Table:
-    """Return how T_test (IST) stands against each control on the same unseen tasks."""
+    """Return how T_test (IST) stands against each control on the same unseen tasks, in each group of them."""
     rows = []
     for view in views:
+        apart = groups(view.results[-1], "test")
         ist, *others = ({n: r["score"] for n, r in view.by_task.get(s, {}).items()} for s in ("test", "test_msf", *CONTROLS))
-        named = zip(("test_msf", *CONTROLS), others, strict=True)
-        found = {TITLES[setting]: compare(ist, other) for setting, other in named if ist and other}
-        rows += [(row[0], view.label, *row[1:]) if len(views) > 1 else row for row in comparison_rows(found)]
-    columns = ("T_test (IST) minus", *(["run"] if len(views) > 1 else []), *COMPARED[1:])
+        for setting, other in zip(("test_msf", *CONTROLS), others, strict=True):
+            found = comparison_rows(compare_groups(ist, other, apart)) if ist and other else []
+            rows += [(TITLES[setting], *([view.label] if len(views) > 1 else []), *row) for row in found]
+    columns = ("T_test (IST) minus", *(["run"] if len(views) > 1 else []), *COMPARED)
     texts = frozenset(range(len(columns) - len(COMPARED) + 1))
-    return Table(columns, rows, texts, "Tuned numbers against each control, on the same unseen tasks")
+    strong = frozenset(i for i, row in enumerate(rows) if row[len(texts) - 1] == "all")
+    return Table(columns, rows, texts, "Tuned numbers against each control, on the same unseen tasks", strong)
 
 
 def clusters_table(view: View) -> Table:

@@ -162,7 +162,8 @@ def test_control_no_difference_is_seldom_found():
 def test_comparison_by_group_with_ties():
     first = {"a": 0.8, "b": 0.7, "c": 0.5, "d": 0.1}
     second = {"a": 0.6, "b": 0.5, "c": 0.5, "d": 0.4}
-    found = compare_groups(first, second, {"a": "x", "b": "x", "c": "y", "d": "z"})
+    apart = {"all": lambda n: True, "x": {"a", "b"}.__contains__, "y": "c".__eq__, "z": "d".__eq__, "none": lambda n: False}
+    found = compare_groups(first, second, apart)
     assert list(found) == ["all", "x", "y", "z"] and found["all"].difference == pytest.approx(0.025)
     assert [(c.wins, c.ties, c.losses) for c in found.values()] == [(2, 1, 1), (2, 0, 0), (0, 1, 0), (0, 0, 1)]
     assert found["y"].p_value == 1 and found["y"].interval[0] != found["y"].interval[0]

@@ -125,10 +125,13 @@ def test_tuned_numbers_are_compared_with_each_control_and_tables_are_files(whole
     page = page_of(capsys, "--out", whole, "--file", whole / "tables" / "report.html")
     header, *rows = page.tables["table-compared"]
     controls = [TITLES[setting] for setting in ("test_msf", "random_test", "pca_test", "mixture_test")]
-    assert [row[0] for row in rows] == controls and header[1:] == list(COMPARED[1:])
-    found = {(r["setting"], r["task"]): r["score"] for r in per_task(read_pair(whole / "ist-42"))}
-    means = [sum(found[s, t] for t in "uvwx") / 4 for s in ("test", "pca_test")]
-    assert rows[-2][2] == f"{means[0] - means[1]:+.3f}".replace("-", "−") and rows[-2][1] == "4"
+    overall = [row for row in rows if row[1] == "all"]
+    assert [row[0] for row in overall] == controls and header[1:] == list(COMPARED)
+    found = {(r["setting"], r["task"]): r for r in per_task(read_pair(whole / "ist-42"))}
+    for setting, title in (("test_msf", controls[0]), ("pca_test", controls[2])):
+        (row,) = [row for row in overall if row[0] == title]
+        means = [sum(found[s, t]["score"] for t in "uvwx") / 4 for s in ("test", setting)]
+        assert row[2] == "4" and float(row[3].replace("−", "-")) == pytest.approx(means[0] - means[1], abs=0.00051)
     files = {
         name: (whole / "tables" / "report-figures" / name).read_text(encoding="utf8")
         for name in ("settings.md", "settings.csv", "tasks.csv")
@@ -136,6 +139,19 @@ def test_tuned_numbers_are_compared_with_each_control_and_tables_are_files(whole
     settings = page.tables["table-settings"]
     assert all(" | ".join(row) in files["settings.md"] for row in settings) and len(files["settings.csv"].splitlines()) == len(settings)
     assert len(files["tasks.csv"].splitlines()) == 1 + len(found)
+
+
+def test_comparisons_stand_apart_for_groups_of_tasks(tmp_path, capsys, undrawn):
+    path = plain(tmp_path) / "result.json"
+    record = json.loads(path.read_text())
+    record["tasks"]["u"]["novel"] = True
+    path.write_text(json.dumps(record))
+    _, *rows = page_of(capsys, "--out", tmp_path).tables["table-compared"]
+    scores = {setting: record["scores"][setting]["u"]["generated"] for setting in ("test", "pca_test")}
+    count = len(record["scores"]["test"])
+    (novel,) = [row for row in rows if row[:3] == [TITLES["pca_test"], "novel", "1"]]
+    assert float(novel[3].replace("−", "-")) == pytest.approx(scores["test"] - scores["pca_test"], abs=0.00051)
+    assert {row[1]: int(row[2]) for row in rows} == {"all": count, "novel": 1, "rule": count - 1}
 
 
 def test_two_runs_stand_side_by_side(tmp_path, capsys):
