@@ -208,8 +208,11 @@ def table_of(records: Sequence[dict[str, Any]], short: bool = False) -> str:
         for r in records
     ]
     columns = [SEEDS_COLUMN if "interval" in name and len(tables) > 1 else name for name in COLUMNS]
-    rows = [cells(line) for line in (over_seeds(tables) if len(tables) > 1 else tables[0])]
-    return _short(columns, rows) if short else markdown(columns, rows)
+    shown = over_seeds(tables) if len(tables) > 1 else tables[0]
+    rows = [cells(line) for line in shown]
+    lacking = sorted({line.title for table in tables for line in table} - {line.title for line in shown})
+    note = f"\nNot with every seed, so not in the table: {', '.join(lacking)}.\n" if lacking else ""
+    return (_short(columns, rows) if short else markdown(columns, rows)) + note
 
 
 def _short(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -122,6 +122,7 @@ def test_runs_of_several_seeds_are_averaged(pair, tmp_path):
     (tmp_path / "s1.json").write_text(json.dumps(summary(fewer, "ipt ist", 1)), encoding="utf8")
     some = update_text("<!-- table s*.json -->\n<!-- end -->", tmp_path)
     assert "| T_test (IST) |" not in some and "| T_train (MSF) | all | 2 |" in some  # what both have
+    assert "Not with every seed, so not in the table: T_test (IST)." in some and "Not with every seed" not in both
     assert "seed 0: scores" in both and "seed 1: scores" in both and SEEDS_COLUMN not in one
     (tmp_path / "s2.json").write_text(json.dumps(summary([pair[0], pair[1] | {"dim": 6}], "ipt ist", 2)), encoding="utf8")
     with pytest.raises(ValueError, match="more than their seed: toy, d = 5; toy, d = 5; toy, d = 6"):
