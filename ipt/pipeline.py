@@ -112,23 +112,23 @@ class Bench:
 
     def tune_missing(self, names: Sequence[str], data_seed: int, seeds: Sequence[int]) -> None:
         """Tune the prompts that the banks of these seeds lack, all in one stacked run, each rank its share."""
-        todo = [(bench, task) for bench in (replace(self, seed=s) for s in seeds) for task in bench.missing(names, data_seed)]
+        lacking = lambda: [(b, task) for b in (replace(self, seed=s) for s in seeds) for task in b.missing(names, data_seed)]
+        todo = lacking()
         if not todo:
             return
-        benches = list({bench.seed: bench for bench, _ in todo}.values())
-        folders = [bench.bank(data_seed).folder for bench in benches]
         with ExitStack() as locks:
-            if self.ranks.once(lambda: hold(folders, locks, self.reporter.say)):
-                locks.close()
-                self.tune_missing(names, data_seed, seeds)  # those that the other process tuned are there now
+            self.ranks.once(lambda: hold({bench.bank(data_seed).folder for bench, _ in todo}, locks, self.reporter.say))
+            todo = lacking()  # fewer where another process was tuning them
+            if not todo:
                 return
+            benches = list({bench.seed: bench for bench, _ in todo}.values())
             there = len(names) * len(seeds) - len(todo)
             self.reporter.say(f"tuning {len(todo)} prompts, data seed {data_seed} ({there} are there already)")
             untuned = list(dict.fromkeys(task.name for _, task in todo))
             drawn = dict(zip(untuned, self.data(untuned, data_seed), strict=True))
             data, own = self.ranks.share([drawn[task.name] for _, task in todo]), self.ranks.share([bench for bench, _ in todo])
             what = digest_of([d.task for d in data], *(str(bench.seed) for bench in own if len(benches) > 1))
-            checkpoint = Checkpoint(folders[0], f"tune-{what}", self.tune.checkpoint_seconds)
+            checkpoint = Checkpoint(benches[0].bank(data_seed).folder, f"tune-{what}", self.tune.checkpoint_seconds)
             with self.reporter.bar("prompt tuning") as progress:
                 start = torch.stack([bench.start for bench in own]) if own else self.start
                 share = tune_prompts(self.backbone, data, self.tune, [bench.seed for bench in own], checkpoint, start, progress)

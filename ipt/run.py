@@ -9,7 +9,7 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -220,9 +220,8 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-def hold(folders: Sequence[Path], locks: ExitStack, say: Callable[[str], None]) -> bool:
-    """Make the folders and lock each for this process until `locks` is closed; return whether another process had to be waited for."""
-    waited = False
+def hold(folders: Iterable[Path], locks: ExitStack, say: Callable[[str], None]) -> None:
+    """Make the folders of prompts and lock each for this process until `locks` is closed, after any other process that has it."""
     for folder in sorted(folders):  # in one order: no two processes wait for each other
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock")
@@ -231,6 +230,4 @@ def hold(folders: Sequence[Path], locks: ExitStack, say: Callable[[str], None]) 
         except Timeout:
             say(f"another process is tuning prompts in {folder}: waiting for it")
             lock.acquire()
-            waited = True
         locks.callback(lock.release)
-    return waited
