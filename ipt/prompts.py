@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 from torch import Tensor
 
 from ipt.backbone import Backbone
@@ -78,5 +79,6 @@ class PromptBank:
     def put_scores(self, what: str, tasks: Sequence[Task], rows: str, scores: dict[str, Any]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{what}-{rows}.json"
-        kept = read_json(path) if path.exists() else {}
-        write_json(path, kept | {t.name: {"digest": t.digest, "scores": scores[t.name]} for t in tasks})
+        with FileLock(f"{path}.lock"):  # two processes that score other tasks of one bank keep each other's entries
+            kept = read_json(path) if path.exists() else {}
+            write_json(path, kept | {t.name: {"digest": t.digest, "scores": scores[t.name]} for t in tasks})

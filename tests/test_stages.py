@@ -1,5 +1,8 @@
 """The claims about MSF, IST and subspaces, each with a control (small worlds, float64 where it matters)."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -16,8 +19,8 @@ from ipt.evaluate import TaskData, chance, score_prompts
 from ipt.ist import SeenCodes, choose_starts, tune_vectors
 from ipt.msf import find_shared_prompt, find_subspace
 from ipt.newton import Codes
-from ipt.prompts import vocabulary_start
-from ipt.run import Checkpoint
+from ipt.prompts import PromptBank, vocabulary_start
+from ipt.run import Checkpoint, read_json
 from ipt.tuning import tune_prompts
 
 NAMES = {"backbone": "toy", "split": "toy"}
@@ -254,3 +257,19 @@ def test_losses_equal_the_models_own(tasks):
     for row in d.train[:3]:
         own = backbone.model(input_ids=torch.tensor([row.input_ids]), labels=torch.tensor([row.label_ids])).loss
         assert torch.allclose(backbone.losses(empty, [row])[0], own, atol=1e-12)
+
+
+def test_scores_that_two_processes_keep_at_once_are_all_there(tasks, tmp_path, monkeypatch):
+    def read_slowly(path):
+        found = read_json(path)
+        time.sleep(0.3)  # the other writes meanwhile, if it may
+        return found
+
+    def put(task):
+        PromptBank(tmp_path, {}).put_scores("reference", [task], "all", {task.name: {"generated": 0.5}})
+
+    put(tasks[0])
+    monkeypatch.setattr("ipt.prompts.read_json", read_slowly)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(put, tasks[1:]))
+    assert sorted(PromptBank(tmp_path, {}).scores("reference", tasks, "all")) == sorted(task.name for task in tasks)
