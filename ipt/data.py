@@ -219,12 +219,13 @@ def _draw(task: Task, data_seed: int, shots: int, taken: set[str]) -> tuple[tupl
                 parts[part].append(row)
                 break
     for label in _labels(task):
-        found = min(counts[0, label], counts[1, label])
-        if found < shots:
+        found = [counts[part, label] for part in (0, 1)]
+        if min(found) < shots:
             of_label = f" of label {label!r}" if label else ""
+            others = "" if data_seed == SAME_DATA_SEED else f" and data seed {SAME_DATA_SEED}'s rows"
             raise ValueError(
                 f"task {task.name}: data seed {data_seed} needs {shots} train and {shots} dev rows{of_label} beside the test "
-                f"set and data seed {SAME_DATA_SEED}'s rows, and {found} are left; use a smaller --shots or add rows"
+                f"set{others}, and {found[0]} and {found[1]} are left; use a smaller --shots or add rows"
             )
     return tuple(parts[0]), tuple(parts[1])
 

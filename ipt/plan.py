@@ -25,7 +25,7 @@ from ipt.config import (
     identity,
     restored,
 )
-from ipt.data import SAME_DATA_SEED, TaskSplit
+from ipt.data import SAME_DATA_SEED, TaskSplit, few_shot
 from ipt.evaluate import TaskData
 from ipt.families import load_backbone
 from ipt.ist import ROUNDS
@@ -38,6 +38,7 @@ from ipt.ranks import join
 from ipt.run import Run, free_bytes
 from ipt.tasks.choose import choose, tasks_of
 
+CellSettings = tuple[WorkConfig, TuneConfig, MsfConfig, IstConfig, Sequence[str]]  # a study's cell; last: the parts of IST
 REOPENED = {"split", "parts", "tasks", "digests", "model", "dtype", "tune", "backbone", "seed", "limit"}  # settings to open a run with
 
 
@@ -201,15 +202,31 @@ def projected(bench: Bench, dry_run: bool, jobs: dict[str, int], msf: MsfConfig 
     return dry_run
 
 
-def hours(cells: Sequence[tuple[WorkConfig, TuneConfig, MsfConfig, IstConfig, Sequence[str]]]) -> list[float]:
+def sets_of(split: TaskSplit, parts: Sequence[str]) -> dict[int, Sequence[str]]:
+    """Return the tasks whose few-shot sets MSF and these parts of IST read, by data seed."""
+    return {SAME_DATA_SEED: split.all, DIFF_DATA_SEED: split.seen if "diff" in parts else ()}
+
+
+def check_rows(cells: Sequence[CellSettings]) -> None:
+    """Draw the few-shot sets of these cells once each; raise ValueError where a task has too few rows for one."""
+    drawn: set[tuple[str, bool, int | None, int, str]] = set()
+    for work, tune, _, _, parts in cells:
+        split, found, _ = choose(work.tasks, work.seen, work.unseen, work.seed, work.as_published)
+        wanted = {(work.tasks, work.as_published, tune.shots, s, name) for s, names in sets_of(split, parts).items() for name in names}
+        for *_, shots, data_seed, name in sorted(wanted - drawn, key=str):
+            few_shot(found[name], data_seed, shots)
+        drawn |= wanted
+
+
+def hours(cells: Sequence[CellSettings]) -> list[float]:
     """Return the projected hours of each cell of a study: prompts that no earlier cell has tuned, MSF and these parts of IST."""
     rates: dict[tuple[str, str], tuple[float, float, float]] = {}
     found: list[float] = []
     tuned: set[tuple[Path, str]] = set()
     for work, tune, msf, ist, parts in cells:
         bench = open_bench(work, tune)
-        drawn = {SAME_DATA_SEED: bench.split.all, DIFF_DATA_SEED: bench.split.seen if "diff" in parts else ()}
-        lacking = {(bench.bank(s).folder, task.name) for s, names in drawn.items() for task in bench.missing(names, s)} - tuned
+        sets = sets_of(bench.split, parts).items()
+        lacking = {(bench.bank(s).folder, task.name) for s, names in sets for task in bench.missing(names, s)} - tuned
         tuned |= lacking
         stages = (
             amounts(bench, {"tune": len(lacking), "msf": 2}, msf, None),

@@ -28,7 +28,7 @@ from ipt.analysis.scores import read_pair
 from ipt.config import IST_PARTS, identity
 from ipt.flags import dotted, settings_file
 from ipt.look import show_table
-from ipt.plan import hours
+from ipt.plan import check_rows, hours
 from ipt.progress import Reporter
 from ipt.run import Run, read_json, write_json
 
@@ -139,9 +139,10 @@ def run_study(file: Path, out: Path, to: Path, only: str, dry_run: bool, parse: 
     parsed = {cell.name: {**parse(cell.msf(out)), **parse(cell.ist(out))} for cell in cells}
     settings = {name: settings_of(found) for name, found in parsed.items()}
     chosen = [cell for cell in cells if cell.name in named and done(cell, to, settings[cell.name]) is None]
+    asked = [(p["work"], p["tune"], p["msf"], p["ist"], p["part"] or tuple(IST_PARTS)) for p in (parsed[cell.name] for cell in chosen)]
+    check_rows(asked)
     if dry_run:
-        asked = [parsed[cell.name] for cell in chosen]
-        times = hours([(p["work"], p["tune"], p["msf"], p["ist"], p["part"] or tuple(IST_PARTS)) for p in asked])
+        times = hours(asked)
         for cell, time in zip(chosen, times, strict=True):
             print(f"{cell.name}: {time:.2f} h")
         print(f"open: {len(chosen)} of {len(cells)} cells, {sum(times):.1f} h on this machine")

@@ -131,6 +131,8 @@ def test_open_cells_are_printed_as_open():
         ({"cells": [{"name": "a"}, {"name": "a"}]}, "two cells are a"),
         ({"cells": [{"name": "a", "dims": 5}]}, "--dims"),
         ({"cells": [{"name": "a", "recipe": "mine"}]}, "--recipe"),
+        ({"cells": [{"name": "a"}, {"name": "b", "tune": {"shots": 64}}]}, "needs 64 train and 64 dev rows"),
+        ({"cells": [{"name": "a"}, {"name": "b", "tune": {"shots": 32}}]}, "data seed 21 needs 32 train"),  # other data
     ],
 )
 def test_mistakes_in_a_study_are_told_before_any_work(record, says, tmp_path, capsys):
