@@ -55,9 +55,9 @@ models/smollm2/config.json: | $(VENV)/installed
 # The study of SmolLM2 on 18 short real tasks of the folder TASKS, both recipes; given again after a kill it goes on
 smollm2-study: models/smollm2/config.json
 	mkdir -p runs/smollm2
-	echo '{"tasks": "$(abspath $(TASKS))", \
-	"seen": ["induction_diff", "names_gender", "ni_1508_wordnet_antonyms", "crawl_domain", "word_inflection_google", "lexrel_evalution", "emorynlp_emotion", "glue_cola", "pp_attachment", "google_wellformed_query", "snips_intent", "nq_open"], \
-	"unseen": ["ni_471_haspart_answer_generation", "mpqa", "ni_143_odd_man_out_classification_generate_category", "ni_095_conala_max_absolute_value", "trec", "csqa2"]}' > runs/smollm2/eighteen.json
+	echo '{"tasks": "$(abspath $(TASKS))",' \
+	'"seen": ["induction_diff", "names_gender", "ni_1508_wordnet_antonyms", "crawl_domain", "word_inflection_google", "lexrel_evalution", "emorynlp_emotion", "glue_cola", "pp_attachment", "google_wellformed_query", "snips_intent", "nq_open"],' \
+	'"unseen": ["ni_471_haspart_answer_generation", "mpqa", "ni_143_odd_man_out_classification_generate_category", "ni_095_conala_max_absolute_value", "trec", "csqa2"]}' > runs/smollm2/eighteen.json
 	$(BIN)/ipt study analysis/smollm2.toml --out runs/smollm2 --to results/smollm2
 
 clean:
