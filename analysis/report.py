@@ -200,9 +200,8 @@ def table_of(records: Sequence[dict[str, Any]], short: bool = False) -> str:
     if len({r.get("about") for r in records}) > 1 or "lines" not in records[0] and len(records) > 1:
         raise ValueError(f"summaries that differ in more than their seed: {'; '.join(str(r.get('about')) for r in records)}")
     if "lines" not in records[0]:
-        columns, rows = records[0]["columns"], records[0]["rows"]
-        kept = [i for i, name in enumerate(columns) if not short or name in BRIEF]
-        return markdown([columns[i] for i in kept], [[row[i] for i in kept] for row in rows if not (short and "open" in row)])
+        found = _brief(records[0]) if short else records[0]
+        return markdown(found["columns"], [row for row in found["rows"] if not (short and "open" in row)])
     tables = [
         [Line(x["setting"], x["group"], from_json({k: v for k, v in x.items() if k not in ("setting", "group")})) for x in r["lines"]]
         for r in records
@@ -228,6 +227,18 @@ def _short(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
             short.append([row[0], *row[2:6], row[7], *(x for each in beside for x in each[: 1 + kinds])])
     heads = [head for group in apart for head in (f"{group}, E_rel (n)", f"{group}, above floor")[: 1 + kinds]]
     return markdown([columns[0], *columns[2:6], columns[7], *heads], short, texts=1)
+
+
+def _brief(found: dict[str, Any], *without: str) -> dict[str, Any]:
+    """Return a table with the columns `BRIEF` alone."""
+    kept = [i for i, name in enumerate(found["columns"]) if name in BRIEF and name not in without]
+    return {"columns": [found["columns"][i] for i in kept], "rows": [[row[i] for i in kept] for row in found["rows"]]}
+
+
+def study_means(found: dict[str, Any]) -> dict[str, Any]:
+    """Return a study's table as 80 columns of a terminal have room for: means over seeds, without their spread."""
+    brief = _brief(found, "mixture, above floor")
+    return brief | {"rows": [[re.sub(r" \(.* … .*\)", "", text) for text in row] for row in brief["rows"]]}
 
 
 def update_text(text: str, root: Path) -> str:

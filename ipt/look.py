@@ -159,7 +159,9 @@ def _complete_pairs(out: Path) -> list[list[dict[str, Any]]]:
 
 def show_table(found: dict[str, Any]) -> None:
     """Print a table that is kept as columns and rows."""
-    table = Table(*found["columns"], box=SIMPLE)
+    longest = max((len(word) for row in found["rows"] for word in row[0].split()), default=0)
+    columns = [Column(name, overflow="fold", min_width=0 if i else longest) for i, name in enumerate(found["columns"])]
+    table = Table(*columns, box=SIMPLE, padding=(0, 1, 0, 0), show_edge=False)
     for row in found["rows"]:
         table.add_row(*row)
     Console().print(table)

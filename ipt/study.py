@@ -23,14 +23,14 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from ipt.analysis.report import study, study_figure, summary
+from ipt.analysis.report import study, study_figure, study_means, summary, table_of
 from ipt.analysis.scores import read_pair
 from ipt.config import IST_PARTS, identity
 from ipt.flags import dotted, settings_file
 from ipt.look import show_table
 from ipt.plan import check_rows, hours
 from ipt.progress import Reporter
-from ipt.run import Run, read_json, write_json
+from ipt.run import Run, read_json, write_atomic, write_json
 
 SHARED = ("dim", "recipe", "preset", "device", "limit")  # flags that both commands have; the subspace itself is given by name
 WORK = ("tasks", "as_published", "model", "dtype", "seed", "limit", "held_out", "seen", "unseen", "prompts")  # of its tasks and model
@@ -154,6 +154,8 @@ def run_study(file: Path, out: Path, to: Path, only: str, dry_run: bool, parse: 
     for cell in cells:
         lines.setdefault(cell.line, []).append(done(cell, to, settings[cell.name]))
     found = study(lines, f"ipt study {file}")
-    show_table(found)
+    show_table(study_means(found))
     write_json(to / f"{file.stem}.json", found)
+    write_atomic(to / f"{file.stem}.md", table_of([found]).encode())
     study_figure(lines, to / f"{file.stem}.png")
+    print(f"every column, with the least and the largest seed: {to / file.stem}.md")

@@ -1,5 +1,6 @@
 """The README's commands, files and tables are those of the project."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from ipt import cli
-from ipt.analysis.report import update_text
+from ipt.analysis.report import table_of, update_text
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf8")
@@ -36,6 +37,13 @@ def test_files_that_are_named_exist():
 def test_tables_are_made_from_their_results(name):
     text = (ROOT / name).read_text(encoding="utf8")
     assert update_text(text, ROOT) == text
+
+
+def test_whole_tables_of_studies_are_those_of_their_json():
+    found = sorted((ROOT / "results").glob("*/*.md"))
+    assert {path.stem for path in found} >= {"recovery", "validation"}
+    for path in found:
+        assert path.read_text(encoding="utf8") == table_of([json.loads(path.with_suffix(".json").read_text(encoding="utf8"))]), path
 
 
 def test_the_python_example_runs(tmp_path, monkeypatch):

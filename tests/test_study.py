@@ -9,7 +9,7 @@ from conftest import QUICK, source
 
 from ipt import cli
 from ipt.analysis.figures import recovery_dots
-from ipt.analysis.report import study, study_figure
+from ipt.analysis.report import study, study_figure, study_means
 from ipt.study import read_cells
 
 FLAGS = {flag.removeprefix("--"): value for flag, value in QUICK.items()}
@@ -57,6 +57,21 @@ def test_a_study_is_filled_cell_by_cell_and_goes_on(file, tmp_path, capsys):
     (line,) = (x for x in record["lines"] if (x["setting"], x["group"]) == ("train_msf", "all"))
     assert record["command"].startswith("ipt msf --") and ", then ipt ist --" in record["command"]
     assert 0 <= record["reference"]["unseen"] <= 1 and line["tasks"] == 3
+
+
+def test_a_terminal_of_80_columns_shows_whole_words_and_the_file_every_column(file, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(file, tmp_path, "--only", "toy-seed1-ours") == 0
+    printed, kept = capsys.readouterr().out, json.loads((tmp_path / "results" / "toy.json").read_text())
+    assert "unseen, score" in kept["columns"] and "PCA" in printed.split() and "…" not in printed[printed.rindex("cell") :]
+    assert f"{tmp_path / 'results' / 'toy.md'}" in printed.replace("\n", "")
+    whole = (tmp_path / "results" / "toy.md").read_text().splitlines()
+    assert whole[0] == f"| {' | '.join(kept['columns'])} |" and len(whole) == 2 + len(kept["rows"])
+
+
+def test_a_study_on_the_terminal_has_means_alone():
+    found = {"columns": ["cell", "unseen, score", "unseen", "PCA"], "rows": [["d, 5 (x)", "0.5", "67.1 (64.1 … 71.3) [2 of 3]", "open"]]}
+    assert study_means(found) == {"columns": ["cell", "unseen", "PCA"], "rows": [["d, 5 (x)", "67.1 [2 of 3]", "open"]]}
 
 
 def test_the_figure_shows_lines_that_have_a_cell(tmp_path):
