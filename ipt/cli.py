@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
-from rich.console import Console
-from rich.table import Table
 
 from ipt.config import (
     DEVIATIONS,
@@ -31,7 +29,7 @@ from ipt.config import (
 )
 from ipt.data import NAME
 from ipt.flags import flags_before
-from ipt.look import runs_app, show, show_table, tasks_app
+from ipt.look import new_list, print_list, runs_app, show, show_table, tasks_app
 from ipt.progress import speaks
 from ipt.report import report
 from ipt.run import Run, write_json
@@ -71,12 +69,12 @@ def tune(
     bench.tune_missing(names, SAME_DATA_SEED, list(benches))
     scores, floors = [b.reference(names, SAME_DATA_SEED) for b in benches.values()], bench.floors(names)
     best = {name: max(v for v in floors[name].values() if v is not None) for name in names}
-    table, values = Table("task", "metric", "prompt tuning", "ranked", "floor"), {}
+    table, values = new_list("task", "metric", "prompt tuning", "ranked", "floor"), {}
     for name in names:
         generated, ranked = ([v for s in scores if (v := s[name][kind]) is not None] for kind in ("generated", "ranked"))
         values[name] = sum(generated) / len(generated)
         table.add_row(name, bench.tasks[name].metric, spread(generated, 3), spread(ranked, 3), f"{best[name]:.3f}")
-    Console().print(table)
+    print_list(table)
     tuned = [t for b in benches.values() for task in b.of(names) if (t := b.bank(SAME_DATA_SEED).get(task))]
     losses = {name: sum(t.dev_loss for t in tuned[i :: len(names)]) / len(benches) for i, name in enumerate(names)}
     print_quality("prompt tuning", bench.of(names), values, best, work.seed, file if bench.ranks.first else None, losses)

@@ -13,6 +13,7 @@ from rich.table import Column, Table
 from ipt.config import OUT
 from ipt.run import Run, write_atomic, write_json
 
+WIDE = 1000  # characters, more than any list has
 SHOWN = (0, 2, 3, 4, 5, 6, 7, 9)  # columns of the table that fit a terminal; table.md has all
 SHOWN_TASKS = "what --tasks takes elsewhere: a split, all, names, files, crossfit"
 Out = Annotated[Path, Parameter(help=OUT)]
@@ -29,20 +30,20 @@ def list_tasks(*, tasks: Annotated[str, Parameter(help=SHOWN_TASKS)] = "all") ->
 
     if f"{tasks}/".startswith(crossfit.LEAD):
         return _list_crossfit(tasks if "/" in tasks else f"{tasks}/all")
-    table = Table("task", "category", "subcategory", "metric", "novel", "knowledge", "rows")
+    table = new_list("task", "category", "subcategory", "metric", "novel", "knowledge", "rows")
     for t in tasks_of(tasks):
         table.add_row(t.name, t.category, t.subcategory, t.metric, "novel" * t.novel, "knowledge" * t.knowledge, str(len(t.examples)))
-    Console().print(table)
+    print_list(table)
     print("splits: " + ", ".join(suite.split_names()))
 
 
 def _list_crossfit(source: str) -> None:
     from ipt.tasks import crossfit
 
-    table = Table("task", "kind", "subcategory", "metric", "random", "cls", "non-cls", "checked", "source")
+    table = new_list("task", "kind", "subcategory", "metric", "random", "cls", "non-cls", "checked", "source")
     for d in (crossfit.definitions()[name] for name in crossfit.named(source)[1]):
         table.add_row(d.task, d.kind, d.category, d.metric, d.random, d.cls_split, d.noncls_split, d.checked, d.path or d.note)
-    Console().print(table)
+    print_list(table)
     print("splits: " + ", ".join(crossfit.LEAD + name for name in crossfit.split_names()))
 
 
@@ -55,7 +56,7 @@ def show_task(name: str, *, rows: int = 5, tasks: Annotated[str, Parameter(help=
     found = {task.name: task for task in tasks_of(f"crossfit/{name}" if tasks == "crossfit" else tasks)}
     task = found[known(name, found, "task")]
     Console().print(f"[b]{task.name}[/b]  {task.category}, {task.subcategory}, {task.metric}\n{escape(task.definition)}", highlight=False)
-    table = Table("input", "output")
+    table = new_list("input", "output")
     for example in task.examples[:rows]:
         table.add_row(escape(example.input), escape(" / ".join(example.output)))
     Console().print(table)
@@ -93,7 +94,7 @@ def export_tasks(tasks: str, *, to: Annotated[Path, Parameter(help="folder to wr
 def list_runs(*, out: Out = Path("runs")) -> None:
     """List the runs of a folder."""
     numbers = (Column(name, justify="right") for name in ("d", "seed", "unseen"))
-    table = Table(Column("run", overflow="fold"), "stage", "tasks", *numbers, box=SIMPLE, padding=(0, 1, 0, 0))
+    table = new_list("run", "stage", "tasks", *numbers)
     for folder in sorted(out.glob("*/config.json")):
         run = Run(folder.parent)
         try:
@@ -103,7 +104,7 @@ def list_runs(*, out: Out = Path("runs")) -> None:
             continue
         dim, found = (str(result["dim"]), _headline(result)) if result else ("", "unfinished")
         table.add_row(folder.parent.name, settings["kind"], settings["split"], dim, str(settings["seed"]), found)
-    Console().print(table)
+    print_list(table)
     print("unseen: E_rel on unseen tasks, of their prompts through the autoencoder (msf) or their d numbers (ist)")
 
 
@@ -155,6 +156,16 @@ def _complete_pairs(out: Path) -> list[list[dict[str, Any]]]:
     if not found:
         raise ValueError(f"{out} holds no complete IST run; run `ipt msf` and then `ipt ist`")
     return list(found.values())
+
+
+def new_list(*columns: str | Column) -> Table:
+    """Return an empty table for `print_list`."""
+    return Table(*columns, box=SIMPLE, padding=(0, 1, 0, 0), show_edge=False)
+
+
+def print_list(table: Table) -> None:
+    """Print a table with one line a row, however narrow the terminal is: names can be copied, lines can be searched."""
+    Console(width=WIDE).print(table)
 
 
 def show_table(found: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from rich.table import Column, Table
 
 from ipt.config import CONFIG, DEVICE, OUT, BenchConfig, IstConfig, PretrainConfig, ProbeConfig, SourceConfig, restored
 from ipt.data import Task
-from ipt.look import show_table
+from ipt.look import new_list, print_list, show_table
 from ipt.progress import Reporter
 from ipt.run import Run, write_json
 
@@ -143,7 +143,7 @@ def score(*, source: Annotated[SourceConfig, Flat] = SourceConfig(tasks="all"), 
 
     found = tasks_of(source.tasks, source.as_published)
     backbone = open_backbone(source.model, LONGEST_DEFINITION, source.dtype, source.device)
-    table = Table("task", "metric", "definition", "ranked")
+    table = new_list("task", "metric", "definition", "ranked")
     values: dict[str, float] = {}
     with Reporter().bar("scoring definitions") as progress:
         for i, task in enumerate(found):
@@ -153,7 +153,7 @@ def score(*, source: Annotated[SourceConfig, Flat] = SourceConfig(tasks="all"), 
             values[task.name] = s.generated
             table.add_row(task.name, task.metric, f"{s.generated:.3f}", "" if s.ranked is None else f"{s.ranked:.3f}")
             progress(i + 1, len(found), float("nan"))
-    Console().print(table)
+    print_list(table)
     print_quality("definition", list(found), values, None, source.seed, file)
 
 
