@@ -93,9 +93,13 @@ def export_tasks(tasks: str, *, to: Annotated[Path, Parameter(help="folder to wr
 @runs_app.default
 def list_runs(*, out: Out = Path("runs")) -> None:
     """List the runs of a folder."""
+    folders = sorted(out.glob("*/config.json"))
+    if not folders:
+        print(f"no runs in {out}; ipt msf makes one, --out names another folder")
+        return
     numbers = (Column(name, justify="right") for name in ("d", "seed", "unseen"))
     table = new_list("run", "stage", "tasks", *numbers)
-    for folder in sorted(out.glob("*/config.json")):
+    for folder in folders:
         run = Run(folder.parent)
         try:
             settings, result = run.config, run.result

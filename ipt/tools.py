@@ -186,6 +186,7 @@ def print_quality(
     from ipt.analysis.report import KNOWN, quality
 
     found = quality(prompt, tasks, values, floors, losses)
+    print()
     show_table(found)
     print(KNOWN)
     if file:

@@ -34,6 +34,7 @@ def test_both_commands_leave_complete_runs(done, capsys):
     name = next(done.glob("ist-*")).name
     shown = capsys.readouterr().out
     assert name in shown and "unfinished" not in shown
+    assert cli.main(["runs", "--out", str(done / "nowhere")]) == 0 and "no runs in" in capsys.readouterr().out
     assert cli.main(["runs", "show", name, "--out", str(done)]) == 0
     shown = capsys.readouterr().out
     assert "T_test (IST)" in shown and "IST, random subspace" in shown and "E_rel" in shown
