@@ -29,7 +29,7 @@ from ipt.config import (
 )
 from ipt.data import NAME
 from ipt.flags import flags_before
-from ipt.look import new_list, print_list, runs_app, show, show_table, tasks_app
+from ipt.look import new_table, print_list, runs_app, show, show_table, tasks_app
 from ipt.progress import speaks
 from ipt.report import report
 from ipt.run import Run, write_json
@@ -69,7 +69,7 @@ def tune(
     bench.tune_missing(names, SAME_DATA_SEED, list(benches))
     scores, floors = [b.reference(names, SAME_DATA_SEED) for b in benches.values()], bench.floors(names)
     best = {name: max(v for v in floors[name].values() if v is not None) for name in names}
-    table, values = new_list("task", "metric", "prompt tuning", "ranked", "floor"), {}
+    table, values = new_table("task", "metric", "prompt tuning", "ranked", "floor"), {}
     for name in names:
         generated, ranked = ([v for s in scores if (v := s[name][kind]) is not None] for kind in ("generated", "ranked"))
         values[name] = sum(generated) / len(generated)

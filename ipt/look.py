@@ -30,7 +30,7 @@ def list_tasks(*, tasks: Annotated[str, Parameter(help=SHOWN_TASKS)] = "all") ->
 
     if f"{tasks}/".startswith(crossfit.LEAD):
         return _list_crossfit(tasks if "/" in tasks else f"{tasks}/all")
-    table = new_list("task", "category", "subcategory", "metric", "novel", "knowledge", "rows")
+    table = new_table("task", "category", "subcategory", "metric", "novel", "knowledge", "rows")
     for t in tasks_of(tasks):
         table.add_row(t.name, t.category, t.subcategory, t.metric, "novel" * t.novel, "knowledge" * t.knowledge, str(len(t.examples)))
     print_list(table)
@@ -40,7 +40,7 @@ def list_tasks(*, tasks: Annotated[str, Parameter(help=SHOWN_TASKS)] = "all") ->
 def _list_crossfit(source: str) -> None:
     from ipt.tasks import crossfit
 
-    table = new_list("task", "kind", "subcategory", "metric", "random", "cls", "non-cls", "checked", "source")
+    table = new_table("task", "kind", "subcategory", "metric", "random", "cls", "non-cls", "checked", "source")
     for d in (crossfit.definitions()[name] for name in crossfit.named(source)[1]):
         table.add_row(d.task, d.kind, d.category, d.metric, d.random, d.cls_split, d.noncls_split, d.checked, d.path or d.note)
     print_list(table)
@@ -56,7 +56,7 @@ def show_task(name: str, *, rows: int = 5, tasks: Annotated[str, Parameter(help=
     found = {task.name: task for task in tasks_of(f"crossfit/{name}" if tasks == "crossfit" else tasks)}
     task = found[known(name, found, "task")]
     Console().print(f"[b]{task.name}[/b]  {task.category}, {task.subcategory}, {task.metric}\n{escape(task.definition)}", highlight=False)
-    table = new_list("input", "output")
+    table = new_table("input", "output")
     for example in task.examples[:rows]:
         table.add_row(escape(example.input), escape(" / ".join(example.output)))
     Console().print(table)
@@ -98,7 +98,7 @@ def list_runs(*, out: Out = Path("runs")) -> None:
         print(f"no runs in {out}; ipt msf makes one, --out names another folder")
         return
     numbers = (Column(name, justify="right") for name in ("d", "seed", "unseen"))
-    table = new_list("run", "stage", "tasks", *numbers)
+    table = new_table("run", "stage", "tasks", *numbers)
     for folder in folders:
         run = Run(folder.parent)
         try:
@@ -162,8 +162,8 @@ def _complete_pairs(out: Path) -> list[list[dict[str, Any]]]:
     return list(found.values())
 
 
-def new_list(*columns: str | Column) -> Table:
-    """Return an empty table for `print_list`."""
+def new_table(*columns: str | Column) -> Table:
+    """Return an empty table without a frame."""
     return Table(*columns, box=SIMPLE, padding=(0, 1, 0, 0), show_edge=False)
 
 

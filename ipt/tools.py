@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
-from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Column
 
 from ipt.config import CONFIG, DEVICE, OUT, BenchConfig, IstConfig, PretrainConfig, ProbeConfig, SourceConfig, restored
 from ipt.data import Task
-from ipt.look import new_list, print_list, show_table
+from ipt.look import new_table, print_list, show_table
 from ipt.progress import Reporter
 from ipt.run import Run, write_json
 
@@ -143,7 +142,7 @@ def score(*, source: Annotated[SourceConfig, Flat] = SourceConfig(tasks="all"), 
 
     found = tasks_of(source.tasks, source.as_published)
     backbone = open_backbone(source.model, LONGEST_DEFINITION, source.dtype, source.device)
-    table = new_list("task", "metric", "definition", "ranked")
+    table = new_table("task", "metric", "definition", "ranked")
     values: dict[str, float] = {}
     with Reporter().bar("scoring definitions") as progress:
         for i, task in enumerate(found):
@@ -168,7 +167,8 @@ def bench(
     if missing := [name for name in ("peft", "cma") if find_spec(name) is None]:
         raise ValueError(f"ipt bench needs {' and '.join(missing)}: pip install 'intrinsic-prompt-tuning[bench]'")
     found = report(*(bench_race(source, bench, out) if bench.race else bench_parts(source, bench)))
-    table = Table(*(Column(name, justify="left" if i in (0, 5) else "right") for i, name in enumerate(found["columns"])), box=SIMPLE)
+    names = enumerate(found["columns"])
+    table = new_table(*(Column(name, justify="left" if i in (0, 5) else "right", overflow="fold") for i, name in names))
     for row in found["rows"]:
         table.add_row(*row)
     Console().print(table)
