@@ -37,7 +37,7 @@ suite: $(VENV)/installed
 # The pages of docs/ in site/html, with the notebooks executed on a small run, two at a time
 docs: $(VENV)/installed
 	$(PIP) -e '.[docs]'
-	$(BIN)/ipt msf --tasks random-20 --preset quick --limit 12 --steps 60 --tune.steps 30 --out $(NOTEBOOKS)
+	$(BIN)/ipt msf --tasks random-20 --preset quick --limit 12 --steps 30 --tune.steps 20 --out $(NOTEBOOKS)
 	$(BIN)/ipt ist --dim 5 --preset quick --limit 12 --part same --part unseen --out $(NOTEBOOKS)
 	rm -rf docs/notebooks && cp -r analysis/notebooks docs/notebooks
 	cd analysis/notebooks && ls -r $(abspath docs/notebooks)/*.ipynb | IPT_RUNS=$(abspath $(NOTEBOOKS)) OMP_NUM_THREADS=1 xargs -P 2 -n 1 $(abspath $(BIN))/jupyter-execute --timeout=300 --inplace

@@ -65,11 +65,11 @@ def three(tmp_path):
     (tmp_path / "tasks").mkdir()
     for name in ("mpqa", "clickbait", "names_gender"):
         shutil.copy(Path(TASKS) / f"{name}.json.gz", tmp_path / "tasks")
-    return ["--tasks", str(tmp_path / "tasks"), "--model", MODEL, "--limit", "4", "--out", str(tmp_path)]
+    return ["--tasks", str(tmp_path / "tasks"), "--model", MODEL, "--limit", "2", "--out", str(tmp_path)]
 
 
 def test_prompt_tuning_on_a_real_task_gets_below_the_untrained_start(three, tmp_path, smollm2):
-    few = ["--steps", "30", "--eval-every", "30", "--learning-rates", "0.1", "--shots", "4", "--seen", "1"]
+    few = ["--steps", "20", "--eval-every", "20", "--learning-rates", "0.1", "--shots", "4", "--seen", "1"]
     assert cli.main(["tune", *three, *few]) == 0
     (task,) = (t for t in files.load(tmp_path / "tasks") if list(tmp_path.glob(f"bank/*/{t.name}.safetensors")))
     bench = open_bench(WorkConfig(tasks=str(tmp_path / "tasks"), model=MODEL, seen=1, out=tmp_path), TuneConfig(shots=4))
@@ -83,6 +83,7 @@ def test_the_whole_job_runs_on_three_real_tasks(three, tmp_path):
     few = ["--tune.steps", "2", "--tune.eval-every", "2", "--tune.learning-rates", "0.1", "--tune.shots", "2"]
     steps = ["--steps", "2", "--eval-every", "2", "--rows-per-step", "2"]
     assert cli.main(["msf", *three, "--seen", "2", "--unseen", "1", *few, *steps, "--dim", "2", "--inner-width", "32"]) == 0
-    assert cli.main(["ist", "--dim", "2", "--learning-rates", "0.3", "--out", str(tmp_path), *steps]) == 0
+    parts = [word for part in ("diff", "unseen", "random", "mixture") for word in ("--part", part)]
+    assert cli.main(["ist", "--dim", "2", "--learning-rates", "0.3", "--out", str(tmp_path), *steps, *parts]) == 0
     (run,) = (Run(path.parent) for path in tmp_path.glob("ist-*/result.json"))
-    assert set(run.result["scores"]) >= {"train_same", "train_diff", "test", "random_test"}
+    assert set(run.result["scores"]) >= {"train_diff", "test", "random_test", "mixture_test"}
