@@ -176,7 +176,7 @@ def show_table(found: dict[str, Any]) -> None:
     """Print a table that is kept as columns and rows."""
     longest = max((len(word) for row in found["rows"] for word in row[0].split()), default=0)
     columns = [Column(name, overflow="fold", min_width=0 if i else longest) for i, name in enumerate(found["columns"])]
-    table = Table(*columns, box=SIMPLE, padding=(0, 1, 0, 0), show_edge=False)
+    table = new_table(*columns)
     for row in found["rows"]:
         table.add_row(*row)
     Console().print(table)
@@ -188,7 +188,7 @@ def show(folders: Sequence[Path], results: Sequence[dict[str, Any]] | None = Non
     results = results or read_results(folders)
     found = lines(results)
     columns = [Column(COLUMNS[i], no_wrap=i in (0, 5), justify="left" if i == 0 else "right") for i in SHOWN]
-    table = Table(*columns, box=SIMPLE, padding=(0, 1, 0, 0), show_edge=False)
+    table = new_table(*columns)
     for line in found:
         texts = cells(line)
         name = texts[0] if line.group == "all" else f"  {line.group}"
