@@ -16,6 +16,7 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(enco
 SETUPTOOLS = PROJECT["tool"]["setuptools"]
 FOLDERS: dict[str, str] = SETUPTOOLS["package-dir"]
 TOP = set(FOLDERS.values())
+LISTED = {name: FOLDERS.get(name, name.replace(".", "/")) for name in SETUPTOOLS["packages"]}  # with folders that hold data only
 LONGEST = 350  # lines
 NOT_INSTALLED = {"__pycache__", "notebooks", ".ipynb_checkpoints"}
 UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
@@ -60,7 +61,7 @@ def unsafe(source: str) -> list[str]:
 
 
 def test_packages_listed_are_the_folders() -> None:
-    assert set(SETUPTOOLS["packages"]) == set(FOLDERS)
+    assert set(LISTED) == {*FOLDERS, "ipt.mini"}
     assert packages_of(ROOT, FOLDERS.values()) == TOP, "a folder with modules is not in pyproject.toml's packages and package-dir"
     assert all((ROOT / folder / "__init__.py").is_file() for folder in TOP)
 
@@ -71,10 +72,12 @@ def test_control_a_new_folder_is_noticed(tmp_path: Path) -> None:
     assert packages_of(tmp_path, ["tasks"]) == {"tasks/more"}
 
 
-@pytest.mark.parametrize("package", sorted(FOLDERS))
+@pytest.mark.parametrize("package", sorted(LISTED))
 def test_data_files_are_installed(package: str) -> None:
-    folder = ROOT / FOLDERS[package]
-    paths = [p.relative_to(folder) for p in folder.rglob("*") if p.is_file() and p.suffix not in {".py", ".pyc"}]
+    folder = ROOT / LISTED[package]
+    inner = [ROOT / other for other in LISTED.values() if folder in (ROOT / other).parents]
+    paths = [p for p in folder.rglob("*") if p.is_file() and p.suffix not in {".py", ".pyc"}]
+    paths = [p.relative_to(folder) for p in paths if not set(inner) & set(p.parents)]
     files = [p.as_posix() for p in paths if not NOT_INSTALLED & set(p.parts)]
     missing = uncovered(files, SETUPTOOLS["package-data"].get(package, []))
     assert not missing, f"package-data of {package} in pyproject.toml leaves out {missing}"
