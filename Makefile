@@ -1,4 +1,4 @@
-# Two commands do all the set-up: `make demo` runs the main job, `make test` the tests. Others: venv, check, suite, docs, smollm2, smollm2-study, clean.
+# Two commands do all the set-up: `make demo` runs the main job, `make test` the tests. Others: venv, check, mutants, suite, docs, smollm2, smollm2-study, clean.
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= runs/demo
@@ -7,7 +7,7 @@ NOTEBOOKS ?= runs/notebooks
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install -q -c constraints.txt
 
-.PHONY: venv demo test check suite docs smollm2 smollm2-study clean
+.PHONY: venv demo test check mutants suite docs smollm2 smollm2-study clean
 
 venv: $(VENV)/installed
 
@@ -29,6 +29,11 @@ test: $(VENV)/installed
 check: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# Plants faults in the modules that make numbers and runs their tests, hours on 2 cores; given again it goes on (docs/mutants.md)
+mutants: $(VENV)/installed
+	$(BIN)/python tests/mutants.py
+	$(BIN)/python tests/mutants.py --table
 
 suite: $(VENV)/installed
 	$(PIP) -e '.[suite]'

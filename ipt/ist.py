@@ -58,12 +58,14 @@ def choose_starts(
     sums = torch.zeros(len(data), len(codes), dtype=torch.float64)
     met = 0
     for added, kept in ROUNDS:
-        if met and len(left[0]) == count:
-            break  # no fewer are wanted
-        tried = [(t, c, d.train[i]) for t, d in enumerate(data) for i in orders[t][met : met + added] for c in left[t]]
+        more = [t for t, found in enumerate(left) if not met or len(found) > count]  # whatever the other tasks still need
+        if not more:
+            break
+        tried = [(t, c, d.train[i]) for t, d in enumerate(data) if t in more for i in orders[t][met : met + added] for c in left[t]]
         losses = row_losses(backbone, prompts, [c for _, c, _ in tried], [row for _, _, row in tried], 0)
         sums.index_put_((torch.tensor([t for t, _, _ in tried]), torch.tensor([c for _, c, _ in tried])), losses, accumulate=True)
-        left = [sorted(found, key=lambda c: float(sums[t, c]))[: max(kept, count)] for t, found in enumerate(left)]
+        for t in more:
+            left[t] = sorted(left[t], key=lambda c: float(sums[t, c]))[: max(kept, count)]
         met += added
     return codes[torch.tensor([found[:count] for found in left])]
 

@@ -150,7 +150,8 @@ class Bench:
             draw = torch.randn(1, 1, subspace.dim, generator=torch.Generator().manual_seed(seed)) * NOISE
             return draw.to(seen.codes).repeat(len(data), 1, 1)
         with self.reporter.bar(f"best seen codes, {subspace.kind} subspace"):
-            own = choose_starts(self.backbone, subspace.decode, self.ranks.share(data), seen, seed, config.starts)
+            count = min(config.starts, len(names))  # as many for a seen task, whose own code is none, as for an unseen one
+            own = choose_starts(self.backbone, subspace.decode, self.ranks.share(data), seen, seed, count)
         return self.ranks.gather_rows(own)
 
     def vectors(

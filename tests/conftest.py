@@ -1,9 +1,9 @@
 """A toy world for tests: a tiny random T5 in float64 with a tokenizer of its own, and toy tasks over one input distribution."""
 
-import json
 import os
 import random
 import re
+import shutil
 import string
 from html.parser import HTMLParser
 
@@ -12,6 +12,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # read when torch is first imported: as
 
 import pytest
 import torch
+from fitted import save_tasks, save_taught, taught_backbone
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
@@ -87,15 +88,23 @@ QUICK = {
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory):
-    """A folder of five toy tasks and a folder with a toy backbone."""
+def taught_folder(request):
+    """The folder of the taught model (see `fitted`), kept in pytest's cache."""
+    return save_taught(request.config.cache.mkdir("taught"))
+
+
+@pytest.fixture
+def taught(taught_folder):
+    """The taught model in float32."""
+    return taught_backbone(taught_folder)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory, taught_folder):
+    """A folder of the five tasks that the model was taught, and its folder."""
     root = tmp_path_factory.mktemp("world")
-    backbone = toy_backbone(dtype=torch.float32)
-    backbone.model.save_pretrained(root / "model")
-    backbone.tokenizer.save_pretrained(root / "model")
-    (root / "tasks").mkdir()
-    for name in ("first", "second", "last", "early", "late"):
-        (root / "tasks" / f"{name}.json").write_text(json.dumps(toy_task(name).to_dict()), encoding="utf8")
+    shutil.copytree(taught_folder, root / "model")
+    save_tasks(root / "tasks")
     return root
 
 

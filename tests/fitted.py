@@ -1,0 +1,151 @@
+"""A toy world in which scores differ: a small T5 that was taught five tasks, and a stub that scores by checksum.
+
+The taught model answers a task when one of the vectors before the input is the embedding of the task's name; without it, it
+guesses which task is meant. So the untrained start scores something, tuned prompts more, and no two tasks the same.
+"""
+
+import hashlib
+import json
+import random
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+
+from ipt.backbone import Backbone
+from ipt.data import Example, Task
+from ipt.evaluate import Score, TaskData
+from ipt.families import EncoderDecoder, load_backbone
+
+WORDS = (
+    "red", "blue", "green", "tall", "small", "fast", "slow", "warm", "cold", "soft", "hard", "dark",
+)  # fmt: skip
+KINDS = ("first", "second", "last", "early", "late")
+LABELS = ("yes", "no")
+ROWS = 300  # of a task
+STEPS, BATCH, RATE = 500, 64, 0.02  # of the model's own training: some tasks are learned better than others
+
+
+def answer(kind: str, words: tuple[str, str, str]) -> str:
+    """Return a task's answer: a word of the input by its place, or whether a word's first letter comes early."""
+    place = {"first": 0, "second": 1, "last": 2, "early": 0, "late": 2}[kind]
+    if kind in ("early", "late"):
+        return "yes" if words[place][0] <= "g" else "no"
+    return words[place]
+
+
+def word_task(kind: str, rows: int = ROWS) -> Task:
+    """A task of the taught model, its rows drawn by its name."""
+    rng = random.Random(kind)
+    inputs: dict[str, str] = {}
+    while len(inputs) < rows:
+        words = (rng.choice(WORDS), rng.choice(WORDS), rng.choice(WORDS))
+        inputs[" ".join(words)] = answer(kind, words)
+    cls = kind in ("early", "late")
+    return Task(
+        name=kind,
+        category="cls" if cls else "non-cls",
+        subcategory="toy",
+        metric="accuracy" if cls else "exact-match",
+        definition="Toy.",
+        examples=tuple(Example(text, (output,)) for text, output in inputs.items()),
+        options=LABELS if cls else None,
+        family=kind,
+    )
+
+
+def word_tokenizer() -> PreTrainedTokenizerFast:
+    """One token for each word above; any other text is written in bytes."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=600,
+        special_tokens=["<pad>", "</s>"],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        min_frequency=1,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([" ".join((*WORDS, *KINDS, *LABELS))] * 5, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>")
+
+
+def taught_model(tokenizer: PreTrainedTokenizerFast) -> T5ForConditionalGeneration:
+    """Train a T5 with hidden size 16 to answer [three vectors, input], the task's name among the three in four rows of five."""
+    rng = random.Random(0)
+    token = {word: tokenizer(word)["input_ids"][0] for word in (*WORDS, *KINDS, *LABELS)}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        config = T5Config(
+            vocab_size=len(tokenizer), d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2, dropout_rate=0.0,
+            feed_forward_proj="gated-gelu", pad_token_id=0, eos_token_id=1, decoder_start_token_id=0,
+        )  # fmt: skip
+        model = T5ForConditionalGeneration(config)
+    optimiser = torch.optim.Adam(model.parameters(), RATE)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=STEPS, pct_start=0.1)
+    for _ in range(STEPS):
+        inputs, labels = [], []
+        for _ in range(BATCH):
+            words = (rng.choice(WORDS), rng.choice(WORDS), rng.choice(WORDS))
+            kind = rng.choice(KINDS)
+            lead = [rng.randrange(2, len(tokenizer)) for _ in range(3)]
+            if rng.random() < 0.8:
+                lead[rng.randrange(3)] = token[kind]
+            inputs.append([*lead, *(token[word] for word in words), tokenizer.eos_token_id])
+            labels.append([token[answer(kind, words)], tokenizer.eos_token_id])
+        loss = model(input_ids=torch.tensor(inputs), labels=torch.tensor(labels)).loss
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+    return model.eval()
+
+
+def save_taught(folder: Path) -> Path:
+    """Return a folder with the taught model in transformers' layout; it is taught once and kept for later test runs."""
+    recipe = hashlib.sha256(Path(__file__).read_bytes() + torch.__version__.encode()).hexdigest()[:16]
+    home = folder / recipe
+    with FileLock(folder / f"{recipe}.lock"):
+        if not (home / "tokenizer.json").exists():  # written last
+            tokenizer, threads = word_tokenizer(), torch.get_num_threads()
+            torch.set_num_threads(1)  # several wait for each other longer than they compute
+            taught_model(tokenizer).save_pretrained(home)
+            torch.set_num_threads(threads)
+            tokenizer.save_pretrained(home)
+    return home
+
+
+def taught_backbone(folder: Path, dtype: torch.dtype = torch.float32) -> Backbone:
+    """The taught model behind soft prompts, in any type."""
+    backbone = load_backbone(str(folder), device="cpu")
+    return EncoderDecoder(backbone.model.to(dtype), backbone.tokenizer, "taught")
+
+
+def save_tasks(folder: Path) -> None:
+    """Write the five tasks, a file each."""
+    folder.mkdir(parents=True)
+    for kind in KINDS:
+        text = json.dumps(word_task(kind).to_dict())
+        (folder / f"{kind}.json").write_text(text, encoding="utf8")
+
+
+def checksum(prompt: Tensor, data: TaskData, part: str = "test") -> float:
+    """Return a score in [0, 1) that only this prompt [n, h] has on this set of this task and data seed."""
+    about = f"{data.task.name}|{data.data_seed}|{part}|{len(getattr(data, part))}"
+    numbers = prompt.detach().cpu().float().contiguous().numpy().tobytes()
+    digest = hashlib.sha256(about.encode() + numbers).digest()
+    return int.from_bytes(digest[:4], "big") / 2**32
+
+
+def checksum_scores(backbone, prompts, data, part="test", rank=True, token_budget=0, progress=lambda done, total: None):
+    """Stand in for `score_prompts`: each score is a checksum, the ranked one another than the generated one."""
+    scores = []
+    for prompt, d in zip(prompts, data, strict=True):
+        value = checksum(prompt, d, part)
+        ranked = 1 - value if rank and d.options else None
+        scores.append(Score(value, ranked, ("stub",) * len(getattr(d, part))))
+    return scores
