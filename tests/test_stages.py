@@ -21,7 +21,8 @@ from ipt.msf import find_shared_prompt, find_subspace
 from ipt.newton import Codes
 from ipt.prompts import PromptBank, vocabulary_start
 from ipt.run import Checkpoint, read_json
-from ipt.tuning import tune_prompts
+from ipt.train import Job, fit
+from ipt.tuning import FreePrompts, tune_prompts
 
 NAMES = {"backbone": "toy", "split": "toy"}
 
@@ -98,13 +99,32 @@ def test_several_starts_are_jobs_and_the_best_by_dev_is_kept(tasks):
     assert choose_starts(backbone, subspace.decode, data, own, 3, 9).shape == (2, 3, 2)  # as many for each task
 
 
-def test_msf_lowers_both_losses(backbone, data, bank):
-    def losses(steps):
-        config = msf(steps=steps, learning_rate=0.01, eval_every=steps, dim=3)
-        found = find_subspace(backbone, bank, data, config, "toy", 3, Checkpoint.none())
-        return reconstruction_loss(found.decode(found.encode(bank)), bank).item()
+def mean_dev_loss(backbone, prompts, data):
+    """Nats per token of dev rows behind each task's prompt [T, n, h], tasks alike."""
+    losses = []
+    with torch.no_grad():
+        for prompt, d in zip(prompts, data, strict=True):
+            lead = prompt.expand(len(d.dev), -1, -1)
+            losses.append(backbone.losses(lead, d.dev).mean().item())
+    return sum(losses) / len(losses)
 
-    assert losses(150) < 0.5 * losses(1)
+
+def test_msf_lowers_both_losses(backbone, data, bank):
+    """The reconstruction, and the LM loss of dev rows behind the rebuilt prompts."""
+
+    def both(found):
+        prompts = found.decode(found.encode(bank))
+        return reconstruction_loss(prompts, bank).item(), mean_dev_loss(backbone, prompts, data)
+
+    def losses(steps, **changes):
+        config = msf(steps=steps, learning_rate=0.01, eval_every=steps, dim=3, **changes)
+        return both(find_subspace(backbone, bank, data, config, "toy", 3, Checkpoint.none()))
+
+    first, last, free = losses(1), losses(150), losses(150, alpha=0)
+    rebuilt = both(Subspace(3, 16, 3, 16, seed=3).fit(bank.numpy(), steps=300, learning_rate=0.01))
+    assert last[0] < 0.5 * first[0] and last[1] < first[1] - 0.03
+    assert free[0] > first[0] and free[1] < first[1]  # control: the LM loss alone
+    assert rebuilt[0] < last[0] and rebuilt[1] > last[1] + 0.03  # control: the reconstruction alone
 
 
 def test_planted_surface_is_found_with_its_dimension_and_not_with_fewer():
@@ -196,16 +216,34 @@ def test_rivals_are_drop_in():
 
 
 def test_tuning_beats_its_start_and_the_shared_prompt_is_one(backbone, data):
+    """One prompt for all tasks is better than the start, and worse than a prompt for each."""
     config = TuneConfig(steps=60, rows_per_step=8, eval_every=20, prompt_length=3, learning_rates=(0.3, 0.01))
     start = vocabulary_start(backbone, 3, 5)
     tuned = tune_prompts(backbone, data, config, 5, Checkpoint.none(), start)
-    for prompt, d in zip(tuned, data, strict=True):
-        with torch.no_grad():
-            lead = start.expand(len(d.dev), -1, -1)
-            untrained = backbone.losses(lead, d.dev).mean().item()
-        assert prompt.dev_loss < untrained
-    shared = find_shared_prompt(backbone, start, data, msf(), 0.1, 5, Checkpoint.none())
-    assert shared.shape == start.shape and not torch.equal(shared, start)
+    untrained = [mean_dev_loss(backbone, [start], [d]) for d in data]
+    for prompt, d, loss in zip(tuned, data, untrained, strict=True):
+        assert mean_dev_loss(backbone, [prompt.prompt], [d]) == pytest.approx(prompt.dev_loss, abs=1e-5)
+        assert prompt.dev_loss < loss
+    shared = find_shared_prompt(backbone, start, data, msf(steps=60, eval_every=20), 0.1, 5, Checkpoint.none())
+    each = sum(prompt.dev_loss for prompt in tuned) / len(tuned)
+    assert each < mean_dev_loss(backbone, [shared] * len(data), data) < sum(untrained) / len(untrained)
+
+
+def test_the_shared_prompt_is_one_job_over_all_tasks_rows(backbone, data):
+    """The same as a job written by hand: every task a group under the one prompt, the control's own rate."""
+    start = vocabulary_start(backbone, 3, 5)
+    found = find_shared_prompt(backbone, start, data, msf(), 0.1, 5, Checkpoint.none())
+
+    def by_hand(rate, some):
+        groups = tuple(tuple((0, row) for row in d.train) for d in some)
+        dev = tuple((0, row) for d in some for row in d.dev)
+        source = FreePrompts(start, 1)
+        fit(backbone, source, [Job("one", groups, dev, rate, 5, 8)], msf(), Checkpoint.none())
+        return source.values.detach()[0]
+
+    assert torch.allclose(found, by_hand(0.1, data), atol=1e-5)
+    assert not torch.allclose(found, by_hand(msf().learning_rate, data), atol=1e-3)  # control: MSF's rate
+    assert not torch.allclose(found, by_hand(0.1, data[1:]), atol=1e-3)  # control: without a task
 
 
 def test_seeds_are_jobs_of_one_run_and_equal_runs_of_their_own(tasks):

@@ -1,0 +1,98 @@
+"""A model whose losses are known by hand, dev losses by script, and several processes as threads."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from threading import Barrier
+
+import torch
+from torch import Tensor
+
+from ipt.backbone import Backbone, Encoded
+from ipt.ranks import Ranks
+
+
+def row(*labels: int, inputs: int = 1) -> Encoded:
+    """A row with so many input tokens and these answer tokens."""
+    return Encoded((7,) * inputs, labels)
+
+
+class Numbers(Backbone):
+    """Each answer token t costs (s - t)^2 nats, s being the sum of the prompt before the row.
+
+    Smoothing makes every token dearer by its share. batches: the rows of each call, one list a call.
+    """
+
+    def __init__(self) -> None:
+        self.name = "numbers"
+        self.weight = torch.zeros(1, 1, dtype=torch.float64)
+        self.most_tokens = math.inf
+        self.batches: list[list[Encoded]] = []
+
+    def nll(self, prompts: Tensor, rows: Sequence[Encoded], smoothing: float = 0.0) -> Tensor:
+        self.batches.append(list(rows))
+        values = []
+        for total, row in zip(prompts.double().sum((1, 2)), rows, strict=True):
+            tokens = torch.tensor(row.label_ids, dtype=torch.float64)
+            values.append((total - tokens).square().sum() * (1 + smoothing))
+        return torch.stack(values)
+
+    def input_ids(self, text: str) -> list[int]:
+        raise NotImplementedError
+
+    def answer_logits(self, prompts: Tensor, rows: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
+    def generate(self, prompts: Tensor, rows: Sequence[Encoded], max_tokens: int) -> list[str]:
+        raise NotImplementedError
+
+
+class Scripted(Numbers):
+    """Trains as `Numbers`; the dev loss of a row is the next of the script of its first answer token.
+
+    met: by that token, the prompts whose dev loss was asked for.
+    """
+
+    def __init__(self, script: dict[int, Sequence[float]]) -> None:
+        super().__init__()
+        self.script = script
+        self.met: dict[int, list[Tensor]] = {token: [] for token in script}
+
+    def losses(self, prompts: Tensor, rows: Sequence[Encoded]) -> Tensor:
+        values = []
+        for prompt, row in zip(prompts, rows, strict=True):
+            token = row.label_ids[0]
+            values.append(self.script[token][len(self.met[token])])
+            self.met[token].append(prompt.clone())
+        return torch.tensor(values, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class Threads(Ranks):
+    """A rank that is a thread: what all put on the board is added up.
+
+    sent: what was added up, one name a time is not kept, only how often.
+    """
+
+    board: list = field(default_factory=list)
+    barrier: Barrier = field(default_factory=lambda: Barrier(1))
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        return torch.stack(self.all_of(tensor)).sum(0)
+
+    def copy_first(self, tensors) -> None:
+        for tensor in tensors:
+            tensor.copy_(self.all_of(tensor)[0])
+
+    def all_of(self, tensor: Tensor) -> list[Tensor]:
+        self.board[self.index] = tensor.detach().clone()
+        self.barrier.wait()
+        found = list(self.board)
+        self.barrier.wait()
+        return found
+
+
+def threads(count: int) -> list[Threads]:
+    """Return the ranks of so many threads, which wait for each other at most ten seconds."""
+    board, barrier = [None] * count, Barrier(count, timeout=10)
+    return [Threads(index, count, "cpu", board, barrier) for index in range(count)]
