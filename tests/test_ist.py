@@ -1,4 +1,4 @@
-"""IST's starts against a plain search, and which start and rate each of its jobs has, all with losses known on paper."""
+"""IST's starts against a plain search, and each of its jobs' start and rate: losses known on paper."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ FEW = settings(max_examples=40, deadline=None, derandomize=True)
 
 
 class Table(Bowl):
-    """A backbone whose losses are drawn for each pair of a code and a row; it notes which pairs it is asked for."""
+    """A backbone whose losses are drawn for each pair of a code and a row; it notes the pairs."""
 
     def __init__(self, seed):
         self.seed, self.met = seed, []
@@ -29,9 +29,11 @@ class Table(Bowl):
         return np.random.default_rng(key).uniform(1, 2)
 
     def losses(self, prompts, rows):
-        codes = prompts[:, 0, 0].tolist()
-        self.met += [(round(code, 6), row.input_ids[0]) for code, row in zip(codes, rows, strict=True)]
-        return torch.tensor([self.loss(code, row) for code, row in zip(codes, rows, strict=True)], dtype=torch.float64)
+        found = []
+        for code, row in zip(prompts[:, 0, 0].tolist(), rows, strict=True):
+            self.met.append((round(code, 6), row.input_ids[0]))
+            found.append(self.loss(code, row))
+        return torch.tensor(found, dtype=torch.float64)
 
 
 def decode(codes):
@@ -75,7 +77,7 @@ def plain_starts(table, data, seen, seed, count):
     count=st.integers(1, 9),
     own=st.integers(0, 30),
 )
-def test_starts_are_those_of_a_plain_search_over_other_tasks_codes_and_their_mean(seed, codes, rows, count, own):
+def test_starts_are_the_best_of_other_tasks_codes_and_their_mean(seed, codes, rows, count, own):
     seen = seen_codes(codes, {own: "mine"})
     data = number_task("mine", list(range(rows)), [0])
     count = min(count, codes if own < codes else codes + 1)
@@ -91,7 +93,8 @@ def test_starts_are_those_of_a_plain_search_over_other_tasks_codes_and_their_mea
 def test_twenty_and_then_six_candidates_stay(codes, left):
     """Counted by the rows that are met: one each at first, then two more and six more."""
     table = Table(0)
-    choose_starts(table, decode, [number_task("mine", list(range(12)), [0])], seen_codes(codes - 1, {}), 0)
+    data = number_task("mine", list(range(12)), [0])
+    choose_starts(table, decode, [data], seen_codes(codes - 1, {}), 0)
     by_code = {}
     for code, row in table.met:
         by_code.setdefault(code, []).append(row)
@@ -106,7 +109,12 @@ def test_twenty_and_then_six_candidates_stay(codes, left):
 
 
 @FEW
-@given(seed=st.integers(0, 99), codes=st.integers(2, 27), count=st.integers(1, 8), owned=st.integers(1, 3))
+@given(
+    seed=st.integers(0, 99),
+    codes=st.integers(2, 27),
+    count=st.integers(1, 8),
+    owned=st.integers(1, 3),
+)
 def test_a_tasks_starts_are_the_same_alone_and_beside_others(seed, codes, count, owned):
     """The others have fewer candidates, for some seen codes are theirs, and more, as none is."""
     codes = codes + owned
@@ -127,14 +135,17 @@ def test_a_task_with_fewer_candidates_shortens_what_all_get():
     seen = seen_codes(4, {0: "rich", 1: "rich", 2: "rich"})
     data = [number_task("none", [1, 2, 3], [0]), number_task("rich", [1, 2, 3], [0])]
     assert choose_starts(Table(0), decode, data, seen, 0, 9).shape == (2, 2, 1)
-    assert choose_starts(Table(0), decode, data[:1], seen, 0, 9).shape == (1, 5, 1)  # control: alone, all and the mean
+    alone = choose_starts(Table(0), decode, data[:1], seen, 0, 9)
+    assert alone.shape == (1, 5, 1)  # control: all and the mean
 
 
 @pytest.mark.parametrize("rows", [1, 3])
 def test_a_task_with_fewer_rows_than_the_rounds_take_has_starts(rows):
     data, seen = number_task("mine", list(range(rows)), [0]), seen_codes(9, {})
     found = choose_starts(Table(0), decode, [data], seen, 0, 1)
-    sums = {code: sum(Table(0).loss(code, row) for row in data.train) for code in (*seen.codes[:, 0].tolist(), float(seen.mean))}
+    sums = {}
+    for code in (float(seen.mean), *seen.codes[:, 0].tolist()):
+        sums[code] = sum(Table(0).loss(code, row) for row in data.train)
     assert float(found) == pytest.approx(min(sums, key=sums.get))
 
 
@@ -173,13 +184,17 @@ def starts_of(tasks, count):
 
 
 def far(name, seed=100):
-    """A task whose rows lie far above every start: one step of Adam adds the learning rate to each number."""
+    """A task far above every start: one step of Adam adds the learning rate to each number."""
     return number_task(name, [1000], [1000], seed)
+
+
+def tuned(space, data, config, seeds=3, start=None):
+    return tune_vectors(Bowl(), space, data, config, seeds, Checkpoint.none(), start=start)
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_each_start_meets_each_rate_and_the_vector_is_the_chosen_jobs(monkeypatch, count):
-    """Also where starts and rates have a common divisor; the stub prefers one job of each task after another."""
+    """Also where starts and rates have a common divisor; each job is preferred in turn."""
     starts, data, jobs = starts_of(2, count), [far("a"), far("b")], count * len(RATES)
     config = IstConfig(steps=1, eval_every=1, rows_per_step=1, learning_rates=RATES, rivals="all")
     found = [set(), set()]
@@ -190,12 +205,13 @@ def test_each_start_meets_each_rate_and_the_vector_is_the_chosen_jobs(monkeypatc
             return [Score(float(place in wanted), None, ()) for place in range(len(tried))]
 
         monkeypatch.setattr(grid, "score_prompts", scores)
-        vectors, choices = tune_vectors(Bowl(), plain_space(), data, config, 3, Checkpoint.none(), start=starts)
+        vectors, choices = tuned(plain_space(), data, config, start=starts)
         assert vectors.shape == (2, 2)
         for t in (0, 1):
             rate = choices[t].learning_rate
             first = (vectors[t] - rate).round(decimals=4)
-            assert choices[t].outcome.dev_loss == pytest.approx(float((1000 - vectors[t]).square().mean()))
+            loss = float((1000 - vectors[t]).square().mean())
+            assert choices[t].outcome.dev_loss == pytest.approx(loss)
             found[t].add((*first.tolist(), rate))
     for t in (0, 1):
         expected = {(*start, rate) for start in starts[t].tolist() for rate in RATES}
@@ -205,17 +221,18 @@ def test_each_start_meets_each_rate_and_the_vector_is_the_chosen_jobs(monkeypatc
 def test_without_starts_vectors_begin_at_the_mean_code():
     config = IstConfig(steps=1, eval_every=1, rows_per_step=1, learning_rates=(0.5,))
     space = plain_space().float()
-    vectors, _ = tune_vectors(Bowl(), space, [far("a"), far("b")], config, 3, Checkpoint.none())
+    vectors, _ = tuned(space, [far("a"), far("b")], config)
     torch.testing.assert_close(vectors, torch.full((2, 2), 0.5))
-    started, _ = tune_vectors(Bowl(), space, [far("a")], config, 3, Checkpoint.none(), start=torch.ones(1, 1, 2))
-    torch.testing.assert_close(started, torch.full((1, 2), 1.5))  # control: another start, another end
+    started, _ = tuned(space, [far("a")], config, start=torch.ones(1, 1, 2))
+    torch.testing.assert_close(started, torch.full((1, 2), 1.5))  # control: another start
 
 
 def test_the_vector_kept_is_that_of_the_least_dev_loss():
     """The train row pulls up by 0.5 a step; the dev row's number is 3."""
     data = [number_task("a", [1000], [3])]
-    config = IstConfig(steps=40, eval_every=1, rows_per_step=1, learning_rates=(0.5,), patience=40, warmup=0.0)
-    vectors, (choice,) = tune_vectors(Bowl(), plain_space().float(), data, config, 3, Checkpoint.none())
+    more = {"patience": 40, "warmup": 0.0, "learning_rates": (0.5,)}
+    config = IstConfig(steps=40, eval_every=1, rows_per_step=1, **more)
+    vectors, (choice,) = tuned(plain_space().float(), data, config)
     assert (vectors - 3).abs().max() < 0.5
     assert choice.outcome.best_step < choice.outcome.steps == 40
     assert choice.outcome.dev_loss == pytest.approx(float((vectors - 3).square().mean()))
@@ -226,19 +243,21 @@ def test_a_seed_orders_the_rows_of_its_own_task():
     data = number_task("a", [-1000, 1000], [0])
     config = IstConfig(steps=1, eval_every=1, rows_per_step=1, learning_rates=(0.5,))
 
-    def tuned(tasks, seeds):
-        return tune_vectors(Bowl(), plain_space().float(), tasks, config, seeds, Checkpoint.none())[0][:, 0].tolist()
+    def ends(tasks, seeds):
+        vectors, _ = tuned(plain_space().float(), tasks, config, seeds)
+        return vectors[:, 0].tolist()
 
-    alone = [tuned([data], seed)[0] for seed in range(6)]
+    alone = [ends([data], seed)[0] for seed in range(6)]
     assert len(set(alone)) == 2  # control: the seed decides
-    assert tuned([data] * 6, list(range(6))) == alone
-    assert tuned([data] * 2, 4) == [alone[4]] * 2
+    assert ends([data] * 6, list(range(6))) == alone
+    assert ends([data] * 2, 4) == [alone[4]] * 2
 
 
 def test_progress_and_the_checkpoint_are_passed_on(tmp_path):
-    config = IstConfig(steps=3, eval_every=1, rows_per_step=1, learning_rates=(0.5,), checkpoint_seconds=0)
-    seen = []
-    tune_vectors(Bowl(), plain_space().float(), [far("a")], config, 3, Checkpoint(tmp_path, "ist", 0), lambda *row: seen.append(row))
+    config = IstConfig(steps=3, eval_every=1, rows_per_step=1, learning_rates=(0.5,))
+    seen, checkpoint = [], Checkpoint(tmp_path, "ist", 0)
+    note = lambda *row: seen.append(row)
+    tune_vectors(Bowl(), plain_space().float(), [far("a")], config, 3, checkpoint, note)
     assert [row[:2] for row in seen] == [(1, 3), (2, 3), (3, 3)]
     assert len((tmp_path / "metrics-ist.jsonl").read_text().splitlines()) == 3
 
