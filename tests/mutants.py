@@ -50,7 +50,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "ipt/data.py": ("data", "data_rules"),
     "ipt/tuning.py": ("grid",),
     "ipt/grid.py": ("grid",),
-    "ipt/autoencoder.py": ("subspaces",),
+    "ipt/autoencoder.py": ("linear_subspaces", "subspaces"),
     "ipt/newton.py": ("newton",),
     "ipt/prompts.py": ("prompts", "stages"),
     "ipt/backbone.py": ("backbone", "families", "train"),
