@@ -51,7 +51,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "ipt/tuning.py": ("grid",),
     "ipt/grid.py": ("grid",),
     "ipt/autoencoder.py": ("linear_subspaces", "subspaces"),
-    "ipt/newton.py": ("newton",),
+    "ipt/newton.py": ("newton_search", "newton_by_hand", "newton"),
     "ipt/prompts.py": ("prompts", "stages"),
     "ipt/backbone.py": ("backbone", "families", "train"),
     "ipt/families.py": ("families_by_hand", "families"),

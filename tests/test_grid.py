@@ -38,10 +38,11 @@ def outcomes_of(losses):
 
 
 def stub(monkeypatch, dev, test=None):
-    """Let `score_prompts` return these scores by the prompt's number; return what it is asked for."""
+    """Let `score_prompts` return these scores by the prompt's number; return what it is asked."""
     asked = []
 
     def score_prompts(backbone, prompts, data, part="test", rank=True):
+        assert isinstance(backbone, Bowl)
         asked.append((part, [d.task.name for d in data], rank))
         by_part = {"dev": dev, "test": test or [1 - value for value in dev]}
         return [Score(by_part[part][int(prompt[0, 0])], None, ()) for prompt in prompts]
