@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
-from ipt.backbone import Backbone
+from ipt.backbone import Backbone, Encoded
 from ipt.data import Example, Task
 from ipt.evaluate import Score, TaskData
 from ipt.families import EncoderDecoder, load_backbone
@@ -149,3 +149,31 @@ def checksum_scores(backbone, prompts, data, part="test", rank=True, token_budge
         ranked = 1 - value if rank and d.options else None
         scores.append(Score(value, ranked, ("stub",) * len(getattr(d, part))))
     return scores
+
+
+class Bowl:
+    """Stand in for a backbone with losses known on paper: a row's is the mean squared distance from its prompt to a number.
+
+    That number is the row's first token. A row meets its prompt in a batch of its own order, as in a real backbone.
+    """
+
+    name, device, hidden_size, generates = "bowl", torch.device("cpu"), 2, True
+
+    def losses(self, prompts, rows):
+        places = torch.tensor([row.input_ids[0] for row in rows])
+        return (prompts - places[:, None, None]).square().mean((1, 2))
+
+    def nll(self, prompts, rows, smoothing=0.0):
+        return self.losses(prompts, rows) * torch.tensor([len(row.label_ids) for row in rows])
+
+    def in_batches(self, rows, prompt_length, token_budget, work):
+        order = sorted(range(len(rows)), key=lambda i: -rows[i].input_ids[0])
+        for at in range(0, len(order), 3):
+            work(order[at : at + 3])
+
+
+def number_task(name: str, train: list[int], dev: list[int], data_seed: int = 100) -> TaskData:
+    """Return a task's sets for `Bowl`: a row for each of these numbers."""
+    task = Task(name=name, category="non-cls", subcategory="toy", metric="exact-match", definition="Toy.", examples=())
+    rows = [Encoded((number,), (1, 2)) for number in (*train, *dev)]
+    return TaskData(task, data_seed, (), (), tuple(rows[: len(train)]), tuple(rows[len(train) :]), (), (), 4)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import toy_backbone
+from fitted import taught_backbone, word_task
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
@@ -76,27 +77,36 @@ def test_ist_starts_at_the_best_code_of_another_task(backbone, data, bank):
     assert torch.equal(choose_starts(backbone, subspace.decode, data[:1], far, 3)[0], far.mean)  # the mean is one of them
 
 
-def test_several_starts_are_jobs_and_the_best_by_dev_is_kept(tasks):
-    backbone = toy_backbone()  # float64
-    data = [TaskData.draw(backbone, task, 100, shots=6, limit=1) for task in tasks[:2]]
-    generator = torch.Generator().manual_seed(0)
+def test_several_starts_are_jobs_and_the_best_by_dev_is_kept(taught_folder):
+    """As many starts as twice the rates, in a model whose dev scores differ: each start alone, then the best of them."""
+    backbone = taught_backbone(taught_folder, torch.float64)
+    data = [TaskData.draw(backbone, word_task(kind), 100, shots=6, limit=1) for kind in ("first", "late")]
     subspace = Subspace(3, 16, 2, 8, "msf", "toy", "toy", 0).double()
-    starts = torch.randn(2, 3, 2, generator=generator, dtype=torch.float64)
+    starts = 3 * torch.randn(2, 4, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     config = IstConfig(steps=4, rows_per_step=4, eval_every=2, learning_rates=(0.3, 0.1), rivals="all")
     vectors, choices = tune_vectors(backbone, subspace, data, config, 3, Checkpoint.none(), start=starts)
-    alone = [tune_vectors(backbone, subspace, data, config, 3, Checkpoint.none(), start=starts[:, s : s + 1]) for s in range(3)]
+    alone = [tune_vectors(backbone, subspace, data, config, 3, Checkpoint.none(), start=starts[:, s : s + 1]) for s in range(4)]
     for t in range(2):
         tried = [(each[t].dev_score, -each[t].outcome.dev_loss, found[t]) for found, each in alone]
         best = max(tried, key=lambda x: x[:2])
         assert (choices[t].dev_score, -choices[t].outcome.dev_loss) == pytest.approx(best[:2], abs=1e-9)
         torch.testing.assert_close(vectors[t], best[2], rtol=0, atol=1e-8)
-    assert len({round(each[0].outcome.dev_loss, 6) for _, each in alone}) == 3  # control: starts end apart
-    codes = SeenCodes(starts[0], ("a", "b", "c"))
-    several = choose_starts(backbone, subspace.decode, data, codes, 3, 2)
-    assert several.shape == (2, 2, 2) and torch.equal(several[:, :1], choose_starts(backbone, subspace.decode, data, codes, 3))
-    assert choose_starts(backbone, subspace.decode, data, codes, 3, 9).shape == (2, 4, 2)  # three codes and their mean are all there are
-    own = SeenCodes(starts[0], ("a", "b", data[1].task.name))
-    assert choose_starts(backbone, subspace.decode, data, own, 3, 9).shape == (2, 3, 2)  # as many for each task
+        assert len({round(loss, 6) for _, loss, _ in tried}) == 4  # control: starts end apart
+    scores = [{each[t].dev_score for _, each in alone} for t in range(2)]
+    assert max(map(len, scores)) > 1  # control: the dev score tells them apart
+
+
+def test_a_task_has_as_many_starts_as_asked_or_as_there_are(backbone, data):
+    subspace = Subspace(3, 16, 2, 8, "msf", "toy", "toy", 0)
+    codes = torch.randn(3, 2, generator=torch.Generator().manual_seed(0))
+    others = SeenCodes(codes, ("a", "b", "c"))
+    several = choose_starts(backbone, subspace.decode, data[:2], others, 3, 2)
+    assert several.shape == (2, 2, 2)
+    assert torch.equal(several[:, :1], choose_starts(backbone, subspace.decode, data[:2], others, 3))
+    every = choose_starts(backbone, subspace.decode, data[:2], others, 3, 9)
+    assert every.shape == (2, 4, 2)  # three codes and their mean are all there are
+    own = SeenCodes(codes, ("a", "b", data[1].task.name))
+    assert choose_starts(backbone, subspace.decode, data[:2], own, 3, 9).shape == (2, 3, 2)  # as many for each task
 
 
 def mean_dev_loss(backbone, prompts, data):
@@ -159,11 +169,17 @@ def test_standardised_codes_decode_to_the_same_prompts(bank):
 
 
 def test_pca_is_the_best_linear_subspace(bank):
-    pca, random = Subspace.pca(bank, 2, seed=0, **NAMES), Subspace.random(bank, 2, 0, **NAMES)
-    errors = [reconstruction_loss(s.decode(s.encode(bank)), bank) for s in (pca, random)]
-    assert errors[0] < errors[1]
-    assert Subspace.pca(bank, 50, seed=0, **NAMES).dim == len(bank) - 1  # keeps the rank and no more
-    full = Subspace.pca(bank, 3, seed=0, **NAMES)
+    """What it leaves is the squared singular values beyond the first two, and no random subspace leaves as little."""
+    pca = Subspace.pca(bank, 2, seed=0, **NAMES)
+    error = float(reconstruction_loss(pca.decode(pca.encode(bank)), bank))
+    centred = (bank - bank.mean(0)).flatten(1).double()
+    singular = torch.linalg.svdvals(centred)
+    assert error == pytest.approx(float(singular[2:].square().sum()) / centred.numel(), rel=1e-4)
+    for seed in range(5):
+        random = Subspace.random(bank, 2, seed, **NAMES)
+        assert error < 0.9 * float(reconstruction_loss(random.decode(random.encode(bank)), bank))
+    full = Subspace.pca(bank, 50, seed=0, **NAMES)
+    assert full.dim == len(bank) - 1  # keeps the rank and no more
     assert torch.allclose(full.decode(full.encode(bank)), bank, atol=1e-4)
 
 

@@ -1,0 +1,234 @@
+"""The autoencoder, number by number: its formulas, its standard codes, its training, its folder."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from torch import nn
+
+from ipt.autoencoder import Subspace, reconstruction_loss
+
+NAMES = {"backbone": "toy", "split": "mine"}
+
+
+def bank_of(count, length=2, width=5, seed=0):
+    """Prompts [T, n, h] around (3, 3, ...); their deviations differ by coordinate and are below 1."""
+    generator = torch.Generator().manual_seed(seed)
+    sizes = torch.linspace(0.1, 0.6, length * width).view(length, width)
+    return 3 + sizes * torch.randn(count, length, width, generator=generator)
+
+
+def hand_set(**more):
+    """An autoencoder of prompts of 2 x 2 numbers, d = 1, two inner numbers, its weights by hand."""
+    space = Subspace(2, 2, 1, 2, **more)
+    outer = torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 0.0], [1.0, 1.0]])
+    with torch.no_grad():
+        space.prompt_encoder.project.weight.copy_(torch.tensor([[1.0, 0.0, 2.0, -1.0]]))
+        space.prompt_encoder.project.bias.copy_(torch.tensor([0.5]))
+        space.prompt_decoder.first.weight.copy_(torch.tensor([[1.0], [-2.0]]))
+        space.prompt_decoder.first.bias.copy_(torch.tensor([0.25, 0.0]))
+        space.prompt_decoder.last.weight.copy_(outer)
+        space.prompt_decoder.last.bias.copy_(torch.tensor([10.0, 20.0, 30.0, 40.0]))
+    return space
+
+
+def test_the_loss_is_the_mean_over_prompts_vectors_and_numbers():
+    decoded = torch.tensor([[[1.0, 2.0], [3.0, 4.0]], [[0.0, 0.0], [0.0, 0.0]]])
+    prompts = torch.tensor([[[0.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 1.0]]])
+    assert float(reconstruction_loss(decoded, prompts)) == (1 + 4 + 9 + 16 + 1) / 8
+
+
+def test_encoding_is_one_linear_map_of_the_flattened_prompt():
+    prompts = torch.tensor([[[1.0, 2.0], [3.0, 4.0]], [[0.0, 0.0], [0.0, 1.0]]])
+    codes = hand_set().encode(prompts)
+    assert codes.tolist() == [[1 + 2 * 3 - 4 + 0.5], [-1 + 0.5]]
+
+
+def test_decoding_is_a_tanh_between_two_linear_maps():
+    first, second = np.tanh(2 + 0.25), np.tanh(-4)
+    expected = [[10 + first, 20 + second], [30 + 2 * first, 40 + first + second]]
+    decoded = hand_set().decode(torch.tensor([[2.0], [0.0]]))
+    assert decoded[0].tolist() == [pytest.approx(row) for row in expected]
+    still = np.tanh(0.25)
+    at_zero = [10 + still, 20, 30 + 2 * still, 40 + still]
+    assert decoded[1].flatten().tolist() == pytest.approx(at_zero)
+
+
+def test_without_an_inner_width_decoding_is_one_linear_map():
+    space = Subspace(1, 3, 2, 0)
+    with torch.no_grad():
+        space.prompt_decoder.first.weight.copy_(torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
+        space.prompt_decoder.first.bias.copy_(torch.tensor([0.5, 0.0, -0.5]))
+    assert space.decode(torch.tensor([[10.0, 1.0]])).tolist() == [[[12.5, 34.0, 55.5]]]
+    assert space.prompt_decoder.last is None
+
+
+def test_a_subspace_is_frozen_and_as_wide_as_asked():
+    space = Subspace(3, 4, 2, 7)
+    sizes = {name: tuple(p.shape) for name, p in space.named_parameters()}
+    assert sizes == {
+        "prompt_encoder.project.weight": (2, 12),
+        "prompt_encoder.project.bias": (2,),
+        "prompt_decoder.first.weight": (7, 2),
+        "prompt_decoder.first.bias": (7,),
+        "prompt_decoder.last.weight": (12, 7),
+        "prompt_decoder.last.bias": (12,),
+    }
+    assert not any(p.requires_grad for p in space.parameters())
+
+
+def test_unless_said_otherwise_five_numbers_and_the_released_inner_width():
+    found = Subspace(2, 3).get_params()
+    assert (found["dim"], found["inner_width"], found["seed"]) == (5, 768, 0)
+
+
+def test_standardising_moves_the_first_layers_as_on_paper():
+    """Codes 1, 3 and 8 have the mean 4 and the deviation sqrt((9 + 1 + 16) / 3)."""
+    space = hand_set()
+    prompts = torch.zeros(3, 2, 2)
+    prompts[:, 0, 0] = torch.tensor([0.5, 2.5, 7.5])
+    before = space.decode(space.encode(prompts))
+    scale = (26 / 3) ** 0.5
+    space.standardise(prompts)
+    codes = space.encode(prompts)
+    assert codes.flatten().tolist() == pytest.approx([-3 / scale, -1 / scale, 4 / scale])
+    torch.testing.assert_close(space.decode(codes), before)
+    first = space.prompt_decoder.first
+    assert first.weight.flatten().tolist() == pytest.approx([scale, -2 * scale])
+    assert first.bias.tolist() == pytest.approx([0.25 + 4, -2 * 4])
+    middle = space.decode(torch.zeros(1, 1))  # code 0 is the mean code
+    assert float(middle[0, 1, 0]) == pytest.approx(30 + 2 * np.tanh(4.25))
+
+
+def test_standardising_widens_narrow_codes_and_leaves_constant_ones_finite():
+    space, narrow = hand_set(), torch.zeros(2, 2, 2)
+    narrow[:, 0, 0] = torch.tensor([0.0, 2e-3])
+    space.standardise(narrow)
+    assert space.encode(narrow).flatten().tolist() == pytest.approx([-1, 1], rel=1e-3)
+    constant, alike = hand_set(), torch.ones(3, 2, 2)
+    before = constant.decode(constant.encode(alike))
+    constant.standardise(alike)
+    assert constant.encode(alike).flatten().tolist() == [0.0, 0.0, 0.0]
+    torch.testing.assert_close(constant.decode(torch.zeros(3, 1)), before)
+
+
+def plain_fit(prompts, dim, inner, seed, steps, rate):
+    """Train an autoencoder in a plain loop; return standardised codes, and what it rebuilds."""
+    torch.manual_seed(seed)
+    size = prompts.shape[1]
+    encode, first, last = nn.Linear(size, dim), nn.Linear(dim, inner), nn.Linear(inner, size)
+    layers = nn.ModuleList([encode, first, last])
+    optimiser = torch.optim.Adam(layers.parameters(), rate)
+    for _ in range(steps):
+        optimiser.zero_grad()
+        rebuilt = last(torch.tanh(first(encode(prompts))))
+        (rebuilt - prompts).square().mean().backward()
+        optimiser.step()
+    with torch.no_grad():
+        codes = encode(prompts)
+        rebuilt = last(torch.tanh(first(codes)))
+        deviation = codes.std(0, correction=0)
+        return ((codes - codes.mean(0)) / deviation).numpy(), rebuilt.numpy()
+
+
+def test_fitting_is_plain_adam_on_the_reconstruction():
+    prompts = bank_of(8).flatten(1)
+    codes, rebuilt = plain_fit(prompts, 2, 4, 7, 30, 0.05)
+    space = Subspace(2, 5, 2, 4, seed=7)
+    with torch.no_grad():
+        assert space.fit(prompts.numpy(), steps=30, learning_rate=0.05) is space
+    assert np.allclose(space.transform(prompts.numpy()), codes, rtol=0, atol=1e-4)
+    assert np.allclose(space.inverse_transform(codes), rebuilt, rtol=0, atol=1e-4)
+    assert not any(p.requires_grad for p in space.parameters())
+    short, _ = plain_fit(prompts, 2, 4, 7, 29, 0.05)
+    assert not np.allclose(codes, short, rtol=0, atol=1e-3)  # control: a step shows
+
+
+def test_unless_said_otherwise_fitting_takes_a_thousand_steps_at_a_thousandth():
+    prompts = bank_of(8).numpy()
+    usual = Subspace(2, 5, 2, 4, seed=7).fit(prompts).transform(prompts)
+    said = Subspace(2, 5, 2, 4, seed=7).fit(prompts, steps=1000, learning_rate=1e-3)
+    assert np.array_equal(usual, said.transform(prompts))
+
+
+def test_fitting_begins_anew_and_leaves_the_generator_alone():
+    prompts = bank_of(8).numpy()
+    state = torch.get_rng_state()
+    space = Subspace(2, 5, 2, 4, seed=7)
+    torch.set_rng_state(state)
+    space.fit(prompts, steps=5)
+    assert torch.equal(torch.get_rng_state(), state)
+    codes = space.transform(prompts)
+    assert np.array_equal(space.fit(prompts, steps=5).transform(prompts), codes)
+    other = clone(space).set_params(seed=8).fit(prompts, steps=5)
+    assert not np.allclose(other.transform(prompts), codes, atol=1e-3)  # control: another seed
+
+
+def test_prompts_are_taken_flat_or_as_vectors_in_any_number_type():
+    bank = bank_of(8)
+    flat = Subspace(2, 5, 2, 4).fit(bank.flatten(1).double().numpy(), steps=5)
+    deep = Subspace(2, 5, 2, 4).fit(bank.numpy(), steps=5)
+    codes = deep.transform(bank.double().numpy())
+    assert np.array_equal(flat.transform(bank.flatten(1).numpy()), codes)
+    assert deep.inverse_transform(codes.astype(np.float64)).shape == (8, 10)
+    torch.testing.assert_close(torch.from_numpy(codes), deep.encode(bank))
+    decoded = deep.decode(torch.from_numpy(codes)).flatten(1)
+    assert np.array_equal(deep.inverse_transform(codes), decoded.numpy())
+    with pytest.raises(ValueError, match=r"prompts of 10 numbers were expected \(2 x 5\), found 8"):
+        deep.fit(bank[:, :, :4].numpy())
+
+
+def test_saving_keeps_every_number_and_every_argument(tmp_path, capsys):
+    arguments = {"prompt_length": 2, "hidden_size": 5, "dim": 3, "inner_width": 4}
+    arguments |= {"kind": "msf", "backbone": "toy", "split": "mine", "seed": 7}
+    arguments |= {"tasks": ["one", "two"], "scores": {"mean score": 0.25}}
+    torch.manual_seed(5)
+    space = Subspace(**arguments)
+    space.save_pretrained(tmp_path / "s", config=space.get_params())
+    capsys.readouterr()
+    again = Subspace.load(tmp_path / "s")
+    assert capsys.readouterr().out == ""
+    assert again.get_params() == arguments
+    assert again.get_params(deep=False) == arguments
+    kept = again.state_dict()
+    assert kept.keys() == space.state_dict().keys()
+    for name, tensor in space.state_dict().items():
+        assert torch.equal(kept[name], tensor)
+    assert not any(p.requires_grad for p in again.parameters())
+
+
+def test_a_linear_subspace_comes_back_linear(tmp_path):
+    bank = bank_of(6)
+    space = Subspace.pca(bank, 2, seed=0, **NAMES)
+    space.save_pretrained(tmp_path / "s")
+    again = Subspace.load(tmp_path / "s")
+    assert torch.equal(again.decode(torch.ones(1, 2)), space.decode(torch.ones(1, 2)))
+
+
+DAMAGE = ("no folder", "no config", "a weight of another size", "a broken file")
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_folder_that_is_no_subspace_is_named(tmp_path, damage):
+    folder = tmp_path / "s"
+    Subspace(2, 5, 2, 4).save_pretrained(folder)
+    if damage == "no folder":
+        folder = tmp_path / "elsewhere"
+    elif damage == "no config":
+        (folder / "config.json").unlink()
+    elif damage == "a weight of another size":
+        Subspace(2, 5, 3, 4).save_pretrained(tmp_path / "other")
+        (tmp_path / "other" / "model.safetensors").rename(folder / "model.safetensors")
+    else:
+        (folder / "model.safetensors").write_bytes(b"broken")
+    with pytest.raises(ValueError, match=f"{folder.name} holds no readable subspace"):
+        Subspace.load(folder)
+
+
+def test_a_card_says_where_tasks_were_not_recorded():
+    text = str(Subspace(2, 5, 2, 4).generate_model_card())
+    assert "Found on 0 tasks: not recorded." in text
+    assert "mean score" not in text
+    named = str(Subspace(2, 5, 2, 4, tasks=["one"]).generate_model_card(scores={"mean score": 0.5}))
+    assert "| mean score | 0.500 |" in named
+    assert "Found on 1 tasks: one." in named
