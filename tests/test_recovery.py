@@ -104,6 +104,17 @@ def test_a_task_counts_from_a_tenth_above_its_floor_on(reference, floor, counts)
     assert found.floored == pytest.approx((lifted + 0.5) / 2 if counts else 0.5)
 
 
+def test_a_tenth_is_a_tenth_wherever_it_lies():
+    """In binary 0.6 - 0.5 is a little less than 0.1, and 0.4 - 0.3 a little more."""
+    assert 0.6 - 0.5 < 0.1 < 0.4 - 0.3
+    for hundredths in range(91):
+        floor = {"x": hundredths / 100}
+        exact = {"x": (hundredths + 10) / 100}
+        less = {"x": (hundredths + 9) / 100}
+        assert recovery(exact, exact, floor).below_floor == ()
+        assert recovery(less, less, floor).below_floor == ("x",)  # control
+
+
 def test_a_negative_reference_has_no_ratio_but_is_in_the_sums():
     found = recovery({"a": 0.5, "b": 0.1}, {"a": 1.0, "b": -0.2}, {"a": 0.0, "b": -0.5})
     assert found.undefined == ("b",) and found.relative == 0.5
