@@ -158,6 +158,13 @@ def test_a_constant_has_no_correlation():
     assert score("pearson", ["7"] * 3, gold) == 0
     assert score("pearson", ["no"] * 3, gold) == 0
     assert score("pearson", ["1", "2", "6"], [("5",)] * 3) == 0
+    assert score("pearson", ["1", "2", "9"], [("-1",), ("0",), ("7",)]) == pytest.approx(1)  # control
+
+
+def test_constants_that_binary_cannot_write_have_no_correlation_either():
+    """The mean of three times 0.1 is not quite 0.1 in binary, so that the deviation is not quite 0."""
+    assert score("pearson", ["0.1"] * 3, [("0.1",)] * 3) == 0
+    assert score("pearson", ["0.1"] * 3, [("1",), ("2",), ("4",)]) == 0
 
 
 def test_bleu_is_of_the_whole_corpus_and_at_most_one():
