@@ -44,7 +44,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "ipt/msf.py": ("msf", "stages"),
     "ipt/ist.py": ("ist", "stages"),
     "ipt/recovery.py": ("recovery",),
-    "ipt/evaluate.py": ("evaluate", "stages"),
+    "ipt/evaluate.py": ("task_data", "evaluate"),
     "ipt/metrics.py": ("metrics_by_hand", "metrics"),
     "ipt/rivals.py": ("rivals_by_hand", "rivals"),
     "ipt/data.py": ("data_rules", "data", "schema"),

@@ -93,6 +93,8 @@ def test_the_margin_is_a_tenth():
         (0.2, 0.1, True),
         (0.099999, 0.0, False),  # a run keeps six digits: the next smaller score
         (0.5, 0.400001, False),
+        (0.0999999996, 0.0, True),  # half a billionth is rounding, a billionth is not
+        (0.099999999, 0.0, False),
         (0.5, 0.3, True),
         (0.3, 0.5, False),
     ],
