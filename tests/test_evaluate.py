@@ -1,4 +1,4 @@
-"""Scores of prompts with a stub that answers by prompt and row: which answer is held against which reference."""
+"""Scores of prompts, with a stub that answers by prompt and row: what is held against what."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ LABELS = ("red", "green", "blue")
 
 
 class Stub(EncoderDecoder):
-    """Writes "PROMPT:INPUT", ranks by the prompt's number and the input's last digit, notes what it was asked."""
+    """Writes "PROMPT:INPUT", ranks by the prompt's number and the input's last digit."""
 
     def __init__(self, generates: bool = True) -> None:
         plain = toy_backbone()
@@ -81,7 +81,12 @@ def made(backbone, name, test, dev=(("dev 0", "red"),), cls=False, metric="", ta
     )
 
 
-FREE = [("a long row 0", "0:a long row 0"), ("row 1", "no"), ("wide row 2", "no", "0:wide row 2"), ("r 3", "0:r 3")]
+FREE = [
+    ("a long row 0", "0:a long row 0"),
+    ("row 1", "no"),
+    ("wide row 2", "no", "0:wide row 2"),
+    ("r 3", "0:r 3"),
+]
 OTHER = [("r 0", "no"), ("a long row 1", "1:a long row 1"), ("row 2", "0:row 2")]
 CHOICE = [  # led by prompt 2, the ranked ones are the labels 2, 0, 1, 0, 2
     ("a long row 0", "blue"),
@@ -103,7 +108,8 @@ def three(backbone):
 @pytest.mark.parametrize("budget", [0, 40, 100_000])
 def test_each_answer_is_held_against_its_own_row_and_task(budget):
     backbone = Stub()
-    free, other, choice = score_prompts(backbone, prompts_of(3), three(backbone), token_budget=budget)
+    scores = score_prompts(backbone, prompts_of(3), three(backbone), token_budget=budget)
+    free, other, choice = scores
     assert free.generated == 3 / 4
     assert free.predictions == ("0:a long row 0", "0:row 1", "0:wide row 2", "0:r 3")
     assert other.generated == pytest.approx(1 / 3)
@@ -124,8 +130,10 @@ def test_control_another_prompt_scores_otherwise():
 def test_scores_come_in_the_order_of_the_tasks():
     backbone = Stub()
     free, other, choice = three(backbone)
-    scores = score_prompts(backbone, prompts_of(5)[[2, 0, 2, 1, 0]], [choice, free, choice, other, free])
-    assert [score.generated for score in scores] == [1 / 5, 3 / 4, 1 / 5, pytest.approx(1 / 3), 3 / 4]
+    prompts = prompts_of(3)[[2, 0, 2, 1, 0]]
+    scores = score_prompts(backbone, prompts, [choice, free, choice, other, free])
+    generated = [score.generated for score in scores]
+    assert generated == pytest.approx([1 / 5, 3 / 4, 1 / 5, 1 / 3, 3 / 4])
     assert [score.ranked for score in scores] == [3 / 5, None, 3 / 5, None, None]
 
 
@@ -146,7 +154,8 @@ def test_the_dev_rows_are_scored_by_their_own_references(cls):
 def test_the_metric_is_the_tasks_own_for_written_and_ranked_answers():
     backbone = Stub()
     rows = [("row 0", "red"), ("row 3", "red"), ("row 6", "red"), ("row 9", "0:row 9")]
-    (found,) = score_prompts(backbone, prompts_of(1), [made(backbone, "x", rows, cls=True, metric="macro-F1")])
+    data = made(backbone, "x", rows, cls=True, metric="macro-F1")
+    (found,) = score_prompts(backbone, prompts_of(1), [data])
     assert found.generated == pytest.approx((0 + 1) / 2)
     assert found.ranked == pytest.approx((6 / 7 + 0) / 2)
     (plain,) = score_prompts(backbone, prompts_of(1), [made(backbone, "x", rows, cls=True)])
@@ -171,13 +180,15 @@ def test_a_model_that_writes_nothing_answers_with_its_likeliest_options(rank):
     assert one.generated == one.ranked == 3 / 4
     assert two.predictions == ("red", "green", "blue", "blue") and two.generated == two.ranked == 0
     assert backbone.written == []
-    assert [prompt_length for _, prompt_length, _ in backbone.asked] == [2, 2]  # no place for an answer
+    lengths = [prompt_length for _, prompt_length, _ in backbone.asked]
+    assert lengths == [2, 2]  # the prompt's, no place for an answer
 
 
 def test_answers_are_as_long_as_their_task_needs_and_equally_long_ones_share_batches():
     backbone = Stub()
-    lengths = (8, 2, 8, 4)
-    data = [made(backbone, f"t{tall}", [(f"row {u}", "x")], tall=tall) for u, tall in enumerate(lengths)]
+    data = []
+    for u, tall in enumerate((8, 2, 8, 4)):
+        data.append(made(backbone, f"task {u}", [(f"row {u}", "x")], tall=tall))
     scores = score_prompts(backbone, prompts_of(4), data)
     assert backbone.written == [(2, ["row 1"]), (4, ["row 3"]), (8, ["row 0", "row 2"])]
     assert [score.predictions for score in scores] == [(f"{u}:row {u}",) for u in range(4)]
@@ -188,7 +199,8 @@ def test_answers_are_as_long_as_their_task_needs_and_equally_long_ones_share_bat
 
 def test_a_batch_has_room_for_prompt_and_answer_and_four_times_the_tokens_of_training():
     backbone = Stub()
-    data = [made(backbone, "free", FREE, tall=4), made(backbone, "choice", CHOICE, cls=True, tall=16)]
+    free = made(backbone, "free", FREE, tall=4)
+    data = [free, made(backbone, "choice", CHOICE, cls=True, tall=16)]
     score_prompts(backbone, prompts_of(2), data)
     assert backbone.asked == [(5, 2 + 16, 4 * 2048), (4, 2 + 4, 4 * 2048)]
     backbone.asked.clear()
@@ -266,7 +278,8 @@ def test_the_taught_models_answers_are_counted_by_hand(taught_folder):
             with torch.no_grad():
                 (text,) = backbone.generate(prompt, [row], d.max_tokens)
                 for option in d.options:
-                    nats.append(backbone.nll(prompt, [replace(row, label_ids=option.label_ids)]).item())
+                    answered = replace(row, label_ids=option.label_ids)
+                    nats.append(backbone.nll(prompt, [answered]).item())
             written += text == example.output[0]
             ranked += bool(nats) and d.task.options[nats.index(min(nats))] == example.output[0]
         (found,) = score_prompts(backbone, prompt, [d])

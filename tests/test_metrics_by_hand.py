@@ -1,6 +1,7 @@
 """Every metric on worked examples: what counts as the same answer, and each number on paper."""
 
 import math
+import random
 
 import pytest
 import sacrebleu
@@ -28,7 +29,7 @@ def test_normalise_joins_signs_and_spaces_and_keeps_the_rest():
     [
         ("yes", "yes", 1, 1, 1),
         ("YES", "yes", 1, 0, 1),
-        ("stra\u00dfe", "STRASSE", 1, 0, 0),  # SQuAD's script takes lower case, which keeps the sharp s
+        ("stra\u00dfe", "STRASSE", 1, 0, 0),  # lower case, as SQuAD has it, keeps the sharp s
         (DECOMPOSED, COMPOSED, 1, 1, 0),
         (COMPOSED, DECOMPOSED, 1, 1, 0),
         (" two\n words ", "two  words", 1, 1, 1),
@@ -54,7 +55,7 @@ def test_which_answers_are_the_same(said, accepted, accuracy, exact, squad):
 def test_any_accepted_answer_will_do_and_rows_are_averaged(metric):
     gold = [("one", "uno"), ("two", "dos"), ("three", "tres"), ("four", "cuatro")]
     assert score(metric, ["one", "dos", "tres", "one"], gold) == 0.75
-    assert score(metric, ["uno", "tres", "dos", "one"], gold) == 0.25  # control: each row has its own answers
+    assert score(metric, ["uno", "tres", "dos", "one"], gold) == 0.25  # control: of its own row
 
 
 @pytest.mark.parametrize("metric", ["squad-F1", "rouge-L"])
@@ -65,17 +66,18 @@ def test_the_best_accepted_answer_counts_wherever_it_stands(metric):
 
 
 def test_labels_are_the_first_accepted_answers():
-    """Said a, a, b against a, b, b: both labels have F1 2/3; one a is right, one too many, no a is missed."""
+    """Said a, a, b against a, b, b: an a is right, one too many, none missed; a b is right."""
     gold, said = [("a", "b"), ("b", "a"), ("b",)], ["a", "a", "b"]
     assert score("macro-F1", said, gold) == pytest.approx(2 / 3)
     assert score("published-F1", said, gold) == pytest.approx(2 / 3)
-    assert score("matthews", said, gold) == pytest.approx((1 * 1 - 1 * 0) / math.sqrt(2 * 1 * 2 * 1))
+    correlation = (1 * 1 - 1 * 0) / math.sqrt(2 * 1 * 2 * 1)
+    assert score("matthews", said, gold) == pytest.approx(correlation)
     assert score("accuracy", said, gold) == 1  # control: there the other label is right too
 
 
 def test_macro_f1_by_hand():
     gold = [("a",), ("a",), ("b",), ("c",)]
-    assert score("macro-F1", ["a", "a", "a", "a"], gold) == pytest.approx((2 * 2 / (2 * 2 + 2) + 0 + 0) / 3)
+    assert score("macro-F1", ["a"] * 4, gold) == pytest.approx((2 * 2 / (2 * 2 + 2) + 0 + 0) / 3)
     assert score("macro-F1", ["A ", "z", "B", "y"], gold) == pytest.approx((2 / 3 + 1 + 0) / 3)
     assert score("macro-F1", ["z", "z", "z", "z"], gold) == 0
 
@@ -89,12 +91,14 @@ def test_macro_f1_weighs_labels_alike_however_rare():
 
 def test_the_published_f1_takes_texts_as_they_are():
     gold = [("yes",), ("yes",), ("no",), ("no",)]
-    assert score("published-F1", ["yes", "Yes", "no", "no"], gold) == pytest.approx((2 / 3 + 0 + 1) / 3)
-    assert score("macro-F1", ["yes", "Yes", "no", "no"], gold) == 1  # control
+    said = ["yes", "Yes", "no", "no"]
+    assert score("published-F1", said, gold) == pytest.approx((2 / 3 + 0 + 1) / 3)
+    assert score("macro-F1", said, gold) == 1  # control
     said = ["yes ", "no", "no", ""]
     plain = [accepted[0] for accepted in gold]
     assert score("published-F1", said, gold) == pytest.approx((0 + 0 + 0 + 0.5) / 4)
-    assert score("published-F1", said, gold) == pytest.approx(f1_score(plain, said, average="macro", zero_division=0))
+    expected = f1_score(plain, said, average="macro", zero_division=0)
+    assert score("published-F1", said, gold) == pytest.approx(expected)
     assert score("published-F1", ["x"] * 4, gold) == 0
 
 
@@ -121,7 +125,8 @@ def test_squad_f1_is_the_mean_over_rows():
 def test_matthews_by_hand():
     gold = [("y",)] * 4 + [("n",)] * 6
     said = ["y", "y", "y", "n", "n", "n", "n", "n", "y", "y"]  # 3 and 1, 4 and 2
-    assert score("matthews", said, gold) == pytest.approx((3 * 4 - 2 * 1) / math.sqrt(5 * 4 * 6 * 5))
+    expected = (3 * 4 - 2 * 1) / math.sqrt(5 * 4 * 6 * 5)
+    assert score("matthews", said, gold) == pytest.approx(expected)
     opposite = ["n" if text == "y" else "y" for text in said]
     assert score("matthews", opposite, gold) == pytest.approx(-10 / math.sqrt(600))
     shouted = [f" {text.upper()}" for text in said]
@@ -149,8 +154,9 @@ def test_pearson_by_hand():
 @pytest.mark.parametrize("none", ["", "four", "nan", "inf", "-inf", "1e999", "3 or 4"])
 def test_an_answer_that_is_no_number_counts_as_zero(none):
     gold = [("1",), ("2",), ("6",)]
-    assert score("pearson", ["1", none, "4"], gold) == pytest.approx(score("pearson", ["1", "0", "4"], gold))
-    assert score("pearson", ["1", none, "4"], gold) != pytest.approx(score("pearson", ["1", "1", "4"], gold))
+    found = score("pearson", ["1", none, "4"], gold)
+    assert found == pytest.approx(score("pearson", ["1", "0", "4"], gold))
+    assert found != pytest.approx(score("pearson", ["1", "1", "4"], gold))  # control
 
 
 def test_a_constant_has_no_correlation():
@@ -158,11 +164,11 @@ def test_a_constant_has_no_correlation():
     assert score("pearson", ["7"] * 3, gold) == 0
     assert score("pearson", ["no"] * 3, gold) == 0
     assert score("pearson", ["1", "2", "6"], [("5",)] * 3) == 0
-    assert score("pearson", ["1", "2", "9"], [("-1",), ("0",), ("7",)]) == pytest.approx(1)  # control
+    assert score("pearson", ["3", "4", "8"], gold) == pytest.approx(1)  # control
 
 
 def test_constants_that_binary_cannot_write_have_no_correlation_either():
-    """The mean of three times 0.1 is not quite 0.1 in binary, so that the deviation is not quite 0."""
+    """The mean of three times 0.1 is not quite 0.1 in binary, so the deviation is not quite 0."""
     assert score("pearson", ["0.1"] * 3, [("0.1",)] * 3) == 0
     assert score("pearson", ["0.1"] * 3, [("1",), ("2",), ("4",)]) == 0
 
@@ -208,7 +214,7 @@ def test_bleu_reads_every_reference_of_rows_with_fewer_and_more():
         ("dogs", "dog", 0.0),  # no stems
         ("", "dog", 0.0),
         ("...", "dog", 0.0),
-        ("\u043a\u0440\u0430\u0441\u043d\u044b\u0439 \u043c\u0438\u0440", "\u043c\u0438\u0440", 2 / 3),
+        ("\u043d\u043e\u0432\u044b\u0439 \u043c\u0438\u0440", "\u043c\u0438\u0440", 2 / 3),
         ("stra\u00dfe", "STRASSE", 1.0),
     ],
 )
@@ -233,7 +239,8 @@ def test_a_wrong_metric_is_told_with_those_there_are():
 
 @pytest.mark.parametrize(("said", "gold"), [(2, 1), (1, 2), (0, 0), (0, 1)])
 def test_as_many_answers_as_references_are_needed_and_one_at_least(said, gold):
-    with pytest.raises(ValueError, match=f"^accuracy needs one prediction per reference, found {said} and {gold}$"):
+    wanted = f"^accuracy needs one prediction per reference, found {said} and {gold}$"
+    with pytest.raises(ValueError, match=wanted):
         score("accuracy", ["a"] * said, [("a",)] * gold)
 
 
@@ -253,11 +260,10 @@ rows = st.lists(st.tuples(texts, st.sampled_from(["1", "2", "3"])), min_size=2, 
 
 
 @pytest.mark.parametrize("metric", METRICS)
-@given(pairs=rows, seed=st.randoms(use_true_random=False))
+@given(pairs=rows, order=st.integers(0, 10**6))
 @settings(max_examples=15, deadline=None)
-def test_the_order_of_rows_changes_no_score(metric, pairs, seed):
-    turned = list(pairs)
-    seed.shuffle(turned)
+def test_the_order_of_rows_changes_no_score(metric, pairs, order):
+    turned = random.Random(order).sample(pairs, len(pairs))
     found = []
     for each in (pairs, turned):
         said = [text for text, _ in each]

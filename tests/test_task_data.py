@@ -1,4 +1,4 @@
-"""What a task's sets become in tokens, how long its answers may be, and what a constant answer scores."""
+"""What a task's sets are in tokens, how long answers may be, and what a constant answer scores."""
 
 from dataclasses import replace
 
@@ -109,7 +109,7 @@ def test_the_data_seed_and_the_shots_choose_the_rows(backbone):
     ],
 )
 @pytest.mark.parametrize("part", ["train", "dev"])
-def test_answers_may_be_half_longer_than_the_longest_of_train_and_dev(backbone, letters, most, part):
+def test_answers_may_be_half_longer_than_the_longest_known(backbone, letters, most, part):
     long = [("in", "x" * letters), ("in two", "x")]
     short = [("in three", "x"), ("in four", "x")]
     train, dev = (long, short) if part == "train" else (short, long)
