@@ -237,6 +237,21 @@ def test_progress_of_the_dev_set_counts_its_rows():
     assert told == [(3, 3)]
 
 
+class Forgetful(Stub):
+    """Leaves the last answer of a batch out."""
+
+    def generate(self, prompts, rows, max_tokens):
+        return super().generate(prompts, rows, max_tokens)[:-1]
+
+
+@pytest.mark.parametrize("cls", [True, False])
+def test_an_answer_that_is_missing_is_no_empty_answer(cls):
+    backbone = Forgetful()
+    data = [made(backbone, "x", [("row 0", "red"), ("row 1", "red")], cls=cls)]
+    with pytest.raises(ValueError, match="shorter|longer"):
+        score_prompts(backbone, prompts_of(1), data)
+
+
 def test_a_run_keeps_six_places():
     kept = Score(0.12345678, 2 / 3, ("x",)).rounded()
     assert kept == {"generated": 0.123457, "ranked": 0.666667}

@@ -11,7 +11,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from sklearn.metrics import f1_score, matthews_corrcoef
 
 from ipt.data import METRICS
-from ipt.metrics import normalise, score
+from ipt.metrics import SCORERS, normalise, score
 
 COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
 
@@ -242,6 +242,13 @@ def test_as_many_answers_as_references_are_needed_and_one_at_least(said, gold):
     wanted = f"^accuracy needs one prediction per reference, found {said} and {gold}$"
     with pytest.raises(ValueError, match=wanted):
         score("accuracy", ["a"] * said, [("a",)] * gold)
+
+
+@pytest.mark.parametrize("metric", sorted(set(METRICS) - {"bleu"}))
+def test_no_metric_of_its_own_drops_answers_or_references(metric):
+    for said, gold in ((["1"], [("1",), ("2",)]), (["1", "2"], [("1",)])):
+        with pytest.raises(ValueError, match="argument|inconsistent"):
+            SCORERS[metric](said, gold)
 
 
 @pytest.mark.parametrize("metric", METRICS)
