@@ -76,7 +76,7 @@ def matthews(predictions: Sequence[str], references: References) -> float:
 def pearson(predictions: Sequence[str], references: References) -> float:
     """Pearson's correlation of predicted and true numbers; an answer that is no number counts as 0, a constant has none: 0."""
     pairs = np.array([[_number(p), float(accepted[0])] for p, accepted in zip(predictions, references, strict=True)]).T
-    return float(np.corrcoef(pairs)[0, 1]) if pairs.std(1).all() else 0.0
+    return float(np.corrcoef(pairs)[0, 1]) if np.ptp(pairs, 1).all() else 0.0
 
 
 def bleu(predictions: Sequence[str], references: References) -> float:

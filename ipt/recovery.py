@@ -73,7 +73,7 @@ def recovery(scores: Mapping[str, float], reference: Mapping[str, float], floor:
     names = sorted(scores)
     defined = [n for n in names if reference[n] > 0]
     ratios = np.array([scores[n] / reference[n] for n in defined])
-    above = [n for n in names if reference[n] - floor[n] >= MARGIN]
+    above = [n for n in names if round(reference[n] - floor[n], 9) >= MARGIN]  # 0.6 - 0.5 is a little less than 0.1 in binary
     lifted = np.array([(scores[n] - floor[n]) / (reference[n] - floor[n]) for n in above])
     total = sum(reference[n] for n in names)
     return Recovery(

@@ -1,7 +1,9 @@
 """The claims about MSF, IST and subspaces, each with a control (small worlds, float64 where it matters)."""
 
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -299,9 +301,16 @@ def test_rows_follow_their_own_prompts_whatever_the_batch(tasks):
     assert len({s.predictions for s in together}) > 1  # control: prompts differ in what they say
 
 
-def test_chance_is_one_over_labels_on_a_balanced_task(data):
-    assert chance(data[3]) == pytest.approx(0.5, abs=0.21)
-    assert chance(data[0]) < 0.3
+def test_chance_is_one_over_labels_on_a_balanced_task(backbone, tasks):
+    balanced = TaskData.draw(backbone, tasks[3], 100, shots=6)
+    counts = Counter(e.output[0] for e in balanced.test_examples)
+    assert counts == {"yes": 50, "no": 50} and chance(balanced) == 0.5
+    lopsided = replace(balanced, test_examples=balanced.test_examples[::2] + balanced.test_examples[1:20:2])
+    counts = Counter(e.output[0] for e in lopsided.test_examples)
+    assert set(counts.values()) == {50, 10} and chance(lopsided) == 50 / 60  # control: the better label's share
+    free = TaskData.draw(backbone, tasks[0], 100, shots=6)
+    shares = [sum(e.output[0] == tried for e in free.test_examples) / 100 for tried in {e.output[0] for e in free.dev_examples}]
+    assert chance(free) == max(shares) < 0.2
 
 
 def test_losses_equal_the_models_own(tasks):
