@@ -54,7 +54,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "ipt/newton.py": ("newton",),
     "ipt/prompts.py": ("prompts", "stages"),
     "ipt/backbone.py": ("backbone", "families", "train"),
-    "ipt/families.py": ("families_by_hand", "families"),
+    "ipt/families.py": ("loading", "families_by_hand", "families"),
     "ipt/peft_folder.py": ("peft_by_hand", "peft_folder"),
     "ipt/run.py": ("run", "cli"),
     "ipt/pipeline.py": ("pipeline", "cli"),

@@ -227,9 +227,7 @@ def word_bpe():
     found.decoder = decoders.ByteLevel()
     signs = {"pad_token": "<pad>", "eos_token": "</s>", "bos_token": "<s>", "cls_token": "<s>", "sep_token": "</s>"}
     fast = PreTrainedTokenizerFast(tokenizer_object=found, mask_token=AddedToken("<mask>", lstrip=True), **signs)
-    fast.backend_tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 2), ("</s>", 1)]
-    )
+    fast.backend_tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 2), ("</s>", 1)])
     return fast
 
 
