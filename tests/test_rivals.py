@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import toy_backbone
 from fitted import word_task
+from test_families import make
 
 from ipt import rivals
 from ipt.config import IstConfig
@@ -172,3 +173,21 @@ def test_a_model_is_left_as_it_was_after_an_error(backbone):
             assert list(backbone.model.state_dict()) != names  # control: it was another
             raise KeyError
         assert list(backbone.model.state_dict()) == names
+
+
+def test_a_model_is_left_as_it_was_where_only_some_weights_were_reached(monkeypatch):
+    """A module of two weights, of which the first is done when the error comes."""
+    backbone = make("gpt2", torch.float32)
+    before = {name: p.detach().clone() for name, p in backbone.model.state_dict().items()}
+    register = rivals.register_parametrization
+
+    def failing(module, name, moved):
+        if name == "bias":
+            raise torch.OutOfMemoryError("no place")
+        register(module, name, moved)
+
+    monkeypatch.setattr(rivals, "register_parametrization", failing)
+    with pytest.raises(torch.OutOfMemoryError, match="no place"), all_weights(backbone, 2, 7):
+        pass
+    after = backbone.model.state_dict()
+    assert set(after) == set(before) and all(torch.equal(after[name], before[name]) for name in before)
