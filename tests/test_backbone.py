@@ -8,6 +8,7 @@ import pytest
 import torch
 from conftest import toy_backbone
 from test_families import ANSWERS, LENGTH, MODELS, TEXTS, WIDTH, WORDS, WRITERS, make, prompts
+from transformers import BloomConfig, BloomForCausalLM
 
 from ipt.backbone import Encoded, pad, row_nll
 from ipt.families import EncoderDecoder, LeftToRight, Masked
@@ -138,6 +139,12 @@ def test_positions_are_left_by_the_prompt_and_the_answer_up_to_256():
     assert limited("bart", 265, 10).max_input == 255
     assert limited("bert", 330, 10).max_input == 256
     assert limited("bert", 329, 10).max_input == 255
+
+
+def test_a_model_that_counts_no_positions_takes_256_tokens_behind_any_prompt():
+    config = BloomConfig(vocab_size=len(WORDS), hidden_size=WIDTH, n_layer=1, n_head=2)
+    backbone = LeftToRight(BloomForCausalLM(config), WORDS, "bloom", 5000)
+    assert backbone.positions is None and backbone.max_input == 256
 
 
 def test_sixteen_tokens_of_input_are_the_least():

@@ -113,9 +113,12 @@ def test_one_start_is_the_best_candidate(backbone, data, monkeypatch):
     assert tuple(grid.rates) == (0.1, 0.5)
 
 
-def test_where_candidates_are_few_all_are_mixed(backbone, data, monkeypatch):
-    grid, _ = mix_with(monkeypatch, backbone, data, 5, count=2)  # two prompts and their mean
-    assert grid.source.values.shape == (3 * 3 * 2, 2)
+@pytest.mark.parametrize("starts", [3, 5])
+def test_where_candidates_are_few_all_are_mixed(backbone, data, monkeypatch, starts):
+    """Two prompts and their mean: three candidates, whatever is asked for."""
+    config = replace(TWO_RATES, starts=starts)
+    grid, _ = mix_with(monkeypatch, backbone, data, 5, config, count=2)
+    assert grid.source.values.shape == (3 * 3 * 2, 2) and len(grid.rates) == 3 * 2
     assert torch.allclose(grid.anchors().sum(1), torch.full((18, 2), 1.5))  # each job has all three
 
 

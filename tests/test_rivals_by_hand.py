@@ -249,6 +249,23 @@ def test_a_direction_is_noise_of_each_weights_root_mean_square(backbone):
     assert torch.equal(shared[0], shared[1]) and torch.equal(shared[0], shared[2])
 
 
+def test_directions_are_drawn_with_the_seed_of_the_call(backbone, data, monkeypatch):
+    before, seen = backbone.weight.detach().clone(), []
+
+    def score_prompts(*given, **more):
+        seen.append((trained(backbone)[0], value_of(backbone, "shared.weight").clone()))
+        return [Score(0.0, None, ())]
+
+    monkeypatch.setattr(rivals, "score_prompts", score_prompts)
+    monkeypatch.setattr(rivals, "DIRECTION_RATES", (0.03,))
+    directions(backbone, data[:1], 2, replace(TRAIN, steps=1), SEED, lambda *note: None)
+    ((numbers, moved),) = seen
+    assert torch.equal(backbone.weight, before) and not torch.equal(moved, before)
+    expected, other = (moved_by_hand(backbone, numbers, seed)["shared.weight"] for seed in (SEED, 4))
+    assert torch.allclose(moved.double(), expected, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(moved.double(), other, rtol=1e-2)  # control
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_moved_weights_keep_their_type(dtype):
     backbone = toy_backbone(dtype=dtype)

@@ -46,6 +46,7 @@ def reads(name, template):
 def test_a_left_to_right_input_ends_with_a_newline_and_not_with_the_end_sign(template, before):
     backbone, newline = reads("gpt2", template), letters("\n")
     assert backbone.input_ids("red") == before + letters("red") + newline
+    assert backbone.input_ids("r") == before + letters("r") + newline
     split = letters("r") + [END] + letters("d")
     assert backbone.input_ids("r</s>d") == before + split + newline  # one in mid-text stays
     cut = backbone.input_ids("y" * 300)
