@@ -148,7 +148,7 @@ def tune_models(backbone: Backbone, data: Sequence[TaskData], tried: Tried, conf
                 numbers = sum(p.numel() for p in weights)
                 loss = _adapt(backbone, weights, job, rate, config, note)
                 found.append((loss, score_prompts(backbone, empty, [d], rank=False)[0].generated))
-        scores.append(min(found)[1])
+        scores.append(min(found, key=lambda pair: pair[0])[1])
     return sum(scores) / len(scores), numbers
 
 

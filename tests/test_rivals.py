@@ -6,11 +6,12 @@ from unittest.mock import patch
 import pytest
 import torch
 from conftest import toy_backbone
-from torch import nn
+from fitted import word_task
+from test_families import make
 
 from ipt import rivals
 from ipt.config import IstConfig
-from ipt.evaluate import TaskData
+from ipt.evaluate import TaskData, score_prompts
 from ipt.grid import fit_grid, stack
 from ipt.ist import SeenCodes, choose_starts
 from ipt.rivals import Mixtures, adapter, all_weights, directions, lora, mix, mixed
@@ -18,6 +19,7 @@ from ipt.run import Checkpoint
 from ipt.train import PromptSource, dev_losses
 
 CONFIG = IstConfig(steps=12, rows_per_step=4, eval_every=4, learning_rates=(0.1, 0.5))
+SHORT = replace(CONFIG, steps=6, eval_every=2)
 
 
 @pytest.fixture
@@ -86,27 +88,60 @@ def test_a_mixture_has_as_many_starts_as_ist(backbone, data):
         assert len(grid.call_args.args[3]) == count * len(CONFIG.learning_rates)
 
 
-def test_lora_is_trained_kept_at_its_best_and_leaves_the_model_as_it_was(backbone, data, monkeypatch):
+@pytest.fixture
+def known(taught):
+    """Two tasks that the taught model knows: their scores differ by what is adapted."""
+    return [TaskData.draw(taught, word_task(kind), 100, shots=6, limit=20) for kind in ("first", "late")]
+
+
+class Spied:
+    """Notes every dev loss and every test score, in the order of the tries."""
+
+    def __init__(self, monkeypatch):
+        self.losses, self.scores = [], []
+        monkeypatch.setattr(rivals, "score_prompts", self.score_prompts)
+
+    def note(self, name, loss):
+        self.losses.append((name, loss))
+
+    def score_prompts(self, *given, **more):
+        found = score_prompts(*given, **more)
+        self.scores.append(found[0].generated)
+        return found
+
+    def best_scores(self, data, tries):
+        """Return each task's score in the try with its least dev loss; each try has three dev losses."""
+        found = []
+        for t, d in enumerate(data):
+            least = []
+            for k in range(t * tries, (t + 1) * tries):
+                own = self.losses[3 * k : 3 * k + 3]
+                assert all(name.startswith(f"{d.task.name}|") for name, _ in own)
+                least.append((min(loss for _, loss in own), self.scores[k]))
+            found.append(min(least)[1])
+        return found
+
+
+def test_lora_returns_the_score_of_the_best_try_and_leaves_the_model_as_it_was(taught, known, monkeypatch):
     monkeypatch.setattr(rivals, "LORA_RATES", (0.1,))
-    modules, weights = [type(m) for m in backbone.model.modules()], [p.detach().clone() for p in backbone.model.parameters()]
-    losses = {}
-    score, numbers = lora(backbone, data, CONFIG, 3, lambda name, loss: losses.setdefault(name, []).append(loss))
-    assert 0 <= score <= 1 and all(min(found) < found[0] for found in losses.values()) and len(losses) == 2
-    shapes = {m.in_features + m.out_features for m in backbone.model.modules() if isinstance(m, nn.Linear)}
-    assert numbers in shapes  # one row and one column
-    assert [type(m) for m in backbone.model.modules()] == modules
-    assert all(torch.equal(a, b) for a, b in zip(weights, backbone.model.parameters(), strict=True))
+    modules, weights = [type(m) for m in taught.model.modules()], [p.detach().clone() for p in taught.model.parameters()]
+    spied = Spied(monkeypatch)
+    score, numbers = lora(taught, known, SHORT, 3, spied.note)
+    assert score == pytest.approx(sum(spied.best_scores(known, 3)) / 2) and numbers == 16 + 16  # one row and one column
+    assert len(set(spied.scores)) > 3 and 0 < score < 1  # control: tries and tasks differ
+    assert [type(m) for m in taught.model.modules()] == modules
+    assert all(torch.equal(a, b) for a, b in zip(weights, taught.model.parameters(), strict=True))
 
 
-def test_random_directions_move_every_weight_and_leave_the_model_as_it_was(backbone, data, monkeypatch):
-    monkeypatch.setattr(rivals, "DIRECTION_RATES", (0.03,))
-    names, before = list(backbone.model.state_dict()), list(backbone.model.parameters())
+def test_directions_return_the_score_of_the_best_try_and_leave_the_model_as_it_was(taught, known, monkeypatch):
+    monkeypatch.setattr(rivals, "DIRECTION_RATES", (0.03, 0.003))
+    names, before = list(taught.model.state_dict()), list(taught.model.parameters())
     values = [p.detach().clone() for p in before]
-    losses = {}
-    score, numbers = directions(backbone, data, 5, CONFIG, 3, lambda name, loss: losses.setdefault(name, []).append(loss))
-    assert 0 <= score <= 1 and numbers == 5 and len(losses) == 2
-    assert all(min(found) < found[0] for found in losses.values())
-    assert list(backbone.model.state_dict()) == names and list(backbone.model.parameters()) == before  # shared weights are shared again
+    spied = Spied(monkeypatch)
+    score, numbers = directions(taught, known, 5, SHORT, 3, spied.note)
+    assert score == pytest.approx(sum(spied.best_scores(known, 2)) / 2) and numbers == 5
+    assert len(set(spied.scores)) > 2 and 0 < score < 1  # control
+    assert list(taught.model.state_dict()) == names and list(taught.model.parameters()) == before  # shared weights are shared again
     assert all(torch.equal(a, b) for a, b in zip(values, before, strict=True))
 
 
@@ -138,3 +173,21 @@ def test_a_model_is_left_as_it_was_after_an_error(backbone):
             assert list(backbone.model.state_dict()) != names  # control: it was another
             raise KeyError
         assert list(backbone.model.state_dict()) == names
+
+
+def test_a_model_is_left_as_it_was_where_only_some_weights_were_reached(monkeypatch):
+    """A module of two weights, of which the first is done when the error comes."""
+    backbone = make("gpt2", torch.float32)
+    before = {name: p.detach().clone() for name, p in backbone.model.state_dict().items()}
+    register = rivals.register_parametrization
+
+    def failing(module, name, moved):
+        if name == "bias":
+            raise torch.OutOfMemoryError("no place")
+        register(module, name, moved)
+
+    monkeypatch.setattr(rivals, "register_parametrization", failing)
+    with pytest.raises(torch.OutOfMemoryError, match="no place"), all_weights(backbone, 2, 7):
+        pass
+    after = backbone.model.state_dict()
+    assert set(after) == set(before) and all(torch.equal(after[name], before[name]) for name in before)
