@@ -6,8 +6,9 @@ task's, on these rows, and compare the prompt behind it with one that it made it
 
 import hashlib
 import json
+import shutil
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,7 @@ class Scores:
 
     def __call__(self, backbone, prompts, data, part="test", rank=True, token_budget=0, progress=None):
         found = []
+        progress(1, 2)
         for prompt, d in zip(prompts, data, strict=True):
             value = checksum(prompt, d, part)
             self.prompts[value] = prompt.detach().clone()
@@ -88,10 +90,32 @@ class Shuffled(Ranks):
         return own.flip(0)
 
 
+@dataclass
+class Told:
+    """Stands in for `Reporter`: keeps what was said, and how often each bar moved."""
+
+    said: list[str] = field(default_factory=list)
+    bars: dict[str, int] = field(default_factory=dict)
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    @contextmanager
+    def bar(self, title: str):
+        self.bars[title] = 0
+
+        def update(done: int, total: int, loss: float) -> None:
+            assert 0 < done <= total and isinstance(loss, float)
+            self.bars[title] += 1
+
+        yield update
+
+
 @contextmanager
-def checked(scores: Scores, ranks: Ranks | None = None):
+def checked(scores: Scores, ranks: Ranks | None, told: Told):
     """Let the commands score by checksum, on the split above."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ipt.plan.Reporter", lambda: told)
         patch.setattr("ipt.pipeline.score_prompts", scores)
         patch.setattr("ipt.plan.projected", lambda *given, **more: False)
         patch.setattr("ipt.plan.choose", lambda *given: (SPLIT, tasks(), ()))
@@ -112,29 +136,43 @@ class World:
     out: Path
     scores: Scores
     ranks: Ranks | None = None
+    told: Told = field(default_factory=Told)  # by the last command
 
-    def ipt(self, verb: str, *words: str) -> None:
-        """Run a command."""
-        with checked(self.scores, self.ranks):
-            assert cli.main([verb, *words, "--out", str(self.out)]) == 0
+    def ipt(self, verb: str, *words: str, ends: int = 0) -> None:
+        """Run a command that ends with this code."""
+        self.told = Told()
+        with checked(self.scores, self.ranks, self.told):
+            assert cli.main([verb, *words, "--out", str(self.out)]) == ends
 
-    def msf(self, name: str = "base", **more) -> Run:
+    @property
+    def source(self) -> dict:
+        return {"--tasks": self.root / "tasks", "--model": self.root / "model", "--seed": SEED, "--limit": LIMIT}
+
+    def msf(self, name: str = "base", ends: int = 0, **more) -> Run:
         """Run `ipt msf` under this name, `more` being flags, and return its run."""
-        given = {"--tasks": self.root / "tasks", "--model": self.root / "model", "--seed": SEED, "--limit": LIMIT}
-        given |= TUNE | MSF | {f"--{flag.replace('_', '-')}": value for flag, value in more.items()}
-        self.ipt("msf", *flags(given | {"--run": name}))
+        given = self.source | TUNE | MSF | {f"--{flag.replace('__', '.').replace('_', '-')}": value for flag, value in more.items()}
+        self.ipt("msf", *flags(given | {"--run": name}), ends=ends)
         return Run(self.out / name)
 
-    def ist(self, *words: str, run: str = "base", dim: int = 2) -> Run:
+    def ist(self, *words: str, run: str = "base", dim: int = 2, ends: int = 0) -> Run:
         """Run `ipt ist` in the subspace of this run, and return its run."""
-        before = set(self.out.glob("ist-*"))
-        self.ipt("ist", *flags({"--dim": dim, "--run": run, "--steps": 4, "--eval-every": 2}), *words)
-        after = [path for path in self.out.glob("ist-*") if path not in before]
-        return Run(after[0] if after else max(before, key=lambda path: (path / "result.json").stat().st_mtime_ns))
+        self.ipt("ist", *flags({"--dim": dim, "--run": run, "--steps": 4, "--eval-every": 2}), *words, ends=ends)
+        return Run(max(self.out.glob("ist-*"), key=lambda path: path.stat().st_mtime_ns))
+
+    def tune(self, *words: str, ends: int = 0, **more) -> None:
+        """Run `ipt tune`, `more` being flags of the source."""
+        tuning = {flag.replace("--tune.", "--"): value for flag, value in TUNE.items()}
+        given = self.source | tuning | {f"--{flag.replace('__', '.').replace('_', '-')}": value for flag, value in more.items()}
+        self.ipt("tune", *flags(given), *words, ends=ends)
 
     @property
     def backbone(self):
         return load_backbone(str(self.root / "model"), device="cpu")
+
+    def copy(self, folder: Path) -> "World":
+        """Return a world with a copy of these runs."""
+        shutil.copytree(self.out, folder / "runs")
+        return replace(self, out=folder / "runs")
 
     def data(self, names: list[str], data_seed: int = 100, limit: int = LIMIT, held_out: str = "test") -> list[TaskData]:
         known, backbone = tasks(), self.backbone
