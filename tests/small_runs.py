@@ -69,11 +69,15 @@ class Scores:
         prompts = []
         for d in data:
             score = scores[d.task.name]
-            prompt = self.prompts[score["generated"]]
-            assert score["generated"] == checksum(prompt, d)
+            prompts.append(self.one(score["generated"], d))
             assert score["ranked"] == (pytest.approx(1 - score["generated"], abs=1e-9) if d.options else None)
-            prompts.append(prompt)
         return torch.stack(prompts)
+
+    def one(self, generated: float, d: TaskData) -> Tensor:
+        """Return the prompt [n, h] that got this score; it must be of these rows."""
+        prompt = self.prompts[generated]
+        assert generated == checksum(prompt, d)
+        return prompt
 
 
 @dataclass(frozen=True)

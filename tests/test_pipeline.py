@@ -26,11 +26,10 @@ FINDING = MsfConfig(dim=2, steps=6, eval_every=3, inner_width=8, rows_per_step=8
 NUMBERS = IstConfig(steps=4, eval_every=2)
 
 
-@pytest.fixture(scope="module", params=["alone", "shared out"])
-def made(request, tmp_path_factory, taught_folder):
-    """The world with a run of each command, done by a process alone and by one that gets its work in another order."""
-    ranks = Shuffled() if request.param == "shared out" else None
-    world = new_world(tmp_path_factory.mktemp("small"), taught_folder, ranks)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, taught_folder):
+    """The world with a run of each command, done by a process that gets its work in another order."""
+    world = new_world(tmp_path_factory.mktemp("small"), taught_folder, Shuffled())
     world.first = world.msf()
     world.second = world.ist()
     return world
