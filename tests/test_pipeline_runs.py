@@ -12,8 +12,8 @@ from ipt.autoencoder import Subspace
 from ipt.data import few_shot
 from ipt.evaluate import chance
 from ipt.peft_folder import write_peft
-from ipt.prompts import PromptBank, vocabulary_start
-from ipt.run import Checkpoint, Run, read_tensors
+from ipt.prompts import vocabulary_start
+from ipt.run import read_tensors
 
 ALL = [*SEEN, *REST]
 TITLES = ("finding the subspace", "control: one shared prompt")
@@ -38,15 +38,6 @@ def world(base, tmp_path):
 @pytest.fixture
 def empty(base, tmp_path):
     return replace(base, out=tmp_path / "runs")
-
-
-def stop(*given, **more):
-    """Stand in for what breaks off."""
-    raise OSError(28, "No space left on device")
-
-
-def trained(*given, **more):
-    raise AssertionError("what had been trained is trained again")
 
 
 def same(ours, theirs):
@@ -157,58 +148,6 @@ def test_parts_done_one_after_another_keep_what_is_there_and_make_the_whole(base
             same(world.scores.behind(scores[setting], data), base.scores.behind(theirs, data))
 
 
-def test_a_finished_run_is_not_done_again(world, monkeypatch):
-    before = [path.stat().st_mtime_ns for path in world.out.rglob("*.json*")]
-    monkeypatch.setattr("ipt.train.backward", trained)
-    world.msf()
-    world.ist()
-    world.ist("--part", "unseen")
-    assert [path.stat().st_mtime_ns for path in world.out.rglob("*.json*")] == before
-
-
-def test_an_msf_run_that_broke_off_goes_on_with_what_was_trained(base, world, monkeypatch):
-    (world.out / "base" / "result.json").unlink()
-    with monkeypatch.context() as patch:
-        patch.setattr("ipt.pipeline.save_subspace", stop)
-        world.msf(ends=2)
-    kept = sorted(path.name for path in (world.out / "base").glob("checkpoint-*"))
-    assert kept == ["checkpoint-msf.safetensors", "checkpoint-shared.safetensors"]
-    monkeypatch.setattr("ipt.train.backward", trained)
-    assert world.msf().result == Run(base.out / "base").result
-    assert not list((world.out / "base").glob("checkpoint-*"))
-
-
-def test_an_ist_run_that_broke_off_goes_on_with_what_was_trained(base, world, monkeypatch):
-    shutil.rmtree(world.out / base.whole.folder.name)
-    with monkeypatch.context() as patch:
-        patch.setattr("ipt.pipeline.write_tensors", stop)
-        run = world.ist(ends=2)
-    stages = ("ist-train_same-train_diff-test", "ist-mixture", "ist-random", "ist-pca")
-    assert {path.name for path in run.folder.glob("checkpoint-*")} == {f"checkpoint-{stage}.safetensors" for stage in stages}
-    monkeypatch.setattr("ipt.train.backward", trained)
-    assert world.ist().result == base.whole.result
-
-
-def test_tuning_that_broke_off_goes_on_and_only_for_the_same_tasks_and_seeds(empty, tmp_path, monkeypatch):
-    """Other tasks or seeds, as many of them in the same bank, do not take its state for theirs."""
-    whole = replace(empty, out=tmp_path / "whole")
-    one, other = (replace(SPLIT, seen=(name,), unseen=(), out_of_kind=()) for name in ("last", "second"))
-    for split, seeds in ((one, (8,)), (one, (9,)), (other, (8,))):
-        with monkeypatch.context() as patch:
-            patch.setattr("small_runs.SPLIT", split)
-            patch.setattr(PromptBank, "put", stop)
-            empty.tune("--more-seeds", *map(str, seeds), ends=2)
-    assert len(list(empty.out.glob("bank/*/checkpoint-tune-*"))) == 3
-    monkeypatch.setattr("small_runs.SPLIT", one)
-    with monkeypatch.context() as patch:
-        patch.setattr("ipt.train.backward", trained)
-        empty.tune("--more-seeds", "8")
-    assert len(list(empty.out.glob("bank/*/checkpoint-tune-*"))) == 2
-    whole.tune("--more-seeds", "8")
-    for seed in (SEED, 8):
-        assert torch.equal(empty.prompts(["last"], seed=seed), whole.prompts(["last"], seed=seed))
-
-
 def test_only_prompts_that_are_missing_are_tuned(world):
     there, before = world.prompts(ALL), stamps(world.bank())
     for name in ("early", "late"):
@@ -286,33 +225,3 @@ def test_a_given_prompt_that_was_lost_is_told(world, tmp_path, capsys):
     capsys.readouterr()
     world.ist("--part", "pca", run=run.folder.name, ends=2)
     assert "has lost the prompt of early, which came from a PEFT folder; run `ipt msf` again" in capsys.readouterr().err
-
-
-def test_every_stage_tells_how_far_it_is(empty):
-    empty.msf()
-    bars = empty.told.bars
-    assert {"prompt tuning", *TITLES, "scoring the shared prompt", "scoring the empty prompt"} <= bars.keys()
-    assert all(bars.values())
-    empty.ist()
-    found = {title for title, count in empty.told.bars.items() if not count}
-    assert found == {f"best seen codes, {kind} subspace" for kind in ("msf", "random", "pca")}
-    assert {"prompt tuning", "tuning ist-pca", "tuning mixtures of seen prompts"} <= empty.told.bars.keys()
-
-
-def test_state_is_kept_as_often_as_each_stage_says(empty, monkeypatch):
-    kept = []
-    save = Checkpoint.save
-
-    def count(checkpoint, tensors):
-        kept.append(checkpoint.path.stem.removeprefix("checkpoint-").split("-")[0])
-        save(checkpoint, tensors)
-
-    monkeypatch.setattr(Checkpoint, "save", count)
-    empty.msf(checkpoint_seconds=0)
-    assert kept == ["tune", *["msf"] * 7, *["shared"] * 7]  # after each of six steps, and at the end
-    kept.clear()
-    empty.msf("again", tune__checkpoint_seconds=0, tune__patience=9)
-    assert kept == [*["tune"] * 7, "msf", "shared"]
-    kept.clear()
-    empty.ist("--checkpoint-seconds", "0", "--part", "pca", "--part", "mixture", "--starts", "1")
-    assert kept == ["ist"] * 10
