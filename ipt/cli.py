@@ -40,7 +40,11 @@ Name = Annotated[str, Parameter(help="name of the run folder; chosen from the se
 Recipe = Annotated[Literal["ours", "paper"], Parameter(help=RECIPE)]
 DryRun = Annotated[bool, Parameter(help=DRY_RUN)]
 
-app = App(name="ipt", help="Find and use the intrinsic subspace of soft prompts (Qin et al., arXiv 2110.07867).")
+app = App(
+    name="ipt",
+    help="Find and use the intrinsic subspace of soft prompts (Qin et al., arXiv 2110.07867).",
+    suppress_keyboard_interrupt=False,  # main answers it
+)
 app.command(tasks_app)
 app.command(runs_app)
 for verb in (report, probe, pretrain, export, predict, convert, score, bench):

@@ -57,8 +57,9 @@ TESTS: dict[str, tuple[str, ...]] = {
     "ipt/families.py": ("tokens_by_hand", "families_by_hand", "loading", "families"),
     "ipt/peft_folder.py": ("peft_by_hand", "peft_folder"),
     "ipt/run.py": ("run", "cli"),
-    "ipt/pipeline.py": ("pipeline", "cli"),
+    "ipt/pipeline.py": ("pipeline", "pipeline_runs", "pipeline_state"),
     "ipt/stability.py": ("stability_by_hand", "stability"),
+    "ipt/adapters.py": ("adapters_by_hand", "adapters"),
     "analysis/scores.py": ("scores", "analysis"),
     "analysis/geometry.py": ("geometry",),
 }

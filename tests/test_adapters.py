@@ -37,6 +37,7 @@ def test_an_exported_prompt_loads_in_peft_with_the_same_loss_and_answers(done, t
         data = bench.data([name], SAME_DATA_SEED)
         assert bench.score("mixture", prompt[None], data) == {name: run.result["scores"]["mixture_test"][name]}
         assert about["test_score"] == run.result["scores"]["mixture_test"][name]["generated"]
+        assert len({s["generated"] for s in run.result["scores"]["mixture_test"].values()}) == 2  # control: scores tell tasks apart
     assert cli.main(["export", run.folder.name, "../x", "--to", str(tmp_path / "none"), "--out", str(done)]) == 2
     assert "has no task" in capsys.readouterr().err and not (tmp_path / "none").exists()
 

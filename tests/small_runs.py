@@ -1,0 +1,211 @@
+"""Runs of the commands in a small world where a score says which prompt was scored, on which rows of which task.
+
+A score is a checksum, and the prompt behind each is kept. So a test can take a score out of result.json, see that it is this
+task's, on these rows, and compare the prompt behind it with one that it made itself.
+"""
+
+import hashlib
+import json
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+import torch
+from fitted import word_task
+from torch import Tensor
+
+from ipt import cli
+from ipt.data import Task, TaskSplit
+from ipt.evaluate import Score, TaskData
+from ipt.families import load_backbone
+from ipt.ranks import Ranks
+from ipt.run import Run, read_json, read_tensors
+
+SEED = 7
+SPLIT = TaskSplit("small", ("second", "early", "last"), ("late",), ("first",), ("late",))
+SEEN, REST = list(SPLIT.seen), [*SPLIT.unseen, *SPLIT.out_of_kind]
+SHOTS, LIMIT, LENGTH = 6, 6, 3
+TUNE = {"--tune.steps": 6, "--tune.eval-every": 3, "--tune.prompt-length": LENGTH, "--tune.shots": SHOTS}
+MSF = {"--dim": 2, "--steps": 6, "--eval-every": 3, "--inner-width": 8, "--rows-per-step": 8}
+
+
+def tasks() -> dict[str, Task]:
+    """The tasks of the taught model, each with a subcategory of its own."""
+    found = {}
+    for i, name in enumerate(SPLIT.all):
+        found[name] = replace(word_task(name), subcategory=f"kind of {name}", novel=i == 1, knowledge=i == 3)
+    return found
+
+
+def checksum(prompt: Tensor, data: TaskData, part: str = "test") -> float:
+    """Return a number that only this prompt [n, h] has on these rows of this task and data seed."""
+    rows = "|".join(example.input for example in getattr(data, f"{part}_examples"))
+    about = f"{data.task.name}|{data.data_seed}|{part}|{rows}"
+    digest = hashlib.sha256(about.encode() + prompt.detach().contiguous().numpy().tobytes()).digest()
+    return round(int.from_bytes(digest[:4], "big") / 2**32, 6)
+
+
+class Scores:
+    """Stands in for `score_prompts`."""
+
+    def __init__(self) -> None:
+        self.prompts: dict[float, Tensor] = {}
+
+    def __call__(self, backbone, prompts, data, part="test", rank=True, token_budget=0, progress=None):
+        found = []
+        progress(1, 2)
+        for prompt, d in zip(prompts, data, strict=True):
+            value = checksum(prompt, d, part)
+            self.prompts[value] = prompt.detach().clone()
+            ranked = 1 - value if rank and d.options else None
+            found.append(Score(value, ranked, ()))
+        return found
+
+    def behind(self, scores: dict, data: list[TaskData]) -> Tensor:
+        """Return the prompts [T, n, h] that got these scores; they must be those of these tasks and rows, and no others."""
+        assert scores.keys() == {d.task.name for d in data}
+        prompts = []
+        for d in data:
+            score = scores[d.task.name]
+            prompts.append(self.one(score["generated"], d))
+            assert score["ranked"] == (pytest.approx(1 - score["generated"], abs=1e-9) if d.options else None)
+        return torch.stack(prompts)
+
+    def one(self, generated: float, d: TaskData) -> Tensor:
+        """Return the prompt [n, h] that got this score; it must be of these rows."""
+        prompt = self.prompts[generated]
+        assert generated == checksum(prompt, d)
+        return prompt
+
+
+@dataclass(frozen=True)
+class Shuffled(Ranks):
+    """Shares the work out to one process alone, in the opposite order: what is not gathered again stands at a wrong place."""
+
+    def share(self, items):
+        return list(items)[::-1]
+
+    def gather(self, own):
+        return list(own)[::-1]
+
+    def gather_rows(self, own):
+        return own.flip(0)
+
+
+@dataclass
+class Told:
+    """Stands in for `Reporter`: keeps what was said, and how often each bar moved."""
+
+    said: list[str] = field(default_factory=list)
+    bars: dict[str, int] = field(default_factory=dict)
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    @contextmanager
+    def bar(self, title: str):
+        self.bars[title] = 0
+
+        def update(done: int, total: int, loss: float) -> None:
+            assert 0 < done <= total and isinstance(loss, float)
+            self.bars[title] += 1
+
+        yield update
+
+
+@contextmanager
+def checked(scores: Scores, ranks: Ranks | None, told: Told):
+    """Let the commands score by checksum, on the split above."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ipt.plan.Reporter", lambda: told)
+        patch.setattr("ipt.pipeline.score_prompts", scores)
+        patch.setattr("ipt.plan.projected", lambda *given, **more: False)
+        patch.setattr("ipt.plan.choose", lambda *given: (SPLIT, tasks(), ()))
+        if ranks:
+            patch.setattr("ipt.plan.join", lambda device: ranks)
+        yield patch
+
+
+def flags(settings: dict) -> list[str]:
+    return [str(word) for pair in settings.items() for word in pair]
+
+
+@dataclass
+class World:
+    """A folder of runs, of the taught model and the five tasks, and what stands behind their scores."""
+
+    root: Path
+    out: Path
+    scores: Scores
+    ranks: Ranks | None = None
+    told: Told = field(default_factory=Told)  # by the last command
+
+    def ipt(self, verb: str, *words: str, ends: int = 0) -> None:
+        """Run a command that ends with this code."""
+        self.told = Told()
+        with checked(self.scores, self.ranks, self.told):
+            assert cli.main([verb, *words, "--out", str(self.out)]) == ends
+
+    @property
+    def source(self) -> dict:
+        return {"--tasks": self.root / "tasks", "--model": self.root / "model", "--seed": SEED, "--limit": LIMIT}
+
+    def msf(self, name: str = "base", ends: int = 0, **more) -> Run:
+        """Run `ipt msf` under this name, `more` being flags, and return its run."""
+        given = self.source | TUNE | MSF | {f"--{flag.replace('__', '.').replace('_', '-')}": value for flag, value in more.items()}
+        self.ipt("msf", *flags(given | {"--run": name}), ends=ends)
+        return Run(self.out / name)
+
+    def ist(self, *words: str, run: str = "base", dim: int = 2, ends: int = 0) -> Run:
+        """Run `ipt ist` in the subspace of this run, and return its run."""
+        self.ipt("ist", *flags({"--dim": dim, "--run": run, "--steps": 4, "--eval-every": 2}), *words, ends=ends)
+        return Run(max(self.out.glob("ist-*"), key=lambda path: path.stat().st_mtime_ns))
+
+    def tune(self, *words: str, ends: int = 0, **more) -> None:
+        """Run `ipt tune`, `more` being flags of the source."""
+        tuning = {flag.replace("--tune.", "--"): value for flag, value in TUNE.items()}
+        given = self.source | tuning | {f"--{flag.replace('__', '.').replace('_', '-')}": value for flag, value in more.items()}
+        self.ipt("tune", *flags(given), *words, ends=ends)
+
+    @property
+    def backbone(self):
+        return load_backbone(str(self.root / "model"), device="cpu")
+
+    def copy(self, folder: Path) -> "World":
+        """Return a world with a copy of these runs."""
+        shutil.copytree(self.out, folder / "runs")
+        return replace(self, out=folder / "runs")
+
+    def data(self, names: list[str], data_seed: int = 100, limit: int = LIMIT, held_out: str = "test") -> list[TaskData]:
+        known, backbone = tasks(), self.backbone
+        return [TaskData.draw(backbone, known[name], data_seed, SHOTS, limit, held_out) for name in names]
+
+    def bank(self, data_seed: int = 100, seed: int = SEED) -> Path:
+        """Return the folder of the prompts of these seeds, which no PEFT folder gave."""
+        found = []
+        for path in self.out.glob("bank/*/setting.json"):
+            setting = read_json(path)
+            if (setting["data_seed"], setting["seed"]) == (data_seed, seed) and "given" not in setting:
+                found.append(path.parent)
+        (folder,) = found
+        return folder
+
+    def prompts(self, names: list[str], data_seed: int = 100, seed: int = SEED) -> Tensor:
+        """Return the bank's prompts [T, n, h]."""
+        folder = self.bank(data_seed, seed)
+        return torch.stack([read_tensors(folder / f"{name}.safetensors")[0]["prompt"] for name in names])
+
+
+def save_small_tasks(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for name, task in tasks().items():
+        (folder / f"{name}.json").write_text(json.dumps(task.to_dict()), encoding="utf8")
+
+
+def new_world(root: Path, taught: Path, ranks: Ranks | None = None) -> World:
+    """Make the world in an empty folder."""
+    save_small_tasks(root / "tasks")
+    (root / "model").symlink_to(taught)
+    return World(root, root / "runs", Scores(), ranks)

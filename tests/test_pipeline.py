@@ -1,0 +1,248 @@
+"""`ipt msf` and `ipt ist`: every number of result.json is the score of the right prompt on the right rows.
+
+The prompts behind the scores are made again here, from the saved tensors or by the stages' own functions.
+"""
+
+import hashlib
+import json
+
+import pytest
+import torch
+from small_runs import LENGTH, REST, SEED, SEEN, SHOTS, SPLIT, Shuffled, checksum, new_world, tasks
+
+from ipt.autoencoder import Subspace
+from ipt.config import IstConfig, MsfConfig, TuneConfig, identity
+from ipt.evaluate import chance
+from ipt.ist import SeenCodes, choose_starts, tune_vectors
+from ipt.msf import find_shared_prompt, find_subspace
+from ipt.prompts import vocabulary_start
+from ipt.rivals import mix, mixed
+from ipt.run import Checkpoint, read_json, read_tensors
+from ipt.tuning import tune_prompts
+
+ALL = [*SEEN, *REST]
+TUNING = TuneConfig(steps=6, eval_every=3, prompt_length=LENGTH, shots=SHOTS)
+FINDING = MsfConfig(dim=2, steps=6, eval_every=3, inner_width=8, rows_per_step=8)
+NUMBERS = IstConfig(steps=4, eval_every=2)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, taught_folder):
+    """The world with a run of each command, done by a process that gets its work in another order."""
+    world = new_world(tmp_path_factory.mktemp("small"), taught_folder, Shuffled())
+    world.first = world.msf()
+    world.second = world.ist()
+    return world
+
+
+def same(ours, theirs):
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+
+
+def differ(ours, theirs):
+    assert (ours - theirs).abs().flatten(1).max(1).values.min() > 0.01
+
+
+def subspace_of(made):
+    return Subspace.load(made.first.folder / "subspace")
+
+
+def behind(made, run, setting, names, data_seed=100):
+    """Return the prompts behind a setting's scores, which are these tasks' on this data seed."""
+    return made.scores.behind(run.result["scores"][setting], made.data(names, data_seed))
+
+
+def vectors_of(made):
+    return read_tensors(made.second.folder / "vectors.safetensors")[0]
+
+
+def tried(made, stage):
+    """Return the names of the jobs of a stage of IST, by task and data seed: their order is that of the stack."""
+    found = {}
+    for line in (made.second.folder / f"metrics-{stage}.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        task, data_seed, seed, *_ = record["job"].split("|")
+        assert seed == str(SEED)
+        found.setdefault((task, int(data_seed)), set()).add(record["job"])
+    return found
+
+
+def starts(made, subspace, data, count=3):
+    """Return the best codes [T, S, d] of the seen tasks' prompts."""
+    seen = SeenCodes(subspace.encode(made.prompts(SEEN)), SPLIT.seen)
+    return choose_starts(made.backbone, subspace.decode, data, seen, SEED, count)
+
+
+def tuned(made, subspace, data, seed=SEED):
+    """Return the numbers [T, d] that IST finds for these sets."""
+    begin = starts(made, subspace, data)
+    return tune_vectors(made.backbone, subspace, data, NUMBERS, seed, Checkpoint.none(), start=begin)[0]
+
+
+@pytest.mark.parametrize(("data_seed", "names"), [(100, ALL), (21, SEEN)])
+def test_prompts_are_tuned_on_their_data_seed_from_the_start_of_the_seed(made, data_seed, names):
+    begin = vocabulary_start(made.backbone, LENGTH, SEED)
+    data = made.data(names, data_seed)
+    found = [t.prompt for t in tune_prompts(made.backbone, data, TUNING, SEED, Checkpoint.none(), begin)]
+    same(torch.stack(found), made.prompts(names, data_seed))
+    differ(made.prompts(SEEN, 100), made.prompts(SEEN, 21))
+
+
+def test_a_bank_is_named_after_what_its_prompts_depend_on(made):
+    for data_seed in (100, 21):
+        setting = {"backbone": made.backbone.fingerprint, "tune": identity(TUNING), "seed": SEED, "data_seed": data_seed}
+        folder = made.bank(data_seed)
+        assert read_json(folder / "setting.json") == json.loads(json.dumps(setting))
+        assert folder.name == hashlib.sha256(json.dumps(setting, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def test_no_state_of_tuning_is_left_in_the_bank(made):
+    left = [path.name for path in made.out.glob("bank/*/*") if path.name.startswith("checkpoint")]
+    assert left == [] and len(list(made.out.glob("bank/*/metrics-tune-*.jsonl"))) == 2
+
+
+def test_the_reference_is_the_score_of_the_tuned_prompts(made):
+    for run in (made.first, made.second):
+        reference = run.result["reference"]["100"]
+        assert torch.equal(made.scores.behind(reference, made.data(ALL)), made.prompts(ALL))
+    reference = made.second.result["reference"]["21"]
+    assert torch.equal(made.scores.behind(reference, made.data(SEEN, 21)), made.prompts(SEEN, 21))
+    assert list(made.first.result["reference"]) == ["100"]
+
+
+def test_the_floors_are_chance_the_empty_prompt_and_the_start_of_the_seed(made):
+    start = vocabulary_start(made.backbone, LENGTH, SEED)
+    expected = {}
+    for d in made.data(ALL):
+        expected[d.task.name] = {"chance": chance(d), "empty": checksum(start[:0], d), "start": checksum(start, d)}
+    assert made.first.result["floor"] == made.second.result["floor"] == expected
+
+
+def test_the_subspace_is_found_from_the_seen_tasks_prompts(made):
+    ours = subspace_of(made)
+    bank, data = made.prompts(SEEN), made.data(SEEN)
+    theirs = find_subspace(made.backbone, bank, data, FINDING, "small", SEED, Checkpoint.none())
+    other = find_subspace(made.backbone, bank, data, FINDING, "small", SEED + 1, Checkpoint.none())
+    for name, weights in ours.state_dict().items():
+        same(weights, theirs.state_dict()[name])
+    differ(ours.prompt_encoder.project.weight[None], other.prompt_encoder.project.weight[None])
+    assert (ours.kind, ours.split, ours.seed, ours.dim, list(ours.tasks)) == ("msf", "small", SEED, 2, SEEN)
+
+
+def test_reconstructions_go_through_the_autoencoder(made):
+    subspace, bank = subspace_of(made), made.prompts(ALL)
+    codes = read_tensors(made.first.folder / "codes.safetensors")[0]["codes"]
+    torch.testing.assert_close(codes, subspace.encode(bank))
+    rebuilt = subspace.decode(subspace.encode(bank))
+    torch.testing.assert_close(behind(made, made.first, "train_msf", SEEN), rebuilt[:3])
+    torch.testing.assert_close(behind(made, made.first, "test_msf", REST), rebuilt[3:])
+    differ(rebuilt, bank)
+
+
+def test_the_mean_code_is_that_of_the_seen_tasks_alone(made):
+    subspace = subspace_of(made)
+    codes = read_tensors(made.first.folder / "codes.safetensors")[0]["codes"]
+    found = behind(made, made.first, "mean_code", REST)
+    torch.testing.assert_close(found, subspace.decode(codes[:3].mean(0, keepdim=True)).expand(2, -1, -1))
+    differ(found, subspace.decode(codes.mean(0, keepdim=True)).expand(2, -1, -1))
+
+
+def test_the_shared_prompt_is_tuned_on_the_seen_tasks_at_the_first_rate(made):
+    start = vocabulary_start(made.backbone, LENGTH, SEED)
+    data, none = made.data(SEEN), Checkpoint.none()
+    found = behind(made, made.first, "shared", REST)
+    kept = read_tensors(made.first.folder / "codes.safetensors")[0]["shared"]
+    assert torch.equal(found, kept.expand(2, -1, -1))
+    same(kept, find_shared_prompt(made.backbone, start, data, FINDING, 0.3, SEED, none))
+    for rate, seed in [(1.0, SEED), (0.3, SEED + 1)]:
+        differ(kept[None], find_shared_prompt(made.backbone, start, data, FINDING, rate, seed, none)[None])
+
+
+def test_an_msf_result_says_what_it_compresses(made):
+    result = made.first.result
+    assert result["kind"] == "msf" and result["dim"] == 2 and result["compresses"] is True
+    assert result["prompts"] == hashlib.sha256(made.prompts(ALL).numpy().tobytes()).hexdigest()
+    assert result["parameters"] == (2 * 8 + 8) + (8 * 48 + 48)  # d = 2, inner width 8, three vectors of 16
+
+
+def test_a_result_describes_tasks_and_split(made):
+    expected = {}
+    for name, task in tasks().items():
+        fields = {"category": task.category, "metric": task.metric, "digest": task.digest}
+        expected[name] = fields | {"subcategory": f"kind of {name}", "novel": name == "early", "knowledge": name == "late"}
+    parts = {"seen": SEEN, "unseen": ["late"], "out_of_kind": ["first"], "new_subcategories": ["late"]}
+    for run in (made.first, made.second):
+        assert run.result["tasks"] == expected
+        assert run.result["split"] == parts | {"name": "small"}
+
+
+def test_the_card_states_the_means_of_the_generated_scores(made):
+    mean = lambda scores: sum(s["generated"] for s in scores.values()) / len(scores)
+    result = made.first.result
+    expected = {
+        "mean score: prompt tuning": mean(result["reference"]["100"]),
+        "mean score: reconstructed prompts, train_msf": mean(result["scores"]["train_msf"]),
+        "mean score: reconstructed prompts, test_msf": mean(result["scores"]["test_msf"]),
+    }
+    card = (made.first.folder / "subspace" / "README.md").read_text()
+    assert subspace_of(made).scores == pytest.approx(expected)
+    for name, value in expected.items():
+        assert f"| {name} | {value:.3f} |" in card
+
+
+def test_the_numbers_of_each_setting_are_tuned_from_the_best_codes_of_other_seen_tasks(made):
+    subspace, found = subspace_of(made), vectors_of(made)
+    data = [*made.data(SEEN), *made.data(SEEN, 21), *made.data(REST)]
+    ours = torch.cat([found["train_same"], found["train_diff"], found["test"]])
+    same(ours, tuned(made, subspace, data))
+    differ(ours, starts(made, subspace, data)[:, 0])
+    jobs = tried(made, "ist-train_same-train_diff-test")
+    assert {key: len(names) for key, names in jobs.items()} == {(d.task.name, d.data_seed): 3 for d in data}
+
+
+@pytest.mark.parametrize(("setting", "names", "data_seed"), [("train_same", SEEN, 100), ("train_diff", SEEN, 21), ("test", REST, 100)])
+def test_each_setting_scores_its_own_numbers(made, setting, names, data_seed):
+    subspace = subspace_of(made)
+    found = behind(made, made.second, setting, names, data_seed)
+    torch.testing.assert_close(found, subspace.decode(vectors_of(made)[setting]))
+
+
+def test_the_best_code_is_the_first_start_of_unseen_tasks(made):
+    subspace = subspace_of(made)
+    begin = starts(made, subspace, made.data(REST))
+    found = behind(made, made.second, "best_code", REST)
+    torch.testing.assert_close(found, subspace.decode(begin[:, 0]))
+    differ(found, subspace.decode(begin[:, 1]))
+
+
+def rival(made, kind, names=SEEN, seed=SEED):
+    bank = made.prompts(names)
+    return Subspace.random(bank, 2, seed) if kind == "random" else Subspace.pca(bank, 2)
+
+
+@pytest.mark.parametrize("kind", ["random", "pca"])
+def test_a_rival_subspace_has_as_many_numbers_from_seen_prompts_and_the_same_search(made, kind):
+    data, space = made.data(REST), rival(made, kind)
+    found = behind(made, made.second, f"{kind}_test", REST)
+    same(found, space.decode(tuned(made, space, data)))
+    same(found, space.decode(space.encode(found)))
+    for other in (rival(made, kind, ALL), subspace_of(made), rival(made, "random", seed=SEED + 1)):
+        differ(found, other.decode(other.encode(found)))
+    jobs = tried(made, f"ist-{kind}")
+    assert {key: len(names) for key, names in jobs.items()} == {("late", 100): 3, ("first", 100): 3}
+
+
+def test_mixtures_have_as_many_numbers_and_are_scored_from_their_weights(made):
+    bank, weights = made.prompts(SEEN), vectors_of(made)["mixture"]
+    torch.testing.assert_close(behind(made, made.second, "mixture_test", REST), mixed(weights, bank))
+    expected = mix(made.backbone, bank, SPLIT.seen, 2, made.data(REST), NUMBERS, SEED, Checkpoint.none())
+    same(weights, expected)
+    fewer = mix(made.backbone, bank, SPLIT.seen, 1, made.data(REST), NUMBERS, SEED, Checkpoint.none())
+    differ(weights, fewer)
+    assert len(tried(made, "ist-mixture")) == 2
+
+
+def test_an_ist_result_says_what_it_compresses(made):
+    result = made.second.result
+    assert (result["kind"], result["dim"], result["pca_dim"], result["compresses"]) == ("ist", 2, 2, True)
+    assert set(vectors_of(made)) == {"train_same", "train_diff", "test", "mixture"}

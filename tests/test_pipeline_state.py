@@ -1,0 +1,160 @@
+"""`ipt tune`, `ipt msf` and `ipt ist` broken off, given again, done by several ranks: what is kept, and what is said meanwhile."""
+
+import shutil
+from dataclasses import dataclass, field, replace
+
+import pytest
+import torch
+from filelock import FileLock
+from small_runs import LENGTH, REST, SEED, SEEN, SPLIT, new_world
+
+from ipt.prompts import PromptBank
+from ipt.ranks import Ranks
+from ipt.run import Checkpoint, Run
+
+ALL = [*SEEN, *REST]
+TITLES = ("finding the subspace", "control: one shared prompt")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory, taught_folder):
+    """The world with a run of each command."""
+    world = new_world(tmp_path_factory.mktemp("small"), taught_folder)
+    world.msf()
+    assert not any("do not compress" in text for text in world.told.said)
+    world.whole = world.ist()
+    return world
+
+
+@pytest.fixture
+def world(base, tmp_path):
+    """A copy of it for one test."""
+    return base.copy(tmp_path)
+
+
+@pytest.fixture
+def empty(base, tmp_path):
+    return replace(base, out=tmp_path / "runs")
+
+
+def stop(*given, **more):
+    """Stand in for what breaks off."""
+    raise OSError(28, "No space left on device")
+
+
+def trained(*given, **more):
+    raise AssertionError("what had been trained is trained again")
+
+
+def test_a_finished_run_is_not_done_again(world, monkeypatch):
+    before = [path.stat().st_mtime_ns for path in world.out.rglob("*.json*")]
+    monkeypatch.setattr("ipt.train.backward", trained)
+    world.msf()
+    world.ist()
+    world.ist("--part", "unseen")
+    assert [path.stat().st_mtime_ns for path in world.out.rglob("*.json*")] == before
+
+
+def test_an_msf_run_that_broke_off_goes_on_with_what_was_trained(base, world, monkeypatch):
+    (world.out / "base" / "result.json").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr("ipt.pipeline.save_subspace", stop)
+        world.msf(ends=2)
+    kept = sorted(path.name for path in (world.out / "base").glob("checkpoint-*"))
+    assert kept == ["checkpoint-msf.safetensors", "checkpoint-shared.safetensors"]
+    monkeypatch.setattr("ipt.train.backward", trained)
+    assert world.msf().result == Run(base.out / "base").result
+    assert not list((world.out / "base").glob("checkpoint-*"))
+
+
+def test_an_ist_run_that_broke_off_goes_on_with_what_was_trained(base, world, monkeypatch):
+    shutil.rmtree(world.out / base.whole.folder.name)
+    with monkeypatch.context() as patch:
+        patch.setattr("ipt.pipeline.write_tensors", stop)
+        run = world.ist(ends=2)
+    stages = ("ist-train_same-train_diff-test", "ist-mixture", "ist-random", "ist-pca")
+    assert {path.name for path in run.folder.glob("checkpoint-*")} == {f"checkpoint-{stage}.safetensors" for stage in stages}
+    monkeypatch.setattr("ipt.train.backward", trained)
+    assert world.ist().result == base.whole.result
+
+
+def test_tuning_that_broke_off_goes_on_and_only_for_the_same_tasks_and_seeds(empty, tmp_path, monkeypatch):
+    """Other tasks or seeds, as many of them in the same bank, do not take its state for theirs."""
+    whole = replace(empty, out=tmp_path / "whole")
+    one, other = (replace(SPLIT, seen=(name,), unseen=(), out_of_kind=()) for name in ("last", "second"))
+    for split, seeds in ((one, (8,)), (one, (9,)), (other, (8,))):
+        with monkeypatch.context() as patch:
+            patch.setattr("small_runs.SPLIT", split)
+            patch.setattr(PromptBank, "put", stop)
+            empty.tune("--more-seeds", *map(str, seeds), ends=2)
+    assert len(list(empty.out.glob("bank/*/checkpoint-tune-*"))) == 3
+    monkeypatch.setattr("small_runs.SPLIT", one)
+    with monkeypatch.context() as patch:
+        patch.setattr("ipt.train.backward", trained)
+        empty.tune("--more-seeds", "8")
+    assert len(list(empty.out.glob("bank/*/checkpoint-tune-*"))) == 2
+    whole.tune("--more-seeds", "8")
+    for seed in (SEED, 8):
+        assert torch.equal(empty.prompts(["last"], seed=seed), whole.prompts(["last"], seed=seed))
+
+
+@dataclass(frozen=True)
+class Other(Ranks):
+    """A rank beside the first, which is sent what the first makes."""
+
+    index: int = 1
+    sums: list = field(default_factory=list)
+
+    def share(self, items):
+        return list(items)
+
+    def once(self, make):
+        return make()
+
+    def sum(self, tensor):
+        self.sums.append(tensor.shape)
+        return tensor
+
+
+def test_another_rank_takes_part_in_msf_but_holds_no_lock_and_keeps_no_state(world):
+    other = replace(world, ranks=Other())
+    (world.out / "again").mkdir()
+    with FileLock(world.out / "again" / ".lock"):  # the first rank's
+        other.msf("again")
+    assert not [path.name for path in (world.out / "again").iterdir() if path.name.startswith(("metrics", "checkpoint"))]
+    steps = [torch.Size([3, LENGTH, 16]), torch.Size([1])] * 3  # the gradient at three seen prompts, or one, and the loss
+    assert len(other.ranks.sums) == 2 * (6 * 2 + 2)  # twice six steps, and two dev losses
+    assert other.ranks.sums[:6] == steps
+    (world.out / "third").mkdir()
+    with FileLock(world.out / "third" / ".lock"):
+        world.msf("third", ends=2)  # control: the first is turned away
+
+
+def test_every_stage_tells_how_far_it_is(empty):
+    empty.msf()
+    bars = empty.told.bars
+    assert {"prompt tuning", *TITLES, "scoring the shared prompt", "scoring the empty prompt"} <= bars.keys()
+    assert all(bars.values())
+    empty.ist()
+    found = {title for title, count in empty.told.bars.items() if not count}
+    assert found == {f"best seen codes, {kind} subspace" for kind in ("msf", "random", "pca")}
+    assert {"prompt tuning", "tuning ist-pca", "tuning mixtures of seen prompts"} <= empty.told.bars.keys()
+
+
+def test_state_is_kept_as_often_as_each_stage_says(empty, monkeypatch):
+    kept = []
+    save = Checkpoint.save
+
+    def count(checkpoint, tensors):
+        kept.append(checkpoint.path.stem.removeprefix("checkpoint-").split("-")[0])
+        save(checkpoint, tensors)
+
+    monkeypatch.setattr(Checkpoint, "save", count)
+    empty.msf(checkpoint_seconds=0)
+    assert kept == ["tune", *["msf"] * 7, *["shared"] * 7]  # after each of six steps, and at the end
+    kept.clear()
+    empty.msf("again", tune__checkpoint_seconds=0, tune__patience=9)
+    assert kept == [*["tune"] * 7, "msf", "shared"]
+    kept.clear()
+    empty.ist("--checkpoint-seconds", "0", "--part", "pca", "--part", "mixture", "--starts", "1")
+    assert kept == ["ist"] * 10
