@@ -6,6 +6,7 @@ from unittest.mock import patch
 
 import pytest
 from conftest import toy_task
+from matplotlib.figure import Figure
 from results_by_hand import IST, MSF, made_pair, scores
 
 from ipt.analysis.figures import recovery_bars, recovery_dots
@@ -280,8 +281,13 @@ def test_the_dots_of_a_studys_figure_by_hand(tmp_path):
     assert drawn(lines_of, "relative") == {"d 5": {title: pytest.approx([r, r]) for title, r in relative.items()}}
     assert drawn(lines_of, "floored")["d 5"]["unseen"] == pytest.approx([0.153, 0.153])
     no_floor = cell(lines=[{"setting": "test", "group": "all", "relative": 0.5, "floored": None}])
-    with patch("ipt.analysis.report.recovery_dots", wraps=recovery_dots) as dots:
+    with (
+        patch("ipt.analysis.report.recovery_dots", wraps=recovery_dots) as dots,
+        patch.object(Figure, "savefig", autospec=True) as saved,
+    ):
         study_figure({"d 9": [no_floor]}, tmp_path / "x.png")
+    left, right = saved.call_args.args[0].axes
+    assert left.get_legend() is None and right.get_legend() is not None  # one for both
     assert [call.args[1:] for call in dots.call_args_list] == [
         ({"d 9": {"unseen": [0.5]}}, "recovery (% of prompt tuning)"),
         ({"d 9": {}}, "the same above the floor (%)"),  # a row is the same line in both panels
