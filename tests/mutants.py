@@ -61,7 +61,13 @@ TESTS: dict[str, tuple[str, ...]] = {
     "ipt/stability.py": ("stability_by_hand", "stability"),
     "ipt/adapters.py": ("adapters_by_hand", "adapters"),
     "analysis/scores.py": ("scores", "analysis"),
-    "analysis/geometry.py": ("geometry",),
+    "analysis/geometry.py": ("geometry_by_hand", "geometry"),
+    "analysis/report.py": ("report_by_hand", "analysis"),
+    "analysis/compared.py": ("compared", "page_runs"),
+    "analysis/tables.py": ("page_tables", "page_runs"),
+    "ipt/study.py": ("study_by_hand", "study"),
+    "tasks/files.py": ("files_by_hand", "files"),
+    "tasks/tables.py": ("tables_by_hand", "tables"),
 }
 SKIPPED = "not sigkill and not launch and not heavy and not another_process"  # they start processes, which have no fault
 

@@ -1,0 +1,322 @@
+"""Summaries, the tables made from them, and a study's table, from numbers that are all different."""
+
+import hashlib
+import json
+from unittest.mock import patch
+
+import pytest
+from conftest import toy_task
+from matplotlib.figure import Figure
+from results_by_hand import IST, MSF, made_pair, scores
+
+from ipt.analysis.figures import recovery_bars, recovery_dots
+from ipt.analysis.report import (
+    KNOWN,
+    drawn,
+    quality,
+    recovery_figure,
+    spread,
+    study,
+    study_figure,
+    study_means,
+    summary,
+    table_of,
+    update_text,
+)
+from ipt.analysis.scores import TITLES
+
+
+def figures(setting, group, tasks, relative, floored, **more):
+    """A summary's line whose other figures follow from these."""
+    made = {"setting": setting, "group": group, "tasks": tasks, "relative": relative, "floored": floored}
+    made |= {"absolute": relative / 2, "ratio_of_means": relative / 4, "undefined": [], "below_floor": []}
+    made |= {"interval": [relative - 0.01, relative + 0.02]}
+    return made | {"floored_interval": [floored - 0.03, floored + 0.04]} | more
+
+
+def record(seed=1, about="made, d = 5", lines=(), **more):
+    """A summary of an MSF and an IST run."""
+    made = {"command": f"ipt ist --seed {seed}", "seed": seed, "digest": f"{seed}" * 64, "about": about}
+    return made | {"lines": list(lines)} | more
+
+
+def cells_of(text):
+    return [[cell.strip() for cell in row.split("|")[1:-1]] for row in text.splitlines() if "|" in row]
+
+
+def test_a_summary_by_hand():
+    found = summary(made_pair(), "ipt ist --dim 5", 43)
+    assert (found["command"], found["seed"], found["about"]) == ("ipt ist --dim 5", 43, "made-3, d = 5")
+    assert found["prompts"] == "f00dfeed" and found["parameters"] == 1234
+    assert found["reference"] == {"seen": 0.766667, "unseen": 0.475}  # of data seed 100
+    (line,) = (x for x in found["lines"] if (x["setting"], x["group"]) == ("test", "out of kind"))
+    assert line == {
+        "setting": "test",
+        "group": "out of kind",
+        "tasks": 1,
+        "absolute": 0.21,
+        "relative": 0.7,
+        "interval": [0.7, 0.7],
+        "ratio_of_means": 0.7,
+        "floored": 0.590909,
+        "floored_interval": [0.590909, 0.590909],
+        "below_floor": [],
+        "undefined": [],
+    }
+    assert {x["setting"] for x in found["lines"]} == set(TITLES)
+
+
+def test_the_digest_of_a_summary_is_of_both_runs_scores():
+    pair = made_pair()
+    kept = summary(pair, "", 0)["digest"]
+    text = json.dumps([MSF, IST], sort_keys=True)
+    assert kept == hashlib.sha256(text.encode()).hexdigest()
+    pair[0]["scores"] = MSF | {"shared": MSF["mean_code"]}
+    assert summary(pair, "", 0)["digest"] != kept
+    assert summary(made_pair(test=IST["pca_test"]), "", 0)["digest"] != kept
+    turned = made_pair()
+    turned[1]["scores"] = dict(reversed(turned[1]["scores"].items()))
+    assert summary(turned, "", 0)["digest"] == kept  # control: the order of settings is no score
+
+
+@pytest.mark.parametrize("kept", [("mixture_test",), ("random_test", "pca_test", "mixture_test")])
+def test_a_run_of_rivals_alone_shows_nothing_of_the_subspace(kept):
+    msf, ist = made_pair()
+    found = summary([msf, ist | {"scores": {s: IST[s] for s in kept}}], "", 0)
+    assert {x["setting"] for x in found["lines"]} == set(kept)
+    assert found["parameters"] is None and found["prompts"] == "f00dfeed"
+
+
+@pytest.mark.parametrize("kept", ["test", "train_same", "train_diff"])
+def test_a_run_that_used_the_subspace_shows_its_figures(kept):
+    msf, ist = made_pair()
+    found = summary([msf, ist | {"scores": {s: IST[s] for s in ("mixture_test", kept)}}], "", 0)
+    assert {x["setting"] for x in found["lines"]} == {*MSF, "mixture_test", kept}
+    assert found["parameters"] == 1234
+
+
+def test_a_summary_of_an_msf_run_alone_has_its_figures():
+    found = summary(made_pair()[:1], "", 0)
+    assert {x["setting"] for x in found["lines"]} == set(MSF) and found["parameters"] == 1234
+
+
+def test_a_part_without_tasks_has_no_reference():
+    pair = [result | {"tasks": {n: result["tasks"][n] for n in ("u1", "u3")}} for result in made_pair()]
+    for result, setting in zip(pair, ("test_msf", "test"), strict=True):
+        result["scores"] = {setting: scores(("u1", "u3"), [0.1, 0.2], [None, None])}
+    assert summary(pair, "", 0)["reference"] == {"seen": None, "unseen": 0.6}
+
+
+def test_bars_are_drawn_by_setting_a_group_for_each_pair(tmp_path):
+    pair = made_pair()
+    fewer = [pair[0], pair[1] | {"scores": {"test": IST["pca_test"]}}]
+    fewer[0] = fewer[0] | {"dim": 9}
+    with patch("ipt.analysis.report.recovery_bars", wraps=recovery_bars) as bars:
+        recovery_figure([pair, fewer], tmp_path / "x.png")
+    _, values, intervals, labels, titles = bars.call_args.args
+    assert labels == ["made-3, d = 5", "made-3, d = 9"] and titles == TITLES and list(values) == list(TITLES)
+    assert values["test"] == pytest.approx([0.7875, 0.6125]) and values["shared"][0] == pytest.approx(0.1875)
+    assert values["pca_test"] == pytest.approx([0.6125, float("nan")], nan_ok=True)
+    assert intervals["pca_test"][1] == pytest.approx((float("nan"), float("nan")), nan_ok=True)
+    (low, high), (other, _) = intervals["test"]
+    assert 0.7 <= low < 0.7875 < high <= 0.9 and 0.35 <= other < 0.6125
+    assert (tmp_path / "x.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_table_is_its_summary_line_by_line():
+    made = record(lines=[figures("test", "all", 7, 0.4, 0.32, below_floor=["a"]), figures("shared", "rule", 3, 0.2, 0.1)])
+    header, _, *rows = cells_of(table_of([made]))
+    assert header == ["setting", "tasks", "n", "E_abs", "E_rel", "95 % interval", "ratio of means", "above floor",
+                      "95 % interval", "n above"]  # fmt: skip
+    assert rows == [
+        ["T_test (IST)", "all", "7", "0.200", "40.0", "39.0 … 42.0", "10.0", "32.0", "29.0 … 36.0", "6"],
+        ["d = 0: one prompt", "rule", "3", "0.100", "20.0", "19.0 … 22.0", "5.0", "10.0", "7.0 … 14.0", "3"],
+    ]
+
+
+def test_a_table_of_seeds_has_means_and_their_ends():
+    many = [record(seed, lines=[figures("test", "all", 7, r, f)]) for seed, r, f in ((1, 0.3, 0.5), (2, 0.8, 0.1), (3, 0.4, 0.3))]
+    header, _, row = cells_of(table_of(many))
+    assert [i for i, name in enumerate(header) if name == "least … largest seed"] == [5, 8]
+    assert row == ["T_test (IST)", "all", "7", "0.250", "50.0", "30.0 … 80.0", "12.5", "30.0", "10.0 … 50.0", "7"]
+
+
+def test_a_short_row_has_the_groups_of_its_own_setting_beside_it():
+    kinds = [("all", 7, 0.4, 0.32), ("novel", 2, 0.5, 0.51), ("knowledge", 4, 0.6, 0.61), ("rule", 1, 0.7, 0.71)]
+    made = [figures("test", *kind) for kind in kinds] + [figures("shared", "all", 7, 0.2, 0.1), figures("shared", "rule", 5, 0.3, 0)]
+    header, _, *rows = cells_of(table_of([record(lines=made)], short=True))
+    assert header[:6] == ["setting", "n", "E_abs", "E_rel", "95 % interval", "above floor"]
+    assert header[6:] == ["novel, E_rel (n)", "knowledge, E_rel (n)", "rule, E_rel (n)"]
+    assert rows == [
+        ["T_test (IST)", "7", "0.200", "40.0", "39.0 … 42.0", "32.0", "50.0 (2)", "60.0 (4)", "70.0 (1)"],
+        ["d = 0: one prompt", "7", "0.100", "20.0", "19.0 … 22.0", "10.0", "–", "–", "30.0 (5)"],
+    ]
+
+
+def test_a_short_row_has_both_figures_of_the_kinds_where_they_differ():
+    kinds = [("all", 7, 0.4, 0.32), ("in kind", 2, 0.5, 0.51), ("out of kind", 4, 0.6, 0.61), ("novel", 1, 0.7, 0.71)]
+    made = [figures("test", *kind) for kind in kinds] + [figures("train_msf", "all", 3, 0.9, 0.8)]
+    header, _, *rows = cells_of(table_of([record(lines=made)], short=True))
+    assert header[6:] == ["in kind, E_rel (n)", "in kind, above floor", "out of kind, E_rel (n)", "out of kind, above floor"]
+    assert [row[6:] for row in rows] == [["50.0 (2)", "51.0", "60.0 (4)", "61.0"], ["–"] * 4]
+
+
+def test_a_setting_that_a_seed_lacks_is_named_below_the_table():
+    test, shared, pca = (figures(s, "all", 7, 0.4, 0.3) for s in ("test", "shared", "pca_test"))
+    found = table_of([record(1, lines=[test, shared]), record(2, lines=[pca, test])])
+    assert found.endswith("\nNot with every seed, so not in the table: IST, PCA subspace, d = 0: one prompt.\n")
+    assert "Not with" not in table_of([record(1, lines=[test]), record(2, lines=[test])])
+
+
+def test_summaries_that_differ_in_more_than_their_seed_have_no_mean():
+    with pytest.raises(ValueError, match="made, d = 5; made, d = 6"):
+        table_of([record(1), record(2, about="made, d = 6")])
+    table = {"columns": ["cell"], "rows": [["x"]]}
+    with pytest.raises(ValueError, match="None; None"):  # of two other tables neither
+        table_of([table, table])
+    assert cells_of(table_of([table]))[2] == ["x"]
+
+
+def test_marked_tables_are_filled_from_their_own_files_and_nothing_else_is_touched(tmp_path):
+    line = figures("test", "all", 7, 0.4, 0.3)
+    (tmp_path / "a-2.json").write_text(json.dumps(record(2, lines=[line])))
+    (tmp_path / "a-1.json").write_text(json.dumps(record(1, lines=[line])))
+    facts = [figures("shared", "knowledge", 7, 0.4, 0.3)]
+    (tmp_path / "b.json").write_text(json.dumps(record(3, about="other", lines=facts)))
+    text = "one\n<!-- table a-*.json -->\n<!-- end -->\ntwo\n<!-- table b.json -->\nold\n<!-- end -->\nthree\n"
+    first, rest = update_text(text, tmp_path).split("\ntwo\n")
+    assert first.startswith("one\n<!-- table a-*.json -->\n| setting |")
+    told = f"`ipt ist --seed 1` (seed 1: scores {'1' * 12}, seed 2: scores {'2' * 12})."
+    assert first.endswith(f"\n\n{told}\n<!-- end -->")
+    assert rest.endswith(f"(seed 3: scores {'3' * 12}). {KNOWN}\n<!-- end -->\nthree\n") and "old" not in rest
+    with pytest.raises(ValueError, match="no summary c.json below"):
+        update_text("<!-- table c.json -->\n<!-- end -->", tmp_path)
+
+
+def cell(**figure):
+    """A study's kept record whose lines have relative 0.k1, absolute 0.k2, floored 0.k3 for the k-th setting and group."""
+    keys = [("train_msf", "all"), ("test_msf", "all"), ("train_same", "all"), ("train_diff", "all"), ("test", "all"),
+            ("test", "in kind"), ("test", "out of kind"), ("test", "new subcategory"), ("test", "novel"), ("test", "knowledge"),
+            ("test", "rule"), ("random_test", "all"), ("pca_test", "all"), ("mixture_test", "all"), ("mixture_test", "novel"),
+            ("shared", "all"), ("test", "known subcategory")]  # fmt: skip
+    lines = []
+    for k, (setting, group) in enumerate(keys, 11):
+        shares = {"relative": k / 100 + 0.001, "absolute": k / 100 + 0.002, "floored": k / 100 + 0.003}
+        lines.append({"setting": setting, "group": group} | shares)
+    made = {"digest": "x", "seed": 42, "prompts": "0123456789", "parameters": 98765, "lines": lines}
+    return made | {"reference": {"seen": 0.9, "unseen": 0.345}} | figure
+
+
+def test_every_column_of_a_study_by_hand():
+    found = study({"d 5": [cell()]}, "ipt study x.toml")
+    assert dict(zip(found["columns"], found["rows"][0], strict=True)) == {
+        "cell": "d 5",
+        "seeds": "1 of 1",
+        "seen, MSF": "11.1",
+        "unseen, MSF": "12.1",
+        "seen, same data": "13.1",
+        "seen, other data": "14.1",
+        "seen, other data, above floor": "14.3",
+        "unseen, score": "0.152",
+        "unseen": "15.1",
+        "unseen, above floor": "15.3",
+        "unseen, in kind": "16.1",
+        "unseen, in kind, above floor": "16.3",
+        "unseen, out of kind": "17.1",
+        "unseen, out of kind, above floor": "17.3",
+        "unseen, new subcategory": "18.1",
+        "unseen, novel": "19.1",
+        "unseen, knowledge": "20.1",
+        "unseen, rule": "21.1",
+        "random": "22.1",
+        "PCA": "23.1",
+        "mixture, score": "0.242",
+        "mixture": "24.1",
+        "mixture, above floor": "24.3",
+        "mixture, novel": "25.1",
+        "prompt tuning, unseen": "0.345",
+        "decoder's parameters": "98,765",
+        "prompts' hash": "012345",
+    }
+    assert (found["command"], found["seed"]) == ("ipt study x.toml", "42")
+
+
+def test_a_line_of_a_study_is_the_mean_over_its_seeds_that_are_done():
+    line = lambda r: [{"setting": "test", "group": "all", "absolute": r / 10, "relative": r, "floored": None}]
+    made = [cell(seed=s, lines=line(r), reference={"unseen": r / 2}) for s, r in ((9, 0.2), (10, 0.3), (8, 0.7))]
+    other = [cell(seed=7, lines=[], parameters=None, prompts="abcdefgh", reference={"unseen": None})]
+    found = study({"a": [*made, None], "b": other + made[:1], "c": [None]}, "")
+    assert found["columns"][2:5] == ["unseen, score", "unseen", "unseen, above floor"]
+    assert found["rows"] == [
+        ["a", "3 of 4", "0.040 (0.020 … 0.070)", "40.0 (20.0 … 70.0)", "–", "0.200 (0.100 … 0.350)", "98,765", "012345"],
+        ["b", "2 of 2", "0.020 [1 of 2]", "20.0 [1 of 2]", "–", "0.100", "98,765", "012345 abcdef"],
+        ["c", "0 of 1", "open", "open", "open", "open", "", ""],
+    ]
+    assert found["seed"] == "7, 8, 9, 10"
+
+
+def test_a_studys_digest_says_which_scores_and_which_cells_are_open():
+    digests = [
+        study({"a": each}, "")["digest"] for each in ([cell()], [cell(digest="y")], [cell(), None], [None, cell()], [cell(prompts="z")])
+    ]
+    assert len(set(digests)) == 4 and digests[0] == digests[4]
+    assert digests[2] == hashlib.sha256(b'[["x", null]]').hexdigest()
+
+
+def test_a_studys_short_table_and_the_terminals_have_their_columns():
+    found = study({"d 5": [cell(), cell(seed=43)], "open": [None]}, "")
+    main = ["cell", "seeds", "seen, other data", "unseen", "unseen, above floor", "random", "PCA", "mixture",
+            "mixture, above floor", "prompt tuning, unseen"]  # fmt: skip
+    header, _, *rows = cells_of(table_of([found], short=True))
+    assert header == main and [row[0] for row in rows] == ["d 5"] and rows[0][3] == "15.1 (15.1 … 15.1)"
+    terminal = study_means(found)
+    assert terminal["columns"] == [name for name in main if name != "mixture, above floor"]
+    assert terminal["rows"][0] == ["d 5", "2 of 2", "14.1", "15.1", "15.3", "22.1", "23.1", "24.1", "0.345"]
+
+
+def test_the_dots_of_a_studys_figure_by_hand(tmp_path):
+    lines_of = {"d 5": [cell(), None, cell()], "none": [None]}
+    relative = {"seen, other data": 0.141, "unseen": 0.151, "unseen, in kind": 0.161, "unseen, out of kind": 0.171,
+                "mixture": 0.241, "PCA": 0.231, "random": 0.221}  # fmt: skip
+    assert drawn(lines_of, "relative") == {"d 5": {title: pytest.approx([r, r]) for title, r in relative.items()}}
+    assert drawn(lines_of, "floored")["d 5"]["unseen"] == pytest.approx([0.153, 0.153])
+    no_floor = cell(lines=[{"setting": "test", "group": "all", "relative": 0.5, "floored": None}])
+    with (
+        patch("ipt.analysis.report.recovery_dots", wraps=recovery_dots) as dots,
+        patch.object(Figure, "savefig", autospec=True) as saved,
+    ):
+        study_figure({"d 9": [no_floor]}, tmp_path / "x.png")
+    left, right = saved.call_args.args[0].axes
+    assert left.get_legend() is None and right.get_legend() is not None  # one for both
+    assert [call.args[1:] for call in dots.call_args_list] == [
+        ({"d 9": {"unseen": [0.5]}}, "recovery (% of prompt tuning)"),
+        ({"d 9": {}}, "the same above the floor (%)"),  # a row is the same line in both panels
+    ]
+
+
+def test_a_spread_by_hand():
+    assert spread([]) == "–" and spread([0.26]) == "0.3"
+    assert spread([1, 2, 6], 2) == "3.00 (1.00 … 6.00)"
+
+
+def test_the_quality_of_a_prompt_by_hand():
+    """Exactly 0.30 is well done, and exactly 0.10 above the floor is above it."""
+    from dataclasses import replace
+
+    flags = {"a": (False, False), "b": (False, True), "c": (True, False), "d": (True, True), "e": (False, False)}
+    tasks = [replace(toy_task("first", 4), name=n, novel=novel, knowledge=known) for n, (novel, known) in flags.items()]
+    values = {"a": 0.3, "b": 0.25, "c": 0.9, "d": 0.2, "e": 0.5}
+    floors = {"a": 0.25, "b": 0.15, "c": 0.1, "d": 0.3, "e": 0.1}
+    losses = {"a": 1.0, "b": 2.0, "c": 4.0, "d": 8.0, "e": 1.5}
+    found = quality("IST", tasks, values, floors, losses)
+    assert found["columns"] == ["prompt", "tasks", "n", "mean score", "0.30 or more", "0.10 above the floor", "dev loss"]
+    assert found["rows"] == [
+        ["IST", "trained", "3", "0.350", "2", "2", "1.500"],
+        ["IST", "rule", "2", "0.400", "2", "1", "1.250"],
+        ["IST", "knowledge", "1", "0.250", "0", "1", "2.000"],
+        ["IST", "novel", "2", "0.550", "1", "1", "6.000"],
+    ]
+    bare = quality("IST", tasks[2:3], values)
+    assert bare["rows"] == [["IST", "novel", "1", "0.900", "1", "", ""]]
+    assert bare["digest"] == found["digest"] == hashlib.sha256(json.dumps(values).encode()).hexdigest()
+    assert quality("IST", tasks, values | {"a": 0.31})["digest"] != found["digest"]

@@ -1,0 +1,305 @@
+"""Rows of CSV, JSON lines and Parquet become inputs, answers and entities: by hand, with columns that are easily confused."""
+
+import json
+
+import pytest
+from datasets import Dataset
+
+from ipt import hub
+from ipt.tasks import files, tables
+
+FILE = """
+task: made
+dataset_path: json
+data_files: rows.jsonl
+doc_to_text: text
+doc_to_target: answer
+category: non-cls
+metric: exact-match
+"""
+
+
+@pytest.fixture(autouse=True)
+def unreachable(monkeypatch):
+    """Local files never ask the hub."""
+
+    def asked():
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.setattr(hub, "is_offline", asked)
+    monkeypatch.setattr(hub, "answers", asked)
+
+
+def put(folder, rows, change=(), more=""):
+    """Write rows as JSON lines and their task file."""
+    lines = [json.dumps(row) for row in rows]
+    (folder / "rows.jsonl").write_text("\n".join(lines), encoding="utf8")
+    text = FILE
+    for before, after in dict(change).items():
+        assert before in text
+        text = text.replace(before, after)
+    path = folder / "made.yaml"
+    path.write_text(text + more, encoding="utf8")
+    return path
+
+
+def record(*given, **more):
+    return tables.from_task_file(put(*given, **more))
+
+
+def test_every_field_of_a_task_file_has_its_place(tmp_path):
+    more = "description: Say it.\nsubcategory: sub\nfamily: fam\nentity: about\ndoc_to_choice: [b, a]\n"
+    row = {"text": "one", "answer": "a", "about": "x"}
+    assert record(tmp_path, [row], more=more) == {
+        "name": "made",
+        "definition": "Say it.",
+        "options": ["b", "a"],
+        "examples": [{"input": "one", "output": ["a"], "entity": "x"}],
+        "category": "non-cls",
+        "metric": "exact-match",
+        "subcategory": "sub",
+        "family": "fam",
+    }
+    bare = record(tmp_path, [row])
+    assert (bare["definition"], bare["subcategory"], bare["family"], bare["options"]) == ("", "", "", None)
+    assert bare["examples"][0]["entity"] == ""
+
+
+def test_a_rule_is_a_column_or_a_template(tmp_path):
+    row = {"text": "one", "{odd}": "two", "number": 7, "inner": {"part": "three"}, "answer": "a"}
+    for rule, found in (
+        ("text", "one"),
+        ('"{odd}"', "two"),  # a column, whatever its name looks like
+        ("number", "7"),
+        ("\"{{inner.part}} & {{number + 1}} {{'<'}}\"", "three & 8 <"),
+        ('"{{text|upper}}\\n{% if number > 3 %}many{% endif %}"', "ONE\nmany"),
+    ):
+        made = record(tmp_path, [row], {"doc_to_text: text": f"doc_to_text: {rule}"})
+        assert made["examples"][0]["input"] == found
+
+
+def test_the_target_and_the_entity_may_be_templates_of_their_own(tmp_path):
+    change = {"doc_to_target: answer": 'doc_to_target: "{{answer}}!"'}
+    made = record(tmp_path, [{"text": "t", "answer": "a"}], change, more='entity: "{{text}}-{{answer}}"\n')
+    assert made["examples"] == [{"input": "t", "output": ["a!"], "entity": "t-a"}]
+
+
+@pytest.mark.parametrize(
+    ("choices", "target", "answer"),
+    [
+        ("[low, mid, high]", 0, ["low"]),
+        ("[low, mid, high]", 2, ["high"]),
+        ("[low, mid, high]", "1", ["mid"]),
+        ("[low, mid, high]", "mid", ["mid"]),
+        ("['2', '0', '1']", 0, ["0"]),  # a choice of that name comes before the number of one
+        ("['2', '1', '3']", 0, ["2"]),
+        ("[low, mid, high]", ["mid", "low"], ["mid", "low"]),
+        ("[low, mid, high]", -1, ["-1"]),
+    ],
+)
+def test_a_number_is_the_index_of_a_choice(tmp_path, choices, target, answer):
+    made = record(tmp_path, [{"text": "t", "answer": target}], more=f"doc_to_choice: {choices}\n")
+    assert made["examples"][0]["output"] == answer
+
+
+def test_without_choices_a_number_is_itself(tmp_path):
+    assert record(tmp_path, [{"text": "t", "answer": 1}])["examples"][0]["output"] == ["1"]
+    assert record(tmp_path, [{"text": "t", "answer": [1, 2]}])["examples"][0]["output"] == ["1", "2"]
+
+
+def test_a_target_beyond_the_choices_is_named_with_its_row(tmp_path):
+    rows = [{"text": "t", "answer": i} for i in (0, 1, 2)]
+    with pytest.raises(ValueError, match=r"made.yaml: row 3: target 2 is beyond the 2 choices"):
+        record(tmp_path, rows, more="doc_to_choice: [a, b]\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"doc_to_text: text": "doc_to_text: txt"}, "row 1: no column 'txt'; there are text, answer"),
+        ({"doc_to_text: text": "doc_to_text: '{{text[0]}}{{absent}}'"}, "row 1: .* cannot be filled .*'absent' is undefined"),
+        ({"doc_to_text: text": "doc_to_text: '{{text'"}, "row 1: .* cannot be filled"),
+    ],
+)
+def test_a_rule_that_cannot_be_filled_is_named_with_its_row(tmp_path, change, says):
+    with pytest.raises(ValueError, match=says):
+        record(tmp_path, [{"text": "one", "answer": "a"}], change)
+
+
+def test_the_row_that_lacks_a_value_is_counted_from_one(tmp_path):
+    rows = [{"text": {"a": "x"}, "answer": "a"}, {"text": None, "answer": "a"}]
+    with pytest.raises(ValueError, match="made.yaml: row 2: "):
+        record(tmp_path, rows, {"doc_to_text: text": "doc_to_text: '{{text.a}}'"})
+
+
+def test_a_null_as_it_is_read_today(tmp_path):
+    """A null answer is none, which the schema refuses; a null text is the word None, in a column as in a template."""
+    rows = [{"text": None, "answer": "a", "about": None}, {"text": "t", "answer": None, "about": "x"}]
+    made = record(tmp_path, rows, more="entity: about\n")
+    assert made["examples"] == [
+        {"input": "None", "output": ["a"], "entity": "None"},
+        {"input": "t", "output": [""], "entity": "x"},
+    ]
+    (problem,) = files.check(tmp_path / "made.yaml")
+    assert "example 2: 'output' must be a list of texts that are not empty" in problem
+
+
+def test_a_bare_table_by_hand(tmp_path):
+    rows = [
+        {"input": "x", "output": 5, "entity": None, "more": "m"},
+        {"input": "y", "output": 6, "entity": 7, "more": "n"},
+    ]
+    Dataset.from_list(rows).to_parquet(tmp_path / "bare.parquet")
+    assert tables.from_table(tmp_path / "bare.parquet") == {
+        "name": "bare",
+        "category": "non-cls",
+        "metric": "exact-match",
+        "examples": [
+            {"input": "x", "output": ["5"], "entity": ""},
+            {"input": "y", "output": ["6"], "entity": "7"},
+        ],
+    }
+
+
+def test_an_empty_cell_of_a_csv_is_no_answer(tmp_path):
+    (tmp_path / "bare.csv").write_text('input,output\n"a, b",c\nd,\n', encoding="utf8")
+    found = tables.from_table(tmp_path / "bare.csv")["examples"]
+    assert [(row["input"], row["output"], row["entity"]) for row in found] == [("a, b", ["c"], ""), ("d", [""], "")]
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ({"input": "a"}, "columns input and output, output missing"),
+        ({"output": "a"}, "columns input and output, input missing"),
+        ({"x": "a"}, "columns input and output, input and output missing"),
+    ],
+)
+def test_a_bare_table_says_which_column_is_missing(tmp_path, row, says):
+    (tmp_path / "bare.jsonl").write_text(json.dumps(row))
+    with pytest.raises(ValueError, match=f"bare.jsonl: a table needs the {says}"):
+        tables.from_table(tmp_path / "bare.jsonl")
+
+
+def test_of_too_many_rows_the_first_after_a_shuffle_are_taken(tmp_path, monkeypatch):
+    rows = [{"text": f"t{i}", "answer": f"a{i}", "input": f"t{i}", "output": "b"} for i in range(12)]
+    texts = lambda made: [row["input"] for row in made["examples"]]
+    shuffled = [row["text"] for row in Dataset.from_list(rows).shuffle(seed=42).to_list()]
+    assert texts(record(tmp_path, rows, more="rows: 5\n")) == shuffled[:5] != [f"t{i}" for i in range(5)]
+    for enough in (12, 13):
+        assert texts(record(tmp_path, rows, more=f"rows: {enough}\n")) == [f"t{i}" for i in range(12)]
+    assert texts(record(tmp_path, rows, more="rows: 11\n")) == shuffled[:11]
+    monkeypatch.setattr(tables, "MOST_ROWS", 7)
+    assert texts(record(tmp_path, rows)) == shuffled[:7] == texts(tables.from_table(tmp_path / "rows.jsonl"))
+    made = record(tmp_path, rows, more="rows: 5\n")["examples"]
+    assert all(row["output"] == [row["input"].replace("t", "a")] for row in made)  # pairs stay together
+
+
+def test_five_thousand_rows_are_taken_where_nothing_is_said(tmp_path):
+    rows = [{"input": f"t{i}", "output": "b"} for i in range(5001)]
+    Dataset.from_list(rows).to_parquet(tmp_path / "bare.parquet")
+    assert len(tables.from_table(tmp_path / "bare.parquet")["examples"]) == 5000
+
+
+def a_folder(place):
+    """A data set's folder as the hub has it: two parts of its own name."""
+    (place / "data").mkdir(parents=True)
+    for part in ("train", "test"):
+        rows = [{"text": f"{place.name} {part}", "answer": "a"}]
+        Dataset.from_list(rows).to_parquet(place / "data" / f"{part}-00000-of-00001.parquet")
+
+
+@pytest.mark.parametrize(
+    ("splits", "texts"),
+    [("", ["set train"]), ("splits: [test, train]\n", ["set test", "set train"]), ("splits: [test]\n", ["set test"])],
+)
+def test_the_parts_of_a_data_sets_folder_come_in_the_order_asked_for(tmp_path, monkeypatch, splits, texts):
+    a_folder(tmp_path / "tasks" / "set")
+    a_folder(tmp_path / "elsewhere" / "set")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    change = {"dataset_path: json": "dataset_path: set", "data_files: rows.jsonl\n": ""}
+    made = record(tmp_path / "tasks", [], change, more=splits)
+    assert [row["input"] for row in made["examples"]] == texts
+    assert made["name"] == "made"
+
+
+def test_files_lie_beside_the_task_file_and_not_where_the_command_is_given(tmp_path, monkeypatch):
+    for place in ("tasks", "elsewhere"):
+        (tmp_path / place).mkdir()
+        path = put(tmp_path / place, [{"text": f"of {place}", "answer": "a"}])
+    monkeypatch.chdir(path.parent)
+    assert tables.from_task_file(tmp_path / "tasks" / "made.yaml")["examples"][0]["input"] == "of tasks"
+
+
+def test_a_folder_named_like_a_kind_of_file_is_not_read_for_it(tmp_path):
+    a_folder(tmp_path / "json")
+    assert record(tmp_path, [{"text": "of the file", "answer": "a"}])["examples"][0]["input"] == "of the file"
+
+
+@pytest.mark.parametrize(
+    ("change", "more", "says"),
+    [
+        ({"data_files: rows.jsonl": ""}, "", "'data_files' belongs to dataset_path csv, json, parquet, and these need it"),
+        ({"dataset_path: json": "dataset_path: set"}, "", "'data_files' belongs to dataset_path"),
+        ({"rows.jsonl": "lost.jsonl"}, "", "lost.jsonl is not there"),
+        (
+            {"task: made": "", "metric: exact-match": "metric: ''"},
+            "b: 1\na: 2\n",
+            "fields missing: task, metric; unknown fields: a, b; known",
+        ),
+        ({}, "1: x\n", "made.yaml: unknown fields: 1; known are task, dataset_path, doc_to_text"),
+        ({}, "splits: [train, 1]\n", "'splits' must be a list of texts, found .'train', 1.$"),
+        ({}, "doc_to_choice: [yes]\n", "'doc_to_choice' must be a list of texts, found .True.; write yes, no, on and off in quotes"),
+        ({}, "rows: '5'\n", "'rows' must be a whole number, found '5'"),
+        ({}, "entity: 5\n", "'entity' must be a text, found 5"),
+        ({"task: made": "task: 5"}, "", "'task' must be a text, found 5"),
+        ({"metric: exact-match": "metric: [x"}, "", "line 9: not valid YAML"),
+    ],
+)
+def test_a_wrong_task_file_says_what_is_wrong(tmp_path, change, more, says):
+    path = put(tmp_path, [{"text": "t", "answer": "a"}], change, more)
+    with pytest.raises(ValueError, match=says):
+        tables.from_task_file(path)
+
+
+def test_a_task_file_that_is_no_mapping_or_no_text(tmp_path):
+    path = tmp_path / "made.yaml"
+    path.write_text("- a\n- b\n")
+    with pytest.raises(ValueError, match="made.yaml: a task file is a list of fields, found list"):
+        tables.from_task_file(path)
+    for content in (b"task: \xff", b"task: \x07"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="made.yaml: not YAML in UTF-8"):
+            tables.from_task_file(path)
+    assert files.check(tmp_path / "made.yml") == [f"{tmp_path / 'made.yml'}: no such file or folder"]
+
+
+@pytest.mark.parametrize(("offline", "answers", "fails"), [(True, False, False), (False, True, False), (False, False, True)])
+def test_the_hub_is_asked_for_a_data_set_of_the_hub_alone(tmp_path, monkeypatch, offline, answers, fails):
+    asked = []
+    monkeypatch.setattr(hub, "is_offline", lambda: offline)
+    monkeypatch.setattr(hub, "answers", lambda: answers)
+    monkeypatch.setattr("datasets.load_dataset", lambda kind, **more: asked.append((kind, more)) or "rows")
+    if fails:
+        with pytest.raises(ValueError, match="here: some/set is a data set of the hub, which is out of reach; set HF_HUB_OFFLINE=1"):
+            tables.read("here", "some/set", "test", {"name": "part"})
+    else:
+        assert tables.read("here", "some/set", "test", {"name": "part"}) == "rows"
+        assert asked == [("some/set", {"split": "test", "name": "part"})]
+
+
+def test_the_configuration_of_a_data_set_is_asked_for(tmp_path, monkeypatch):
+    asked = []
+    table = Dataset.from_list([{"text": "t", "answer": "a"}])
+    monkeypatch.setattr(tables, "read", lambda *given: asked.append(given) or table)
+    change = {"dataset_path: json": "dataset_path: some/set", "data_files: rows.jsonl\n": ""}
+    path = put(tmp_path, [], change, "dataset_name: part\nsplits: [dev, test]\n")
+    assert len(tables.from_task_file(path)["examples"]) == 2
+    assert asked == [(str(path), "some/set", split, {"name": "part"}) for split in ("dev", "test")]
+
+
+def test_a_file_that_is_damaged_is_named_with_the_cause_in_a_line(tmp_path):
+    path = put(tmp_path, [])
+    (tmp_path / "rows.jsonl").write_text('{"text": "a"\n{]')
+    with pytest.raises(ValueError, match=r"^[^\n]*made.yaml: json cannot be read \([^\n]+\)$"):
+        tables.from_task_file(path)
