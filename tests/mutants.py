@@ -54,7 +54,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "ipt/newton.py": ("newton",),
     "ipt/prompts.py": ("prompts",),
     "ipt/config.py": ("config",),
-    "ipt/plan.py": ("plan", "stale"),
+    "ipt/plan.py": ("plan", "plan_work"),
     "ipt/backbone.py": ("backbone", "families", "train"),
     "ipt/families.py": ("families_by_hand", "families"),
     "ipt/peft_folder.py": ("peft_by_hand",),

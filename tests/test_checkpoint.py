@@ -181,9 +181,9 @@ def test_a_checkpoint_that_keeps_nothing_writes_nothing(tmp_path, monkeypatch):
 
 def test_a_folder_is_locked_until_the_work_in_it_ends(tmp_path):
     run = Run(tmp_path)
-    with run.locked(), pytest.raises(ValueError, match=rf"{tmp_path} is being written by another process; wait for it or choose"):
-        with Run(tmp_path).locked():
-            raise AssertionError("two hold one folder")
+    says = rf"{tmp_path} is being written by another process; wait for it or choose"
+    with run.locked(), pytest.raises(ValueError, match=says), Run(tmp_path).locked():
+        raise AssertionError("two hold one folder")
     with pytest.raises(KeyError), run.locked():
         raise KeyError("the work fails")
     with run.locked():
