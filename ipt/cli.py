@@ -124,7 +124,7 @@ def ist(
     """Tune `dim` numbers per task in a subspace that `ipt msf` found, and print the table of recoveries."""
     from ipt.autoencoder import Subspace
     from ipt.pipeline import run_ist
-    from ipt.plan import digest, find_msf, ist_jobs, projected, reopen_bench, settings_of
+    from ipt.plan import digest, find_msf, ist_jobs, projected, reopen_bench, settings_of, stands_on
 
     _deviations(recipe)
     source = find_msf(choice)
@@ -133,7 +133,7 @@ def ist(
     print(f"subspace: {source.folder} (inherited: {size}, backbone {bench.backbone.name}, {bench.backbone.dtype})")
     subspace = Subspace.load(source.folder / "subspace").to(bench.backbone.device)
     parts = {name: setting for name, setting in IST_PARTS.items() if name in (part or IST_PARTS)}
-    settings = settings_of("ist", bench, {"ist": identity(ist), "msf_run": source.folder.name})
+    settings = settings_of("ist", bench, {"ist": identity(ist)} | stands_on(source))
     path = choice.out / f"ist-{bench.split.name}-d{choice.dim}-s{bench.seed}-{digest(settings)}"
     todo = bench.ranks.once(lambda: Run(path).lacking(parts))
     missing = len(bench.missing(bench.split.seen, DIFF_DATA_SEED)) if "diff" in todo else 0
@@ -153,7 +153,7 @@ def stability(
     """Tune the unseen tasks with many seeds: prompt tuning, IST, mixtures, prompt tuning from these two; compare their spread."""
     from ipt.autoencoder import Subspace
     from ipt.data import SAME_DATA_SEED
-    from ipt.plan import digest, find_msf, projected, reopen_bench, settings_of
+    from ipt.plan import digest, find_msf, projected, reopen_bench, settings_of, stands_on
     from ipt.stability import run_stability
 
     if runs < 2:
@@ -166,7 +166,7 @@ def stability(
     jobs = {"tune": missing + 2 * runs * len(names), "ist": 2 * runs * len(names)}
     if projected(bench, choice.dry_run, jobs, ist=ist):
         return
-    settings = settings_of("stability", bench, {"ist": identity(ist), "msf_run": source.folder.name, "seeds": seeds})
+    settings = settings_of("stability", bench, {"ist": identity(ist), "seeds": seeds} | stands_on(source))
     name = f"stability-{bench.split.name}-d{choice.dim}-s{bench.seed}-{digest(settings)}"
     folder, result = bench.in_run(choice.out / name, settings, lambda run: run_stability(bench, subspace, ist, seeds, run))
     show_table(result)

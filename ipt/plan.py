@@ -85,6 +85,15 @@ def digest(settings: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
 
 
+def stands_on(source: Run) -> dict[str, str]:
+    """Return what identifies the MSF run that a run stands on: its name, and where that was given by hand also its settings.
+
+    Such a name may be another run's later; one that was chosen from the settings ends with their digest.
+    """
+    name, own = source.folder.name, digest(source.config)
+    return {"msf_run": name} if name.endswith(own) else {"msf_run": name, "msf_settings": own}
+
+
 def reopen_bench(settings: dict[str, Any], out: Path, limit: int = 0, device: str = "auto") -> Bench:
     """Return the bench an MSF run was made on, from its settings; raise ValueError where tasks or backbone have changed."""
     lacking = sorted(REOPENED - settings.keys())

@@ -28,7 +28,7 @@ from ipt.analysis.scores import read_pair
 from ipt.config import IST_PARTS, identity
 from ipt.flags import dotted, settings_file
 from ipt.look import show_table
-from ipt.plan import check_rows, hours
+from ipt.plan import check_rows, hours, stands_on
 from ipt.progress import Reporter
 from ipt.run import Run, read_json, write_atomic, write_json
 
@@ -116,7 +116,8 @@ def fill(cell: Cell, out: Path, to: Path, settings: Settings, verb: Verb) -> Non
     verb(cell.ist(out))
     runs = [Run(path.parent) for path in out.glob("ist-*/result.json")]
     parts = {part: IST_PARTS[part] for part in settings.get("ist_parts", IST_PARTS)}
-    same = (r for r in runs if (r.config["msf_run"], r.config["ist"]) == (cell.name, settings["ist"]))
+    wanted = {"ist": settings["ist"], "limit": settings["work"]["limit"]} | stands_on(Run(out / cell.name))
+    same = (r for r in runs if wanted.items() <= r.config.items())
     run = next(r for r in same if not r.lacking(parts))
     to.mkdir(parents=True, exist_ok=True)
     write_json(to / f"{cell.name}.json", summary(read_pair(run.folder), cell.command, run.config["seed"]) | {"settings": settings})

@@ -52,11 +52,11 @@ TESTS: dict[str, tuple[str, ...]] = {
     "ipt/grid.py": ("grid",),
     "ipt/autoencoder.py": ("linear_subspaces", "subspaces"),
     "ipt/newton.py": ("newton_search", "newton_by_hand", "newton"),
-    "ipt/prompts.py": ("prompts", "stages"),
+    "ipt/prompts.py": ("prompts",),
     "ipt/backbone.py": ("batches", "backbone", "families_by_hand", "families"),
     "ipt/families.py": ("tokens_by_hand", "families_by_hand", "loading", "families"),
-    "ipt/peft_folder.py": ("peft_by_hand", "peft_folder"),
-    "ipt/run.py": ("run", "cli"),
+    "ipt/peft_folder.py": ("peft_by_hand",),
+    "ipt/run.py": ("run", "checkpoint"),
     "ipt/pipeline.py": ("pipeline", "pipeline_runs", "pipeline_state"),
     "ipt/stability.py": ("stability_by_hand", "stability"),
     "ipt/adapters.py": ("adapters_by_hand", "adapters"),
@@ -68,6 +68,8 @@ TESTS: dict[str, tuple[str, ...]] = {
     "ipt/study.py": ("study_by_hand", "study"),
     "tasks/files.py": ("files_by_hand", "files"),
     "tasks/tables.py": ("tables_by_hand", "tables"),
+    "ipt/config.py": ("config",),
+    "ipt/plan.py": ("plan", "plan_work"),
 }
 SKIPPED = "not sigkill and not launch and not heavy and not another_process"  # they start processes, which have no fault
 

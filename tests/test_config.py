@@ -1,0 +1,300 @@
+"""Settings: which of them identify a result, how they are read back, what they may be, and how much work they ask for."""
+
+import json
+from dataclasses import MISSING, asdict, fields
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ipt.config import (
+    DIFF_DATA_SEED,
+    IST_PARTS,
+    PRESETS,
+    RECIPES,
+    BenchConfig,
+    ChoiceConfig,
+    IstConfig,
+    LoopConfig,
+    MsfConfig,
+    NewtonConfig,
+    PretrainConfig,
+    ProbeConfig,
+    SearchConfig,
+    SourceConfig,
+    TuneConfig,
+    WorkConfig,
+    identity,
+    restored,
+    setting,
+)
+
+STUDY = Path(__file__).parents[1] / "results" / "study"
+EXECUTION = {"stacked_jobs", "token_budget", "checkpoint_seconds"}
+
+
+def published(name):
+    """The settings that a published cell was made with."""
+    return json.loads((STUDY / f"{name}.json").read_text(encoding="utf8"))["settings"]
+
+
+def in_json(config):
+    return json.loads(json.dumps(identity(config)))
+
+
+def test_the_defaults_are_those_of_the_published_figures():
+    kept = published("random-dim5-ours-seed42")
+    assert in_json(TuneConfig()) == kept["tune"]
+    assert in_json(MsfConfig()) == kept["msf"]
+    assert in_json(IstConfig()) == kept["ist"]
+
+
+def test_the_recipe_paper_is_that_of_the_published_figures():
+    kept = published("random-dim5-paper-seed42")
+    for stage, kind in (("msf", MsfConfig), ("ist", IstConfig)):
+        flags = {}
+        for name, value in RECIPES["paper"][stage].items():
+            flags[name.replace("-", "_")] = tuple(value) if isinstance(value, list) else value
+        assert in_json(kind(**flags)) == kept[stage]
+    assert RECIPES["paper"]["stability"] == RECIPES["paper"]["ist"] and RECIPES["ours"] == {}
+    assert RECIPES.keys() == {"ours", "paper"}
+
+
+def test_the_preset_quick_is_one_rate_and_few_steps():
+    tune = {"steps": 100, "rows-per-step": 2, "eval-every": 100, "learning-rates": [0.3]}
+    ist = {
+        "starts": 1, "rivals": "all", "steps": 40, "rows-per-step": 2, "eval-every": 40, "learning-rates": [0.1],
+    }  # fmt: skip
+    inner = {f"tune.{name}": value for name, value in tune.items()}
+    msf = {"steps": 260, "eval-every": 260} | inner
+    assert {"default": {}, "quick": {"tune": tune, "msf": msf, "ist": ist, "stability": ist}} == PRESETS
+
+
+def test_what_a_search_had_before_its_settings_had_names():
+    assert SearchConfig().learning_rates == (0.3, 1.0) and SearchConfig().rivals == "all"
+    assert LoopConfig().loss == "mean" and LoopConfig().label_smoothing == 0.0 and MsfConfig().codes == "standard"
+
+
+EXECUTED = {"stacked_jobs": 512, "token_budget": 0, "checkpoint_seconds": 60.0}
+DEFAULTS = {
+    TuneConfig: EXECUTED,
+    MsfConfig: EXECUTED,
+    IstConfig: EXECUTED,
+    NewtonConfig: {
+        "iterations": 10, "prior": 0.01, "shift": 0.1, "tolerance": 1e-3, "patience": 3, "stacked_jobs": 64,
+        "token_budget": 0, "checkpoint_seconds": 60.0,
+    },
+    ProbeConfig: {"grid": 15, "margin": 0.5, "tasks": 16, "points": 9},
+    BenchConfig: {
+        "jobs": 32, "steps": 2, "repeats": 3, "trained_jobs": 4, "train_steps": 60, "jobs_grown": (1, 4, 16, 64, 256),
+        "race": "", "race_tasks": 20,
+    },
+    PretrainConfig: {
+        "minutes": 60.0, "width": 192, "inner_width": 512, "heads": 6, "head_width": 32, "encoder_layers": 4,
+        "decoder_layers": 3, "vocabulary": 4096, "token_budget": 4096, "learning_rate": 1.5e-3, "embedding_rate": 6e-3,
+        "warmup_steps": 100, "tokenizer_rows": 200_000, "checkpoint_seconds": 300.0, "bfloat16": True, "seed": 42,
+    },
+    SourceConfig: {
+        "tasks": "random-100", "as_published": False, "model": "mini", "dtype": "float32", "device": "auto", "seed": 42,
+        "limit": 0, "held_out": "test",
+    },
+    WorkConfig: {
+        "seen": 0, "unseen": 0, "prompts": None, "out": Path("runs"), "dry_run": False, "preset": "default", "config": None,
+    },
+    ChoiceConfig: {
+        "dim": 5, "tasks": "", "model": "", "seed": None, "run": "", "out": Path("runs"), "device": "auto", "limit": 0,
+        "dry_run": False, "preset": "default", "config": None,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", DEFAULTS, ids=lambda kind: kind.__name__)
+def test_the_other_defaults_are_as_documented(kind):
+    """Those of the searches are above, with the published figures."""
+    kept = asdict(kind())
+    assert {name: kept[name] for name in DEFAULTS[kind]} == DEFAULTS[kind]
+    if kind in (NewtonConfig, ProbeConfig, BenchConfig, PretrainConfig, SourceConfig, ChoiceConfig):
+        assert kept.keys() == DEFAULTS[kind].keys()
+
+
+def test_each_field_has_a_help_text_and_the_source_of_its_default():
+    assert setting(3, "how many", "paper").metadata == {"help": "how many (source: paper)"}
+    assert setting(3, "how many").metadata == {"help": "how many"} and setting(3, "how many").default == 3
+    for kind in DEFAULTS:
+        for field in fields(kind):
+            assert field.default is not MISSING and field.metadata["help"].strip(), field.name
+
+
+def test_the_data_seed_and_the_parts_have_the_names_of_published_figures():
+    assert DIFF_DATA_SEED == 21
+    assert IST_PARTS == {
+        "same": "train_same", "diff": "train_diff", "unseen": "test", "random": "random_test", "pca": "pca_test",
+        "mixture": "mixture_test",
+    }  # fmt: skip
+
+
+# what a setting must not be, and the nearest value that it may be
+POSITIVE = {"steps": 1, "rows_per_step": 1, "clip": 1e-9, "eval_every": 1, "patience": 1, "stacked_jobs": 1}
+SHARES = ("warmup", "label_smoothing")
+OWN = {
+    TuneConfig: {"prompt_length": 1, "shots": 1},
+    MsfConfig: {"dim": 1, "learning_rate": 1e-9},
+    IstConfig: {"starts": 1},
+    NewtonConfig: {"iterations": 1, "shift": 1e-9, "patience": 1, "stacked_jobs": 1},
+    ProbeConfig: {"grid": 1, "margin": 1e-9, "tasks": 1, "points": 1},
+    BenchConfig: {"jobs": 1, "steps": 1, "repeats": 1, "trained_jobs": 1, "train_steps": 1, "race_tasks": 1},
+    PretrainConfig: {
+        "minutes": 1e-9, "width": 1, "inner_width": 1, "heads": 1, "head_width": 1, "encoder_layers": 1,
+        "decoder_layers": 1, "token_budget": 1,
+    },
+    ChoiceConfig: {"dim": 1},
+}  # fmt: skip
+STAGES = (TuneConfig, MsfConfig, IstConfig)
+LIMITS = []
+for stage in OWN:
+    shared = POSITIVE if stage in STAGES else {}
+    for name, value in (shared | OWN[stage]).items():
+        LIMITS.append((stage, name, value))
+
+
+@pytest.mark.parametrize(("kind", "name", "least"), LIMITS, ids=lambda value: getattr(value, "__name__", str(value)))
+def test_what_must_be_above_zero_is_refused_at_zero_and_below(kind, name, least):
+    assert getattr(kind(**{name: least}), name) == least
+    for wrong in (0, -1):
+        with pytest.raises(ValueError) as error:
+            kind(**{name: wrong})
+        assert str(error.value) == f"--{name.replace('_', '-')} must be above 0, found {wrong}"
+
+
+@pytest.mark.parametrize("kind", STAGES)
+@pytest.mark.parametrize("name", SHARES)
+def test_shares_are_from_zero_to_below_one(kind, name):
+    for right in (0, 0.0, 0.999):
+        assert getattr(kind(**{name: right}), name) == right
+    for wrong in (-0.001, 1, 1.5):
+        with pytest.raises(ValueError) as error:
+            kind(**{name: wrong})
+        assert str(error.value) == f"--{name.replace('_', '-')} must be in [0, 1), found {wrong}"
+
+
+NOT_NEGATIVE = [(MsfConfig, "alpha"), (MsfConfig, "inner_width"), *((kind, "token_budget") for kind in STAGES)]
+
+
+@pytest.mark.parametrize(("kind", "name"), NOT_NEGATIVE)
+def test_what_may_be_zero_is_refused_below(kind, name):
+    assert getattr(kind(**{name: 0}), name) == 0
+    with pytest.raises(ValueError) as error:
+        kind(**{name: -1})
+    assert str(error.value) == f"--{name.replace('_', '-')} must not be negative, found -1"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "least"), [(TuneConfig, "learning_rates", 1e-9), (IstConfig, "learning_rates", 1e-9), (BenchConfig, "jobs_grown", 1)]
+)
+def test_lists_need_one_or_more_numbers_above_zero(kind, name, least):
+    assert getattr(kind(**{name: (least,)}), name) == (least,)
+    for wrong in ((), (1, 0), (-1, 1)):
+        with pytest.raises(ValueError) as error:
+            kind(**{name: wrong})
+        assert str(error.value) == f"--{name.replace('_', '-')} needs one or more numbers above 0, found {list(wrong)}"
+
+
+def test_shots_may_be_left_to_the_task():
+    assert TuneConfig(shots=None).shots is None
+
+
+@pytest.mark.parametrize("kind", STAGES)
+def test_each_number_of_a_stage_has_a_limit_that_is_tested_here(kind):
+    """A new setting must be named above (seconds between checkpoints may be anything: below 0 is 0)."""
+    limited = {*POSITIVE, *SHARES, *OWN[kind], "learning_rates", "checkpoint_seconds"}
+    limited |= {name for of, name in NOT_NEGATIVE if of is kind}
+    numbers = {f.name for f in fields(kind) if not isinstance(f.default, str)}
+    assert numbers <= limited
+
+
+@pytest.mark.parametrize("kind", STAGES)
+def test_execution_settings_are_no_part_of_a_results_identity(kind):
+    plain = identity(kind())
+    assert not EXECUTION & plain.keys() and {f.name for f in fields(kind)} > EXECUTION
+    assert identity(kind(stacked_jobs=3, token_budget=99, checkpoint_seconds=1.5)) == plain
+
+
+def test_later_settings_are_named_where_they_are_not_what_older_runs_had():
+    always = {"steps", "rows_per_step", "warmup", "clip", "eval_every", "patience"}
+    assert identity(TuneConfig()).keys() == always | {"learning_rates", "prompt_length", "shots"}
+    assert identity(MsfConfig()).keys() == always | {"learning_rate", "dim", "alpha", "inner_width", "sampling"}
+    assert identity(IstConfig()).keys() == always | {"learning_rates", "start", "starts", "rivals"}
+    older = IstConfig(starts=1, rivals="all")
+    assert identity(older).keys() == always | {"learning_rates", "start"}
+    later = {"loss": "sum", "label_smoothing": 0.1, "rivals": "halve"}
+    assert {name: identity(TuneConfig(**later))[name] for name in later} == later
+
+
+def test_settings_of_an_older_run_are_what_it_had_and_not_todays_defaults():
+    older = identity(IstConfig(starts=1, rivals="all"))
+    assert restored(IstConfig, older) == IstConfig(starts=1, rivals="all")
+    assert restored(IstConfig, older) != IstConfig()  # eight starts, of which the worse half ends
+    assert restored(MsfConfig, {"dim": 3}) == MsfConfig(dim=3, loss="mean", label_smoothing=0.0, codes="standard")
+
+
+NUMBERS = st.integers(1, 99)
+RATES = st.lists(st.floats(1e-6, 9), min_size=1, max_size=3).map(tuple)
+SHARED = {
+    "steps": NUMBERS,
+    "clip": st.floats(1e-6, 9),
+    "label_smoothing": st.floats(0, 0.9),
+    "loss": st.sampled_from(["mean", "sum"]),
+}
+OF_STAGE = {
+    TuneConfig: {"learning_rates": RATES, "shots": st.none() | NUMBERS, "rivals": st.sampled_from(["halve", "all"])},
+    MsfConfig: {"dim": NUMBERS, "codes": st.sampled_from(["standard", "own"]), "alpha": st.floats(0, 9)},
+    IstConfig: {"learning_rates": RATES, "starts": NUMBERS, "rivals": st.sampled_from(["halve", "all"])},
+}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_a_configuration_comes_back_from_its_identity_in_json(data):
+    kind = data.draw(st.sampled_from(STAGES))
+    config = data.draw(st.builds(kind, **SHARED, **OF_STAGE[kind]))
+    assert restored(kind, in_json(config)) == config
+
+
+def test_how_often_a_task_is_tried():
+    assert TuneConfig(learning_rates=(0.1, 0.2, 0.3)).tries == 3
+    assert IstConfig(starts=4, learning_rates=(0.1, 0.2)).tries == 8
+    assert IstConfig(start="mean", starts=4, learning_rates=(0.1, 0.2)).tries == 2
+    assert IstConfig(start="noise", starts=4, learning_rates=(0.1,)).tries == 1
+
+
+def test_only_searches_halve_and_only_where_asked():
+    assert SearchConfig(rivals="halve").halves and IstConfig().halves
+    assert not SearchConfig().halves and not TuneConfig().halves and not MsfConfig().halves
+    assert LoopConfig().halves is False
+
+
+def test_the_work_of_a_task_by_hand():
+    """Three rates over 50 steps with a dev loss every 20: parts of 20, 20 and 10 steps."""
+    rates = {"learning_rates": (0.1, 0.2, 0.3), "steps": 50, "eval_every": 20}
+    assert TuneConfig(**rates).work == (3 * 50, 3 * 3)
+    halved = IstConfig(**rates, start="mean", rivals="halve")
+    assert halved.work == (3 * 20 + 2 * 20 + 1 * 10, 3 + 2 + 1)
+    assert TuneConfig(steps=40, eval_every=20, learning_rates=(0.1,)).work == (40, 2)
+    assert IstConfig(steps=40, eval_every=10, starts=8).work == (10 * (8 + 4 + 2 + 1), 8 + 4 + 2 + 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(tries=st.integers(1, 9), steps=st.integers(1, 40), every=st.integers(1, 50), halve=st.booleans())
+def test_the_work_is_what_a_loop_over_steps_counts(tries, steps, every, halve):
+    config = TuneConfig(
+        steps=steps, eval_every=every, learning_rates=(0.1,) * tries, rivals="halve" if halve else "all"
+    )  # fmt: skip
+    left, done, losses = tries, 0, 0
+    for step in range(1, steps + 1):
+        done += left
+        if step % every == 0 or step == steps:
+            losses += left
+            if halve:
+                left -= left // 2
+    assert config.work == (done, losses)

@@ -1,0 +1,231 @@
+"""PEFT folders number by number: what is written, which rows are read, whose prompt is whose, and what the digest sees."""
+
+import hashlib
+import json
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+from conftest import toy_backbone, toy_task
+
+from ipt.config import TuneConfig
+from ipt.data import TaskSplit
+from ipt.families import LeftToRight, Masked
+from ipt.peft_folder import GivenPrompts, read_peft, read_prompts, write_peft
+from ipt.pipeline import Bench
+from ipt.progress import Reporter
+from ipt.run import read_tensors, write_json, write_tensors
+
+MODEL = SimpleNamespace(name="models/t5", hidden_size=4)
+
+
+def numbers(seed, rows=3, width=4):
+    return torch.randn(rows, width, generator=torch.Generator().manual_seed(seed))
+
+
+def peft_folder(folder, rows, declared=3, **config):
+    """Write the two files of a PEFT folder by hand."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tensors(folder / "adapter_model.safetensors", {"prompt_embeddings": rows})
+    known = {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": declared, "base_model_name_or_path": "models/t5"}
+    write_json(folder / "adapter_config.json", known | config)
+    return folder
+
+
+def bare(kind, name):
+    """A backbone that has a family and a name, and no model."""
+    backbone = kind.__new__(kind)
+    backbone.name = name
+    return backbone
+
+
+@pytest.mark.parametrize(("backbone", "kind"), [(toy_backbone(), "SEQ_2_SEQ_LM"), (bare(LeftToRight, "models/gpt"), "CAUSAL_LM")])
+def test_a_written_folder_states_what_peft_needs_and_comes_back_bit_by_bit(tmp_path, backbone, kind):
+    prompt = numbers(1, rows=3, width=16)
+    write_peft(prompt, backbone, tmp_path / "a" / "b", {"task": "first", "test_score": 0.5})
+    folder = tmp_path / "a" / "b"
+    assert json.loads((folder / "adapter_config.json").read_text()) == {
+        "peft_type": "PROMPT_TUNING",
+        "task_type": kind,
+        "base_model_name_or_path": backbone.name,
+        "num_virtual_tokens": 3,
+        "num_transformer_submodules": 1,
+        "token_dim": 16,
+        "inference_mode": True,
+    }
+    assert json.loads((folder / "ipt.json").read_text()) == {"task": "first", "test_score": 0.5}
+    tensors, metadata = read_tensors(folder / "adapter_model.safetensors")
+    assert tensors.keys() == {"prompt_embeddings"} and metadata == {"format": "pt"}
+    read, name = read_peft(folder, 3, 16)
+    assert torch.equal(read, prompt) and name == backbone.name
+
+
+def test_a_masked_model_has_no_peft_folder(tmp_path):
+    with pytest.raises(ValueError, match="PEFT has no prompt tuning for masked models such as models/bert"):
+        write_peft(numbers(1), bare(Masked, "models/bert"), tmp_path / "a", {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_of_two_submodules_the_first_rows_are_read(tmp_path):
+    both = numbers(1, rows=6)
+    prompt, _ = read_peft(peft_folder(tmp_path, both), 3, 4)
+    assert torch.equal(prompt, both[:3]) and not torch.equal(prompt, both[3:])
+
+
+def test_a_prompt_in_half_precision_is_read_in_float32(tmp_path):
+    half = numbers(1).to(torch.bfloat16)
+    prompt, _ = read_peft(peft_folder(tmp_path, half), 3, 4)
+    assert prompt.dtype == torch.float32 and torch.equal(prompt, half.float())
+
+
+UNFIT = {
+    "one row fewer": (numbers(1, rows=2), 3, r"expected prompt_embeddings of 3 rows, found \{'prompt_embeddings': \[2, 4\]\}"),
+    "one row more": (numbers(1, rows=4), 3, "expected prompt_embeddings of 3 rows"),
+    "three times the rows": (numbers(1, rows=9), 3, "expected prompt_embeddings of 3 rows"),
+    "no rows": (numbers(1, rows=0), 0, "expected prompt_embeddings of 0 rows"),
+    "a vector": (torch.ones(3), 3, "expected prompt_embeddings of 3 rows"),
+    "a number as text": (numbers(1, rows=3), "3", "expected prompt_embeddings of 3 rows"),
+    "twice a text": (numbers(1, rows=66), "33", "expected prompt_embeddings of 33 rows"),
+    "another length": (numbers(1, rows=2), 2, "holds a prompt of 2 vectors, 3 were asked for: set the prompt length to 2"),
+    "half of two": (numbers(1, rows=3), 6, "expected prompt_embeddings of 6 rows"),
+    "another width": (numbers(1, width=5), 3, r"holds vectors of 5 numbers \(for models/t5\), --model reads 4"),
+}
+
+
+@pytest.mark.parametrize("case", UNFIT)
+def test_rows_that_do_not_fit_are_refused_with_both_numbers(tmp_path, case):
+    rows, declared, says = UNFIT[case]
+    with pytest.raises(ValueError, match=f"{tmp_path}:? {says}"):
+        read_peft(peft_folder(tmp_path, rows, declared), 3, 4)
+
+
+def test_a_folder_without_a_model_name_is_read(tmp_path):
+    folder = peft_folder(tmp_path, numbers(1))
+    write_json(folder / "adapter_config.json", {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 3})
+    assert read_peft(folder, 3, 4)[1] == "None"
+
+
+def test_each_prompt_belongs_to_the_task_that_its_folder_is_named_after(tmp_path):
+    for seed, name in enumerate(("b", "c", "a")):
+        peft_folder(tmp_path / name, numbers(seed))
+    given, _ = read_prompts(tmp_path, ("c", "a", "d"), MODEL, 3)
+    assert given.names == ("a", "c") and list(given.prompts) == ["a", "c"]
+    assert torch.equal(given.prompts["a"], numbers(2)) and torch.equal(given.prompts["c"], numbers(1))
+
+
+def test_what_was_read_is_said_with_its_counts(tmp_path):
+    for name in ("a", "c"):
+        peft_folder(tmp_path / name, numbers(1))
+    _, notes = read_prompts(tmp_path, ("a", "b", "c", "d", "e"), MODEL, 3)
+    assert notes == [f"prompts of 2 tasks are taken from {tmp_path}; 3 are tuned"]
+
+
+def test_folders_of_no_task_and_other_models_are_said(tmp_path):
+    for name in "tsrqpob":
+        peft_folder(tmp_path / name, numbers(1))
+    for name, model in zip("cdefg", ("m5", "m1", "m2", "m3", "m1"), strict=True):
+        peft_folder(tmp_path / name, numbers(1), base_model_name_or_path=model)
+    _, notes = read_prompts(tmp_path, tuple("bcdefgh"), MODEL, 3)
+    assert notes == [
+        f"prompts of 6 tasks are taken from {tmp_path}; 1 are tuned",
+        "note: PEFT folders of no task here: o, p, q, r, s",
+        "note: tuned for m1, m2, m3, used with models/t5",
+    ]
+    _, control = read_prompts(tmp_path, tuple("bopqrstcdefg"), SimpleNamespace(name="m1", hidden_size=4), 3)
+    assert control == [
+        f"prompts of 12 tasks are taken from {tmp_path}; 0 are tuned",
+        "note: tuned for m2, m3, m5, used with m1",
+    ]
+
+
+def test_a_folder_of_other_names_is_refused_with_five_of_them(tmp_path):
+    for name in "gfedcb":
+        peft_folder(tmp_path / name, numbers(1))
+    with pytest.raises(ValueError, match=f"--prompts {tmp_path}: no PEFT folder is named after a task; found b, c, d, e, f$"):
+        read_prompts(tmp_path, ("a",), MODEL, 3)
+
+
+def digest(folder, names=("a", "b", "c")):
+    return read_prompts(folder, names, MODEL, 3)[0].digest
+
+
+def test_the_digest_is_over_names_and_numbers(tmp_path):
+    content = b""
+    for seed, name in enumerate(("a", "b")):
+        peft_folder(tmp_path / name, numbers(seed))
+        content += name.encode() + numbers(seed).numpy().tobytes()
+    assert digest(tmp_path) == hashlib.sha256(content).hexdigest()[:16]
+
+
+def test_one_number_or_one_name_makes_another_digest(tmp_path):
+    changed = numbers(1)
+    changed[2, 3] += 1e-6
+    folders = {
+        "as it is": {"a": numbers(0), "b": numbers(1)},
+        "one number": {"a": numbers(0), "b": changed},
+        "one name": {"a": numbers(0), "c": numbers(1)},
+        "swapped": {"a": numbers(1), "b": numbers(0)},
+        "one left out": {"a": numbers(0)},
+    }
+    found = set()
+    for case, prompts in folders.items():
+        for name, prompt in prompts.items():
+            peft_folder(tmp_path / case / name, prompt)
+        found.add(digest(tmp_path / case))
+    assert len(found) == 5 and all(len(one) == 16 for one in found)
+
+
+def test_what_is_not_read_is_not_in_the_digest(tmp_path):
+    peft_folder(tmp_path / "one" / "a", numbers(0))
+    peft_folder(tmp_path / "more" / "a", torch.cat([numbers(0), numbers(5)]), base_model_name_or_path="another")
+    peft_folder(tmp_path / "more" / "z", numbers(3))  # no task
+    assert digest(tmp_path / "one") == digest(tmp_path / "more")
+
+
+def bench(out, given):
+    tasks = {name: toy_task(name, rows=20) for name in ("first", "second", "last")}
+    split = TaskSplit("toy", ("first", "second"), ("last",))
+    tune = TuneConfig(prompt_length=3)
+    return Bench(toy_backbone(), split, tasks, tune, 42, out, 0, Reporter(), given=given)
+
+
+def given_two():
+    prompts = {"first": numbers(1, width=16), "second": numbers(2, width=16)}
+    return GivenPrompts(("first", "second"), "0123", prompts)
+
+
+def test_given_prompts_are_joined_to_their_tasks_in_the_order_that_is_asked_for(tmp_path):
+    given = given_two()
+    found = bench(tmp_path, given).prompts(["second", "first"], 100)
+    assert torch.equal(found, torch.stack([given.prompts["second"], given.prompts["first"]]))
+    only = bench(tmp_path / "one", given)
+    assert torch.equal(only.prompts(["second"], 100)[0], given.prompts["second"])
+    assert [path.name for path in only.bank(100).folder.glob("*.safetensors")] == ["second.safetensors"]
+
+
+def test_a_given_prompt_is_kept_without_a_rate_or_a_loss(tmp_path):
+    mine = bench(tmp_path, given_two())
+    mine.prompts(["first"], 100)
+    kept = mine.bank(100).get(mine.tasks["first"])
+    assert (kept.learning_rate, kept.steps) == (0.0, 0) and math.isnan(kept.dev_loss)
+
+
+def test_given_prompts_are_of_the_same_data_only(tmp_path):
+    """Prompts of other data are tuned whatever was given, and their bank is the one that they have without it."""
+    mine, plain = bench(tmp_path, given_two()), bench(tmp_path, GivenPrompts())
+    assert [task.name for task in mine.missing(["last", "first"], 100)] == ["last"]
+    assert [task.name for task in mine.missing(["last", "first"], 21)] == ["last", "first"]
+    assert mine.bank(21).folder == plain.bank(21).folder
+    assert mine.bank(100).folder != plain.bank(100).folder
+
+
+def test_a_run_that_is_opened_again_has_the_given_prompts_from_its_bank(tmp_path):
+    first = bench(tmp_path, given_two())
+    first.prompts(["first", "second"], 100)
+    again = bench(tmp_path, GivenPrompts(("first", "second"), "0123"))
+    assert torch.equal(again.prompts(["second"], 100)[0], given_two().prompts["second"])
+    (first.bank(100).folder / "second.safetensors").unlink()
+    assert torch.equal(again.prompts(["first"], 100)[0], given_two().prompts["first"])
+    with pytest.raises(ValueError, match="has lost the prompt of second, which came from a PEFT folder; run `ipt msf` again"):
+        again.prompts(["first", "second"], 100)
