@@ -160,6 +160,18 @@ def test_rivals_end_by_halves_by_their_best_dev_loss_so_far():
     assert outcomes[2:4] == [Outcome(2, 2, 1.2), Outcome(5, 4, 0.8)]
 
 
+def test_rivals_are_not_halved_when_other_jobs_have_a_dev_loss():
+    """Five steps, a dev loss every second one: who begins at the end of the fifth is out of step with the rest."""
+    better, worse = (1, 0.9, 0.8), (2,)
+    backbone, jobs = scripted((3, 2, 1), (1, 2), (1, 2), better, worse, better, worse)
+    names = ("", "", "", "a", "a", "b", "b")
+    jobs = [replace(some, rivals=name) for some, name in zip(jobs, names, strict=True)]
+    config = replace(CONFIG, eval_every=2, patience=1, stacked_jobs=4)
+    outcomes = fit(backbone, prompts(7), jobs, config, Checkpoint.none())
+    assert [outcome.steps for outcome in outcomes] == [5, 4, 4, 5, 2, 5, 2]
+    assert [outcome.best_step for outcome in outcomes] == [5, 2, 2, 5, 2, 5, 2]
+
+
 def test_at_most_so_many_jobs_are_in_a_step_and_the_next_takes_a_free_place():
     backbone, jobs = scripted((1, 2), (1, 2, 3), (3, 2, 1, 1, 1))
     steps = []

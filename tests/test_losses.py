@@ -1,11 +1,12 @@
 """What a step's gradient and a dev loss are, against autograd over one row after another; the model was taught, in float64."""
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 import torch
-from by_hand import Numbers, row
+from by_hand import Numbers, row, threads
 from fitted import KINDS, WORDS, taught_backbone
 from torch import nn
 from torch.nn.functional import log_softmax
@@ -139,6 +140,23 @@ def test_the_extra_loss_is_in_the_gradient_once_and_not_in_the_lm_loss(backbone,
         whole.backward()
         assert torch.allclose(found, lm, atol=1e-9)
         assert torch.allclose(source.mix.grad, mix.grad, atol=1e-7)
+
+
+def test_ranks_share_the_rows_of_a_step_and_each_has_the_whole_gradient(backbone, rows, prompts):
+    """Also that of the extra loss, which every rank makes for itself."""
+    (some,) = three_jobs(rows)[2:]
+
+    def one(rank):
+        source = Weighed(prompts, 7)
+        loss = backward(backbone, source, [some], [0], CONFIG, rank)
+        return loss, source.mix.grad, dev_losses(backbone, source, [some], 0, rank)
+
+    alone = one(threads(1)[0])
+    with ThreadPoolExecutor(2) as pool:
+        shares = list(pool.map(one, threads(2)))
+    for found in shares:
+        for value, expected in zip(found, alone, strict=True):
+            assert torch.allclose(value, expected, rtol=0, atol=1e-9)
 
 
 def test_the_loss_of_a_row_is_nats_per_token_behind_its_own_prompt(backbone, rows, prompts):
