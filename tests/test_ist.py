@@ -83,12 +83,14 @@ def plain_starts(table, data, seen, seed, count):
 )
 def test_starts_are_the_best_of_other_tasks_codes_and_their_mean(seed, codes, rows, count, own):
     seen = seen_codes(codes, {own: "mine"})
+    seen.codes.requires_grad_()
     data = number_task("mine", list(range(rows)), [0])
     count = min(count, codes if own < codes else codes + 1)
     table = Table(seed)
     found = choose_starts(table, decode, [data], seen, seed, count)
     best, met = plain_starts(Table(seed), data, seen, seed, count)
     assert found.shape == (1, count, 1)
+    assert not found.requires_grad
     assert found[0, :, 0].tolist() == pytest.approx(best)
     assert sorted(table.met) == sorted(met)
 
@@ -227,6 +229,7 @@ def test_without_starts_vectors_begin_at_the_mean_code():
     space = plain_space().float()
     vectors, _ = tuned(space, [far("a"), far("b")], config)
     torch.testing.assert_close(vectors, torch.full((2, 2), 0.5))
+    assert not vectors.requires_grad
     started, _ = tuned(space, [far("a")], config, start=torch.ones(1, 1, 2))
     torch.testing.assert_close(started, torch.full((1, 2), 1.5))  # control: another start
 

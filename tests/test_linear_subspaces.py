@@ -110,6 +110,18 @@ def test_a_random_subspace_gives_back_its_own_codes_and_projects_other_prompts()
     assert left.abs().max() > 0.1  # control: something is left
 
 
+def test_random_directions_favour_none():
+    """Over many seeds the share of each direction of space is alike: two of ten."""
+    bank = bank_of(9)
+    share = torch.zeros(10, 10)
+    for seed in range(300):
+        space = Subspace.random(bank, 2, seed, **NAMES)
+        axes = (space.decode(torch.eye(2)) - bank.mean(0)).flatten(1)
+        axes = axes / axes.norm(dim=1, keepdim=True)
+        share += axes.T @ axes / 300
+    assert torch.linalg.eigvalsh(share) == pytest.approx(0.2, abs=0.08)
+
+
 def test_a_seed_decides_the_random_directions():
     bank = bank_of(9)
     torch.manual_seed(1)

@@ -242,8 +242,11 @@ def test_where_no_step_is_better_the_code_stays_and_the_damping_grows(tmp_path):
     codes = Codes(torch.tensor([[-0.06]], dtype=torch.float64), folded)
     config = NewtonConfig(iterations=3, prior=0.0, shift=0.2, patience=9)
     checkpoint = Checkpoint(tmp_path, "newton", 0)
-    (outcome,) = fit_codes(Logits(), codes, [job_of(0, [row, row], [row])], config, checkpoint)
+    met, jobs = [], [job_of(0, [row, row], [row])]
+    note = lambda done, total, loss: met.append(loss)
+    (outcome,) = fit_codes(Logits(), codes, jobs, config, checkpoint, note)
     assert (outcome.steps, outcome.best_step) == (3, 0)
+    assert met == [met[0]] * 3  # the train loss of a code that stays
     again = Search(Codes(torch.zeros(1, 1, dtype=torch.float64), folded))
     assert Checkpoint(tmp_path, "newton", 0).restore(again.tensors())
     assert again.damping.tolist() == [10_000.0**3]

@@ -5,11 +5,45 @@ import json
 import numpy as np
 import pytest
 import torch
-from test_newton_by_hand import case, decode, fitted, mean_loss, opposed, plain_search
+from test_newton_by_hand import (
+    Logits,
+    case,
+    decode,
+    fitted,
+    job_of,
+    mean_loss,
+    opposed,
+    plain_search,
+)
 
+from ipt.backbone import Encoded
 from ipt.config import NewtonConfig
-from ipt.newton import Codes, Search
+from ipt.newton import Codes, Search, fit_codes
 from ipt.run import Checkpoint
+
+
+class Late(Logits):
+    """The dev row, of the number 9, has no finite loss at the start and after the first step."""
+
+    met = 0
+
+    def losses(self, prompts, rows):
+        found = super().losses(prompts, rows)
+        if [row.input_ids[0] for row in rows] == [9]:
+            self.met += 1
+            return found if self.met > 2 else found + float("inf")
+        return found
+
+
+@pytest.mark.parametrize(("patience", "steps"), [(1, 1), (2, 2)])
+def test_a_start_without_a_finite_dev_loss_is_no_failure(patience, steps):
+    ((rows, _),), start = case()
+    jobs = [job_of(0, rows, [Encoded((9,), (1,))])]
+    config = NewtonConfig(iterations=2, tolerance=0.0, patience=patience)
+    codes = Codes(torch.from_numpy(start), decode)
+    (outcome,) = fit_codes(Late(), codes, jobs, config, Checkpoint.none())
+    assert outcome.steps == steps
+    assert np.isfinite(outcome.dev_loss) == (steps == 2)
 
 
 def searching(jobs):
