@@ -66,13 +66,13 @@ def test_the_best_accepted_answer_counts_wherever_it_stands(metric):
 
 
 def test_labels_are_the_first_accepted_answers():
-    """Said a, a, b against a, b, b: an a is right, one too many, none missed; a b is right."""
-    gold, said = [("a", "b"), ("b", "a"), ("b",)], ["a", "a", "b"]
-    assert score("macro-F1", said, gold) == pytest.approx(2 / 3)
-    assert score("published-F1", said, gold) == pytest.approx(2 / 3)
-    correlation = (1 * 1 - 1 * 0) / math.sqrt(2 * 1 * 2 * 1)
+    """Said a, b, b, a against a, b, b, b: an a is right, one too many, none missed; two b are right."""
+    gold, said = [("a", "b"), ("b",), ("b", "a"), ("b",)], ["a", "b", "b", "a"]
+    assert score("macro-F1", said, gold) == pytest.approx((2 / 3 + 4 / 5) / 2)
+    assert score("published-F1", said, gold) == pytest.approx((2 / 3 + 4 / 5) / 2)
+    correlation = (1 * 2 - 1 * 0) / math.sqrt(2 * 1 * 2 * 3)
     assert score("matthews", said, gold) == pytest.approx(correlation)
-    assert score("accuracy", said, gold) == 1  # control: there the other label is right too
+    assert score("accuracy", ["b", "b", "a", "b"], gold) == 1  # control: there any accepted one is
 
 
 def test_macro_f1_by_hand():
