@@ -40,6 +40,7 @@ def test_normalise_joins_signs_and_spaces_and_keeps_the_rest():
         ("the yes", "yes", 0, 0, 1),
         ("a, yes an the", "yes", 0, 0, 1),
         ("theatre", "atre", 0, 0, 0),
+        ("10", "1", 0, 0, 0),
         ("banana", "banna", 0, 0, 0),
         ("cat a dog", "catdog", 0, 0, 0),
         ("", "yes", 0, 0, 0),
@@ -95,6 +96,8 @@ def test_the_published_f1_takes_texts_as_they_are():
     said = ["yes", "Yes", "no", "no"]
     assert score("published-F1", said, gold) == pytest.approx((2 / 3 + 0 + 1) / 3)
     assert score("macro-F1", said, gold) == 1  # control
+    loud = [("Yes",), ("Yes",), ("NO",)]
+    assert score("published-F1", ["Yes", "yes", "NO"], loud) == pytest.approx((2 / 3 + 0 + 1) / 3)
     said = ["yes ", "no", "no", ""]
     plain = [accepted[0] for accepted in gold]
     assert score("published-F1", said, gold) == pytest.approx((0 + 0 + 0 + 0.5) / 4)
