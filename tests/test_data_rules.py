@@ -111,6 +111,16 @@ def test_the_draw_is_what_plain_loops_give(options, shots):
     assert (inputs(diff.train), inputs(diff.dev)) != beside  # control: seed 100's rows are left out
 
 
+def test_a_rows_label_is_its_first_answer():
+    task = made(420, LABELS)
+    examples = tuple(replace(e, output=(*e.output, "yes")) for e in task.examples)
+    several = replace(task, examples=examples)
+    for seed in (100, 21):
+        one, other = few_shot(task, seed), few_shot(several, seed)
+        for part in ("train", "dev", "test"):
+            assert inputs(getattr(one, part)) == inputs(getattr(other, part))
+
+
 def test_the_name_of_a_task_changes_its_draw():
     one, other = few_shot(made(300), 100), few_shot(made(300, name="other"), 100)
     assert keys(one.train) != keys(other.train)

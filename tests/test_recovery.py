@@ -68,6 +68,14 @@ def test_a_score_below_its_floor_counts_against_the_method():
     assert found.floored == pytest.approx((-0.2 / 0.4 + 0.7 / 0.5) / 2)
 
 
+def test_every_figure_is_a_mean_and_no_median():
+    scores = {"a": 0.2, "b": 0.3, "c": 0.9}
+    found = recovery(scores, dict.fromkeys("abc", 1.0), {"a": 0.0, "b": 0.2, "c": 0.5})
+    assert found.absolute == found.relative == pytest.approx(1.4 / 3)
+    assert found.ratio_of_means == pytest.approx(1.4 / 3)
+    assert found.floored == pytest.approx((0.2 + 0.125 + 0.8) / 3)
+
+
 def test_only_tasks_that_have_a_score_count_and_they_come_by_name():
     reference = {"z": 0.0, "y": 0.0, "x": 0.5, "not scored": 1.0}
     floor = dict.fromkeys(reference, 0.0)
