@@ -63,7 +63,8 @@ def choose_starts(
             break
         tried = [(t, c, d.train[i]) for t, d in enumerate(data) if t in more for i in orders[t][met : met + added] for c in left[t]]
         losses = row_losses(backbone, prompts, [c for _, c, _ in tried], [row for _, _, row in tried], 0)
-        sums.index_put_((torch.tensor([t for t, _, _ in tried]), torch.tensor([c for _, c, _ in tried])), losses, accumulate=True)
+        places = torch.tensor([(t, c) for t, c, _ in tried], dtype=torch.long).view(-1, 2)  # none where the rows have run out
+        sums.index_put_((places[:, 0], places[:, 1]), losses, accumulate=True)
         for t in more:
             left[t] = sorted(left[t], key=lambda c: float(sums[t, c]))[: max(kept, count)]
         met += added
