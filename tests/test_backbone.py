@@ -26,6 +26,11 @@ def test_sequences_are_padded_right_or_left():
     assert own.tolist() == [[False, True, True], [False, False, True], [True, True, True]]
 
 
+def test_sequences_without_tokens_are_still_tokens():
+    found, own = pad([[], []], 0, CPU)
+    assert found.shape == own.shape == (2, 0) and found.dtype == torch.long
+
+
 def test_the_loss_of_a_row_is_the_sum_over_its_own_tokens():
     logits = torch.tensor([[[1.0, 2, 3], [0, 0, 5]], [[2, 0, 0], [1, 1, 1]]], dtype=torch.float64)
     labels = torch.tensor([[2, 1], [0, -100]])

@@ -281,7 +281,8 @@ def test_code_in_a_models_folder_is_never_run(tmp_path):
 def test_any_file_of_a_tokenizer_will_do_and_none_will_not(tmp_path, monkeypatch, file):
     saved(tmp_path)
     (tmp_path / "tokenizer.json").unlink()
-    read = lambda folder, **local: WORDS
+    asked = []
+    read = lambda folder, **local: asked.append(local) or WORDS
     monkeypatch.setattr(families.AutoTokenizer, "from_pretrained", read)
     with pytest.raises(ValueError, match="no tokenizer"):
         load_backbone(str(tmp_path), device="cpu")
@@ -291,6 +292,7 @@ def test_any_file_of_a_tokenizer_will_do_and_none_will_not(tmp_path, monkeypatch
     (tmp_path / file).rmdir()
     (tmp_path / file).touch()
     assert load_backbone(str(tmp_path), device="cpu").tokenizer is WORDS
+    assert asked == [{"local_files_only": True, "trust_remote_code": False}]
 
 
 def test_a_broken_folder_is_named_with_the_errors_first_line_and_the_cure(tmp_path, monkeypatch):

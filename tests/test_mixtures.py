@@ -151,3 +151,15 @@ def test_mixtures_are_tuned_with_the_data_and_settings_of_the_call(backbone, dat
     mix(backbone, bank_of(8), NAMES, 2, data, TWO_RATES, SEED, kept, progress)
     expected = (backbone, data, TWO_RATES, SEED, kept, progress)
     assert all(a is b for a, b in zip(grid.given, expected, strict=True))
+
+
+def test_one_row_is_enough_to_find_the_best_prompts(backbone, tasks, monkeypatch):
+    """By hand: the loss of each prompt, and of their mean, on the task's only row."""
+    one = [TaskData.draw(backbone, tasks[1], 100, shots=1, limit=4)]
+    grid, _ = mix_with(monkeypatch, backbone, one, 1, replace(TWO_RATES, starts=1), chosen=(0,))
+    bank = bank_of(8)
+    candidates = torch.cat([bank.mean(0, keepdim=True), bank])
+    losses = [float(backbone.losses(lead[None], one[0].train)) for lead in candidates]
+    best, second = sorted(range(9), key=lambda c: losses[c])[:2]
+    shares = torch.cat([torch.full((1, 8), 1 / 8), torch.eye(8)])
+    assert torch.allclose(grid.anchors()[0], shares[[best, second]])
