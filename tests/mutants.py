@@ -57,7 +57,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "ipt/families.py": ("families_by_hand", "families"),
     "ipt/peft_folder.py": ("peft_by_hand", "peft_folder"),
     "ipt/run.py": ("run", "cli"),
-    "ipt/pipeline.py": ("pipeline", "pipeline_runs", "pipeline_state"),
+    "ipt/pipeline.py": ("pipeline", "pipeline_runs", "pipeline_state", "stability_by_hand"),
     "ipt/stability.py": ("stability_by_hand", "stability"),
     "ipt/adapters.py": ("adapters_by_hand", "adapters"),
     "analysis/scores.py": ("scores", "analysis"),

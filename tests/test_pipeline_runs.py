@@ -15,7 +15,7 @@ from ipt.evaluate import chance
 from ipt.peft_folder import GivenPrompts, write_peft
 from ipt.pipeline import Bench
 from ipt.prompts import vocabulary_start
-from ipt.run import read_tensors
+from ipt.run import hold, read_tensors
 
 ALL = [*SEEN, *REST]
 TITLES = ("finding the subspace", "control: one shared prompt")
@@ -195,10 +195,17 @@ def test_only_prompts_that_are_missing_are_tuned(world):
     same(world.prompts(ALL), there)
 
 
-def test_each_seed_is_tuned_from_its_own_start_and_order(base, empty):
+def test_each_seed_is_tuned_from_its_own_start_and_order(base, empty, monkeypatch):
     """Two seeds at once leave what each leaves alone; they share floors without a prompt."""
-    world = replace(empty, ranks=Shuffled())
+    world, held = replace(empty, ranks=Shuffled()), []
+
+    def spy(folders, locks, say):
+        held.append(set(folders))
+        hold(folders, locks, say)
+
+    monkeypatch.setattr("ipt.pipeline.hold", spy)
     world.tune("--more-seeds", "8")
+    assert held == [{world.bank(), world.bank(seed=8)}]  # no other process tunes these meanwhile
     assert world.told.said == ["tuning 10 prompts, data seed 100 (0 are there already)"]
     same(world.prompts(ALL), base.prompts(ALL))
     other = world.prompts(ALL, seed=8)
@@ -223,7 +230,7 @@ def test_cut_rows_are_noted(empty, monkeypatch):
     known = tasks()
     examples = []
     for i, e in enumerate(known["last"].examples):
-        e = replace(e, input=f"{e.input} red" if i % 3 else e.input)
+        e = replace(e, input=e.input if i % 3 else f"{e.input} red")
         e = replace(e, output=(f"{e.output[0]} red",)) if i % 2 == 0 else e
         examples.append(e)
     known["last"] = replace(known["last"], examples=tuple(examples))

@@ -38,7 +38,15 @@ def made(tmp_path_factory, taught_folder):
     for name, scores in FLOORS.items():
         floors[name]["scores"] = scores
     write_json(path, floors)
-    world.ipt("stability", *STEPS, "--runs", "3", "--file", str(world.root / "summary.json"))
+    world.chosen = []
+
+    def choose(*given):
+        world.chosen.append(given[-2:])
+        return choose_starts(*given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ipt.pipeline.choose_starts", choose)
+        world.ipt("stability", *STEPS, "--runs", "3", "--file", str(world.root / "summary.json"))
     (folder,) = world.out.glob("stability-*")
     world.run, world.bars = Run(folder), world.told.bars
     world.said = world.told.said
@@ -169,6 +177,10 @@ def test_a_result_names_its_seeds_and_the_digest_of_its_scores(made):
         key: result[key] for key in ("columns", "rows", "digest", "by_seed")
     }
     assert summary["seed"] == SEED
+
+
+def test_starts_are_chosen_with_each_seed(made):
+    assert made.chosen == [(seed, 3) for seed in SEEDS]  # three of the codes
 
 
 def test_prompts_of_all_seeds_are_tuned_in_one_run(made):
