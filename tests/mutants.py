@@ -57,7 +57,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "ipt/families.py": ("tokens_by_hand", "families_by_hand", "loading", "families"),
     "ipt/peft_folder.py": ("peft_by_hand",),
     "ipt/run.py": ("run", "checkpoint"),
-    "ipt/pipeline.py": ("pipeline", "pipeline_runs", "pipeline_state"),
+    "ipt/pipeline.py": ("pipeline", "pipeline_runs", "pipeline_state", "stability_by_hand"),
     "ipt/stability.py": ("stability_by_hand", "stability"),
     "ipt/adapters.py": ("adapters_by_hand", "adapters"),
     "analysis/scores.py": ("scores", "analysis"),

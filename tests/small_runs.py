@@ -1,7 +1,8 @@
-"""Runs of the commands in a small world where a score says which prompt was scored, on which rows of which task.
+"""Runs of the commands in a small world where a score says which prompt was scored, on which rows.
 
-A score is a checksum, and the prompt behind each is kept. So a test can take a score out of result.json, see that it is this
-task's, on these rows, and compare the prompt behind it with one that it made itself.
+A score is a checksum, and the prompt behind each is kept. So a test can take a score out of
+result.json, see that it is this task's, on these rows, and compare the prompt behind it with one
+that it made itself.
 """
 
 import hashlib
@@ -27,7 +28,12 @@ SEED = 7
 SPLIT = TaskSplit("small", ("second", "early", "last"), ("late",), ("first",), ("late",))
 SEEN, REST = list(SPLIT.seen), [*SPLIT.unseen, *SPLIT.out_of_kind]
 SHOTS, LIMIT, LENGTH = 6, 6, 3
-TUNE = {"--tune.steps": 6, "--tune.eval-every": 3, "--tune.prompt-length": LENGTH, "--tune.shots": SHOTS}
+TUNE = {
+    "--tune.steps": 6,
+    "--tune.eval-every": 3,
+    "--tune.prompt-length": LENGTH,
+    "--tune.shots": SHOTS,
+}
 MSF = {"--dim": 2, "--steps": 6, "--eval-every": 3, "--inner-width": 8, "--rows-per-step": 8}
 
 
@@ -35,7 +41,8 @@ def tasks() -> dict[str, Task]:
     """The tasks of the taught model, each with a subcategory of its own."""
     found = {}
     for i, name in enumerate(SPLIT.all):
-        found[name] = replace(word_task(name), subcategory=f"kind of {name}", novel=i == 1, knowledge=i == 3)
+        task = replace(word_task(name), subcategory=f"kind of {name}")
+        found[name] = replace(task, novel=i == 1, knowledge=i == 3)
     return found
 
 
@@ -43,7 +50,8 @@ def checksum(prompt: Tensor, data: TaskData, part: str = "test") -> float:
     """Return a number that only this prompt [n, h] has on these rows of this task and data seed."""
     rows = "|".join(example.input for example in getattr(data, f"{part}_examples"))
     about = f"{data.task.name}|{data.data_seed}|{part}|{rows}"
-    digest = hashlib.sha256(about.encode() + prompt.detach().contiguous().numpy().tobytes()).digest()
+    numbers = prompt.detach().contiguous().numpy().tobytes()
+    digest = hashlib.sha256(about.encode() + numbers).digest()
     return round(int.from_bytes(digest[:4], "big") / 2**32, 6)
 
 
@@ -53,7 +61,7 @@ class Scores:
     def __init__(self) -> None:
         self.prompts: dict[float, Tensor] = {}
 
-    def __call__(self, backbone, prompts, data, part="test", rank=True, token_budget=0, progress=None):
+    def __call__(self, backbone, prompts, data, part="test", rank=True, *, progress):
         found = []
         progress(1, 2)
         for prompt, d in zip(prompts, data, strict=True):
@@ -64,13 +72,14 @@ class Scores:
         return found
 
     def behind(self, scores: dict, data: list[TaskData]) -> Tensor:
-        """Return the prompts [T, n, h] that got these scores; they must be those of these tasks and rows, and no others."""
+        """Return the prompts [T, n, h] that got these scores, of these tasks and rows."""
         assert scores.keys() == {d.task.name for d in data}
         prompts = []
         for d in data:
             score = scores[d.task.name]
             prompts.append(self.one(score["generated"], d))
-            assert score["ranked"] == (pytest.approx(1 - score["generated"], abs=1e-9) if d.options else None)
+            ranked = pytest.approx(1 - score["generated"], abs=1e-9) if d.options else None
+            assert score["ranked"] == ranked
         return torch.stack(prompts)
 
     def one(self, generated: float, d: TaskData) -> Tensor:
@@ -82,7 +91,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Shuffled(Ranks):
-    """Shares the work out to one process alone, in the opposite order: what is not gathered again stands at a wrong place."""
+    """Gives a process alone its work in the opposite order: what is not gathered is misplaced."""
 
     def share(self, items):
         return list(items)[::-1]
@@ -128,13 +137,21 @@ def checked(scores: Scores, ranks: Ranks | None, told: Told):
         yield patch
 
 
+def named(more: dict) -> dict:
+    """Return flags of these names: tune__steps is --tune.steps."""
+    found = {}
+    for name, value in more.items():
+        found["--" + name.replace("__", ".").replace("_", "-")] = value
+    return found
+
+
 def flags(settings: dict) -> list[str]:
     return [str(word) for pair in settings.items() for word in pair]
 
 
 @dataclass
 class World:
-    """A folder of runs, of the taught model and the five tasks, and what stands behind their scores."""
+    """The taught model, the five tasks, their runs, and what stands behind the scores."""
 
     root: Path
     out: Path
@@ -150,23 +167,33 @@ class World:
 
     @property
     def source(self) -> dict:
-        return {"--tasks": self.root / "tasks", "--model": self.root / "model", "--seed": SEED, "--limit": LIMIT}
+        return {
+            "--tasks": self.root / "tasks",
+            "--model": self.root / "model",
+            "--seed": SEED,
+            "--limit": LIMIT,
+        }
 
     def msf(self, name: str = "base", ends: int = 0, **more) -> Run:
         """Run `ipt msf` under this name, `more` being flags, and return its run."""
-        given = self.source | TUNE | MSF | {f"--{flag.replace('__', '.').replace('_', '-')}": value for flag, value in more.items()}
+        given = self.source | TUNE | MSF | named(more)
         self.ipt("msf", *flags(given | {"--run": name}), ends=ends)
         return Run(self.out / name)
 
     def ist(self, *words: str, run: str = "base", dim: int = 2, ends: int = 0) -> Run:
         """Run `ipt ist` in the subspace of this run, and return its run."""
-        self.ipt("ist", *flags({"--dim": dim, "--run": run, "--steps": 4, "--eval-every": 2}), *words, ends=ends)
+        self.ipt(
+            "ist",
+            *flags({"--dim": dim, "--run": run, "--steps": 4, "--eval-every": 2}),
+            *words,
+            ends=ends,
+        )
         return Run(max(self.out.glob("ist-*"), key=lambda path: path.stat().st_mtime_ns))
 
     def tune(self, *words: str, ends: int = 0, **more) -> None:
         """Run `ipt tune`, `more` being flags of the source."""
         tuning = {flag.replace("--tune.", "--"): value for flag, value in TUNE.items()}
-        given = self.source | tuning | {f"--{flag.replace('__', '.').replace('_', '-')}": value for flag, value in more.items()}
+        given = self.source | tuning | named(more)
         self.ipt("tune", *flags(given), *words, ends=ends)
 
     @property
@@ -178,16 +205,22 @@ class World:
         shutil.copytree(self.out, folder / "runs")
         return replace(self, out=folder / "runs")
 
-    def data(self, names: list[str], data_seed: int = 100, limit: int = LIMIT, held_out: str = "test") -> list[TaskData]:
-        known, backbone = tasks(), self.backbone
-        return [TaskData.draw(backbone, known[name], data_seed, SHOTS, limit, held_out) for name in names]
+    def data(self, names, data_seed: int = 100, limit: int = LIMIT, held_out: str = "test"):
+        known, backbone, found = tasks(), self.backbone, []
+        for name in names:
+            drawn = TaskData.draw(backbone, known[name], data_seed, SHOTS, limit, held_out)
+            found.append(drawn)
+        return found
 
     def bank(self, data_seed: int = 100, seed: int = SEED) -> Path:
         """Return the folder of the prompts of these seeds, which no PEFT folder gave."""
         found = []
         for path in self.out.glob("bank/*/setting.json"):
             setting = read_json(path)
-            if (setting["data_seed"], setting["seed"]) == (data_seed, seed) and "given" not in setting:
+            if (setting["data_seed"], setting["seed"]) == (
+                data_seed,
+                seed,
+            ) and "given" not in setting:
                 found.append(path.parent)
         (folder,) = found
         return folder
@@ -195,7 +228,8 @@ class World:
     def prompts(self, names: list[str], data_seed: int = 100, seed: int = SEED) -> Tensor:
         """Return the bank's prompts [T, n, h]."""
         folder = self.bank(data_seed, seed)
-        return torch.stack([read_tensors(folder / f"{name}.safetensors")[0]["prompt"] for name in names])
+        paths = [folder / f"{name}.safetensors" for name in names]
+        return torch.stack([read_tensors(path)[0]["prompt"] for path in paths])
 
 
 def save_small_tasks(folder: Path) -> None:

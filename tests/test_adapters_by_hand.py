@@ -1,4 +1,4 @@
-"""`ipt export` and `ipt predict`: the prompt, its score and what is said of it are those of the named task and source."""
+"""`ipt export` and `ipt predict`: prompt, score and record are of the named task and source."""
 
 import json
 from dataclasses import replace
@@ -39,7 +39,11 @@ def export(world, run, name, to, *more, ends=0):
 def common(world, run, name):
     task, backbone = tasks()[name], world.backbone
     about = {"run": run.folder.name, "task": name, "split": "small", "seed": SEED, "data_seed": 100}
-    return about | {"metric": task.metric, "backbone": backbone.name, "fingerprint": backbone.fingerprint}
+    return about | {
+        "metric": task.metric,
+        "backbone": backbone.name,
+        "fingerprint": backbone.fingerprint,
+    }
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -54,25 +58,36 @@ def test_an_msf_run_exports_the_tasks_tuned_prompt_and_its_reference(made, tmp_p
 @pytest.mark.parametrize("name", ALL)
 def test_an_ist_run_exports_what_the_tasks_own_numbers_are_decoded_to(made, tmp_path, name):
     prompt, about = export(made, made.second, name, tmp_path / "peft")
-    setting, place = ("train_same", SEEN.index(name)) if name in SEEN else ("test", REST.index(name))
+    setting = "train_same" if name in SEEN else "test"
+    place = SEEN.index(name) if name in SEEN else REST.index(name)
     vector = read_tensors(made.second.folder / "vectors.safetensors")[0][setting][place]
     subspace = Subspace.load(made.first.folder / "subspace")
     torch.testing.assert_close(prompt, subspace.decode(vector[None])[0])
     (d,) = made.data([name])
     torch.testing.assert_close(made.scores.one(about["test_score"], d), prompt)
-    more = {"vector": vector.tolist(), "subspace": "base", "setting": setting, "test_score": about["test_score"]}
+    more = {
+        "vector": vector.tolist(),
+        "subspace": "base",
+        "setting": setting,
+        "test_score": about["test_score"],
+    }
     assert about == common(made, made.second, name) | more
 
 
 @pytest.mark.parametrize("name", REST)
 def test_a_mixture_is_exported_with_its_weights_and_its_score(made, tmp_path, name):
     prompt, about = export(made, made.second, name, tmp_path / "peft", "--mixture")
-    weights = read_tensors(made.second.folder / "vectors.safetensors")[0]["mixture"][REST.index(name)]
+    kept = read_tensors(made.second.folder / "vectors.safetensors")[0]
+    weights = kept["mixture"][REST.index(name)]
     expected = sum(weight * own for weight, own in zip(weights, made.prompts(SEEN), strict=True))
     torch.testing.assert_close(prompt, expected)
     (d,) = made.data([name])
     torch.testing.assert_close(made.scores.one(about["test_score"], d), prompt)
-    more = {"weights": dict(zip(SEEN, weights.tolist(), strict=True)), "setting": "mixture", "test_score": about["test_score"]}
+    more = {
+        "weights": dict(zip(SEEN, weights.tolist(), strict=True)),
+        "setting": "mixture",
+        "test_score": about["test_score"],
+    }
     assert about == common(made, made.second, name) | more
 
 
@@ -91,7 +106,11 @@ def test_weights_of_nothing_are_left_out(made, tmp_path):
     ("name", "more", "says"),
     [
         ("nobody", (), "has no task 'nobody'; it has second, early, last, late, first, ..."),
-        ("early", ("--mixture",), "--mixture: runs of ipt ist have mixtures, of their unseen tasks (late, first, ...)"),
+        (
+            "early",
+            ("--mixture",),
+            "--mixture: runs of ipt ist have mixtures, of their unseen tasks (late, first, ...)",
+        ),
     ],
 )
 def test_what_a_run_does_not_have_is_told(made, tmp_path, capsys, name, more, says):
@@ -106,7 +125,8 @@ def test_a_part_that_was_not_done_is_told(made, tmp_path, capsys):
     write_tensors(path, {"train_same": kept["train_same"]})
     for more in ((), ("--mixture",)):
         export(world, made.second, "late", tmp_path / "peft", *more, ends=2)
-        assert "has no numbers for late: its command again, without --part, adds them" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert "has no numbers for late: its command again, without --part, adds them" in said
     export(world, made.second, "early", tmp_path / "peft")  # control: seen tasks have theirs
 
 
@@ -130,18 +150,31 @@ def test_each_text_gets_the_answer_it_gets_alone(monkeypatch):
     assert answers(prompt, bench, "first", texts, 6) == expected
     assert len(set(expected)) > 1
     shorter = answers(prompt, bench, "first", texts, 2)
-    assert shorter != expected and all(long.startswith(short) for long, short in zip(expected, shorter, strict=True))
+    assert shorter != expected
+    for long, short in zip(expected, shorter, strict=True):
+        assert long.startswith(short)
 
 
 def test_a_masked_model_answers_with_the_likeliest_of_the_tasks_own_options(monkeypatch):
     backbone, prompt = make("bert"), prompts(1)[0]
     monkeypatch.setattr(type(backbone), "token_budget", 12)
-    texts = ["a long text of many words", "red", "warm and cold", "tall", "blue", "x", "ninety nine", "so"]
+    texts = [
+        "a long text of many words",
+        "red",
+        "warm and cold",
+        "tall",
+        "blue",
+        "x",
+        "ninety nine",
+        "so",
+    ]
     options = ("red", "fog", "ten", "cup")
-    bench = SimpleNamespace(backbone=backbone, tasks={"late": replace(tasks()["late"], options=options)})
+    task = replace(tasks()["late"], options=options)
+    bench = SimpleNamespace(backbone=backbone, tasks={"late": task})
     expected = []
     for text in texts:
-        losses = [float(backbone.nll(prompt[None], backbone.encode([text], [option]))) for option in options]
+        rows = [backbone.encode([text], [option]) for option in options]
+        losses = [float(backbone.nll(prompt[None], row)) for row in rows]
         expected.append(options[losses.index(min(losses))])
     assert len(set(expected)) > 1
     assert answers(prompt, bench, "late", texts, 6) == expected
@@ -162,4 +195,5 @@ def test_a_line_is_a_text_or_a_record_of_one():
     long = json.dumps({"input": ["x" * 60]})
     with pytest.raises(ValueError) as told:
         record_of(long, 4)
-    assert str(told.value) == f"standard input, line 4: field 'input' must be a text, found ['{'x' * 38}"
+    says = "standard input, line 4: field 'input' must be a text, found ['"
+    assert str(told.value) == says + "x" * 38

@@ -1,6 +1,7 @@
-"""`ipt msf` and `ipt ist`: every number of result.json is the score of the right prompt on the right rows.
+"""`ipt msf` and `ipt ist`: every number is the score of the right prompt on the right rows.
 
-The prompts behind the scores are made again here, from the saved tensors or by the stages' own functions.
+The prompts behind the scores of result.json are made again here, from the saved tensors or by the
+stages' own functions.
 """
 
 import hashlib
@@ -28,7 +29,7 @@ NUMBERS = IstConfig(steps=4, eval_every=2)
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, taught_folder):
-    """The world with a run of each command, done by a process that gets its work in another order."""
+    """The world with a run of each command, done with the work in another order."""
     world = new_world(tmp_path_factory.mktemp("small"), taught_folder, Shuffled())
     world.first = world.msf()
     world.second = world.ist()
@@ -57,7 +58,7 @@ def vectors_of(made):
 
 
 def tried(made, stage):
-    """Return the names of the jobs of a stage of IST, by task and data seed: their order is that of the stack."""
+    """Return the names of the jobs of a stage of IST, by task and data seed."""
     found = {}
     for line in (made.second.folder / f"metrics-{stage}.jsonl").read_text().splitlines():
         record = json.loads(line)
@@ -76,24 +77,31 @@ def starts(made, subspace, data, count=3):
 def tuned(made, subspace, data, seed=SEED):
     """Return the numbers [T, d] that IST finds for these sets."""
     begin = starts(made, subspace, data)
-    return tune_vectors(made.backbone, subspace, data, NUMBERS, seed, Checkpoint.none(), start=begin)[0]
+    none = Checkpoint.none()
+    return tune_vectors(made.backbone, subspace, data, NUMBERS, seed, none, start=begin)[0]
 
 
 @pytest.mark.parametrize(("data_seed", "names"), [(100, ALL), (21, SEEN)])
 def test_prompts_are_tuned_on_their_data_seed_from_the_start_of_the_seed(made, data_seed, names):
     begin = vocabulary_start(made.backbone, LENGTH, SEED)
     data = made.data(names, data_seed)
-    found = [t.prompt for t in tune_prompts(made.backbone, data, TUNING, SEED, Checkpoint.none(), begin)]
-    same(torch.stack(found), made.prompts(names, data_seed))
+    found = tune_prompts(made.backbone, data, TUNING, SEED, Checkpoint.none(), begin)
+    same(torch.stack([t.prompt for t in found]), made.prompts(names, data_seed))
     differ(made.prompts(SEEN, 100), made.prompts(SEEN, 21))
 
 
 def test_a_bank_is_named_after_what_its_prompts_depend_on(made):
     for data_seed in (100, 21):
-        setting = {"backbone": made.backbone.fingerprint, "tune": identity(TUNING), "seed": SEED, "data_seed": data_seed}
+        setting = {
+            "backbone": made.backbone.fingerprint,
+            "tune": identity(TUNING),
+            "seed": SEED,
+            "data_seed": data_seed,
+        }
         folder = made.bank(data_seed)
         assert read_json(folder / "setting.json") == json.loads(json.dumps(setting))
-        assert folder.name == hashlib.sha256(json.dumps(setting, sort_keys=True).encode()).hexdigest()[:16]
+        text = json.dumps(setting, sort_keys=True)
+        assert folder.name == hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def test_no_state_of_tuning_is_left_in_the_bank(made):
@@ -114,7 +122,11 @@ def test_the_floors_are_chance_the_empty_prompt_and_the_start_of_the_seed(made):
     start = vocabulary_start(made.backbone, LENGTH, SEED)
     expected = {}
     for d in made.data(ALL):
-        expected[d.task.name] = {"chance": chance(d), "empty": checksum(start[:0], d), "start": checksum(start, d)}
+        expected[d.task.name] = {
+            "chance": chance(d),
+            "empty": checksum(start[:0], d),
+            "start": checksum(start, d),
+        }
     assert made.first.result["floor"] == made.second.result["floor"] == expected
 
 
@@ -126,7 +138,13 @@ def test_the_subspace_is_found_from_the_seen_tasks_prompts(made):
     for name, weights in ours.state_dict().items():
         same(weights, theirs.state_dict()[name])
     differ(ours.prompt_encoder.project.weight[None], other.prompt_encoder.project.weight[None])
-    assert (ours.kind, ours.split, ours.seed, ours.dim, list(ours.tasks)) == ("msf", "small", SEED, 2, SEEN)
+    assert (ours.kind, ours.split, ours.seed, ours.dim, list(ours.tasks)) == (
+        "msf",
+        "small",
+        SEED,
+        2,
+        SEEN,
+    )
 
 
 def test_reconstructions_go_through_the_autoencoder(made):
@@ -143,7 +161,8 @@ def test_the_mean_code_is_that_of_the_seen_tasks_alone(made):
     subspace = subspace_of(made)
     codes = read_tensors(made.first.folder / "codes.safetensors")[0]["codes"]
     found = behind(made, made.first, "mean_code", REST)
-    torch.testing.assert_close(found, subspace.decode(codes[:3].mean(0, keepdim=True)).expand(2, -1, -1))
+    mean = codes[:3].mean(0, keepdim=True)
+    torch.testing.assert_close(found, subspace.decode(mean).expand(2, -1, -1))
     differ(found, subspace.decode(codes.mean(0, keepdim=True)).expand(2, -1, -1))
 
 
@@ -155,22 +174,34 @@ def test_the_shared_prompt_is_tuned_on_the_seen_tasks_at_the_first_rate(made):
     assert torch.equal(found, kept.expand(2, -1, -1))
     same(kept, find_shared_prompt(made.backbone, start, data, FINDING, 0.3, SEED, none))
     for rate, seed in [(1.0, SEED), (0.3, SEED + 1)]:
-        differ(kept[None], find_shared_prompt(made.backbone, start, data, FINDING, rate, seed, none)[None])
+        differ(
+            kept[None],
+            find_shared_prompt(made.backbone, start, data, FINDING, rate, seed, none)[None],
+        )
 
 
 def test_an_msf_result_says_what_it_compresses(made):
     result = made.first.result
     assert result["kind"] == "msf" and result["dim"] == 2 and result["compresses"] is True
     assert result["prompts"] == hashlib.sha256(made.prompts(ALL).numpy().tobytes()).hexdigest()
-    assert result["parameters"] == (2 * 8 + 8) + (8 * 48 + 48)  # d = 2, inner width 8, three vectors of 16
+    assert result["parameters"] == (2 * 8 + 8) + (8 * 48 + 48)  # d = 2, width 8, 3 x 16 numbers
 
 
 def test_a_result_describes_tasks_and_split(made):
     expected = {}
     for name, task in tasks().items():
         fields = {"category": task.category, "metric": task.metric, "digest": task.digest}
-        expected[name] = fields | {"subcategory": f"kind of {name}", "novel": name == "early", "knowledge": name == "late"}
-    parts = {"seen": SEEN, "unseen": ["late"], "out_of_kind": ["first"], "new_subcategories": ["late"]}
+        expected[name] = fields | {
+            "subcategory": f"kind of {name}",
+            "novel": name == "early",
+            "knowledge": name == "late",
+        }
+    parts = {
+        "seen": SEEN,
+        "unseen": ["late"],
+        "out_of_kind": ["first"],
+        "new_subcategories": ["late"],
+    }
     for run in (made.first, made.second):
         assert run.result["tasks"] == expected
         assert run.result["split"] == parts | {"name": "small"}
@@ -197,10 +228,14 @@ def test_the_numbers_of_each_setting_are_tuned_from_the_best_codes_of_other_seen
     same(ours, tuned(made, subspace, data))
     differ(ours, starts(made, subspace, data)[:, 0])
     jobs = tried(made, "ist-train_same-train_diff-test")
-    assert {key: len(names) for key, names in jobs.items()} == {(d.task.name, d.data_seed): 3 for d in data}
+    counts = {key: len(names) for key, names in jobs.items()}
+    assert counts == {(d.task.name, d.data_seed): 3 for d in data}
 
 
-@pytest.mark.parametrize(("setting", "names", "data_seed"), [("train_same", SEEN, 100), ("train_diff", SEEN, 21), ("test", REST, 100)])
+@pytest.mark.parametrize(
+    ("setting", "names", "data_seed"),
+    [("train_same", SEEN, 100), ("train_diff", SEEN, 21), ("test", REST, 100)],
+)
 def test_each_setting_scores_its_own_numbers(made, setting, names, data_seed):
     subspace = subspace_of(made)
     found = behind(made, made.second, setting, names, data_seed)
@@ -234,15 +269,22 @@ def test_a_rival_subspace_has_as_many_numbers_from_seen_prompts_and_the_same_sea
 
 def test_mixtures_have_as_many_numbers_and_are_scored_from_their_weights(made):
     bank, weights = made.prompts(SEEN), vectors_of(made)["mixture"]
-    torch.testing.assert_close(behind(made, made.second, "mixture_test", REST), mixed(weights, bank))
-    expected = mix(made.backbone, bank, SPLIT.seen, 2, made.data(REST), NUMBERS, SEED, Checkpoint.none())
+    found = behind(made, made.second, "mixture_test", REST)
+    torch.testing.assert_close(found, mixed(weights, bank))
+    data, none = made.data(REST), Checkpoint.none()
+    expected = mix(made.backbone, bank, SPLIT.seen, 2, data, NUMBERS, SEED, none)
     same(weights, expected)
-    fewer = mix(made.backbone, bank, SPLIT.seen, 1, made.data(REST), NUMBERS, SEED, Checkpoint.none())
+    fewer = mix(made.backbone, bank, SPLIT.seen, 1, data, NUMBERS, SEED, none)
     differ(weights, fewer)
     assert len(tried(made, "ist-mixture")) == 2
 
 
 def test_an_ist_result_says_what_it_compresses(made):
     result = made.second.result
-    assert (result["kind"], result["dim"], result["pca_dim"], result["compresses"]) == ("ist", 2, 2, True)
+    assert (result["kind"], result["dim"], result["pca_dim"], result["compresses"]) == (
+        "ist",
+        2,
+        2,
+        True,
+    )
     assert set(vectors_of(made)) == {"train_same", "train_diff", "test", "mixture"}

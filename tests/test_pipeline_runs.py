@@ -1,4 +1,4 @@
-"""`ipt tune`, `ipt msf` and `ipt ist` given again, in parts, broken off, with other rows, starts, ranks and given prompts."""
+"""`ipt tune`, `ipt msf` and `ipt ist` in parts, with other rows, starts, seeds, given prompts."""
 
 import json
 import shutil
@@ -9,11 +9,13 @@ import torch
 from small_runs import LENGTH, LIMIT, REST, SEED, SEEN, SPLIT, Shuffled, checksum, new_world, tasks
 
 from ipt.autoencoder import Subspace
+from ipt.config import TuneConfig
 from ipt.data import few_shot
 from ipt.evaluate import chance
-from ipt.peft_folder import write_peft
+from ipt.peft_folder import GivenPrompts, write_peft
+from ipt.pipeline import Bench
 from ipt.prompts import vocabulary_start
-from ipt.run import read_tensors
+from ipt.run import hold, read_tensors
 
 ALL = [*SEEN, *REST]
 TITLES = ("finding the subspace", "control: one shared prompt")
@@ -72,7 +74,13 @@ def test_other_rows_are_scored_and_kept_apart_from_those_there(world, more, limi
         floors[d.task.name] = {"digest": d.task.digest, "scores": scores}
     assert json.loads((world.bank() / f"floor-{rows}.json").read_text()) == floors
     kept = {path.name for path in world.bank().glob("*.json")}
-    assert kept == {"setting.json", "reference-6.json", "floor-6.json", f"reference-{rows}.json", f"floor-{rows}.json"}
+    assert kept == {
+        "setting.json",
+        "reference-6.json",
+        "floor-6.json",
+        f"reference-{rows}.json",
+        f"floor-{rows}.json",
+    }
     assert stamps(world.bank()) == before
 
 
@@ -89,12 +97,16 @@ def test_both_commands_score_the_rows_of_the_subspaces_run_or_fewer(world):
 
 def test_as_many_dimensions_as_seen_tasks_are_noted(world):
     run = world.msf("wide", dim=3)
-    assert world.told.said == ["note: 3 dimensions for 3 seen tasks do not compress the training prompts"]
+    note = "note: 3 dimensions for 3 seen tasks do not compress the training prompts"
+    assert world.told.said == [note]
     assert run.result["compresses"] is False and run.result["dim"] == 3
     run = world.ist("--part", "pca", "--part", "random", run="wide", dim=3)
     result = run.result
     assert (result["compresses"], result["dim"], result["pca_dim"]) == (False, 3, 2)
-    for kind, space in (("random", Subspace.random(world.prompts(SEEN), 3, SEED)), ("pca", Subspace.pca(world.prompts(SEEN), 3))):
+    for kind, space in (
+        ("random", Subspace.random(world.prompts(SEEN), 3, SEED)),
+        ("pca", Subspace.pca(world.prompts(SEEN), 3)),
+    ):
         found = world.scores.behind(result["scores"][f"{kind}_test"], world.data(REST))
         same(found, space.decode(space.encode(found)))
 
@@ -103,12 +115,23 @@ def test_as_many_dimensions_as_seen_tasks_are_noted(world):
 def test_another_start_is_the_same_for_every_task(world, start):
     run = world.msf("own", codes="own")
     codes = read_tensors(run.folder / "codes.safetensors")[0]["codes"]
-    found = world.ist("--start", start, "--part", "unseen", "--part", "same", "--learning-rates", "1e-9", run="own")
+    found = world.ist(
+        "--start",
+        start,
+        "--part",
+        "unseen",
+        "--part",
+        "same",
+        "--learning-rates",
+        "1e-9",
+        run="own",
+    )
     vectors = read_tensors(found.folder / "vectors.safetensors")[0]
     noise = 0.02 * torch.randn(1, 2, generator=torch.Generator().manual_seed(SEED))
     expected = noise if start == "noise" else codes[:3].mean(0, keepdim=True)
     for setting in ("train_same", "test"):
-        torch.testing.assert_close(vectors[setting], expected.expand_as(vectors[setting]), rtol=0, atol=1e-6)
+        theirs = expected.expand_as(vectors[setting])
+        torch.testing.assert_close(vectors[setting], theirs, rtol=0, atol=1e-6)
     assert (noise - codes[:3].mean(0)).abs().max() > 0.05  # control
     assert found.result["scores"].keys() == {"train_same", "test"}  # and no best code
 
@@ -116,19 +139,30 @@ def test_another_start_is_the_same_for_every_task(world, start):
 @pytest.mark.parametrize(("most", "count"), [(2, 2), (3, 3), (9, 3)])
 def test_a_task_has_as_many_starts_as_asked_for_and_no_more_than_seen_tasks(world, most, count):
     run = world.ist("--starts", str(most), "--part", "unseen")
-    jobs = {json.loads(line)["job"] for line in (run.folder / "metrics-ist-test.jsonl").read_text().splitlines()}
+    lines = (run.folder / "metrics-ist-test.jsonl").read_text().splitlines()
+    jobs = {json.loads(line)["job"] for line in lines}
     assert len(jobs) == 2 * count
 
 
 def test_parts_done_one_after_another_keep_what_is_there_and_make_the_whole(base, world):
-    """All but the numbers of `pca` are new after the first part; what a part found before stays as it is."""
+    """What a part found before stays as it is."""
     shutil.rmtree(world.out / base.whole.folder.name)
     shutil.rmtree(world.bank(21))
     steps = [
         (["pca"], {"pca_test"}, {"100"}, set()),
         (["diff"], {"pca_test", "train_diff"}, {"100", "21"}, {"train_diff"}),
-        (["mixture", "pca"], {"pca_test", "train_diff", "mixture_test"}, {"100", "21"}, {"train_diff", "mixture"}),
-        (["unseen"], {"pca_test", "train_diff", "mixture_test", "test", "best_code"}, {"100", "21"}, {"train_diff", "mixture", "test"}),
+        (
+            ["mixture", "pca"],
+            {"pca_test", "train_diff", "mixture_test"},
+            {"100", "21"},
+            {"train_diff", "mixture"},
+        ),
+        (
+            ["unseen"],
+            {"pca_test", "train_diff", "mixture_test", "test", "best_code"},
+            {"100", "21"},
+            {"train_diff", "mixture", "test"},
+        ),
     ]
     scores, tensors = {}, {}
     for parts, scored, references, kept in steps:
@@ -136,11 +170,13 @@ def test_parts_done_one_after_another_keep_what_is_there_and_make_the_whole(base
         run = world.ist(*words)
         assert run.folder.name == base.whole.folder.name
         result, found = run.result, read_tensors(run.folder / "vectors.safetensors")[0]
-        assert result["scores"].keys() == scored and result["reference"].keys() == references and found.keys() == kept
+        assert result["scores"].keys() == scored and found.keys() == kept
+        assert result["reference"].keys() == references
         assert scores.items() <= result["scores"].items()
         assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
         scores, tensors = result["scores"], found
-        assert len(list(world.out.glob("bank/*"))) == len(references)  # the other data seed's prompts are tuned when needed
+        # prompts of the other data seed are tuned when they are needed
+        assert len(list(world.out.glob("bank/*"))) == len(references)
     for setting, theirs in base.whole.result["scores"].items():
         if setting in scores:
             names, data_seed = (SEEN, 21) if setting == "train_diff" else (REST, 100)
@@ -159,10 +195,17 @@ def test_only_prompts_that_are_missing_are_tuned(world):
     same(world.prompts(ALL), there)
 
 
-def test_each_seed_is_tuned_from_its_own_start_and_order(base, empty):
-    """Two seeds at once leave what each leaves alone; only the floors without a prompt are common to both."""
-    world = replace(empty, ranks=Shuffled())
+def test_each_seed_is_tuned_from_its_own_start_and_order(base, empty, monkeypatch):
+    """Two seeds at once leave what each leaves alone; they share floors without a prompt."""
+    world, held = replace(empty, ranks=Shuffled()), []
+
+    def spy(folders, locks, say):
+        held.append(set(folders))
+        hold(folders, locks, say)
+
+    monkeypatch.setattr("ipt.pipeline.hold", spy)
     world.tune("--more-seeds", "8")
+    assert held == [{world.bank(), world.bank(seed=8)}]  # no other process tunes these meanwhile
     assert world.told.said == ["tuning 10 prompts, data seed 100 (0 are there already)"]
     same(world.prompts(ALL), base.prompts(ALL))
     other = world.prompts(ALL, seed=8)
@@ -171,7 +214,8 @@ def test_each_seed_is_tuned_from_its_own_start_and_order(base, empty):
     ours = json.loads((base.bank() / "floor-6.json").read_text())
     for name in ALL:
         scores, own = floors[name]["scores"], ours[name]["scores"]
-        assert (scores["chance"], scores["empty"]) == (own["chance"], own["empty"]) and scores["start"] != own["start"]
+        assert (scores["chance"], scores["empty"]) == (own["chance"], own["empty"])
+        assert scores["start"] != own["start"]
     alone = replace(base, out=world.out.parent / "alone")
     alone.tune(seed=8)
     same(other, alone.prompts(ALL, seed=8))
@@ -179,16 +223,24 @@ def test_each_seed_is_tuned_from_its_own_start_and_order(base, empty):
 
 
 def test_cut_rows_are_noted(empty, monkeypatch):
-    """A row that fills all tokens counts as cut, one with a token less does not: three words and the end sign are four tokens."""
+    """A row that fills all tokens counts as cut, one with a token less does not.
+
+    Three words and the end sign are four tokens.
+    """
     known = tasks()
-    longer = [replace(e, input=f"{e.input} red" if i % 3 else e.input) for i, e in enumerate(known["last"].examples)]
-    answers = [replace(e, output=(f"{e.output[0]} red",)) if i % 5 == 0 else e for i, e in enumerate(longer)]
-    known["last"] = replace(known["last"], examples=tuple(answers))
+    examples = []
+    for i, e in enumerate(known["last"].examples):
+        e = replace(e, input=e.input if i % 3 else f"{e.input} red")
+        e = replace(e, output=(f"{e.output[0]} red",)) if i % 2 == 0 else e
+        examples.append(e)
+    known["last"] = replace(known["last"], examples=tuple(examples))
     sets = few_shot(known["last"], 100, 6)
     rows = [*sets.train, *sets.dev, *sets.test[:LIMIT]]
     full = [len(e.input.split()) == 4 or len(e.output[0].split()) == 2 for e in rows]
     assert 0 < sum(full) < len(rows)
-    monkeypatch.setattr("small_runs.SPLIT", replace(SPLIT, seen=("last",), unseen=(), out_of_kind=()))
+    assert any(len(e.input.split()) == 3 for e, cut in zip(rows, full, strict=True) if cut)
+    alone = replace(SPLIT, seen=("last",), unseen=(), out_of_kind=())
+    monkeypatch.setattr("small_runs.SPLIT", alone)
     monkeypatch.setattr("small_runs.tasks", lambda: known)
     empty.tune()
     assert not any("note" in text for text in empty.told.said)
@@ -196,7 +248,8 @@ def test_cut_rows_are_noted(empty, monkeypatch):
     monkeypatch.setattr("ipt.pipeline.MAX_ANSWER", 3)
     empty.tune("--patience", "9")
     note = f"note: {sum(full)} of 18 rows fill 5 input or 3 answer tokens; longer ones are cut"
-    assert [text for text in empty.told.said if "note" in text] == [note] * 3  # tuning, references, floors
+    told = [text for text in empty.told.said if "note" in text]
+    assert told == [note] * 3  # tuning, references, floors
 
 
 def test_given_prompts_are_scored_and_have_a_bank_of_their_own(world, tmp_path):
@@ -210,10 +263,20 @@ def test_given_prompts_are_scored_and_have_a_bank_of_their_own(world, tmp_path):
     same(found[[0, 1, 2, 4]], world.prompts(ALL)[[0, 1, 2, 4]])
     assert stamps(world.bank()) == before
     again = world.ist("--part", "diff", run="given")
-    assert torch.equal(world.scores.behind(again.result["reference"]["100"], world.data(ALL)), found)
+    theirs = world.scores.behind(again.result["reference"]["100"], world.data(ALL))
+    assert torch.equal(theirs, found)
     settings = [json.loads(path.read_text()) for path in world.out.glob("bank/*/setting.json")]
     assert sorted(s.get("given", "") for s in settings) == ["", "", run.config["given"]["digest"]]
-    assert not any("tuning" in text for text in world.told.said)  # those of the other data seed are there already
+    # prompts of the other data seed are there already
+    assert not any("tuning" in text for text in world.told.said)
+
+
+def test_given_prompts_are_of_the_first_data_seed_alone(base, tmp_path):
+    given = GivenPrompts(("late",), "digest", {"late": torch.zeros(LENGTH, 16)})
+    tune = TuneConfig(prompt_length=LENGTH)
+    bench = Bench(base.backbone, SPLIT, tasks(), tune, SEED, tmp_path, 0, base.told, given=given)
+    assert [task.name for task in bench.missing(REST, 100)] == ["first"]
+    assert [task.name for task in bench.missing(REST, 21)] == REST
 
 
 def test_a_given_prompt_that_was_lost_is_told(world, tmp_path, capsys):
@@ -224,4 +287,5 @@ def test_a_given_prompt_that_was_lost_is_told(world, tmp_path, capsys):
             (path.parent / "early.safetensors").unlink()
     capsys.readouterr()
     world.ist("--part", "pca", run=run.folder.name, ends=2)
-    assert "has lost the prompt of early, which came from a PEFT folder; run `ipt msf` again" in capsys.readouterr().err
+    says = "has lost the prompt of early, which came from a PEFT folder; run `ipt msf` again"
+    assert says in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`ipt stability`: each score is that of its method's prompt with its seed, and the table's figures are those by hand."""
+"""`ipt stability`: each score is of its method's prompt with its seed; the table by hand."""
 
 import hashlib
 import json
@@ -21,7 +21,10 @@ from ipt.tuning import tune_prompts
 SEEDS = [7, 8, 9]
 TUNING = TuneConfig(steps=6, eval_every=3, prompt_length=LENGTH, shots=SHOTS)
 NUMBERS = IstConfig(steps=4, eval_every=2)
-FLOORS = {"late": {"chance": 0.02, "empty": None, "start": 0.01}, "first": {"chance": 0.0, "empty": 0.01, "start": 0.03}}
+FLOORS = {
+    "late": {"chance": 0.02, "empty": None, "start": 0.01},
+    "first": {"chance": 0.0, "empty": 0.01, "start": 0.03},
+}
 STEPS = ("--run", "base", "--dim", "2", "--steps", "4", "--eval-every", "2")
 
 
@@ -35,9 +38,18 @@ def made(tmp_path_factory, taught_folder):
     for name, scores in FLOORS.items():
         floors[name]["scores"] = scores
     write_json(path, floors)
-    world.ipt("stability", *STEPS, "--runs", "3", "--file", str(world.root / "summary.json"))
+    world.chosen = []
+
+    def choose(*given):
+        world.chosen.append(given[-2:])
+        return choose_starts(*given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ipt.pipeline.choose_starts", choose)
+        world.ipt("stability", *STEPS, "--runs", "3", "--file", str(world.root / "summary.json"))
     (folder,) = world.out.glob("stability-*")
     world.run, world.bars = Run(folder), world.told.bars
+    world.said = world.told.said
     return world
 
 
@@ -58,7 +70,7 @@ def tensors_of(made):
 
 
 def behind(made, method):
-    """Return the prompts [seeds, tasks, n, h] behind a method's scores, which are those of the unseen tasks."""
+    """Return the prompts [seeds, tasks, n, h] behind a method's scores on the unseen tasks."""
     scores = made.run.result["by_seed"][method]
     data = made.data(REST)
     assert scores.keys() == set(REST) and {len(values) for values in scores.values()} == {3}
@@ -70,7 +82,7 @@ def behind(made, method):
 
 
 def each_seed(made):
-    """Return the sets of the unseen tasks, all tasks with the first seed, then with the second, and the seed of each."""
+    """Return the unseen tasks' sets, all for a seed, then for the next, and the seed of each."""
     data, seeds = [], []
     for seed in SEEDS:
         data += made.data(REST)
@@ -81,7 +93,8 @@ def each_seed(made):
 def best_starts(made, subspace):
     seen = SeenCodes(subspace.encode(made.prompts(SEEN)), SPLIT.seen)
     backbone, data = made.backbone, made.data(REST)
-    return torch.cat([choose_starts(backbone, subspace.decode, data, seen, seed, 3) for seed in SEEDS])
+    found = [choose_starts(backbone, subspace.decode, data, seen, seed, 3) for seed in SEEDS]
+    return torch.cat(found)
 
 
 def test_prompt_tuning_is_scored_with_each_seeds_own_prompts(made):
@@ -97,8 +110,8 @@ def test_prompt_tuning_is_scored_with_each_seeds_own_prompts(made):
 def test_numbers_are_tuned_with_each_seed_from_its_own_starts(made):
     subspace, vectors = subspace_of(made), tensors_of(made)["vectors"]
     data, seeds = each_seed(made)
-    begin = best_starts(made, subspace)
-    expected, _ = tune_vectors(made.backbone, subspace, data, NUMBERS, seeds, Checkpoint.none(), start=begin)
+    begin, none = best_starts(made, subspace), Checkpoint.none()
+    expected, _ = tune_vectors(made.backbone, subspace, data, NUMBERS, seeds, none, start=begin)
     same(vectors, expected)
     differ(vectors[:2], vectors[2:4])
     torch.testing.assert_close(behind(made, IST).flatten(0, 1), subspace.decode(vectors))
@@ -106,7 +119,9 @@ def test_numbers_are_tuned_with_each_seed_from_its_own_starts(made):
 
 def test_mixtures_are_of_the_runs_own_seen_prompts_with_each_seed(made):
     bank, weights = made.prompts(SEEN), tensors_of(made)["mixture"]
-    expected = [mix(made.backbone, bank, SPLIT.seen, 2, made.data(REST), NUMBERS, seed, Checkpoint.none()) for seed in SEEDS]
+    data, none, expected = made.data(REST), Checkpoint.none(), []
+    for seed in SEEDS:
+        expected.append(mix(made.backbone, bank, SPLIT.seen, 2, data, NUMBERS, seed, none))
     same(weights, torch.cat(expected))
     differ(weights[:2], weights[2:4])
     torch.testing.assert_close(behind(made, MIXTURE).flatten(0, 1), mixed(weights, bank))
@@ -118,21 +133,31 @@ def test_prompt_tuning_from_a_solution_starts_there_and_is_scored(made, method):
     kept = tensors_of(made)[f"prompts from {method}"]
     assert torch.equal(found.flatten(0, 1), kept)
     data, seeds = each_seed(made)
-    expected = tune_prompts(made.backbone, data, TUNING, seeds, Checkpoint.none(), begin.flatten(0, 1))
+    none, begin = Checkpoint.none(), begin.flatten(0, 1)
+    expected = tune_prompts(made.backbone, data, TUNING, seeds, none, begin)
     same(kept, torch.stack([t.prompt for t in expected]))
 
 
 def test_the_table_is_made_of_the_scores_and_the_highest_floors(made):
     result = made.run.result
     scores, floor = result["by_seed"], {"late": 0.02, "first": 0.03}
-    spread = {method: mean(stdev(values) for values in each.values()) for method, each in scores.items()}
+    spread = {}
+    for method, each in scores.items():
+        spread[method] = mean(stdev(values) for values in each.values())
     reference = {name: mean(values) for name, values in scores[PROMPT].items()}
     rows = []
     for method in (PROMPT, IST, MIXTURE, FROM[IST], FROM[MIXTURE]):
         means = {name: mean(values) for name, values in scores[method].items()}
         relative = mean(means[name] / reference[name] for name in REST)
         above = [(means[name] - floor[name]) / (reference[name] - floor[name]) for name in REST]
-        row = [method, "2", "3", f"{mean(means.values()):.3f}", f"{100 * relative:.1f}", f"{100 * mean(above):.1f}"]
+        row = [
+            method,
+            "2",
+            "3",
+            f"{mean(means.values()):.3f}",
+            f"{100 * relative:.1f}",
+            f"{100 * mean(above):.1f}",
+        ]
         rows.append([*row, f"{spread[method]:.3f}", f"{spread[method] / spread[PROMPT]:.2f}"])
     assert min(reference.values()) > 0.13  # both tasks are above their floors
     assert result["rows"] == rows and result["columns"][0] == "method"
@@ -141,7 +166,12 @@ def test_the_table_is_made_of_the_scores_and_the_highest_floors(made):
 def test_a_result_names_its_seeds_and_the_digest_of_its_scores(made):
     result, summary = made.run.result, read_json(made.root / "summary.json")
     digest = hashlib.sha256(json.dumps(result["by_seed"], sort_keys=True).encode()).hexdigest()
-    assert (result["kind"], result["dim"], result["seeds"], result["digest"]) == ("stability", 2, SEEDS, digest)
+    assert (result["kind"], result["dim"], result["seeds"], result["digest"]) == (
+        "stability",
+        2,
+        SEEDS,
+        digest,
+    )
     assert result["scores"] == {}
     assert {key: summary[key] for key in ("columns", "rows", "digest", "by_seed")} == {
         key: result[key] for key in ("columns", "rows", "digest", "by_seed")
@@ -149,8 +179,20 @@ def test_a_result_names_its_seeds_and_the_digest_of_its_scores(made):
     assert summary["seed"] == SEED
 
 
+def test_starts_are_chosen_with_each_seed(made):
+    assert made.chosen == [(seed, 3) for seed in SEEDS]  # three of the codes
+
+
+def test_prompts_of_all_seeds_are_tuned_in_one_run(made):
+    told = [text for text in made.said if text.startswith("tuning")]
+    assert told == ["tuning 4 prompts, data seed 100 (2 are there already)"]
+
+
 def test_every_stage_tells_how_far_it_is(made):
-    bars = {title: count for title, count in made.bars.items() if not title.startswith("best seen codes")}
+    bars = dict(made.bars)
+    for title in made.bars:
+        if title.startswith("best seen codes"):
+            del bars[title]
     assert {"IST, all seeds", *FROM.values(), f"scoring {FROM[IST]}, seed 9"} <= bars.keys()
     assert all(bars.values())
 
@@ -161,7 +203,9 @@ def test_each_seed_draws_its_own_noise(made):
     (folder,) = set(made.out.glob("stability-*")) - before
     vectors = read_tensors(folder / "vectors.safetensors")[0]["vectors"]
     shutil.rmtree(folder)
-    draws = [0.02 * torch.randn(2, generator=torch.Generator().manual_seed(seed)) for seed in (7, 7, 8, 8)]
+    draws = []
+    for seed in (7, 7, 8, 8):
+        draws.append(0.02 * torch.randn(2, generator=torch.Generator().manual_seed(seed)))
     torch.testing.assert_close(vectors, torch.stack(draws), rtol=0, atol=1e-6)
 
 
@@ -185,14 +229,21 @@ def test_a_run_that_broke_off_goes_on_with_what_was_trained(made, tmp_path, monk
     stages = ["ist", "ist-mixture-7", "ist-mixture-8", "ist-mixture-9", "from-IST", "from-mixture"]
     assert list(dict.fromkeys(saved)) == [f"checkpoint-{stage}" for stage in stages]
     often = [saved.count(f"checkpoint-{stage}") for stage in stages]
-    assert often == [5, 5, 5, 5, 1, 1]  # each of four steps and the end; prompt tuning has seconds of its own
+    assert often == [
+        5,
+        5,
+        5,
+        5,
+        1,
+        1,
+    ]  # each of four steps and the end; prompt tuning has seconds of its own
     monkeypatch.setattr("ipt.train.backward", full)
     world.ipt("stability", *STEPS, "--runs", "3")
     assert Run(world.out / made.run.folder.name).result == made.run.result
 
 
 def test_figures_on_paper():
-    """Spreads of prompt tuning (0.1 + 0.2) / 2, of IST (0.3 + 0) / 2; the second task is no 0.10 above its floor."""
+    """Spreads (0.1 + 0.2) / 2 and (0.3 + 0) / 2; the second task is no 0.10 above its floor."""
     scores = {
         PROMPT: {"a": [0.4, 0.5, 0.6], "b": [0.2, 0.4, 0.6]},
         IST: {"a": [0.1, 0.4, 0.7], "b": [0.2, 0.2, 0.2]},
@@ -200,5 +251,6 @@ def test_figures_on_paper():
     rows = stability(scores, {"a": 0.3, "b": 0.31})["rows"]
     assert rows[0] == [PROMPT, "2", "3", "0.450", "100.0", "100.0", "0.150", "1.00"]
     assert rows[1] == [IST, "2", "3", "0.300", "65.0", "50.0", "0.150", "1.00"]
-    narrow = stability({**scores, IST: {"a": [0.3, 0.3, 0.3], "b": [0.1, 0.1, 0.7]}}, {"a": 0.3, "b": 0.2})["rows"][1]
+    other = {**scores, IST: {"a": [0.3, 0.3, 0.3], "b": [0.1, 0.1, 0.7]}}
+    narrow = stability(other, {"a": 0.3, "b": 0.2})["rows"][1]
     assert narrow == [IST, "2", "3", "0.300", "67.5", "25.0", "0.173", "1.15"]
