@@ -298,7 +298,7 @@ def test_the_dots_of_a_studys_figure_by_hand(tmp_path):
 
 def test_a_spread_by_hand():
     assert spread([]) == "–" and spread([0.26]) == "0.3"
-    assert spread([1, 2, 6], 2) == "3.00 (1.00 … 6.00)"
+    assert spread([2, 1, 6], 2) == "3.00 (1.00 … 6.00)"
 
 
 def test_the_quality_of_a_prompt_by_hand():
