@@ -123,13 +123,20 @@ def test_what_is_wrong_between_rows_is_told_after_each_row_is_right(tmp_path):
         "example 4: the input of example 1 again, 'yes' there and 'no' here",
         "example 5: the input of example 2 again, 'yes' there and 'no' here",
     ]
-    free = a_record(examples=examples)
-    assert check(tmp_path, free) == []  # control: a task without labels may have several answers
+    free = a_record(examples=examples, options=["yes", "no"])
+    assert check(tmp_path, free) == []  # control: a task that is no cls task may have several answers
     some = LABELS | {"options": ["maybe", "yes", "no", "never"]}
     assert check(tmp_path, a_record(**some, examples=examples[:4]))[1:] == [
         "no example has the label 'maybe'",
         "no example has the label 'never'",
     ]
+
+
+def test_numbers_are_looked_for_in_the_rows_alone(tmp_path):
+    rows = [{"input": "a", "output": ["3.5"]}, {"input": "b", "output": ["-1"]}, {"input": "c", "output": ["high"]}]
+    assert check(tmp_path, a_record(metric="pearson", examples=rows[:2])) == []
+    (problem,) = check(tmp_path, a_record(metric="pearson", examples=rows))
+    assert problem == "example 3: the metric pearson needs numbers as outputs, found 'high'"
 
 
 def test_a_label_of_the_test_set_alone_is_had(tmp_path):
