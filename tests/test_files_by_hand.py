@@ -123,13 +123,20 @@ def test_what_is_wrong_between_rows_is_told_after_each_row_is_right(tmp_path):
         "example 4: the input of example 1 again, 'yes' there and 'no' here",
         "example 5: the input of example 2 again, 'yes' there and 'no' here",
     ]
-    free = a_record(examples=examples)
-    assert check(tmp_path, free) == []  # control: a task without labels may have several answers
+    free = a_record(examples=examples, options=["yes", "no"])
+    assert check(tmp_path, free) == []  # control: a task that is no cls task may have several answers
     some = LABELS | {"options": ["maybe", "yes", "no", "never"]}
     assert check(tmp_path, a_record(**some, examples=examples[:4]))[1:] == [
         "no example has the label 'maybe'",
         "no example has the label 'never'",
     ]
+
+
+def test_numbers_are_looked_for_in_the_rows_alone(tmp_path):
+    rows = [{"input": "a", "output": ["3.5"]}, {"input": "b", "output": ["-1"]}, {"input": "c", "output": ["high"]}]
+    assert check(tmp_path, a_record(metric="pearson", examples=rows[:2])) == []
+    (problem,) = check(tmp_path, a_record(metric="pearson", examples=rows))
+    assert problem == "example 3: the metric pearson needs numbers as outputs, found 'high'"
 
 
 def test_a_label_of_the_test_set_alone_is_had(tmp_path):
@@ -142,7 +149,7 @@ def test_a_label_of_the_test_set_alone_is_had(tmp_path):
 
 
 def test_files_that_share_a_name_are_told_after_all_others(tmp_path):
-    for file, name in (("a", "x"), ("b", "y"), ("c", "x"), ("d", "x")):
+    for file, name in (("a", "x"), ("b", "y"), ("c", "x")):
         put(tmp_path / f"{file}.json", name)
     (tmp_path / "e.json").write_text("[]")
     assert files.check(tmp_path) == [
@@ -219,6 +226,18 @@ def test_large_families_come_first_where_the_order_of_the_hash_gives_no_split():
         assert dealt({"a": 4, "b": 1, "c": 2}, 4, 2, seed) == by_order[order]
         met.add(order)
     assert len(met) > 4
+
+
+def test_large_families_first_is_tried_before_small_ones_first():
+    """Three and three tasks of families of 3, 1 and 2: in two orders of their hashes both others would do."""
+    by_order = dict.fromkeys(("abc", "acb", "bac", "cab"), ("a", "bc"))
+    by_order |= dict.fromkeys(("bca", "cba"), ("bc", "a"))
+    met = set()
+    for seed in range(16):
+        order = "".join(sorted("abc", key=lambda name: sha(seed, name)))
+        assert dealt({"a": 3, "b": 1, "c": 2}, 3, 3, seed) == by_order[order]
+        met.add(order)
+    assert met & {"bac", "cab"}
 
 
 def test_small_families_come_first_where_nothing_else_gives_a_split():

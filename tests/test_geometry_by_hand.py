@@ -62,11 +62,18 @@ def test_tangents_are_central_differences_of_one_hundredth(generator):
     np.testing.assert_allclose(asked[0] - codes[0], moves, atol=1e-12)
 
 
-def test_a_direction_a_million_times_weaker_is_none():
-    weak = lambda factor: lambda codes: codes * [1.0, factor] @ np.eye(2, 4)
+@pytest.mark.parametrize("scale", [1e-4, 1, 1e4])
+def test_a_direction_a_million_times_weaker_is_none(scale):
+    weak = lambda factor: lambda codes: scale * codes * [1.0, factor] @ np.eye(2, 4)
     assert geometry.tangent_bases(weak(2e-6), np.zeros((1, 2))).shape == (1, 4, 2)
     with pytest.raises(ValueError, match="2 independent directions were expected at code"):
         geometry.tangent_bases(weak(0.5e-6), np.zeros((1, 2)))
+
+
+def test_bases_are_exact_where_the_decoder_is_in_single_precision(generator):
+    mix = generator.standard_normal((3, 40)).astype(np.float32)
+    (basis,) = geometry.tangent_bases(lambda codes: codes.astype(np.float32) @ mix, np.ones((1, 3)))
+    np.testing.assert_allclose(basis.T @ basis, np.eye(3), atol=1e-13)
 
 
 def test_angles_are_arc_cosines_of_singular_values(generator):
@@ -277,6 +284,10 @@ def test_the_p_value_is_the_share_of_all_orders_that_are_as_far_from_none():
     assert geometry.rank_correlation(x, y) == geometry.rank_correlation(x, y, 10_000, 0)
     assert geometry.rank_correlation(x, y, 10_000, 1)[1] != p_value
     assert round(10_001 * p_value, 6).is_integer()
+
+
+def test_two_pairs_are_always_in_order():
+    assert geometry.rank_correlation(np.array([1.0, 2]), np.array([3.0, 7]), 50) == (pytest.approx(1), 1)
 
 
 def test_one_shuffle_that_does_not_reach_it_leaves_one_half():

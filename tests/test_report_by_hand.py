@@ -286,7 +286,9 @@ def test_the_dots_of_a_studys_figure_by_hand(tmp_path):
         patch.object(Figure, "savefig", autospec=True) as saved,
     ):
         study_figure({"d 9": [no_floor]}, tmp_path / "x.png")
-    left, right = saved.call_args.args[0].axes
+    figure = saved.call_args.args[0]
+    assert list(figure.get_size_inches()) == pytest.approx([9.4, 0.9 + 0.62])
+    left, right = figure.axes
     assert left.get_legend() is None and right.get_legend() is not None  # one for both
     assert [call.args[1:] for call in dots.call_args_list] == [
         ({"d 9": {"unseen": [0.5]}}, "recovery (% of prompt tuning)"),
@@ -296,7 +298,7 @@ def test_the_dots_of_a_studys_figure_by_hand(tmp_path):
 
 def test_a_spread_by_hand():
     assert spread([]) == "–" and spread([0.26]) == "0.3"
-    assert spread([1, 2, 6], 2) == "3.00 (1.00 … 6.00)"
+    assert spread([2, 1, 6], 2) == "3.00 (1.00 … 6.00)"
 
 
 def test_the_quality_of_a_prompt_by_hand():

@@ -142,9 +142,9 @@ def test_groups_of_seen_tasks_by_hand():
     for setting, (s1, s2, s3) in {"train_diff": (0.5, 0.75, 0.75), "train_msf": (0.9, 0.75, 0.9)}.items():
         assert found[setting, "knowledge"].relative == pytest.approx(s2)
         assert found[setting, "rule"].relative == pytest.approx((s1 + s3) / 2)
-    with_seen = {setting for setting, group in found if group == "out of kind"}
-    assert with_seen == set(TITLES) - {"train_msf", "train_same", "train_diff"}
-    assert {setting for setting, group in found if group == "new subcategory"} == with_seen
+    for group in ("in kind", "out of kind", "known subcategory", "new subcategory"):
+        apart = {setting for setting, name in found if name == group}
+        assert apart == set(TITLES) - {"train_msf", "train_same", "train_diff"}
 
 
 def test_groups_that_a_split_does_not_have_are_left_out():
@@ -196,7 +196,7 @@ def test_seeds_are_joined_by_setting_and_group_in_the_order_of_the_first():
     found = {(x.setting, x.group): x.recovery.relative for x in over_seeds([first, second])}
     assert list(found) == list(made)  # without pca_test, which the first does not have
     assert found == pytest.approx({("test", "all"): 0.2, ("test", "novel"): 0.6, ("shared", "all"): 0.7})
-    fewer = over_seeds([first, second[1:]])
+    fewer = over_seeds([first, second[1:], second])  # one of three lacks shared
     assert [(x.setting, x.group) for x in fewer] == [("test", "all"), ("test", "novel")]
 
 
@@ -279,6 +279,8 @@ def test_the_interval_of_a_difference_is_over_resampled_tasks():
     """Of two tasks a quarter of the resamples is the one alone, a quarter the other: these are the ends."""
     found = compare({"a": 0.6, "b": 0.8}, {"a": 0.5, "b": 0.5})
     assert found.interval == pytest.approx((0.1, 0.3)) and found.difference == pytest.approx(0.2)
+    tied = compare({"a": 0.5, "b": 0.8}, {"a": 0.5, "b": 0.5})
+    assert tied.interval == pytest.approx((0, 0.3))  # a tie is a task too
     alone = compare({"a": 0.6}, {"a": 0.5})
     assert math.isnan(alone.interval[0]) and math.isnan(alone.interval[1]) and alone.p_value == 1
 
