@@ -85,6 +85,7 @@ UNFIT = {
     "three times the rows": (numbers(1, rows=9), 3, "expected prompt_embeddings of 3 rows"),
     "no rows": (numbers(1, rows=0), 0, "expected prompt_embeddings of 0 rows"),
     "a vector": (torch.ones(3), 3, "expected prompt_embeddings of 3 rows"),
+    "a vector for a prompt of one": (torch.ones(4), 1, "expected prompt_embeddings of 1 rows"),
     "a number as text": (numbers(1, rows=3), "3", "expected prompt_embeddings of 3 rows"),
     "twice a text": (numbers(1, rows=66), "33", "expected prompt_embeddings of 33 rows"),
     "another length": (numbers(1, rows=2), 2, "holds a prompt of 2 vectors, 3 were asked for: set the prompt length to 2"),
@@ -104,6 +105,11 @@ def test_a_folder_without_a_model_name_is_read(tmp_path):
     folder = peft_folder(tmp_path, numbers(1))
     write_json(folder / "adapter_config.json", {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 3})
     assert read_peft(folder, 3, 4)[1] == "None"
+
+
+def test_a_models_name_is_read_in_utf8_whatever_the_systems_encoding(tmp_path, monkeypatch):
+    monkeypatch.setattr("io.text_encoding", lambda encoding, level=2: encoding or "latin-1")
+    assert read_peft(peft_folder(tmp_path, numbers(1), base_model_name_or_path="modèle"), 3, 4)[1] == "modèle"
 
 
 def test_each_prompt_belongs_to_the_task_that_its_folder_is_named_after(tmp_path):
