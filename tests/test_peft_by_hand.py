@@ -87,6 +87,7 @@ UNFIT = {
     "a vector": (torch.ones(3), 3, "expected prompt_embeddings of 3 rows"),
     "a vector for a prompt of one": (torch.ones(4), 1, "expected prompt_embeddings of 1 rows"),
     "a number as text": (numbers(1, rows=3), "3", "expected prompt_embeddings of 3 rows"),
+    "no number": (numbers(1, rows=3), None, "expected prompt_embeddings of None rows"),
     "twice a text": (numbers(1, rows=66), "33", "expected prompt_embeddings of 33 rows"),
     "another length": (numbers(1, rows=2), 2, "holds a prompt of 2 vectors, 3 were asked for: set the prompt length to 2"),
     "half of two": (numbers(1, rows=3), 6, "expected prompt_embeddings of 6 rows"),
