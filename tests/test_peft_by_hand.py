@@ -61,6 +61,14 @@ def test_a_written_folder_states_what_peft_needs_and_comes_back_bit_by_bit(tmp_p
     assert torch.equal(read, prompt) and name == backbone.name
 
 
+def test_a_folder_that_is_there_is_written_again(tmp_path):
+    backbone = toy_backbone()
+    for seed in (1, 2):
+        write_peft(numbers(seed, width=16), backbone, tmp_path / "a", {"seed": seed})
+    assert torch.equal(read_peft(tmp_path / "a", 3, 16)[0], numbers(2, width=16))
+    assert json.loads((tmp_path / "a" / "ipt.json").read_text()) == {"seed": 2}
+
+
 def test_a_masked_model_has_no_peft_folder(tmp_path):
     with pytest.raises(ValueError, match="PEFT has no prompt tuning for masked models such as models/bert"):
         write_peft(numbers(1), bare(Masked, "models/bert"), tmp_path / "a", {})
