@@ -53,7 +53,9 @@ def test_a_state_comes_back_in_place_and_cuts_the_lines_that_come_again(tmp_path
     assert lines_of(again)[-1] == {"step": 3}
 
 
-def test_lines_are_text_as_it_is(tmp_path):
+def test_lines_are_text_as_it_is(tmp_path, monkeypatch):
+    """Also where the system's own encoding is another."""
+    monkeypatch.setattr("io.text_encoding", lambda encoding, level=2: encoding or "latin-1")
     checkpoint = Checkpoint(tmp_path, "msf")
     checkpoint.log(name="é")
     assert (tmp_path / "metrics-msf.jsonl").read_bytes() == '{"name": "é"}\n'.encode()

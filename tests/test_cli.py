@@ -93,6 +93,16 @@ def test_sigkill_and_resume_give_the_uninterrupted_result(world, tmp_path):
     assert not list(broken.glob("*/result.json"))
     assert cli.main(msf_words(world, broken, *slow)) == 0
     assert results(broken) == results(whole)
+    kept = [*whole.glob("bank/*/*.safetensors"), *whole.glob("msf-*/*.safetensors"), *whole.glob("msf-*/subspace/*.safetensors")]
+    assert len(kept) == 5 + 1 + 1  # prompts, codes and subspace
+    for path in kept:
+        tensors, again = (read_tensors(folder / path.relative_to(whole))[0] for folder in (whole, broken))
+        assert tensors.keys() == again.keys()
+        for name, tensor in tensors.items():
+            torch.testing.assert_close(again[name], tensor, rtol=0, atol=1e-5)
+    for path in [*whole.glob("bank/*/metrics-*.jsonl"), *whole.glob("msf-*/metrics-*.jsonl")]:
+        steps = [[json.loads(line)["step"] for line in (folder / path.relative_to(whole)).open()] for folder in (whole, broken)]
+        assert steps[0] == steps[1]  # no line is missing or there twice
 
 
 @pytest.mark.parametrize(
@@ -171,6 +181,12 @@ def test_corrupt_and_foreign_folders_are_named(world, done, tmp_path, capsys):
     assert cli.main(["runs", "--out", str(tmp_path)]) == 0 and "not readable" in capsys.readouterr().out
     assert cli.main(["runs", "show", "mine", "--out", str(tmp_path)]) == 2
     assert "is no run of ipt msf or ipt ist" in capsys.readouterr().err
+    run = next(done.glob("msf-*"))
+    kept = (run / "config.json").read_bytes()
+    assert cli.main(msf_words(world, done, "--run", run.name, "--alpha", "3")) == 2
+    assert f"{run} holds a run with other settings (see {run / 'config.json'}); choose another" in capsys.readouterr().err
+    assert (run / "config.json").read_bytes() == kept
+    assert cli.main(msf_words(world, done, "--run", run.name)) == 0  # control: its own settings
 
 
 def test_a_run_of_another_version_is_told(done, tmp_path, capsys):
@@ -221,21 +237,33 @@ def test_a_reader_that_leaves_ends_the_command_without_a_word(monkeypatch, capfd
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_full_disk_ends_with_one_message_and_whole_files(world, tmp_path, capsys, monkeypatch):
-    from ipt import run as run_module
-
-    assert cli.main(msf_words(world, tmp_path)) == 0
-    kept = next(tmp_path.glob("msf-*/result.json"))
-    before = kept.read_bytes()
+@pytest.mark.parametrize("files", [0, 4])
+def test_a_full_disk_ends_with_one_message_and_whole_files(world, done, tmp_path, capsys, monkeypatch, files):
+    """The disk fills up in the middle of a file, after so many whole ones; when there is room again the command goes on."""
+    out, written, write = Path(shutil.copytree(done, tmp_path / "runs")), [], Path.write_bytes
 
     def full(path, content):
+        written.append(path)
+        if len(written) <= files:
+            return write(path, content)
+        write(path, content[: len(content) // 2])
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(run_module, "write_atomic", full)
-    assert cli.main(msf_words(world, tmp_path, "--alpha", "3")) == 2
+    before = {path: path.read_bytes() for path in out.glob("*/*.json")}
+    monkeypatch.setattr(Path, "write_bytes", full)
+    words = msf_words(world, out, "--alpha", "3", "--run", "later")
+    assert cli.main(words) == 2
     error = capsys.readouterr().err
-    assert "No space left" in error and "Traceback" not in error
-    assert kept.read_bytes() == before
+    assert "No space left" in error and "Traceback" not in error and len(written) == files + 1
+    assert {path: path.read_bytes() for path in before} == before
+    assert not [path for path in out.rglob("*") if path.name.endswith(".tmp") and path.is_file()]
+    for path in (out / "later").rglob("*.json"):
+        json.loads(path.read_text())
+    for path in (out / "later").rglob("*.safetensors"):
+        read_tensors(path)
+    assert not (out / "later" / "result.json").exists()
+    monkeypatch.setattr(Path, "write_bytes", write)
+    assert cli.main(words) == 0 and Run(out / "later").result["scores"]
 
 
 def test_too_little_space_is_found_before_any_work(world, tmp_path, capsys, monkeypatch):

@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from ipt import cli
+from ipt.autoencoder import Subspace
+from ipt.config import DIFF_DATA_SEED
 from ipt.data import SAME_DATA_SEED
 from ipt.evaluate import TaskData, score_prompts
 from ipt.families import MINI, load_backbone
-from ipt.run import Run
+from ipt.run import Run, read_tensors
 from ipt.tasks import suite
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "analysis" / "notebooks").glob("*.ipynb"))
@@ -48,10 +50,21 @@ def test_a_definition_does_more_than_no_definition(mini):
     assert sum(s.generated for s in told) > sum(s.generated for s in untold) + 0.5
 
 
-def test_a_small_run_is_complete(small_run):
-    result = Run(next(small_run.glob("ist-*"))).result
-    assert result["kind"] == "ist" and len(result["scores"]["train_same"]) == 4 and len(result["scores"]["test"]) == 2
-    assert set(result["floor"]) == set(result["tasks"])
+def test_a_small_run_is_complete_and_its_scores_are_those_of_its_numbers(mini, small_run):
+    """Every task of the split has five numbers in each setting, and a score that its decoded prompt has on its test rows."""
+    run = Run(next(small_run.glob("ist-*")))
+    result, vectors = run.result, read_tensors(run.folder / "vectors.safetensors")[0]
+    split = result["split"]
+    tasks = {task.name: task for task in suite.load([*split["seen"], *split["unseen"]])}
+    assert len(split["seen"]) == 4 and len(split["unseen"]) == 2 and set(result["tasks"]) == set(result["floor"]) == set(tasks)
+    subspace = Subspace.load(small_run / run.config["msf_run"] / "subspace")
+    settings = (("train_same", "seen", SAME_DATA_SEED), ("train_diff", "seen", DIFF_DATA_SEED), ("test", "unseen", SAME_DATA_SEED))
+    for setting, part, data_seed in settings:
+        assert vectors[setting].shape == (len(split[part]), 5)
+        data = [TaskData.draw(mini, tasks[name], data_seed, limit=2) for name in split[part]]
+        with torch.no_grad():
+            scores = score_prompts(mini, subspace.decode(vectors[setting]), data)
+        assert {d.task.name: s.rounded() for d, s in zip(data, scores, strict=True)} == result["scores"][setting]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)

@@ -61,6 +61,14 @@ def test_a_written_folder_states_what_peft_needs_and_comes_back_bit_by_bit(tmp_p
     assert torch.equal(read, prompt) and name == backbone.name
 
 
+def test_a_folder_that_is_there_is_written_again(tmp_path):
+    backbone = toy_backbone()
+    for seed in (1, 2):
+        write_peft(numbers(seed, width=16), backbone, tmp_path / "a", {"seed": seed})
+    assert torch.equal(read_peft(tmp_path / "a", 3, 16)[0], numbers(2, width=16))
+    assert json.loads((tmp_path / "a" / "ipt.json").read_text()) == {"seed": 2}
+
+
 def test_a_masked_model_has_no_peft_folder(tmp_path):
     with pytest.raises(ValueError, match="PEFT has no prompt tuning for masked models such as models/bert"):
         write_peft(numbers(1), bare(Masked, "models/bert"), tmp_path / "a", {})
@@ -85,7 +93,9 @@ UNFIT = {
     "three times the rows": (numbers(1, rows=9), 3, "expected prompt_embeddings of 3 rows"),
     "no rows": (numbers(1, rows=0), 0, "expected prompt_embeddings of 0 rows"),
     "a vector": (torch.ones(3), 3, "expected prompt_embeddings of 3 rows"),
+    "a vector for a prompt of one": (torch.ones(4), 1, "expected prompt_embeddings of 1 rows"),
     "a number as text": (numbers(1, rows=3), "3", "expected prompt_embeddings of 3 rows"),
+    "no number": (numbers(1, rows=3), None, "expected prompt_embeddings of None rows"),
     "twice a text": (numbers(1, rows=66), "33", "expected prompt_embeddings of 33 rows"),
     "another length": (numbers(1, rows=2), 2, "holds a prompt of 2 vectors, 3 were asked for: set the prompt length to 2"),
     "half of two": (numbers(1, rows=3), 6, "expected prompt_embeddings of 6 rows"),
@@ -104,6 +114,11 @@ def test_a_folder_without_a_model_name_is_read(tmp_path):
     folder = peft_folder(tmp_path, numbers(1))
     write_json(folder / "adapter_config.json", {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 3})
     assert read_peft(folder, 3, 4)[1] == "None"
+
+
+def test_a_models_name_is_read_in_utf8_whatever_the_systems_encoding(tmp_path, monkeypatch):
+    monkeypatch.setattr("io.text_encoding", lambda encoding, level=2: encoding or "latin-1")
+    assert read_peft(peft_folder(tmp_path, numbers(1), base_model_name_or_path="modèle"), 3, 4)[1] == "modèle"
 
 
 def test_each_prompt_belongs_to_the_task_that_its_folder_is_named_after(tmp_path):

@@ -1,6 +1,7 @@
 """PEFT folders as input: prompts tuned elsewhere take the place of tuned ones, and what does not fit is told."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,20 @@ def test_given_prompts_are_used_as_they_are_and_the_rest_is_tuned(world, given, 
     assert cli.main(msf_words(world, tmp_path, "--prompts", tmp_path / "given")) == 0
     kept = {path.stem: read_tensors(path)[0]["prompt"] for path in tmp_path.glob("bank/*/*.safetensors")}
     assert len(kept) == 5 and [name for name, prompt in kept.items() if not prompt.any()] == ["first"]
+
+
+def test_prompts_that_change_places_are_scored_on_each_others_tasks(world, done, given, tmp_path):
+    """Control: the run that the tuning made has other scores, of these two tasks alone."""
+    folder = Path(shutil.copytree(given, tmp_path / "given"))
+    (folder / "first").rename(tmp_path / "kept")
+    (folder / "last").rename(folder / "first")
+    (tmp_path / "kept").rename(folder / "last")
+    assert cli.main(msf_words(world, tmp_path, "--prompts", folder)) == 0
+    kept = {path.stem: read_tensors(path)[0]["prompt"] for path in tmp_path.glob("bank/*/*.safetensors")}
+    for name, other in {"first": "last", "last": "first", "second": "second"}.items():
+        assert torch.equal(kept[name], read_peft(given / other, 3, 16)[0])
+    swapped, plain = result(tmp_path, "msf")["reference"]["100"], result(done, "msf")["reference"]["100"]
+    assert {name for name in plain if swapped[name] != plain[name]} == {"first", "last"}
 
 
 @pytest.mark.parametrize("submodules", [1, 2])

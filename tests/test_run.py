@@ -122,7 +122,9 @@ def test_sigkill_in_the_middle_of_a_write_leaves_the_old_file(tmp_path, moment):
     assert (tmp_path / "file").read_bytes() == b"newer"
 
 
-def test_json_is_written_in_one_form(tmp_path):
+def test_json_is_written_and_read_in_one_form(tmp_path, monkeypatch):
+    """Also where the system's own encoding is another."""
+    monkeypatch.setattr("io.text_encoding", lambda encoding, level=2: encoding or "latin-1")
     write_json(tmp_path / "a.json", {"b": [1], "a": "é"})
     assert (tmp_path / "a.json").read_bytes() == '{\n "a": "é",\n "b": [\n  1\n ]\n}\n'.encode()
     assert read_json(tmp_path / "a.json") == {"a": "é", "b": [1]}

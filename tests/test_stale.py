@@ -287,6 +287,32 @@ def test_kept_floors_are_of_the_same_rows_and_data(scored):
     assert calls == [["first"]] * 8  # the empty prompt and the start, each once a view
 
 
+def checkpoint_of(made, monkeypatch, names, seeds):
+    """Where the tuning of these prompts keeps its state."""
+    paths = []
+
+    def stopped(backbone, data, config, own, checkpoint, start, progress):
+        paths.append(checkpoint.path)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ipt.pipeline.tune_prompts", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        made.tune_missing(names, 100, seeds)
+    return paths[0]
+
+
+def test_the_state_of_other_tasks_rows_or_seeds_is_another_file(model, tmp_path, monkeypatch):
+    made = bench(model, tmp_path)
+    rows = TASKS["first"].examples
+    changed = replace(made, tasks=TASKS | {"first": replace(TASKS["first"], examples=rows[:-1])})
+    jobs = [(made, ["first"], [42]), (made, ["second"], [42]), (made, ["first", "second"], [42]), (changed, ["first"], [42])]
+    jobs += [(made, ["first"], [43]), (made, ["first"], [42, 43]), (made, ["first"], [42, 44]), (made, ["first"], [43, 44])]
+    paths = [checkpoint_of(view, monkeypatch, names, seeds) for view, names, seeds in jobs]
+    assert len(set(paths)) == len(jobs)
+    assert paths[0].parent == made.bank(100).folder and paths[4].parent == replace(made, seed=43).bank(100).folder
+    assert [checkpoint_of(view, monkeypatch, names, seeds) for view, names, seeds in jobs] == paths  # and it is found again
+
+
 def test_a_run_on_a_name_that_was_given_by_hand_is_of_that_runs_settings(tmp_path):
     config = {"kind": "msf", "split": "toy", "seed": 7, "msf": {"alpha": 1.0}}
     own = Run.open(tmp_path / f"msf-toy-{plan.digest(config)}", config)

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import ist_words, msf_words
+from conftest import ist_words, msf_words, plain
 from fitted import checksum, checksum_scores
 from safetensors.torch import load_file, save_file
 
@@ -14,7 +14,9 @@ from ipt.data import Task
 from ipt.evaluate import TaskData
 from ipt.families import load_backbone
 from ipt.peft_folder import WEIGHTS, read_peft
-from ipt.run import Run, complete_runs, read_tensors, write_tensors
+from ipt.plan import stands_on
+from ipt.run import Run, complete_runs, read_tensors, write_json, write_tensors
+from ipt.study import Cell, fill
 
 
 @pytest.fixture(scope="module")
@@ -193,3 +195,36 @@ def test_a_run_that_stands_on_a_changed_name_is_told_apart_for_stability_too(mad
     assert cli.main([*words[:-1], "3"]) == 0
     assert len(list(made.glob("stability-*"))) == 2
     assert Path(made / "mine").exists()
+
+
+def test_a_cell_of_a_study_has_the_figures_of_its_own_run(tmp_path):
+    """Others beside it have other test rows, another subspace of the same name, or other settings."""
+    out = tmp_path / "runs"
+    plain(out)
+    own = Run(out / "ist-42").config | stands_on(Run(out / "msf-42"))
+    cases = {
+        "ist-a": own | {"limit": 3},
+        "ist-b": own | {"msf_settings": "0"},
+        "ist-c": own | {"ist": own["ist"] | {"steps": 1}},
+        "ist-d": own | {"msf_run": "msf-43"},
+        "ist-m": own,
+        "ist-x": own | {"limit": 3},
+        "ist-y": own | {"msf_settings": "0"},
+        "ist-z": own | {"ist": own["ist"] | {"steps": 1}},
+    }
+    for name, config in cases.items():
+        shutil.copytree(out / "ist-42", out / name)
+        write_json(out / name / "config.json", {"config": config})
+        result = Run(out / name).result
+        value = 0.625 if name == "ist-m" else 0.25
+        result["scores"]["test"] = {task: {"generated": value, "ranked": None} for task in result["scores"]["test"]}
+        write_json(out / name / "result.json", result)
+    cell = Cell("msf-42", "a line", {})
+    wanted = {"ist": own["ist"], "work": {"limit": 0}}
+    fill(cell, out, tmp_path / "results", wanted, lambda words: None)
+    record = json.loads((tmp_path / "results" / "msf-42.json").read_text())
+    (line,) = (x for x in record["lines"] if (x["setting"], x["group"]) == ("test", "all"))
+    assert line["absolute"] == 0.625 and record["settings"] == wanted
+    shutil.rmtree(out / "ist-m")
+    with pytest.raises(StopIteration):  # control: no other is taken for it
+        fill(cell, out, tmp_path / "results", wanted, lambda words: None)
