@@ -108,6 +108,15 @@ def test_patience_ends_a_job_before_a_better_step_and_the_others_go_on():
     assert torch.equal(source.values[0], backbone.met[100][1])
 
 
+def test_a_job_whose_dev_losses_are_no_numbers_keeps_its_start():
+    nan = float("nan")
+    backbone, jobs = scripted((nan, nan, nan), (nan, 1, 2))
+    source = FreePrompts(torch.full((1, 1), 2.0, dtype=torch.float64), 2)
+    outcomes = fit(backbone, source, jobs, replace(CONFIG, patience=2, steps=3), Checkpoint.none())
+    assert outcomes == [Outcome(2, 0, float("inf")), Outcome(3, 2, 1)]
+    assert source.values[0].item() == 2 and source.values[1].item() != 2
+
+
 def test_the_kept_step_is_the_best_by_dev_rows_and_not_by_train_rows():
     """Train rows draw the number to 3, dev rows want 1: it is kept where it passes 1."""
     source = prompts(1)
