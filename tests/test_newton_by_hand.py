@@ -34,11 +34,12 @@ class Logits(Bowl):
     token_budget = 90
 
     def __init__(self):
-        self.budget = 0
+        self.budget = self.largest = 0
 
     def answer_logits(self, prompts, rows):
         tall = max(len(row.label_ids) for row in rows)
-        assert len(rows) * (2 + 1 + tall) <= self.budget
+        self.largest = max(self.largest, len(rows) * (2 + 1 + tall))
+        assert self.largest <= self.budget
         numbers = torch.tensor([row.input_ids[0] / 4 for row in rows])
         logits = prompts[:, [t % 2 for t in range(tall)]] * numbers[:, None, None]
         labels = [[*row.label_ids, *[-100] * (tall - len(row.label_ids))] for row in rows]
@@ -276,6 +277,7 @@ def test_every_row_counts_once_for_each_shifted_code_in_the_budget(budget, most)
     config = NewtonConfig(token_budget=budget)
     jobs = [job_of(0, rows, rows)]
     losses, gradient, curvature = linearise(backbone, codes, codes.values.detach(), jobs, config)
+    assert backbone.largest > 0.75 * most  # control: with one more each, batches would be smaller
     slope, matrix = plain_model(rows, np.zeros(2), config.shift)
     assert float(losses) == pytest.approx(mean_loss(rows, np.zeros(2)))
     assert gradient[0].numpy() == pytest.approx(slope)

@@ -1,5 +1,7 @@
 """The autoencoder, number by number: its formulas, its standard codes, its training, its folder."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -223,6 +225,20 @@ def test_a_folder_that_is_no_subspace_is_named(tmp_path, damage):
         (folder / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(ValueError, match=f"{folder.name} holds no readable subspace"):
         Subspace.load(folder)
+
+
+def test_a_name_that_is_no_folder_is_not_asked_of_the_hub(monkeypatch, tmp_path):
+    asked = []
+
+    def download(*args, **more):
+        asked.append(more["local_files_only"])
+        raise OSError("not there")
+
+    monkeypatch.setattr("huggingface_hub.hub_mixin.hf_hub_download", download)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="holds no readable subspace"):
+        Subspace.load(Path("someone/subspace"))
+    assert set(asked) == {True}
 
 
 def test_a_card_says_where_tasks_were_not_recorded():
