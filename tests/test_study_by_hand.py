@@ -83,7 +83,7 @@ def test_only_chooses_cells_by_name_and_groups_keep_their_order(tmp_path):
 def test_a_file_that_is_no_study_says_why(tmp_path, record, says):
     path = tmp_path / "x.json"
     path.write_text(json.dumps(record))
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises(ValueError, match=rf"x\.json: .*{says}"):
         read_cells(path)
 
 

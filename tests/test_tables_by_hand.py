@@ -4,6 +4,7 @@ import json
 
 import pytest
 from datasets import Dataset
+from jinja2.sandbox import SecurityError
 
 from ipt import hub
 from ipt.tasks import files, tables
@@ -205,13 +206,18 @@ def a_folder(place):
     """A data set's folder as the hub has it: two parts of its own name."""
     (place / "data").mkdir(parents=True)
     for part in ("train", "test"):
-        rows = [{"text": f"{place.name} {part}", "answer": "a"}]
+        rows = [{"text": f"{place.parent.name} {part}", "answer": "a"}]
         Dataset.from_list(rows).to_parquet(place / "data" / f"{part}-00000-of-00001.parquet")
 
 
 @pytest.mark.parametrize(
     ("splits", "texts"),
-    [("", ["set train"]), ("splits: [test, train]\n", ["set test", "set train"]), ("splits: [test]\n", ["set test"])],
+    [
+        ("", ["tasks train"]),
+        ("splits: [test, train]\n", ["tasks test", "tasks train"]),
+        ("splits: [train, test]\n", ["tasks train", "tasks test"]),
+        ("splits: [test]\n", ["tasks test"]),
+    ],
 )
 def test_the_parts_of_a_data_sets_folder_come_in_the_order_asked_for(tmp_path, monkeypatch, splits, texts):
     a_folder(tmp_path / "tasks" / "set")
@@ -231,9 +237,21 @@ def test_files_lie_beside_the_task_file_and_not_where_the_command_is_given(tmp_p
     assert tables.from_task_file(tmp_path / "tasks" / "made.yaml")["examples"][0]["input"] == "of tasks"
 
 
-def test_a_folder_named_like_a_kind_of_file_is_not_read_for_it(tmp_path):
-    a_folder(tmp_path / "json")
-    assert record(tmp_path, [{"text": "of the file", "answer": "a"}])["examples"][0]["input"] == "of the file"
+def test_a_folder_named_like_a_kind_of_file_is_not_read_for_it(tmp_path, monkeypatch):
+    asked = []
+    table = Dataset.from_list([{"text": "t", "answer": "a"}])
+    monkeypatch.setattr(tables, "read", lambda *given: asked.append(given) or table)
+    (tmp_path / "json").mkdir()
+    path = put(tmp_path, [{"text": "t", "answer": "a"}])
+    tables.from_task_file(path)
+    assert asked == [(str(path), "json", "train", {"data_files": str(tmp_path / "rows.jsonl")})]
+
+
+def test_templates_may_have_filters_of_their_own_and_reach_no_code():
+    made = tables.sandbox({"twice": lambda text: 2 * text})
+    assert made.from_string("{{x|twice}}").render(x="ab") == "abab"
+    with pytest.raises(SecurityError):
+        made.from_string("{{x.__class__.__mro__}}").render(x="ab")
 
 
 @pytest.mark.parametrize(
@@ -293,13 +311,24 @@ def test_the_configuration_of_a_data_set_is_asked_for(tmp_path, monkeypatch):
     table = Dataset.from_list([{"text": "t", "answer": "a"}])
     monkeypatch.setattr(tables, "read", lambda *given: asked.append(given) or table)
     change = {"dataset_path: json": "dataset_path: some/set", "data_files: rows.jsonl\n": ""}
-    path = put(tmp_path, [], change, "dataset_name: part\nsplits: [dev, test]\n")
+    path = put(tmp_path, [], change, "dataset_name: part\nsplits: [test, dev]\n")
     assert len(tables.from_task_file(path)["examples"]) == 2
-    assert asked == [(str(path), "some/set", split, {"name": "part"}) for split in ("dev", "test")]
+    assert asked == [(str(path), "some/set", split, {"name": "part"}) for split in ("test", "dev")]
 
 
 def test_a_file_that_is_damaged_is_named_with_the_cause_in_a_line(tmp_path):
     path = put(tmp_path, [])
     (tmp_path / "rows.jsonl").write_text('{"text": "a"\n{]')
-    with pytest.raises(ValueError, match=r"^[^\n]*made.yaml: json cannot be read \([^\n]+\)$"):
+    with pytest.raises(ValueError, match=r"^[^\n]*made.yaml: json cannot be read \([^\n]+\)$") as told:
         tables.from_task_file(path)
+    parser = told.value.__cause__.__cause__  # below `datasets`' own error, which says that there was one
+    assert str(parser).strip().split("\n")[0] in str(told.value)
+
+
+def test_of_a_cause_of_several_lines_the_first_is_told(tmp_path, monkeypatch):
+    def broken(kind, **more):
+        raise ValueError(" first line\nsecond line")
+
+    monkeypatch.setattr("datasets.load_dataset", broken)
+    with pytest.raises(ValueError, match=r"^here: csv cannot be read \(first line\)$"):
+        tables.read("here", "csv", "train", {})
