@@ -6,10 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from test_plan import NAMES, SPLIT, TASKS, bench
+from test_plan import NAMES, SPLIT, TASKS, bench, msf_run
 
 from ipt import plan
-from ipt.config import IstConfig, MsfConfig, TuneConfig, WorkConfig
+from ipt.config import BenchConfig, IstConfig, MsfConfig, SourceConfig, TuneConfig, WorkConfig
+from ipt.prompts import vocabulary_start
 
 
 @pytest.fixture
@@ -100,6 +101,18 @@ def test_the_sets_of_cells_are_drawn_once_each(chosen, monkeypatch):
     assert sorted(drawn[6:]) == sorted((name, 100, 8) for name in NAMES)  # nothing of the second cell is new
 
 
+def test_the_tasks_of_a_cell_are_those_that_its_work_names(monkeypatch):
+    asked = []
+
+    def choose(*arguments):
+        asked.append(arguments)
+        return SPLIT, TASKS, ()
+
+    monkeypatch.setattr(plan, "choose", choose)
+    plan.check_rows([cell(seen=3, unseen=2, seed=8, as_published=True)])
+    assert asked == [("here", 3, 2, 8, True)]
+
+
 def test_a_task_with_too_few_rows_is_found_before_any_cell(chosen):
     with pytest.raises(ValueError, match="data seed 100 needs 500 train"):
         plan.check_rows([cell(shots=6), cell(shots=500)])
@@ -183,3 +196,67 @@ def test_each_action_is_timed_alone(monkeypatch):
     masked.backbone.generates = False
     plan._time(masked, "generate", 5)
     assert masked.backbone.calls == []
+
+
+def test_a_bench_measures_the_first_tasks_again_and_again(monkeypatch):
+    opened, drawn, measured = [], [], []
+
+    def open_backbone(*arguments):
+        opened.append(arguments)
+        return bench().backbone
+
+    def draw(backbone, task, data_seed, limit):
+        drawn.append((task.name, data_seed, limit))
+        return task.name
+
+    def measure(backbone, start, data, config, reporter):
+        measured.append((start, data, config))
+        return ["measured"]
+
+    monkeypatch.setattr(plan, "open_backbone", open_backbone)
+    monkeypatch.setattr(plan, "tasks_of", lambda *arguments: opened.append(arguments) or tuple(TASKS.values()))
+    monkeypatch.setattr(plan.TaskData, "draw", draw)
+    monkeypatch.setattr(plan, "measure", measure)
+    config = BenchConfig(jobs=6)
+    source = SourceConfig(tasks="here", model="t5", dtype="bfloat16", device="cpu", seed=8, as_published=True)
+    backbone, found = plan.bench_parts(source, config)
+    assert opened == [("t5", 10, "bfloat16", "cpu"), ("here", True)]
+    assert backbone is bench().backbone and found == ["measured"]
+    assert drawn == [(name, 100, 1) for name in (*NAMES, *NAMES[:2])]
+    (start, data, given) = measured[0]
+    assert torch.equal(start, vocabulary_start(backbone, 10, 8)) and given is config
+    assert data == [*NAMES, *NAMES[:2]]
+
+
+class Raced:
+    """A bench that says which prompts and sets it was asked for."""
+
+    split, seed = SPLIT, 7
+    backbone = SimpleNamespace(device="cpu")
+
+    def prompts(self, names, data_seed):
+        return ("prompts", list(names), data_seed)
+
+    def data(self, names, data_seed):
+        return ("data", list(names), data_seed)
+
+
+def test_a_race_is_on_the_first_unseen_tasks_of_its_run(monkeypatch, tmp_path):
+    run = msf_run(tmp_path / "out", "mine", 100)
+    opened, raced = [], []
+
+    def reopen(*arguments):
+        opened.append(arguments)
+        return Raced()
+
+    subspace = SimpleNamespace(to=lambda device: ("subspace", device))
+    monkeypatch.setattr(plan, "reopen_bench", reopen)
+    monkeypatch.setattr(plan.Subspace, "load", lambda folder: subspace if folder == run.folder / "subspace" else None)
+    monkeypatch.setattr(plan, "race", lambda *arguments: raced.append(arguments[:-1]) or ["raced"])
+    source = SourceConfig(limit=6, device="cpu")
+    for count, names in ((1, ["last"]), (5, ["last", "early"])):
+        backbone, found = plan.bench_race(source, BenchConfig(race="mine", race_tasks=count), tmp_path / "out")
+        assert backbone is Raced.backbone and found == ["raced"]
+        prompts, data = ("prompts", ["second", "first"], 100), ("data", names, 100)
+        assert raced[-1] == (backbone, ("subspace", "cpu"), data, prompts, SPLIT.seen, 7)
+    assert opened[0] == (run.config, tmp_path / "out", 6, "cpu")
