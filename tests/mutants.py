@@ -32,45 +32,12 @@ os.environ |= {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HU
 
 import libcst as cst
 from libcst.metadata import MetadataWrapper, PositionProvider
+from mutant_table import TESTS, page
 from mutmut.mutation.mutators import mutation_operators, operator_string
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 ROOT = Path(__file__).parents[1]
 REASONS = ROOT / "tests" / "equivalent.toml"
-STRICT = ("train", "msf", "ist", "recovery", "evaluate", "metrics", "rivals", "data")  # 90 % each, 85 % over all
-# A module and the test files that see it, the quickest first.
-TESTS: dict[str, tuple[str, ...]] = {
-    "ipt/train.py": ("train_by_hand", "fit", "losses", "stacking", "train", "stages"),
-    "ipt/msf.py": ("msf", "stages"),
-    "ipt/ist.py": ("ist",),
-    "ipt/recovery.py": ("recovery",),
-    "ipt/evaluate.py": ("task_data", "evaluate"),
-    "ipt/metrics.py": ("metrics_by_hand", "metrics"),
-    "ipt/rivals.py": ("mixtures", "rivals_by_hand", "rivals"),
-    "ipt/data.py": ("data_rules", "data", "schema"),
-    "ipt/tuning.py": ("grid",),
-    "ipt/grid.py": ("grid",),
-    "ipt/autoencoder.py": ("linear_subspaces", "subspaces"),
-    "ipt/newton.py": ("newton_search", "newton_by_hand", "newton"),
-    "ipt/prompts.py": ("prompts",),
-    "ipt/backbone.py": ("batches", "backbone", "families_by_hand", "families"),
-    "ipt/families.py": ("tokens_by_hand", "families_by_hand", "loading", "families"),
-    "ipt/peft_folder.py": ("peft_by_hand",),
-    "ipt/run.py": ("run", "checkpoint"),
-    "ipt/pipeline.py": ("pipeline", "pipeline_runs", "pipeline_state", "stability_by_hand"),
-    "ipt/stability.py": ("stability_by_hand", "stability"),
-    "ipt/adapters.py": ("adapters_by_hand", "adapters"),
-    "analysis/scores.py": ("scores", "analysis"),
-    "analysis/geometry.py": ("geometry_by_hand", "geometry"),
-    "analysis/report.py": ("report_by_hand", "analysis"),
-    "analysis/compared.py": ("compared", "page_runs"),
-    "analysis/tables.py": ("page_tables", "page_runs"),
-    "ipt/study.py": ("study_by_hand", "study"),
-    "tasks/files.py": ("files_by_hand", "files"),
-    "tasks/tables.py": ("tables_by_hand", "tables"),
-    "ipt/config.py": ("config",),
-    "ipt/plan.py": ("plan", "plan_work"),
-}
 SKIPPED = "not sigkill and not launch and not heavy and not another_process"  # they start processes, which have no fault
 
 
@@ -81,11 +48,8 @@ class Mutant:
     module: str  # path from the root
     line: int
     change: str  # the lines taken out and put in
+    key: str  # of the change and the lines around it: what changes elsewhere in the module leaves it
     source: str
-
-    @property
-    def key(self) -> str:
-        return hashlib.sha256(f"{self.module}{self.source}".encode()).hexdigest()[:16]
 
 
 class Faults(cst.CSTVisitor):
@@ -122,21 +86,22 @@ def plant(module: str, count: int, seed: int) -> list[Mutant]:
         text = wrapper.module.deep_replace(node, changed).code  # type: ignore[union-attr]
         with contextlib.suppress(SyntaxError):
             compile(text, module, "exec")
-            if without_device(text) != without_device(source):
-                mutant = Mutant(module, line, difference(source, text), text)
-                mutants.setdefault(mutant.key, mutant)
+            if without_guards(text) != without_guards(source):
+                around = module + difference(source, text, 3)
+                key = hashlib.sha256(around.encode()).hexdigest()[:16]
+                mutants.setdefault(key, Mutant(module, line, difference(source, text), key, text))
     return list(mutants.values())
 
 
-def without_device(source: str) -> str:
-    """Return a source without `device=` arguments: which device is not seen where there is only one."""
-    return re.sub(r",\s*\)", ")", re.sub(r",?\s*device=[\w.]+", "", source))
+def without_guards(source: str) -> str:
+    """Return a source without `device=`, which shows where there are several, and `strict=`, which shows after another fault."""
+    return re.sub(r",\s*\)", ")", re.sub(r",?\s*(device|strict)=[\w.]+", "", source))
 
 
-def difference(before: str, after: str) -> str:
-    """Return the changed lines, - before and + after."""
-    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm="")
-    return "\n".join(line for line in lines if line[:2] not in ("--", "++", "@@"))
+def difference(before: str, after: str, around: int = 0) -> str:
+    """Return the changed lines, - before and + after, and so many lines around them."""
+    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), n=around, lineterm="")
+    return "\n".join(line for line in lines if line[:3] not in ("---", "+++", "@@ "))
 
 
 class Faulty(SourceFileLoader):
@@ -225,7 +190,7 @@ def baseline(module: str, out: Path) -> int:
     began = time.monotonic()
     log = out / "baseline.txt"
     source = (ROOT / module).read_text(encoding="utf8")
-    _, status = os.waitpid(start_child(Mutant(module, 0, "", source), log, 1200), 0)
+    _, status = os.waitpid(start_child(Mutant(module, 0, "", "", source), log, 1200), 0)
     if status:
         raise ValueError(f"the tests of {module} fail without a fault: see {log}")
     return 20 + 4 * int(time.monotonic() - began)
@@ -296,37 +261,6 @@ def summary(count: int, seed: int, out: Path) -> dict[str, object]:
             reason = reasons.get(record["key"], "")
             survivors.append({name: record[name] for name in ("key", "module", "line", "change")} | {"reason": reason})
     return {"sample": count, "seed": seed, "modules": modules, "survivors": survivors}
-
-
-def page(result: dict) -> str:
-    """Return docs/mutants.md."""
-    lines = [
-        "# Planted faults",
-        "",
-        f"`make mutants` planted {result['sample'] or 'all'} faults in each module (seed {result['seed']}; all where a module has "
-        "fewer), one at a time, and ran its tests. Share: of the faults that change what the module does.",
-        "",
-        "| module | planted | found | same behaviour | share |",
-        "| --- | ---: | ---: | ---: | ---: |",
-    ]
-    total = dict.fromkeys(("planted", "found", "equivalent"), 0)
-    for module, row in result["modules"].items():
-        total = {name: total[name] + row[name] for name in total}
-        lines.append(table_row(f"`{module}`", row))
-    lines += [table_row("all", total), "", "## Faults that were not found", ""]
-    for survivor in result["survivors"]:
-        lines += [f"* `{survivor['module']}`, line {survivor['line']}: {survivor['reason'] or 'no test finds it yet'}", ""]
-        lines += ["  ```diff", *(f"  {line}" for line in survivor["change"].splitlines()), "  ```", ""]
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def share(row: dict[str, int]) -> float:
-    """Return the part found of the faults that are none in name only."""
-    return row["found"] / max(1, row["planted"] - row["equivalent"])
-
-
-def table_row(name: str, row: dict[str, int]) -> str:
-    return f"| {name} | {row['planted']} | {row['found']} | {row['equivalent']} | {100 * share(row):.0f} % |"
 
 
 def main() -> None:
