@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from ipt.analysis.figures import recovery_bars, recovery_dots
 from ipt.analysis.scores import COLUMNS, SEEDS_COLUMN, TITLES, Line, Result, cells, lines, markdown, over_seeds
 from ipt.data import Task
-from ipt.recovery import MARGIN, from_json, to_json
+from ipt.recovery import MARGIN, from_json, is_above, to_json
 
 WELL = 0.3
 QUALITY = ("prompt", "tasks", "n", "mean score", f"{WELL:.2f} or more", f"{MARGIN:.2f} above the floor", "dev loss")
@@ -184,7 +184,7 @@ def quality(
         if names:
             mean = sum(scores[name] for name in names) / len(names)
             done = sum(scores[name] >= WELL for name in names)
-            above = "" if floors is None else str(sum(scores[name] >= floors[name] + MARGIN for name in names))
+            above = "" if floors is None else str(sum(is_above(scores[name], floors[name]) for name in names))
             loss = "" if losses is None else f"{sum(losses[name] for name in names) / len(names):.3f}"
             rows.append([prompt, group, str(len(names)), f"{mean:.3f}", str(done), above, loss])
     digest = hashlib.sha256(json.dumps(scores, sort_keys=True).encode()).hexdigest()

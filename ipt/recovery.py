@@ -68,12 +68,17 @@ def relative_score(scores: Sequence[float], reference: Sequence[float]) -> float
     return float(np.mean(np.divide(scores, reference))) if len(scores) else float("nan")
 
 
+def is_above(score: float, floor: float) -> bool:
+    """Say whether a score is 0.10 or more above its floor; rounded, as 0.6 - 0.5 is a little less than 0.1 in binary."""
+    return round(score - floor, 9) >= MARGIN
+
+
 def recovery(scores: Mapping[str, float], reference: Mapping[str, float], floor: Mapping[str, float]) -> Recovery:
     """Compare scores with the reference on the tasks of `scores`; all three by task name, at most 1."""
     names = sorted(scores)
     defined = [n for n in names if reference[n] > 0]
     ratios = np.array([scores[n] / reference[n] for n in defined])
-    above = [n for n in names if round(reference[n] - floor[n], 9) >= MARGIN]  # 0.6 - 0.5 is a little less than 0.1 in binary
+    above = [n for n in names if is_above(reference[n], floor[n])]
     lifted = np.array([(scores[n] - floor[n]) / (reference[n] - floor[n]) for n in above])
     total = sum(reference[n] for n in names)
     return Recovery(

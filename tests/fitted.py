@@ -5,6 +5,7 @@ guesses which task is meant. So the untrained start scores something, tuned prom
 """
 
 import hashlib
+import inspect
 import json
 import random
 from pathlib import Path
@@ -107,7 +108,9 @@ def taught_model(tokenizer: PreTrainedTokenizerFast) -> T5ForConditionalGenerati
 
 def save_taught(folder: Path) -> Path:
     """Return a folder with the taught model in transformers' layout; it is taught once and kept for later test runs."""
-    recipe = hashlib.sha256(Path(__file__).read_bytes() + torch.__version__.encode()).hexdigest()[:16]
+    made_by = "".join(map(inspect.getsource, (answer, word_tokenizer, taught_model)))
+    settings = repr((WORDS, KINDS, LABELS, STEPS, BATCH, RATE, torch.__version__))
+    recipe = hashlib.sha256((made_by + settings).encode()).hexdigest()[:16]
     home = folder / recipe
     with FileLock(folder / f"{recipe}.lock"):
         if not (home / "tokenizer.json").exists():  # written last

@@ -241,6 +241,10 @@ CHANGES = {
     "seed of a draw": {"draws": {"100": [2, 0], "22": [1]}},
     "one draw": {"draws": {"100": [2, 0]}},
     "no test set": {"test": None, "draws": None},
+    "a row of the test set among the examples": {
+        "examples": [FIRST, SECOND, THIRD, OWN["test"][0]],
+        "test": [FIRST],
+    },
 }
 
 
@@ -273,12 +277,20 @@ def test_the_digest_is_this_one():
         "one\tfirst\tyes\tyeah",
         "two\t\tno",
         "three\t\tno",
+        "test 1",
         "four\tfourth\tyes",
         "21:1",
         "100:2,0",
     ]
     text = "\n".join(lines)
     assert Task.from_dict(RECORD | OWN).digest == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_a_row_that_moves_between_the_sets_changes_the_digest():
+    rows = [{"input": text, "output": ["yes"]} for text in ("one", "two", "three")]
+    draws = {"100": [0]}
+    tasks = [Task.from_dict(RECORD | {"examples": rows[:count], "test": rows[count:], "draws": draws}) for count in (1, 2)]
+    assert tasks[0].digest != tasks[1].digest
 
 
 def test_draws_have_one_digest_in_whatever_order_they_come():
