@@ -216,9 +216,10 @@ class Subspace(
         mean = flat.mean(0)
         length, width = prompts.shape[1:]
         space = cls(length, width, len(axes), 0, kind, **names)
-        spread = ((flat - mean) @ axes.T).std(0, correction=0).clamp_min(1e-6)
+        spread = ((flat - mean) @ axes.T).std(0, correction=0)
         if kind == "random":
             spread = ((flat - mean).square().sum(1).mean() / len(axes)).sqrt().expand(len(axes))
+        spread = spread.clamp_min(1e-6)
         with torch.no_grad():
             space.prompt_encoder.project.weight.copy_(axes / spread[:, None])
             space.prompt_encoder.project.bias.copy_(-(axes @ mean) / spread)

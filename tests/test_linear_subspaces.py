@@ -110,6 +110,14 @@ def test_a_random_subspace_gives_back_its_own_codes_and_projects_other_prompts()
     assert left.abs().max() > 0.1  # control: something is left
 
 
+def test_a_random_subspace_of_a_single_prompt_is_finite():
+    """One prompt has no deviation: its code is still 0 and decodes to it."""
+    bank = bank_of(1)
+    space = Subspace.random(bank, 2, 0, **NAMES)
+    assert space.encode(bank).isfinite().all()
+    torch.testing.assert_close(space.decode(torch.zeros(1, 2)), bank)
+
+
 def test_random_directions_favour_none():
     """Over many seeds the share of each direction of space is alike: two of ten."""
     bank = bank_of(9)
