@@ -136,6 +136,7 @@ def test_runs_without_such_planes_keep_their_number_and_have_no_angles():
     other = SimpleNamespace(tangents=np.zeros((3, 4, 1)))
     found = compared.angles_between([spaces(0, 10), bare, other, spaces(20, 50)])
     assert sorted(found) == [(1, 1), (1, 4), (4, 4)]
+    assert compared.angles_between([spaces(0), spaces(10)]) == {}  # one plane each
     assert compared.angles_between([spaces(0, 10)]) == {} == compared.angles_between([spaces(0, 10), bare, other])
 
 

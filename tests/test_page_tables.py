@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-from results_by_hand import IST, made_pair, scores, task
+from results_by_hand import IST, TASKS, made_pair, scores, task
 
 from ipt.analysis import tables
 from ipt.analysis.geometry import Clusters
@@ -240,6 +240,9 @@ def test_without_other_data_a_seen_tasks_row_is_of_its_own():
     assert (row["task"], row["prompt tuning"], row["recovery"]) == ("s3", "0.900", "60.0\u00a0%")
     bare = view(without("train_diff", "train_same"))
     assert tables.tasks_table(bare).rows[2][8] == "90.0\u00a0%"  # of MSF
+    msf, ist = without("train_same")
+    other = view([msf | {"scores": {"test_msf": msf["scores"]["test_msf"]}}, ist])
+    assert tables.tasks_table(other).rows[2][6:9] == ["–", "0.720", "–"]  # that of other data is no other's
     none = replace(bare, results=[bare.results[0] | {"scores": {}}, bare.results[1]])
     assert tables.tasks_table(none).rows[2][6:9] == ["–", "–", "–"]
 
@@ -248,6 +251,9 @@ def test_tasks_of_a_user_are_of_no_group():
     plain = [result | {"tasks": {n: task("one", False) for n in result["tasks"]}} for result in made_pair()]
     assert {row[3] for row in tables.tasks_table(view(plain)).rows} == {"–"}
     assert tables.group_of(view(), "u2") == "novel"  # though it needs knowledge too
+    facts = {n: task("one", False, knowledge=n == "u2") for n in TASKS}
+    known = view([result | {"tasks": facts} for result in made_pair()])
+    assert [tables.group_of(known, n) for n in ("u1", "u2")] == ["rule", "knowledge"]
 
 
 def test_looks_show_what_was_left_beside_a_run():

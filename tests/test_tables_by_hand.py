@@ -325,6 +325,13 @@ def test_a_file_that_is_damaged_is_named_with_the_cause_in_a_line(tmp_path):
     assert str(parser).strip().split("\n")[0] in str(told.value)
 
 
+def test_a_bare_table_that_is_damaged_is_named(tmp_path):
+    path = tmp_path / "bare.jsonl"
+    path.write_text('{"input": "a"\n{]')
+    with pytest.raises(ValueError, match=rf"^{path}: json cannot be read"):
+        tables.from_table(path)
+
+
 def test_of_a_cause_of_several_lines_the_first_is_told(tmp_path, monkeypatch):
     def broken(kind, **more):
         raise ValueError(" first line\nsecond line")
