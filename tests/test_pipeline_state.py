@@ -138,22 +138,21 @@ def test_another_rank_takes_part_in_msf_but_holds_no_lock_and_keeps_no_state(wor
 
 def test_every_stage_tells_how_far_it_is(empty):
     empty.msf()
-    bars = empty.told.bars
-    assert {
-        "prompt tuning",
-        *TITLES,
-        "scoring the shared prompt",
-        "scoring the empty prompt",
-    } <= bars.keys()
-    assert all(bars.values())
+    scored = ("reconstructed prompts", "the mean code", "the shared prompt")
+    scored += ("prompt tuning, data seed 100", "the empty prompt", "the untrained start")
+    assert list(empty.told.bars) == ["prompt tuning", *TITLES, *(f"scoring {what}" for what in scored)]
+    assert all(empty.told.bars.values())
     empty.ist()
-    found = {title for title, count in empty.told.bars.items() if not count}
-    assert found == {f"best seen codes, {kind} subspace" for kind in ("msf", "random", "pca")}
-    assert {
-        "prompt tuning",
-        "tuning ist-pca",
-        "tuning mixtures of seen prompts",
-    } <= empty.told.bars.keys()
+    settings = ("train_same", "train_diff", "test")
+    expected = {"prompt tuning", "tuning ist-train_same-train_diff-test"}
+    expected |= {f"scoring IST, {setting}" for setting in settings}
+    expected |= {"tuning mixtures of seen prompts", "scoring mixtures of seen prompts"}
+    expected |= {"scoring the best seen code", "scoring prompt tuning, data seed 21"}
+    for kind in ("random", "pca"):
+        expected |= {f"tuning ist-{kind}", f"scoring IST in the {kind} subspace"}
+    silent = {f"best seen codes, {kind} subspace" for kind in ("msf", "random", "pca")}
+    assert empty.told.bars.keys() == expected | silent
+    assert {title for title, count in empty.told.bars.items() if not count} == silent
 
 
 def test_state_is_kept_as_often_as_each_stage_says(empty, monkeypatch):

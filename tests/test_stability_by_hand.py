@@ -189,12 +189,13 @@ def test_prompts_of_all_seeds_are_tuned_in_one_run(made):
 
 
 def test_every_stage_tells_how_far_it_is(made):
-    bars = dict(made.bars)
-    for title in made.bars:
-        if title.startswith("best seen codes"):
-            del bars[title]
-    assert {"IST, all seeds", *FROM.values(), f"scoring {FROM[IST]}, seed 9"} <= bars.keys()
-    assert all(bars.values())
+    expected = {"prompt tuning", "IST, all seeds", "tuning mixtures of seen prompts", *FROM.values()}
+    expected |= {"scoring prompt tuning, data seed 100"}
+    for method in (IST, MIXTURE, *FROM.values()):
+        expected |= {f"scoring {method}, seed {seed}" for seed in SEEDS}
+    silent = {"best seen codes, msf subspace"}
+    assert made.bars.keys() == expected | silent
+    assert {title for title, count in made.bars.items() if not count} == silent
 
 
 def test_each_seed_draws_its_own_noise(made):
