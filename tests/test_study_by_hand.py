@@ -9,6 +9,7 @@ from results_by_hand import IST, made_pair, scores
 
 from ipt import cli
 from ipt.config import IST_PARTS, IstConfig, MsfConfig, TuneConfig, WorkConfig, identity
+from ipt.plan import stands_on
 from ipt.run import Run
 from ipt.study import Cell, done, fill, read_cells, run_study, settings_of, words
 
@@ -138,8 +139,8 @@ def test_parts_are_a_setting_in_one_order():
 
 
 def ist_run(out, name, msf_run, settings, result, seed=42):
-    config = {"kind": "ist", "split": "made", "seed": seed, "msf_run": msf_run, "ist": settings}
-    Run.open(out / name, config).finish(result)
+    config = {"kind": "ist", "split": "made", "seed": seed, "limit": 0, "ist": settings}
+    Run.open(out / name, config | stands_on(Run(out / msf_run))).finish(result)
 
 
 def test_the_kept_figures_are_of_the_cells_own_run(tmp_path):
@@ -162,12 +163,13 @@ def test_the_kept_figures_are_of_the_cells_own_run(tmp_path):
         ist_run(tmp_path, "ist-4", "c", own, ist, seed=43)
 
     cell = Cell("c", "c", {"dim": 5, "seed": 9})
-    fill(cell, tmp_path, tmp_path / "kept" / "here", {"ist": own}, verb)
+    settings = {"ist": own, "work": {"limit": 0}}
+    fill(cell, tmp_path, tmp_path / "kept" / "here", settings, verb)
     assert said == [cell.msf(tmp_path), cell.ist(tmp_path)]
     kept = json.loads((tmp_path / "kept" / "here" / "c.json").read_text())
     (line,) = (x for x in kept["lines"] if (x["setting"], x["group"]) == ("test", "all"))
     assert line["relative"] == 0.7875 and {x["setting"] for x in kept["lines"]} >= {"train_msf", "random_test"}
-    assert (kept["command"], kept["seed"], kept["settings"]) == (cell.command, 43, {"ist": own})
+    assert (kept["command"], kept["seed"], kept["settings"]) == (cell.command, 43, settings)
 
 
 def test_a_cell_of_some_parts_needs_these_alone(tmp_path):
@@ -180,11 +182,13 @@ def test_a_cell_of_some_parts_needs_these_alone(tmp_path):
         else:
             ist_run(tmp_path, "ist-1", "c", {}, some)
 
-    fill(Cell("c", "c", {}), tmp_path, tmp_path, {"ist": {}, "ist_parts": ["unseen", "mixture"]}, verb)
+    asked = {"ist": {}, "work": {"limit": 0}}
+    parts = ["unseen", "mixture"]
+    fill(Cell("c", "c", {}), tmp_path, tmp_path, asked | {"ist_parts": parts}, verb)
     kept = json.loads((tmp_path / "c.json").read_text())
     assert {x["setting"] for x in kept["lines"]} & set(IST) == {"test", "mixture_test"}
     with pytest.raises(StopIteration):
-        fill(Cell("c", "c", {}), tmp_path, tmp_path, {"ist": {}, "ist_parts": ["unseen", "pca"]}, verb)
+        fill(Cell("c", "c", {}), tmp_path, tmp_path, asked | {"ist_parts": ["unseen", "pca"]}, verb)
 
 
 SHARE = {"a-dim5-seed1": 0.2, "a-dim5-seed2": 0.4, "a-dim9-seed1": 0.5, "a-dim9-seed2": 0.9, "b": 0.3}
