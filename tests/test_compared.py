@@ -61,6 +61,15 @@ def test_each_size_is_a_panel_of_the_runs_that_are_alike_in_the_others():
     np.testing.assert_array_equal(found[SHOTS][1]["T_test (IST)"], [[0.1, NAN], [NAN, 0.4]])
 
 
+def test_each_panel_has_room_of_its_own():
+    views = [run(0.1, (3, 10, 0)), run(0.2, (5, 10, 0)), run(0.3, (3, 20, 0))]
+    for count, height in ((2, 3.1), (3, 6.2)):
+        figure = Figure()
+        compared.draw_growth(figure, views[:count])
+        assert figure.get_size_inches()[1] == pytest.approx(height)
+        assert len(figure.axes) == count - 1
+
+
 def test_runs_of_other_settings_or_of_unknown_size_are_on_no_line():
     assert growth([run(0.1, (3, 10, 4)), run(0.2, (5, 10, 4), kin="another")]) == {}
     assert growth([run(0.1, (3, 10, 4)), run(0.2, (5, 20, 4))]) == {}  # two sizes differ

@@ -265,6 +265,7 @@ def test_looks_show_what_was_left_beside_a_run():
     assert (found["stability"].columns, found["stability"].rows) == (["method", "score"], [["IST", "0.5"]])
     assert found["words"].texts == {1, 2} and found["stability"].texts == {0}
     assert {name for name, each in found.items() if each.rows} == {"subcategories", "stability", "words"}
+    assert "with their cosines" in found["words"].label  # what a screen reader says
     nothing = tables.looks(view())
     assert {name for name, each in nothing.items() if each.rows} == {"subcategories"}
 
