@@ -69,10 +69,7 @@ class Scripted(Numbers):
 
 @dataclass(frozen=True)
 class Threads(Ranks):
-    """A rank that is a thread: what all put on the board is added up.
-
-    sent: what was added up, one name a time is not kept, only how often.
-    """
+    """A rank that is a thread: what all put on the board is added up."""
 
     board: list = field(default_factory=list)
     barrier: Barrier = field(default_factory=lambda: Barrier(1))

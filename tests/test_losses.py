@@ -142,8 +142,9 @@ def test_the_extra_loss_is_in_the_gradient_once_and_not_in_the_lm_loss(backbone,
         assert torch.allclose(source.mix.grad, mix.grad, atol=1e-7)
 
 
-def test_ranks_share_the_rows_of_a_step_and_each_has_the_whole_gradient(backbone, rows, prompts):
-    """Also that of the extra loss, which every rank makes for itself."""
+@pytest.mark.parametrize("count", (2, 3))
+def test_ranks_share_the_rows_of_a_step_and_each_has_the_whole_gradient(backbone, rows, prompts, count):
+    """Also that of the extra loss, which every rank makes for itself; of two rows a third rank has none."""
     (some,) = three_jobs(rows)[2:]
 
     def one(rank):
@@ -152,8 +153,8 @@ def test_ranks_share_the_rows_of_a_step_and_each_has_the_whole_gradient(backbone
         return loss, source.mix.grad, dev_losses(backbone, source, [some], 0, rank)
 
     alone = one(threads(1)[0])
-    with ThreadPoolExecutor(2) as pool:
-        shares = list(pool.map(one, threads(2)))
+    with ThreadPoolExecutor(count) as pool:
+        shares = list(pool.map(one, threads(count)))
     for found in shares:
         for value, expected in zip(found, alone, strict=True):
             assert torch.allclose(value, expected, rtol=0, atol=1e-9)
