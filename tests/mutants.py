@@ -62,7 +62,6 @@ TESTS: dict[str, tuple[str, ...]] = {
     "analysis/scores.py": ("scores", "analysis"),
     "analysis/geometry.py": ("geometry_by_hand", "geometry"),
     "analysis/report.py": ("report_by_hand", "analysis"),
-    "analysis/compared.py": ("compared", "page_runs"),
     "analysis/tables.py": ("page_tables", "page_runs"),
     "ipt/study.py": ("study_by_hand", "study"),
     "tasks/files.py": ("files_by_hand", "files"),
