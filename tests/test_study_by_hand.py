@@ -96,6 +96,9 @@ def test_a_cell_is_done_where_its_figures_are_kept_of_the_same_settings(tmp_path
     with pytest.raises(ValueError, match=r"c.json holds the figures of another command .*: ipt msf --dim 5; move it away"):
         done(cell, tmp_path, {"dim": 6})
     assert done(replace(cell, name="d"), tmp_path, {"dim": 6}) is None
+    (tmp_path / "c.json").write_text(json.dumps({"digest": "x"}))  # it does not say of which settings
+    with pytest.raises(ValueError, match="another command"):
+        done(cell, tmp_path, {"dim": 5})
 
 
 WORK = WorkConfig(tasks="t")
@@ -170,6 +173,18 @@ def test_the_kept_figures_are_of_the_cells_own_run(tmp_path):
     (line,) = (x for x in kept["lines"] if (x["setting"], x["group"]) == ("test", "all"))
     assert line["relative"] == 0.7875 and {x["setting"] for x in kept["lines"]} >= {"train_msf", "random_test"}
     assert (kept["command"], kept["seed"], kept["settings"]) == (cell.command, 43, settings)
+
+
+@pytest.mark.parametrize(
+    ("msf_run", "settings", "lost"), [("d", {"steps": 5}, ""), ("c", {"steps": 6}, ""), ("c", {"steps": 5}, "random_test")]
+)
+def test_a_run_that_is_not_the_cells_own_is_never_taken(tmp_path, msf_run, settings, lost):
+    """Each alone, as the order of folders is the file system's."""
+    ist = made_pair()[1]
+    some = ist | {"scores": {s: found for s, found in IST.items() if s != lost}}
+    ist_run(tmp_path, "ist-1", msf_run, settings, some)
+    with pytest.raises(StopIteration):
+        fill(Cell("c", "c", {}), tmp_path, tmp_path, {"ist": {"steps": 5}}, lambda command: None)
 
 
 def test_a_cell_of_some_parts_needs_these_alone(tmp_path):
