@@ -180,11 +180,16 @@ def test_the_kept_figures_are_of_the_cells_own_run(tmp_path):
 )
 def test_a_run_that_is_not_the_cells_own_is_never_taken(tmp_path, msf_run, settings, lost):
     """Each alone, as the order of folders is the file system's."""
-    ist = made_pair()[1]
+    msf, ist = made_pair()
+    for name in ("c", "d"):
+        Run.open(tmp_path / name, {"kind": "msf", "split": "made", "seed": 1}).finish(msf)
     some = ist | {"scores": {s: found for s, found in IST.items() if s != lost}}
     ist_run(tmp_path, "ist-1", msf_run, settings, some)
+    asked = {"ist": {"steps": 5}, "work": {"limit": 0}}
     with pytest.raises(StopIteration):
-        fill(Cell("c", "c", {}), tmp_path, tmp_path, {"ist": {"steps": 5}}, lambda command: None)
+        fill(Cell("c", "c", {}), tmp_path, tmp_path, asked, lambda command: None)
+    ist_run(tmp_path, "ist-2", "c", asked["ist"], ist)  # control
+    fill(Cell("c", "c", {}), tmp_path, tmp_path, asked, lambda command: None)
 
 
 def test_a_cell_of_some_parts_needs_these_alone(tmp_path):
