@@ -126,6 +126,16 @@ def test_each_field_has_a_help_text_and_the_source_of_its_default():
             assert field.default is not MISSING and field.metadata["help"].strip(), field.name
 
 
+UNSOURCED = {"token_budget", "sampling", "codes", "race", "race_tasks", "jobs_grown"}  # their text says it, or they are no choice
+
+
+@pytest.mark.parametrize("kind", [TuneConfig, MsfConfig, IstConfig, NewtonConfig, ProbeConfig, BenchConfig, PretrainConfig])
+def test_the_settings_of_a_stage_name_the_source_of_their_default(kind):
+    for field in fields(kind):
+        text, _, source = field.metadata["help"].partition(" (source: ")
+        assert text and (source or field.name in UNSOURCED), field.name
+
+
 def test_the_data_seed_and_the_parts_have_the_names_of_published_figures():
     assert DIFF_DATA_SEED == 21
     assert IST_PARTS == {

@@ -87,6 +87,14 @@ def test_a_run_is_chosen_by_each_of_its_settings(tmp_path):
     )
 
 
+def test_two_runs_of_different_settings_are_enough_to_ask(tmp_path):
+    msf_run(tmp_path, "plain", 100)
+    assert found(tmp_path) == "plain"  # control
+    msf_run(tmp_path, "seed", 200, seed=0)
+    with pytest.raises(ValueError, match="different settings with d = 2: plain, seed; choose"):
+        found(tmp_path)
+
+
 def test_only_complete_runs_of_msf_are_built_on(tmp_path):
     msf_run(tmp_path, "unfinished", 0, result=False)
     msf_run(tmp_path, "ist", 100, kind="ist", ist={})
