@@ -37,6 +37,11 @@ class Example:
         """What must not be shared between train, dev and test: the entity, else the input (case and spacing ignored)."""
         return self.entity or " ".join(self.input.casefold().split())
 
+    @property
+    def line(self) -> str:
+        """The row as the task's digest reads it."""
+        return "\t".join((self.input, self.entity, *self.output))
+
 
 @dataclass(frozen=True)
 class Task:
@@ -106,9 +111,10 @@ class Task:
     def digest(self) -> str:
         """sha256 over everything that a result depends on: fields, rows and their order."""
         lines = [self.name, self.category, self.metric, self.definition, "|".join(self.options or ())]
-        lines += ["\t".join((e.input, e.entity, *e.output)) for e in self.examples]
-        if self.test:  # where they begin: a row may move from one set to the other
-            lines += [f"test {len(self.test)}", *("\t".join((e.input, e.entity, *e.output)) for e in self.test)]
+        lines += [e.line for e in self.examples]
+        if self.test:
+            lines.append(f"test {len(self.test)}")  # where they begin: a row may move from one set to the other
+            lines += [e.line for e in self.test]
         lines += [f"{seed}:{','.join(map(str, order))}" for seed, order in sorted(self.draws.items())]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 

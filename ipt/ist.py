@@ -58,10 +58,14 @@ def choose_starts(
     sums = torch.zeros(len(data), len(codes), dtype=torch.float64)
     met = 0
     for added, kept in ROUNDS:
-        more = [t for t, found in enumerate(left) if not met or len(found) > count]  # whatever the other tasks still need
+        # each task for itself, so that its starts do not depend on which tasks are beside it
+        more = [t for t, found in enumerate(left) if not met or len(found) > count]
         if not more:
             break
-        tried = [(t, c, d.train[i]) for t, d in enumerate(data) if t in more for i in orders[t][met : met + added] for c in left[t]]
+        tried = []
+        for t in more:
+            for i in orders[t][met : met + added]:
+                tried += [(t, c, data[t].train[i]) for c in left[t]]
         losses = row_losses(backbone, prompts, [c for _, c, _ in tried], [row for _, _, row in tried], 0)
         places = torch.tensor([(t, c) for t, c, _ in tried], dtype=torch.long).view(-1, 2)  # none where no task has rows left
         sums.index_put_((places[:, 0], places[:, 1]), losses, accumulate=True)

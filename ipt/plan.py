@@ -86,9 +86,9 @@ def digest(settings: dict[str, Any]) -> str:
 
 
 def stands_on(source: Run) -> dict[str, str]:
-    """Return what identifies the MSF run that a run stands on: its name, and where that was given by hand also its settings.
+    """Return what identifies the MSF run that a run was made from: its name, and for a name given with --run also its settings.
 
-    Such a name may be another run's later; one that was chosen from the settings ends with their digest.
+    A folder with a given name can be made again with other settings; a name chosen from the settings ends with their digest.
     """
     name, own = source.folder.name, digest(source.config)
     return {"msf_run": name} if name.endswith(own) else {"msf_run": name, "msf_settings": own}

@@ -13,6 +13,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # read when torch is first imported: as
 import pytest
 import torch
 from fitted import save_tasks, save_taught, taught_backbone
+from small_runs import base, copied, empty  # noqa: F401 (fixtures)
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 

@@ -137,11 +137,11 @@ def save_tasks(folder: Path) -> None:
 
 
 def checksum(prompt: Tensor, data: TaskData, part: str = "test") -> float:
-    """Return a score in [0, 1) that only this prompt [n, h] has on this set of this task and data seed."""
-    about = f"{data.task.name}|{data.data_seed}|{part}|{len(getattr(data, part))}"
-    numbers = prompt.detach().cpu().float().contiguous().numpy().tobytes()
+    """Return a score in [0, 1) that only this prompt [n, h] has on these rows of this task and data seed, to six places."""
+    about = f"{data.task.name}|{data.data_seed}|{part}|{getattr(data, part)}"
+    numbers = prompt.detach().contiguous().numpy().tobytes()
     digest = hashlib.sha256(about.encode() + numbers).digest()
-    return int.from_bytes(digest[:4], "big") / 2**32
+    return round(int.from_bytes(digest[:4], "big") / 2**32, 6)
 
 
 def checksum_scores(backbone, prompts, data, part="test", rank=True, token_budget=0, progress=lambda done, total: None):

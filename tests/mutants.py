@@ -2,7 +2,8 @@
 
 The faults are mutmut's own (its operators on libcst's tree): a number plus one, `<` for `<=`, `+` for `-`, an argument left out,
 a value replaced by None, a branch forced. Texts are left alone, and so is what a `raise` says. A child process runs the tests of a
-module with the fault in memory only: no file is changed, and torch is imported once for all of them.
+module with the fault in memory only: no file is changed, and torch is imported once for all of them. mutmut's own runner
+leaves out decorated functions, which here are all under torch.no_grad, and tests a copy of the files.
 
 Each fault is a line of OUT/mutants.jsonl as soon as it is tried, so a killed run goes on; a fault that the tests did not find is
 tried again when a test file has changed. `--table` writes results/mutants.json and docs/mutants.md.

@@ -5,7 +5,6 @@ result.json, see that it is this task's, on these rows, and compare the prompt b
 that it made itself.
 """
 
-import hashlib
 import json
 import shutil
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from fitted import word_task
+from fitted import checksum, word_task
 from torch import Tensor
 
 from ipt import cli
@@ -44,15 +43,6 @@ def tasks() -> dict[str, Task]:
         task = replace(word_task(name), subcategory=f"kind of {name}")
         found[name] = replace(task, novel=i == 1, knowledge=i == 3)
     return found
-
-
-def checksum(prompt: Tensor, data: TaskData, part: str = "test") -> float:
-    """Return a number that only this prompt [n, h] has on these rows of this task and data seed."""
-    rows = "|".join(example.input for example in getattr(data, f"{part}_examples"))
-    about = f"{data.task.name}|{data.data_seed}|{part}|{rows}"
-    numbers = prompt.detach().contiguous().numpy().tobytes()
-    digest = hashlib.sha256(about.encode() + numbers).digest()
-    return round(int.from_bytes(digest[:4], "big") / 2**32, 6)
 
 
 class Scores:
@@ -243,3 +233,25 @@ def new_world(root: Path, taught: Path, ranks: Ranks | None = None) -> World:
     save_small_tasks(root / "tasks")
     (root / "model").symlink_to(taught)
     return World(root, root / "runs", Scores(), ranks)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory, taught_folder):
+    """The world with a run of each command, for all tests of a module."""
+    found = new_world(tmp_path_factory.mktemp("small"), taught_folder)
+    found.msf()
+    assert not any("do not compress" in text for text in found.told.said)
+    found.whole = found.ist()
+    return found
+
+
+@pytest.fixture
+def copied(base, tmp_path):
+    """A copy of it for one test."""
+    return base.copy(tmp_path)
+
+
+@pytest.fixture
+def empty(base, tmp_path):
+    """The world without runs."""
+    return replace(base, out=tmp_path / "runs")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_runs import LENGTH, LIMIT, REST, SEED, SEEN, SPLIT, Shuffled, checksum, new_world, tasks
+from small_runs import LENGTH, LIMIT, REST, SEED, SEEN, SPLIT, Shuffled, checksum, tasks
 
 from ipt.autoencoder import Subspace
 from ipt.config import TuneConfig
@@ -19,27 +19,6 @@ from ipt.run import hold, read_tensors
 
 ALL = [*SEEN, *REST]
 TITLES = ("finding the subspace", "control: one shared prompt")
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory, taught_folder):
-    """The world with a run of each command."""
-    world = new_world(tmp_path_factory.mktemp("small"), taught_folder)
-    world.msf()
-    assert not any("do not compress" in text for text in world.told.said)
-    world.whole = world.ist()
-    return world
-
-
-@pytest.fixture
-def world(base, tmp_path):
-    """A copy of it for one test."""
-    return base.copy(tmp_path)
-
-
-@pytest.fixture
-def empty(base, tmp_path):
-    return replace(base, out=tmp_path / "runs")
 
 
 def same(ours, theirs):
@@ -60,20 +39,20 @@ def stamps(folder):
         ({"held_out": "dev", "limit": 0}, 0, "dev", "all-dev"),
     ],
 )
-def test_other_rows_are_scored_and_kept_apart_from_those_there(world, more, limit, held_out, rows):
-    before = stamps(world.bank())
-    world.tune(**more)
-    data = world.data(ALL, limit=limit, held_out=held_out)
-    reference = json.loads((world.bank() / f"reference-{rows}.json").read_text())
+def test_other_rows_are_scored_and_kept_apart_from_those_there(copied, more, limit, held_out, rows):
+    before = stamps(copied.bank())
+    copied.tune(**more)
+    data = copied.data(ALL, limit=limit, held_out=held_out)
+    reference = json.loads((copied.bank() / f"reference-{rows}.json").read_text())
     found = {name: record["scores"] for name, record in reference.items()}
-    assert torch.equal(world.scores.behind(found, data), world.prompts(ALL))
-    start = vocabulary_start(world.backbone, LENGTH, SEED)
+    assert torch.equal(copied.scores.behind(found, data), copied.prompts(ALL))
+    start = vocabulary_start(copied.backbone, LENGTH, SEED)
     floors = {}
     for d in data:
         scores = {"chance": chance(d), "empty": checksum(start[:0], d), "start": checksum(start, d)}
         floors[d.task.name] = {"digest": d.task.digest, "scores": scores}
-    assert json.loads((world.bank() / f"floor-{rows}.json").read_text()) == floors
-    kept = {path.name for path in world.bank().glob("*.json")}
+    assert json.loads((copied.bank() / f"floor-{rows}.json").read_text()) == floors
+    kept = {path.name for path in copied.bank().glob("*.json")}
     assert kept == {
         "setting.json",
         "reference-6.json",
@@ -81,41 +60,41 @@ def test_other_rows_are_scored_and_kept_apart_from_those_there(world, more, limi
         f"reference-{rows}.json",
         f"floor-{rows}.json",
     }
-    assert stamps(world.bank()) == before
+    assert stamps(copied.bank()) == before
 
 
-def test_both_commands_score_the_rows_of_the_subspaces_run_or_fewer(world):
-    run = world.msf("other", held_out="dev")
-    data = world.data(ALL, held_out="dev")
-    world.scores.behind(run.result["scores"]["train_msf"] | run.result["scores"]["test_msf"], data)
-    world.scores.behind(run.result["reference"]["100"], data)
-    run = world.ist("--part", "mixture", run="other")
-    world.scores.behind(run.result["scores"]["mixture_test"], data[3:])
-    run = world.ist("--part", "mixture", "--limit", "3")
-    world.scores.behind(run.result["scores"]["mixture_test"], world.data(REST, limit=3))
+def test_both_commands_score_the_rows_of_the_subspaces_run_or_fewer(copied):
+    run = copied.msf("other", held_out="dev")
+    data = copied.data(ALL, held_out="dev")
+    copied.scores.behind(run.result["scores"]["train_msf"] | run.result["scores"]["test_msf"], data)
+    copied.scores.behind(run.result["reference"]["100"], data)
+    run = copied.ist("--part", "mixture", run="other")
+    copied.scores.behind(run.result["scores"]["mixture_test"], data[3:])
+    run = copied.ist("--part", "mixture", "--limit", "3")
+    copied.scores.behind(run.result["scores"]["mixture_test"], copied.data(REST, limit=3))
 
 
-def test_as_many_dimensions_as_seen_tasks_are_noted(world):
-    run = world.msf("wide", dim=3)
+def test_as_many_dimensions_as_seen_tasks_are_noted(copied):
+    run = copied.msf("wide", dim=3)
     note = "note: 3 dimensions for 3 seen tasks do not compress the training prompts"
-    assert world.told.said == [note]
+    assert copied.told.said == [note]
     assert run.result["compresses"] is False and run.result["dim"] == 3
-    run = world.ist("--part", "pca", "--part", "random", run="wide", dim=3)
+    run = copied.ist("--part", "pca", "--part", "random", run="wide", dim=3)
     result = run.result
     assert (result["compresses"], result["dim"], result["pca_dim"]) == (False, 3, 2)
     for kind, space in (
-        ("random", Subspace.random(world.prompts(SEEN), 3, SEED)),
-        ("pca", Subspace.pca(world.prompts(SEEN), 3)),
+        ("random", Subspace.random(copied.prompts(SEEN), 3, SEED)),
+        ("pca", Subspace.pca(copied.prompts(SEEN), 3)),
     ):
-        found = world.scores.behind(result["scores"][f"{kind}_test"], world.data(REST))
+        found = copied.scores.behind(result["scores"][f"{kind}_test"], copied.data(REST))
         same(found, space.decode(space.encode(found)))
 
 
 @pytest.mark.parametrize("start", ["noise", "mean"])
-def test_another_start_is_the_same_for_every_task(world, start):
-    run = world.msf("own", codes="own")
+def test_another_start_is_the_same_for_every_task(copied, start):
+    run = copied.msf("own", codes="own")
     codes = read_tensors(run.folder / "codes.safetensors")[0]["codes"]
-    found = world.ist(
+    found = copied.ist(
         "--start",
         start,
         "--part",
@@ -137,17 +116,17 @@ def test_another_start_is_the_same_for_every_task(world, start):
 
 
 @pytest.mark.parametrize(("most", "count"), [(2, 2), (3, 3), (9, 3)])
-def test_a_task_has_as_many_starts_as_asked_for_and_no_more_than_seen_tasks(world, most, count):
-    run = world.ist("--starts", str(most), "--part", "unseen")
+def test_a_task_has_as_many_starts_as_asked_for_and_no_more_than_seen_tasks(copied, most, count):
+    run = copied.ist("--starts", str(most), "--part", "unseen")
     lines = (run.folder / "metrics-ist-test.jsonl").read_text().splitlines()
     jobs = {json.loads(line)["job"] for line in lines}
     assert len(jobs) == 2 * count
 
 
-def test_parts_done_one_after_another_keep_what_is_there_and_make_the_whole(base, world):
+def test_parts_done_one_after_another_keep_what_is_there_and_make_the_whole(base, copied):
     """What a part found before stays as it is."""
-    shutil.rmtree(world.out / base.whole.folder.name)
-    shutil.rmtree(world.bank(21))
+    shutil.rmtree(copied.out / base.whole.folder.name)
+    shutil.rmtree(copied.bank(21))
     steps = [
         (["pca"], {"pca_test"}, {"100"}, set()),
         (["diff"], {"pca_test", "train_diff"}, {"100", "21"}, {"train_diff"}),
@@ -167,7 +146,7 @@ def test_parts_done_one_after_another_keep_what_is_there_and_make_the_whole(base
     scores, tensors = {}, {}
     for parts, scored, references, kept in steps:
         words = [word for part in parts for word in ("--part", part)]
-        run = world.ist(*words)
+        run = copied.ist(*words)
         assert run.folder.name == base.whole.folder.name
         result, found = run.result, read_tensors(run.folder / "vectors.safetensors")[0]
         assert result["scores"].keys() == scored and found.keys() == kept
@@ -176,47 +155,47 @@ def test_parts_done_one_after_another_keep_what_is_there_and_make_the_whole(base
         assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
         scores, tensors = result["scores"], found
         # prompts of the other data seed are tuned when they are needed
-        assert len(list(world.out.glob("bank/*"))) == len(references)
+        assert len(list(copied.out.glob("bank/*"))) == len(references)
     for setting, theirs in base.whole.result["scores"].items():
         if setting in scores:
             names, data_seed = (SEEN, 21) if setting == "train_diff" else (REST, 100)
-            data = world.data(names, data_seed)
-            same(world.scores.behind(scores[setting], data), base.scores.behind(theirs, data))
+            data = copied.data(names, data_seed)
+            same(copied.scores.behind(scores[setting], data), base.scores.behind(theirs, data))
 
 
-def test_only_prompts_that_are_missing_are_tuned(world):
-    there, before = world.prompts(ALL), stamps(world.bank())
+def test_only_prompts_that_are_missing_are_tuned(copied):
+    there, before = copied.prompts(ALL), stamps(copied.bank())
     for name in ("early", "late"):
-        (world.bank() / f"{name}.safetensors").unlink()
-    world.msf("again")
-    assert "tuning 2 prompts, data seed 100 (3 are there already)" in world.told.said
-    after = stamps(world.bank())
+        (copied.bank() / f"{name}.safetensors").unlink()
+    copied.msf("again")
+    assert "tuning 2 prompts, data seed 100 (3 are there already)" in copied.told.said
+    after = stamps(copied.bank())
     assert {name for name in ALL if after[name] != before[name]} == {"early", "late"}
-    same(world.prompts(ALL), there)
+    same(copied.prompts(ALL), there)
 
 
 def test_each_seed_is_tuned_from_its_own_start_and_order(base, empty, monkeypatch):
     """Two seeds at once leave what each leaves alone; they share floors without a prompt."""
-    world, held = replace(empty, ranks=Shuffled()), []
+    shuffled, held = replace(empty, ranks=Shuffled()), []
 
     def spy(folders, locks, say):
         held.append(set(folders))
         hold(folders, locks, say)
 
     monkeypatch.setattr("ipt.pipeline.hold", spy)
-    world.tune("--more-seeds", "8")
-    assert held == [{world.bank(), world.bank(seed=8)}]  # no other process tunes these meanwhile
-    assert world.told.said == ["tuning 10 prompts, data seed 100 (0 are there already)"]
-    same(world.prompts(ALL), base.prompts(ALL))
-    other = world.prompts(ALL, seed=8)
-    world.tune(seed=8)
-    floors = json.loads((world.bank(seed=8) / "floor-6.json").read_text())
+    shuffled.tune("--more-seeds", "8")
+    assert held == [{shuffled.bank(), shuffled.bank(seed=8)}]  # no other process tunes these meanwhile
+    assert shuffled.told.said == ["tuning 10 prompts, data seed 100 (0 are there already)"]
+    same(shuffled.prompts(ALL), base.prompts(ALL))
+    other = shuffled.prompts(ALL, seed=8)
+    shuffled.tune(seed=8)
+    floors = json.loads((shuffled.bank(seed=8) / "floor-6.json").read_text())
     ours = json.loads((base.bank() / "floor-6.json").read_text())
     for name in ALL:
         scores, own = floors[name]["scores"], ours[name]["scores"]
         assert (scores["chance"], scores["empty"]) == (own["chance"], own["empty"])
         assert scores["start"] != own["start"]
-    alone = replace(base, out=world.out.parent / "alone")
+    alone = replace(base, out=shuffled.out.parent / "alone")
     alone.tune(seed=8)
     same(other, alone.prompts(ALL, seed=8))
     assert (other - base.prompts(ALL)).abs().flatten(1).max(1).values.min() > 0.1
@@ -252,23 +231,23 @@ def test_cut_rows_are_noted(empty, monkeypatch):
     assert told == [note] * 3  # tuning, references, floors
 
 
-def test_given_prompts_are_scored_and_have_a_bank_of_their_own(world, tmp_path):
-    theirs = world.prompts(["late"])[0] + 1
-    write_peft(theirs, world.backbone, tmp_path / "given" / "late", {})
-    before = stamps(world.bank())
-    run = world.msf("given", prompts=tmp_path / "given")
-    assert "tuning 4 prompts, data seed 100 (1 are there already)" in world.told.said
-    found = world.scores.behind(run.result["reference"]["100"], world.data(ALL))
+def test_given_prompts_are_scored_and_have_a_bank_of_their_own(copied, tmp_path):
+    theirs = copied.prompts(["late"])[0] + 1
+    write_peft(theirs, copied.backbone, tmp_path / "given" / "late", {})
+    before = stamps(copied.bank())
+    run = copied.msf("given", prompts=tmp_path / "given")
+    assert "tuning 4 prompts, data seed 100 (1 are there already)" in copied.told.said
+    found = copied.scores.behind(run.result["reference"]["100"], copied.data(ALL))
     assert torch.equal(found[3], theirs)
-    same(found[[0, 1, 2, 4]], world.prompts(ALL)[[0, 1, 2, 4]])
-    assert stamps(world.bank()) == before
-    again = world.ist("--part", "diff", run="given")
-    theirs = world.scores.behind(again.result["reference"]["100"], world.data(ALL))
+    same(found[[0, 1, 2, 4]], copied.prompts(ALL)[[0, 1, 2, 4]])
+    assert stamps(copied.bank()) == before
+    again = copied.ist("--part", "diff", run="given")
+    theirs = copied.scores.behind(again.result["reference"]["100"], copied.data(ALL))
     assert torch.equal(theirs, found)
-    settings = [json.loads(path.read_text()) for path in world.out.glob("bank/*/setting.json")]
+    settings = [json.loads(path.read_text()) for path in copied.out.glob("bank/*/setting.json")]
     assert sorted(s.get("given", "") for s in settings) == ["", "", run.config["given"]["digest"]]
     # prompts of the other data seed are there already
-    assert not any("tuning" in text for text in world.told.said)
+    assert not any("tuning" in text for text in copied.told.said)
 
 
 def test_given_prompts_are_of_the_first_data_seed_alone(base, tmp_path):
@@ -279,13 +258,13 @@ def test_given_prompts_are_of_the_first_data_seed_alone(base, tmp_path):
     assert [task.name for task in bench.missing(REST, 21)] == REST
 
 
-def test_a_given_prompt_that_was_lost_is_told(world, tmp_path, capsys):
-    write_peft(world.prompts(["early"])[0], world.backbone, tmp_path / "given" / "early", {})
-    run = world.msf("given", prompts=tmp_path / "given")
-    for path in world.out.glob("bank/*/setting.json"):
+def test_a_given_prompt_that_was_lost_is_told(copied, tmp_path, capsys):
+    write_peft(copied.prompts(["early"])[0], copied.backbone, tmp_path / "given" / "early", {})
+    run = copied.msf("given", prompts=tmp_path / "given")
+    for path in copied.out.glob("bank/*/setting.json"):
         if "given" in json.loads(path.read_text()):
             (path.parent / "early.safetensors").unlink()
     capsys.readouterr()
-    world.ist("--part", "pca", run=run.folder.name, ends=2)
+    copied.ist("--part", "pca", run=run.folder.name, ends=2)
     says = "has lost the prompt of early, which came from a PEFT folder; run `ipt msf` again"
     assert says in capsys.readouterr().err

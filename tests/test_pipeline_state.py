@@ -3,10 +3,9 @@
 import shutil
 from dataclasses import dataclass, field, replace
 
-import pytest
 import torch
 from filelock import FileLock
-from small_runs import LENGTH, REST, SEED, SEEN, SPLIT, new_world
+from small_runs import LENGTH, REST, SEED, SEEN, SPLIT
 
 from ipt.prompts import PromptBank
 from ipt.ranks import Ranks
@@ -14,27 +13,6 @@ from ipt.run import Checkpoint, Run
 
 ALL = [*SEEN, *REST]
 TITLES = ("finding the subspace", "control: one shared prompt")
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory, taught_folder):
-    """The world with a run of each command."""
-    world = new_world(tmp_path_factory.mktemp("small"), taught_folder)
-    world.msf()
-    assert not any("do not compress" in text for text in world.told.said)
-    world.whole = world.ist()
-    return world
-
-
-@pytest.fixture
-def world(base, tmp_path):
-    """A copy of it for one test."""
-    return base.copy(tmp_path)
-
-
-@pytest.fixture
-def empty(base, tmp_path):
-    return replace(base, out=tmp_path / "runs")
 
 
 def stop(*given, **more):
@@ -46,37 +24,37 @@ def trained(*given, **more):
     raise AssertionError("what had been trained is trained again")
 
 
-def test_a_finished_run_is_not_done_again(world, monkeypatch):
-    before = [path.stat().st_mtime_ns for path in world.out.rglob("*.json*")]
+def test_a_finished_run_is_not_done_again(copied, monkeypatch):
+    before = [path.stat().st_mtime_ns for path in copied.out.rglob("*.json*")]
     monkeypatch.setattr("ipt.train.backward", trained)
-    world.msf()
-    world.ist()
-    world.ist("--part", "unseen")
-    assert [path.stat().st_mtime_ns for path in world.out.rglob("*.json*")] == before
+    copied.msf()
+    copied.ist()
+    copied.ist("--part", "unseen")
+    assert [path.stat().st_mtime_ns for path in copied.out.rglob("*.json*")] == before
 
 
-def test_an_msf_run_that_broke_off_goes_on_with_what_was_trained(base, world, monkeypatch):
-    (world.out / "base" / "result.json").unlink()
+def test_an_msf_run_that_broke_off_goes_on_with_what_was_trained(base, copied, monkeypatch):
+    (copied.out / "base" / "result.json").unlink()
     with monkeypatch.context() as patch:
         patch.setattr("ipt.pipeline.save_subspace", stop)
-        world.msf(ends=2)
-    kept = sorted(path.name for path in (world.out / "base").glob("checkpoint-*"))
+        copied.msf(ends=2)
+    kept = sorted(path.name for path in (copied.out / "base").glob("checkpoint-*"))
     assert kept == ["checkpoint-msf.safetensors", "checkpoint-shared.safetensors"]
     monkeypatch.setattr("ipt.train.backward", trained)
-    assert world.msf().result == Run(base.out / "base").result
-    assert not list((world.out / "base").glob("checkpoint-*"))
+    assert copied.msf().result == Run(base.out / "base").result
+    assert not list((copied.out / "base").glob("checkpoint-*"))
 
 
-def test_an_ist_run_that_broke_off_goes_on_with_what_was_trained(base, world, monkeypatch):
-    shutil.rmtree(world.out / base.whole.folder.name)
+def test_an_ist_run_that_broke_off_goes_on_with_what_was_trained(base, copied, monkeypatch):
+    shutil.rmtree(copied.out / base.whole.folder.name)
     with monkeypatch.context() as patch:
         patch.setattr("ipt.pipeline.write_tensors", stop)
-        run = world.ist(ends=2)
+        run = copied.ist(ends=2)
     stages = ("ist-train_same-train_diff-test", "ist-mixture", "ist-random", "ist-pca")
     kept = {path.stem for path in run.folder.glob("checkpoint-*")}
     assert kept == {f"checkpoint-{stage}" for stage in stages}
     monkeypatch.setattr("ipt.train.backward", trained)
-    assert world.ist().result == base.whole.result
+    assert copied.ist().result == base.whole.result
 
 
 def test_tuning_that_broke_off_goes_on_for_its_own_tasks_and_seeds(empty, tmp_path, monkeypatch):
@@ -118,12 +96,12 @@ class Other(Ranks):
         return tensor
 
 
-def test_another_rank_takes_part_in_msf_but_holds_no_lock_and_keeps_no_state(world):
-    other = replace(world, ranks=Other())
-    (world.out / "again").mkdir()
-    with FileLock(world.out / "again" / ".lock"):  # the first rank's
+def test_another_rank_takes_part_in_msf_but_holds_no_lock_and_keeps_no_state(copied):
+    other = replace(copied, ranks=Other())
+    (copied.out / "again").mkdir()
+    with FileLock(copied.out / "again" / ".lock"):  # the first rank's
         other.msf("again")
-    names = [path.name for path in (world.out / "again").iterdir()]
+    names = [path.name for path in (copied.out / "again").iterdir()]
     assert not [name for name in names if name.startswith(("metrics", "checkpoint"))]
     steps = [
         torch.Size([3, LENGTH, 16]),
@@ -131,9 +109,9 @@ def test_another_rank_takes_part_in_msf_but_holds_no_lock_and_keeps_no_state(wor
     ] * 3  # the gradient at three seen prompts, or one, and the loss
     assert len(other.ranks.sums) == 2 * (6 * 2 + 2)  # twice six steps, and two dev losses
     assert other.ranks.sums[:6] == steps
-    (world.out / "third").mkdir()
-    with FileLock(world.out / "third" / ".lock"):
-        world.msf("third", ends=2)  # control: the first is turned away
+    (copied.out / "third").mkdir()
+    with FileLock(copied.out / "third" / ".lock"):
+        copied.msf("third", ends=2)  # control: the first is turned away
 
 
 def test_every_stage_tells_how_far_it_is(empty):
