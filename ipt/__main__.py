@@ -2,6 +2,6 @@
 
 import sys
 
-from ipt.cli import main
+from ipt.cli.app import main
 
 sys.exit(main())

@@ -7,13 +7,12 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
-DIFF_DATA_SEED = 21
 # settings that older runs do not name, and what they had
-LATER = {"loss": "mean", "label_smoothing": 0.0, "codes": "standard", "rivals": "all", "starts": 1}
+LEGACY_DEFAULTS = {"loss": "mean", "label_smoothing": 0.0, "codes": "standard", "rivals": "all", "starts": 1}
 # parts of `ipt ist`, and the setting that each scores
 IST_PARTS = {"same": "train_same", "diff": "train_diff", "unseen": "test"} | {kind: f"{kind}_test" for kind in ("random", "pca", "mixture")}
 Config = TypeVar("Config")
-EXECUTION = ("stacked_jobs", "token_budget", "checkpoint_seconds")  # settings that change no result
+NOT_IN_IDENTITY = ("stacked_jobs", "token_budget", "checkpoint_seconds")  # settings that change no result
 
 
 DEVICE = "where the model runs: cpu, cuda, cuda:1, mps; auto: an accelerator where there is one"
@@ -217,8 +216,8 @@ class IstConfig(SearchConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NewtonConfig:
-    """Second-order fitting of few numbers per task (`ipt.newton`)."""
+class LevenbergMarquardtConfig:
+    """Second-order fitting of few numbers per task (`ipt.training.levenberg_marquardt`)."""
 
     iterations: int = setting(10, "most steps of each job, each over all of its train rows", "not searched")
     prior: float = setting(0.01, "precision of the Gaussian prior on standardised codes, in nats", "not searched")
@@ -247,7 +246,7 @@ class ProbeConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchConfig:
+class BenchmarkConfig:
     """What `ipt bench` measures, and how long it takes."""
 
     jobs: int = setting(32, "tasks that are tuned at once", "what PEFT is compared on")
@@ -268,12 +267,12 @@ class BenchConfig:
 def identity(config: Any) -> dict[str, Any]:
     """Return the fields that a result depends on: all but those that only say how much is done at once, and later ones at their
     first value, so that prompts and runs of before are found again."""
-    return {k: v for k, v in asdict(config).items() if k not in EXECUTION and (k not in LATER or v != LATER[k])}
+    return {k: v for k, v in asdict(config).items() if k not in NOT_IN_IDENTITY and (k not in LEGACY_DEFAULTS or v != LEGACY_DEFAULTS[k])}
 
 
 def restored(kind: type[Config], record: dict[str, Any]) -> Config:
     """Return the configuration that has this identity, read from JSON."""
-    first = {f.name: LATER[f.name] for f in fields(cast(Any, kind)) if f.name in LATER}
+    first = {f.name: LEGACY_DEFAULTS[f.name] for f in fields(cast(Any, kind)) if f.name in LEGACY_DEFAULTS}
     return kind(**first | {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()})
 
 

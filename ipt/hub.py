@@ -13,7 +13,7 @@ def is_offline() -> bool:
 
 
 @cache
-def answers() -> bool:
+def is_reachable() -> bool:
     """Return False where the environment says offline or nothing answers within five seconds."""
     if is_offline():
         return False

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 Update = Callable[[int, int, float], None]
 
 
-def speaks() -> bool:
+def is_main_process() -> bool:
     """Say whether this process prints: of several that share a run, only the first."""
     return int(os.environ.get("WORLD_SIZE", "1")) == 1 or os.environ.get("RANK", "0") == "0"
 
@@ -21,9 +21,9 @@ class Reporter:
     """Says what goes on, on standard error, so that tables on standard output can be piped."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True, quiet=not speaks())
+        self.console = console or Console(stderr=True, quiet=not is_main_process())
 
-    def say(self, text: str) -> None:
+    def info(self, text: str) -> None:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     @contextmanager
@@ -32,7 +32,7 @@ class Reporter:
         began = time.monotonic()
         if not self.console.is_terminal:
             yield lambda done, total, loss: None
-            self.say(f"{title}: {time.monotonic() - began:.0f} s")
+            self.info(f"{title}: {time.monotonic() - began:.0f} s")
             return
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
         with Progress(*columns, TextColumn("{task.fields[note]}"), console=self.console) as progress:

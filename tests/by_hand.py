@@ -8,8 +8,8 @@ from threading import Barrier
 import torch
 from torch import Tensor
 
-from ipt.backbone import Backbone, Encoded
-from ipt.ranks import Ranks
+from ipt.backbones.base import Backbone, Encoded
+from ipt.distributed import Processes
 
 
 def row(*labels: int, inputs: int = 1) -> Encoded:
@@ -68,7 +68,7 @@ class Scripted(Numbers):
 
 
 @dataclass(frozen=True)
-class Threads(Ranks):
+class Threads(Processes):
     """A rank that is a thread: what all put on the board is added up."""
 
     board: list = field(default_factory=list)
@@ -90,6 +90,6 @@ class Threads(Ranks):
 
 
 def threads(count: int) -> list[Threads]:
-    """Return the ranks of so many threads, which wait for each other at most ten seconds."""
+    """Return the processes of so many threads, which wait for each other at most ten seconds."""
     board, barrier = [None] * count, Barrier(count, timeout=10)
     return [Threads(index, count, "cpu", board, barrier) for index in range(count)]

@@ -17,14 +17,15 @@ from small_runs import base, copied, empty  # noqa: F401 (fixtures)
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
-from ipt import cli
-from ipt.autoencoder import Subspace
-from ipt.backbone import Backbone
+from ipt.backbones.base import Backbone
+from ipt.backbones.encoder_decoder import EncoderDecoder
+from ipt.cli import app as cli
 from ipt.config import IstConfig, MsfConfig, TuneConfig, identity
 from ipt.data import Example, Task
-from ipt.families import EncoderDecoder
-from ipt.run import Run, write_json, write_tensors
-from ipt.stability import FROM, IST, PROMPT, stability
+from ipt.methods.subspace import Subspace
+from ipt.run import Run
+from ipt.storage import write_json, write_tensors
+from ipt.workflows.stability import FROM, IST, PROMPT, stability
 
 VOID = {"meta", "input", "br", "img", "link"}  # tags that are never closed
 WORDS = ("red", "blue", "green", "tall", "small", "fast", "slow", "warm", "cold", "soft", "hard", "dark")
@@ -244,4 +245,4 @@ def stable(out, seed=42):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Leave the figures out, which take most of the time."""
-    monkeypatch.setattr("ipt.analysis.page.DRAWINGS", ())
+    monkeypatch.setattr("ipt.analysis.report.page.DRAWINGS", ())

@@ -16,10 +16,12 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
-from ipt.backbone import Backbone, Encoded
+from ipt.backbones.base import Backbone, Encoded
+from ipt.backbones.encoder_decoder import EncoderDecoder
+from ipt.backbones.loading import load_backbone
 from ipt.data import Example, Task
-from ipt.evaluate import Score, TaskData
-from ipt.families import EncoderDecoder, load_backbone
+from ipt.encoded import EncodedTask
+from ipt.training.evaluate import Score
 
 WORDS = (
     "red", "blue", "green", "tall", "small", "fast", "slow", "warm", "cold", "soft", "hard", "dark",
@@ -136,7 +138,7 @@ def save_tasks(folder: Path) -> None:
         (folder / f"{kind}.json").write_text(text, encoding="utf8")
 
 
-def checksum(prompt: Tensor, data: TaskData, part: str = "test") -> float:
+def checksum(prompt: Tensor, data: EncodedTask, part: str = "test") -> float:
     """Return a score in [0, 1) that only this prompt [n, h] has on these rows of this task and data seed, to six places."""
     about = f"{data.task.name}|{data.data_seed}|{part}|{getattr(data, part)}"
     numbers = prompt.detach().contiguous().numpy().tobytes()
@@ -145,7 +147,7 @@ def checksum(prompt: Tensor, data: TaskData, part: str = "test") -> float:
 
 
 def checksum_scores(backbone, prompts, data, part="test", rank=True, token_budget=0, progress=lambda done, total: None):
-    """Stand in for `score_prompts`: each score is a checksum, the ranked one another than the generated one."""
+    """Stand in for `score_deltas`: each score is a checksum, the ranked one another than the generated one."""
     scores = []
     for prompt, d in zip(prompts, data, strict=True):
         value = checksum(prompt, d, part)
@@ -175,8 +177,8 @@ class Bowl:
             work(order[at : at + 3])
 
 
-def number_task(name: str, train: list[int], dev: list[int], data_seed: int = 100) -> TaskData:
+def number_task(name: str, train: list[int], dev: list[int], data_seed: int = 100) -> EncodedTask:
     """Return a task's sets for `Bowl`: a row for each of these numbers."""
     task = Task(name=name, category="non-cls", subcategory="toy", metric="exact-match", definition="Toy.", examples=())
     rows = [Encoded((number,), (1, 2)) for number in (*train, *dev)]
-    return TaskData(task, data_seed, (), (), tuple(rows[: len(train)]), tuple(rows[len(train) :]), (), (), 4)
+    return EncodedTask(task, data_seed, (), (), tuple(rows[: len(train)]), tuple(rows[len(train) :]), (), (), 4)

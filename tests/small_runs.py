@@ -16,12 +16,14 @@ import torch
 from fitted import checksum, word_task
 from torch import Tensor
 
-from ipt import cli
+from ipt.backbones.loading import load_backbone
+from ipt.cli import app as cli
 from ipt.data import Task, TaskSplit
-from ipt.evaluate import Score, TaskData
-from ipt.families import load_backbone
-from ipt.ranks import Ranks
-from ipt.run import Run, read_json, read_tensors
+from ipt.distributed import Processes
+from ipt.encoded import EncodedTask
+from ipt.run import Run
+from ipt.storage import read_json, read_tensors
+from ipt.training.evaluate import Score
 
 SEED = 7
 SPLIT = TaskSplit("small", ("second", "early", "last"), ("late",), ("first",), ("late",))
@@ -46,7 +48,7 @@ def tasks() -> dict[str, Task]:
 
 
 class Scores:
-    """Stands in for `score_prompts`."""
+    """Stands in for `score_deltas`."""
 
     def __init__(self) -> None:
         self.prompts: dict[float, Tensor] = {}
@@ -61,7 +63,7 @@ class Scores:
             found.append(Score(value, ranked, ()))
         return found
 
-    def behind(self, scores: dict, data: list[TaskData]) -> Tensor:
+    def behind(self, scores: dict, data: list[EncodedTask]) -> Tensor:
         """Return the prompts [T, n, h] that got these scores, of these tasks and rows."""
         assert scores.keys() == {d.task.name for d in data}
         prompts = []
@@ -72,7 +74,7 @@ class Scores:
             assert score["ranked"] == ranked
         return torch.stack(prompts)
 
-    def one(self, generated: float, d: TaskData) -> Tensor:
+    def one(self, generated: float, d: EncodedTask) -> Tensor:
         """Return the prompt [n, h] that got this score; it must be of these rows."""
         prompt = self.prompts[generated]
         assert generated == checksum(prompt, d)
@@ -80,10 +82,10 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Shuffled(Ranks):
+class Shuffled(Processes):
     """Gives a process alone its work in the opposite order: what is not gathered is misplaced."""
 
-    def share(self, items):
+    def shard(self, items):
         return list(items)[::-1]
 
     def gather(self, own):
@@ -100,7 +102,7 @@ class Told:
     said: list[str] = field(default_factory=list)
     bars: dict[str, int] = field(default_factory=dict)
 
-    def say(self, text: str) -> None:
+    def info(self, text: str) -> None:
         self.said.append(text)
 
     @contextmanager
@@ -115,15 +117,15 @@ class Told:
 
 
 @contextmanager
-def checked(scores: Scores, ranks: Ranks | None, told: Told):
+def checked(scores: Scores, processes: Processes | None, told: Told):
     """Let the commands score by checksum, on the split above."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ipt.plan.Reporter", lambda: told)
-        patch.setattr("ipt.pipeline.score_prompts", scores)
-        patch.setattr("ipt.plan.projected", lambda *given, **more: False)
-        patch.setattr("ipt.plan.choose", lambda *given: (SPLIT, tasks(), ()))
-        if ranks:
-            patch.setattr("ipt.plan.join", lambda device: ranks)
+        patch.setattr("ipt.resolve.Reporter", lambda: told)
+        patch.setattr("ipt.experiment.score_deltas", scores)
+        patch.setattr("ipt.resolve.projected", lambda *given, **more: False)
+        patch.setattr("ipt.resolve.choose", lambda *given: (SPLIT, tasks(), ()))
+        if processes:
+            patch.setattr("ipt.resolve.join", lambda device: processes)
         yield patch
 
 
@@ -146,13 +148,13 @@ class World:
     root: Path
     out: Path
     scores: Scores
-    ranks: Ranks | None = None
+    processes: Processes | None = None
     told: Told = field(default_factory=Told)  # by the last command
 
     def ipt(self, verb: str, *words: str, ends: int = 0) -> None:
         """Run a command that ends with this code."""
         self.told = Told()
-        with checked(self.scores, self.ranks, self.told):
+        with checked(self.scores, self.processes, self.told):
             assert cli.main([verb, *words, "--out", str(self.out)]) == ends
 
     @property
@@ -198,7 +200,7 @@ class World:
     def data(self, names, data_seed: int = 100, limit: int = LIMIT, held_out: str = "test"):
         known, backbone, found = tasks(), self.backbone, []
         for name in names:
-            drawn = TaskData.draw(backbone, known[name], data_seed, SHOTS, limit, held_out)
+            drawn = EncodedTask.draw(backbone, known[name], data_seed, SHOTS, limit, held_out)
             found.append(drawn)
         return found
 
@@ -228,11 +230,11 @@ def save_small_tasks(folder: Path) -> None:
         (folder / f"{name}.json").write_text(json.dumps(task.to_dict()), encoding="utf8")
 
 
-def new_world(root: Path, taught: Path, ranks: Ranks | None = None) -> World:
+def new_world(root: Path, taught: Path, processes: Processes | None = None) -> World:
     """Make the world in an empty folder."""
     save_small_tasks(root / "tasks")
     (root / "model").symlink_to(taught)
-    return World(root, root / "runs", Scores(), ranks)
+    return World(root, root / "runs", Scores(), processes)
 
 
 @pytest.fixture(scope="module")

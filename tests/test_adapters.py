@@ -7,11 +7,11 @@ import pytest
 import torch
 from peft import PeftModel
 
-from ipt import cli
-from ipt.adapters import task_prompt
+from ipt.backbones.loading import load_backbone
+from ipt.cli import app as cli
 from ipt.data import SAME_DATA_SEED
-from ipt.families import load_backbone
-from ipt.plan import reopen_bench
+from ipt.predict import task_prompt
+from ipt.resolve import reopen_experiment
 from ipt.run import Run
 
 
@@ -20,22 +20,22 @@ def test_an_exported_prompt_loads_in_peft_with_the_same_loss_and_answers(done, t
     run, mixture = Run(next(done.glob("msf-*" if kind == "msf" else "ist-*"))), kind == "mixture"
     name, flags = run.config["parts"]["unseen"][0], ["--mixture"] if mixture else []
     assert cli.main(["export", run.folder.name, name, "--to", str(tmp_path / "peft"), "--out", str(done), *flags]) == 0
-    bench = reopen_bench(run.config, done)
-    prompt = task_prompt(run, bench, name, mixture).prompt
-    rows = bench.backbone.encode(["a text", "some other, longer text"], ["yes", "no"])
+    experiment = reopen_experiment(run.config, done)
+    prompt = task_prompt(run, experiment, name, mixture).prompt
+    rows = experiment.backbone.encode(["a text", "some other, longer text"], ["yes", "no"])
     model = PeftModel.from_pretrained(load_backbone(run.config["model"], device="cpu").model, tmp_path / "peft").eval()
     for row in rows:
         ids, labels = torch.tensor([row.input_ids]), torch.tensor([row.label_ids])
         loss = float(model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels).loss)
-        assert float(bench.backbone.losses(prompt[None], [row])) == pytest.approx(loss, rel=1e-5)
+        assert float(experiment.backbone.losses(prompt[None], [row])) == pytest.approx(loss, rel=1e-5)
         found = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=5, do_sample=False, num_beams=1)
-        assert bench.backbone.text(found) == bench.backbone.generate(prompt[None], [row], 5)
+        assert experiment.backbone.text(found) == experiment.backbone.generate(prompt[None], [row], 5)
     about = json.loads((tmp_path / "peft" / "ipt.json").read_text())
     assert about["task"] == name and (len(about["vector"]) == 2 if kind == "ist" else "vector" not in about)
     if mixture:  # three seen prompts, two numbers; as it was scored in the run
         assert sum(about["weights"].values()) == pytest.approx(1) and len(about["weights"]) == 3
-        data = bench.data([name], SAME_DATA_SEED)
-        assert bench.score("mixture", prompt[None], data) == {name: run.result["scores"]["mixture_test"][name]}
+        data = experiment.data([name], SAME_DATA_SEED)
+        assert experiment.score("mixture", prompt[None], data) == {name: run.result["scores"]["mixture_test"][name]}
         assert about["test_score"] == run.result["scores"]["mixture_test"][name]["generated"]
         assert len({s["generated"] for s in run.result["scores"]["mixture_test"].values()}) == 2  # control: scores tell tasks apart
     assert cli.main(["export", run.folder.name, "../x", "--to", str(tmp_path / "none"), "--out", str(done)]) == 2

@@ -9,10 +9,10 @@ import torch
 from small_runs import REST, SEED, SEEN, new_world, tasks
 from test_families import make, prompts
 
-from ipt.adapters import answers, record_of
-from ipt.autoencoder import Subspace
-from ipt.peft_folder import read_peft
-from ipt.run import read_json, read_tensors, write_tensors
+from ipt.interop.peft import read_peft
+from ipt.methods.subspace import Subspace
+from ipt.predict import answers, record_of
+from ipt.storage import read_json, read_tensors, write_tensors
 
 ALL = [*SEEN, *REST]
 
@@ -142,14 +142,14 @@ def test_each_text_gets_the_answer_it_gets_alone(monkeypatch):
     backbone, prompt = make("t5"), prompts(1)[0]
     monkeypatch.setattr(type(backbone), "token_budget", 12)
     texts = ["a long text of many words", "red", "warm and cold", "tall", "blue"]
-    bench = SimpleNamespace(backbone=backbone, tasks={"first": tasks()["first"]})
+    experiment = SimpleNamespace(backbone=backbone, tasks={"first": tasks()["first"]})
     expected = []
     for text in texts:
         (row,) = backbone.encode([text], [""])
         expected += backbone.generate(prompt[None], [row], 6)
-    assert answers(prompt, bench, "first", texts, 6) == expected
+    assert answers(prompt, experiment, "first", texts, 6) == expected
     assert len(set(expected)) > 1
-    shorter = answers(prompt, bench, "first", texts, 2)
+    shorter = answers(prompt, experiment, "first", texts, 2)
     assert shorter != expected
     for long, short in zip(expected, shorter, strict=True):
         assert long.startswith(short)
@@ -170,14 +170,14 @@ def test_a_masked_model_answers_with_the_likeliest_of_the_tasks_own_options(monk
     ]
     options = ("red", "fog", "ten", "cup")
     task = replace(tasks()["late"], options=options)
-    bench = SimpleNamespace(backbone=backbone, tasks={"late": task})
+    experiment = SimpleNamespace(backbone=backbone, tasks={"late": task})
     expected = []
     for text in texts:
         rows = [backbone.encode([text], [option]) for option in options]
         losses = [float(backbone.nll(prompt[None], row)) for row in rows]
         expected.append(options[losses.index(min(losses))])
     assert len(set(expected)) > 1
-    assert answers(prompt, bench, "late", texts, 6) == expected
+    assert answers(prompt, experiment, "late", texts, 6) == expected
 
 
 def test_predict_answers_with_the_tasks_prompt(made, capsys):

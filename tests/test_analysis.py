@@ -6,8 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from ipt.analysis.figures import recovery_bars
-from ipt.analysis.report import recovery_figure, summary, update_text
+from ipt.analysis.plots.bars import recovery_bars
 from ipt.analysis.scores import (
     COLUMNS,
     COMPARED,
@@ -24,6 +23,7 @@ from ipt.analysis.scores import (
     subcategories,
     to_csv,
 )  # fmt: skip
+from ipt.analysis.summaries import recovery_figure, summary, update_text
 from ipt.recovery import from_json, recovery, to_json
 
 

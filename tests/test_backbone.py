@@ -10,8 +10,10 @@ from conftest import toy_backbone
 from test_families import ANSWERS, LENGTH, MODELS, TEXTS, WIDTH, WORDS, WRITERS, make, prompts
 from transformers import BloomConfig, BloomForCausalLM
 
-from ipt.backbone import Encoded, pad, row_nll
-from ipt.families import EncoderDecoder, LeftToRight, Masked
+from ipt.backbones.base import Encoded, pad, row_nll
+from ipt.backbones.causal import CausalLM
+from ipt.backbones.encoder_decoder import EncoderDecoder
+from ipt.backbones.masked import MaskedLM
 
 CPU = torch.device("cpu")
 END = WORDS.eos_token_id
@@ -134,7 +136,7 @@ def limited(name, positions, length):
         "eos_token_id": 1,
         "bos_token_id": WORDS.bos_token_id,
     }
-    family = {"gpt2": LeftToRight, "bart": EncoderDecoder, "bert": Masked}[name]
+    family = {"gpt2": CausalLM, "bart": EncoderDecoder, "bert": MaskedLM}[name]
     return family(kind(config(**common | sizes | more)), WORDS, name, length)
 
 
@@ -148,7 +150,7 @@ def test_positions_are_left_by_the_prompt_and_the_answer_up_to_256():
 
 def test_a_model_that_counts_no_positions_takes_256_tokens_behind_any_prompt():
     config = BloomConfig(vocab_size=len(WORDS), hidden_size=WIDTH, n_layer=1, n_head=2)
-    backbone = LeftToRight(BloomForCausalLM(config), WORDS, "bloom", 5000)
+    backbone = CausalLM(BloomForCausalLM(config), WORDS, "bloom", 5000)
     assert backbone.positions is None and backbone.max_input == 256
 
 
@@ -188,14 +190,14 @@ def digest(backbone):
 def test_the_fingerprint_is_of_the_config_and_every_weight_and_nothing_else():
     first = make("gpt2")
     assert first.fingerprint == digest(first) == make("gpt2").fingerprint
-    other = LeftToRight(make("gpt2").model, toy_backbone().tokenizer, "another name", 7)
+    other = CausalLM(make("gpt2").model, toy_backbone().tokenizer, "another name", 7)
     assert other.fingerprint == first.fingerprint
     assert "vocab_size" in json.loads(first.model.config.to_json_string(use_diff=True))
 
 
 def test_the_fingerprint_changes_with_any_one_number():
     model, seen = make("gpt2").model, set()
-    again = lambda: LeftToRight(model, WORDS, "gpt2", LENGTH).fingerprint
+    again = lambda: CausalLM(model, WORDS, "gpt2", LENGTH).fingerprint
     plain = again()
     for tensor in model.state_dict().values():
         values = tensor.view(-1)

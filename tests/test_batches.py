@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_families import make
 
-from ipt.backbone import Encoded, batches
+from ipt.backbones.base import Encoded, batches
 
 
 def row(wide, tall):

@@ -7,26 +7,26 @@ import torch
 from conftest import source
 from test_families import make
 
-from ipt import cli
-from ipt.bench import PeftTuning, Recorded, kept_bytes, median_times, report
+from ipt.bank import vocabulary_start
+from ipt.benchmarks.search_cost import Lap, Meter, compare
+from ipt.benchmarks.speed import PeftTuning, Recorded, kept_bytes, median_times, report
+from ipt.checkpoint import Checkpoint
+from ipt.cli import app as cli
 from ipt.config import TuneConfig
-from ipt.evaluate import TaskData
-from ipt.grid import stack
-from ipt.prompts import vocabulary_start
-from ipt.race import Lap, Meter, compare
-from ipt.run import Checkpoint
-from ipt.train import fit, row_losses
-from ipt.tuning import FreePrompts
+from ipt.encoded import EncodedTask
+from ipt.training.loop import fit, row_losses
+from ipt.training.source import Free
+from ipt.training.sweep import stack
 
 
 @pytest.mark.parametrize("name", ["bart", "gpt2"])
 def test_pefts_loop_ends_where_ours_does(name, tasks):
     backbone = make(name)
-    data = [TaskData.draw(backbone, tasks[3], 100, shots=6)]  # answers of one length: PEFT's mean over tokens is the mean over rows
+    data = [EncodedTask.draw(backbone, tasks[3], 100, shots=6)]  # answers of one length: PEFT's mean over tokens is the mean over rows
     config = TuneConfig(steps=6, rows_per_step=1, eval_every=6, clip=0.5)
     start = vocabulary_start(backbone, 3, 1)
     jobs = stack(data, (0.3,), config, 5)
-    ours = FreePrompts(start, 1)
+    ours = Free(start, 1)
     fit(backbone, ours, jobs, config, Checkpoint.none())
     peft = PeftTuning(backbone, start, config)
     assert torch.allclose(peft.tune(jobs[0], 6), ours.values[0], atol=1e-6)
@@ -48,14 +48,14 @@ def test_the_floor_keeps_products_and_leaves_out_the_rest():
 
 
 def test_kept_activations_grow_with_the_rows(backbone, tasks):
-    rows = TaskData.draw(backbone, tasks[3], 100).train[:2]
+    rows = EncodedTask.draw(backbone, tasks[3], 100).train[:2]
     start = vocabulary_start(backbone, 3, 1)
     one, four = (kept_bytes(backbone, start, list(rows[:1]) * count) for count in (1, 4))
     assert four == pytest.approx(4 * one, rel=0.1)
 
 
 def test_the_race_counts_rows_and_finds_the_crossing(backbone, tasks):
-    rows = TaskData.draw(backbone, tasks[3], 100).train[:3]
+    rows = EncodedTask.draw(backbone, tasks[3], 100).train[:3]
     prompts = vocabulary_start(backbone, 3, 1).expand(1, -1, -1).clone().requires_grad_()
     meter = Meter(backward=2.0)
     with meter.on(backbone):
@@ -94,9 +94,9 @@ def test_the_command_prints_and_writes_what_it_measured(world, tmp_path, capsys)
 
 
 def test_the_race_runs_on_a_finished_run(world, done, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("ipt.race.STEPS", 4)
-    monkeypatch.setattr("ipt.race.EVERY", 2)
-    monkeypatch.setattr("ipt.race.GENERATIONS", 5)
+    monkeypatch.setattr("ipt.benchmarks.search_cost.STEPS", 4)
+    monkeypatch.setattr("ipt.benchmarks.search_cost.EVERY", 2)
+    monkeypatch.setattr("ipt.benchmarks.search_cost.GENERATIONS", 5)
     run = next(done.glob("msf-*")).name
     assert cli.main(words(world, "--race", run, "--out", str(done), "--file", str(tmp_path / "race.json"))) == 0
     names = [value["what"].split(": ")[1] for value in json.loads((tmp_path / "race.json").read_text())["values"]]

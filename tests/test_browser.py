@@ -10,7 +10,7 @@ import pytest
 from conftest import hand_made
 from playwright.sync_api import Error, expect, sync_playwright
 
-from ipt import cli
+from ipt.cli import app as cli
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 LONG = "x" * 300

@@ -8,8 +8,11 @@ import pytest
 import torch
 from filelock import FileLock, Timeout
 
-from ipt import run as run_module
-from ipt.run import Checkpoint, Run, hold, read_tensors
+from ipt import checkpoint as run_module
+from ipt import storage
+from ipt.checkpoint import Checkpoint
+from ipt.run import Run
+from ipt.storage import hold, read_tensors
 
 
 @pytest.fixture
@@ -227,7 +230,7 @@ class Lock:
 
 
 def test_banks_are_held_in_one_order_and_one_that_is_taken_is_waited_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(run_module, "FileLock", Lock)
+    monkeypatch.setattr(storage, "FileLock", Lock)
     monkeypatch.setattr(Lock, "calls", [])
     said = []
     with ExitStack() as locks:

@@ -5,8 +5,8 @@ import json
 import pytest
 from conftest import toy_task
 
-from ipt.tasks import suite
-from ipt.tasks.choose import choose, tasks_of
+from ipt.tasks.catalog import choose, tasks_of
+from ipt.tasks.suites import embedded as suite
 
 
 @pytest.fixture

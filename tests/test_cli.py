@@ -16,8 +16,9 @@ import torch
 from conftest import QUICK, ist_words, msf_words, source, toy_task
 from filelock import FileLock
 
-from ipt import cli
-from ipt.run import Run, read_tensors
+from ipt.cli import app as cli
+from ipt.run import Run
+from ipt.storage import read_tensors
 
 
 def results(out):
@@ -267,7 +268,7 @@ def test_a_full_disk_ends_with_one_message_and_whole_files(world, done, tmp_path
 
 
 def test_too_little_space_is_found_before_any_work(world, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("ipt.plan.free_bytes", lambda folder: 100)
+    monkeypatch.setattr("ipt.resolve.free_bytes", lambda folder: 100)
     assert cli.main(msf_words(world, tmp_path)) == 2
     assert "MB free; make room" in capsys.readouterr().err
     assert not list(tmp_path.glob("msf-*")) and not list(tmp_path.glob("prompts/*"))
@@ -319,7 +320,7 @@ def test_config_file_comes_before_the_preset_and_after_flags(world, tmp_path, ca
     assert settings["msf"]["dim"] == 2 and settings["msf"]["alpha"] == 0.5 and settings["tune"]["steps"] == 5
 
 
-HEAVY = "import sys; from ipt.cli import main; main({words}); print(sorted({{'torch', 'transformers', 'datasets'}} & set(sys.modules)))"
+HEAVY = "import sys; from ipt.cli.app import main; main({words}); print(sorted({{'torch', 'transformers', 'datasets'}} & set(sys.modules)))"
 
 
 @pytest.mark.parametrize(("words", "loaded"), [(["--help"], "[]"), (["runs"], "[]"), (["runs", "show", "x"], "[]")])
@@ -329,6 +330,6 @@ def test_help_and_lists_load_no_model_library(words, loaded, tmp_path):
 
 
 def test_control_the_check_sees_a_loaded_library(tmp_path):
-    code = "import ipt.plan; " + HEAVY.format(words=["runs"])
+    code = "import ipt.resolve; " + HEAVY.format(words=["runs"])
     made = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "torch" in made.stdout.splitlines()[-1]

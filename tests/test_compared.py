@@ -11,8 +11,8 @@ import pytest
 from matplotlib.figure import Figure
 from results_by_hand import made_pair
 
-from ipt.analysis import compared
 from ipt.analysis.geometry import random_angles
+from ipt.analysis.report import comparison as compared
 from ipt.analysis.scores import Line, lines
 
 NAN = float("nan")
@@ -37,7 +37,7 @@ def run(relative, sizes, kin="kin", family="random", label="x", setting="test", 
 
 def growth(views):
     """Return what is drawn against each size: places, and shares [places, runs] by name."""
-    with patch("ipt.analysis.compared.recovery_lines") as drawn:
+    with patch("ipt.analysis.report.comparison.recovery_lines") as drawn:
         compared.draw_growth(Figure(), views)
     return {call.args[3]: (call.args[1], call.args[2]) for call in drawn.call_args_list}
 
@@ -99,7 +99,7 @@ def test_settings_that_are_drawn_against_a_size(setting):
 
 def both(views):
     figure = Figure()
-    with patch("ipt.analysis.compared.seen_unseen_scatter") as drawn:
+    with patch("ipt.analysis.report.comparison.seen_unseen_scatter") as drawn:
         compared.draw_both(figure, views)
     return drawn.call_args.args[1:] if drawn.called else None
 
@@ -151,7 +151,7 @@ def test_runs_without_such_planes_keep_their_number_and_have_no_angles():
 
 def test_the_figure_of_angles_names_the_first_four_runs():
     views = [spaces(0, turn, name=str(turn)) for turn in (10, 20, 30, 40, 50)]
-    with patch("ipt.analysis.compared.angle_lines") as drawn:
+    with patch("ipt.analysis.report.comparison.angle_lines") as drawn:
         compared.draw_angles(Figure(), views)
     _, named, random = drawn.call_args.args
     within = [f"within run {i}" for i in range(1, 5)]

@@ -9,16 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipt.config import (
-    DIFF_DATA_SEED,
     IST_PARTS,
     PRESETS,
     RECIPES,
-    BenchConfig,
+    BenchmarkConfig,
     ChoiceConfig,
     IstConfig,
+    LevenbergMarquardtConfig,
     LoopConfig,
     MsfConfig,
-    NewtonConfig,
     PretrainConfig,
     ProbeConfig,
     SearchConfig,
@@ -29,9 +28,10 @@ from ipt.config import (
     restored,
     setting,
 )
+from ipt.data import DIFF_DATA_SEED
 
 STUDY = Path(__file__).parents[1] / "results" / "study"
-EXECUTION = {"stacked_jobs", "token_budget", "checkpoint_seconds"}
+NOT_IN_IDENTITY = {"stacked_jobs", "token_budget", "checkpoint_seconds"}
 
 
 def published(name):
@@ -81,12 +81,12 @@ DEFAULTS = {
     TuneConfig: EXECUTED,
     MsfConfig: EXECUTED,
     IstConfig: EXECUTED,
-    NewtonConfig: {
+    LevenbergMarquardtConfig: {
         "iterations": 10, "prior": 0.01, "shift": 0.1, "tolerance": 1e-3, "patience": 3, "stacked_jobs": 64,
         "token_budget": 0, "checkpoint_seconds": 60.0,
     },
     ProbeConfig: {"grid": 15, "margin": 0.5, "tasks": 16, "points": 9},
-    BenchConfig: {
+    BenchmarkConfig: {
         "jobs": 32, "steps": 2, "repeats": 3, "trained_jobs": 4, "train_steps": 60, "jobs_grown": (1, 4, 16, 64, 256),
         "race": "", "race_tasks": 20,
     },
@@ -114,7 +114,7 @@ def test_the_other_defaults_are_as_documented(kind):
     """Those of the searches are above, with the published figures."""
     kept = asdict(kind())
     assert {name: kept[name] for name in DEFAULTS[kind]} == DEFAULTS[kind]
-    if kind in (NewtonConfig, ProbeConfig, BenchConfig, PretrainConfig, SourceConfig, ChoiceConfig):
+    if kind in (LevenbergMarquardtConfig, ProbeConfig, BenchmarkConfig, PretrainConfig, SourceConfig, ChoiceConfig):
         assert kept.keys() == DEFAULTS[kind].keys()
 
 
@@ -129,7 +129,7 @@ def test_each_field_has_a_help_text_and_the_source_of_its_default():
 UNSOURCED = {"token_budget", "sampling", "codes", "race", "race_tasks", "jobs_grown"}  # their text says it, or they are no choice
 
 
-@pytest.mark.parametrize("kind", [TuneConfig, MsfConfig, IstConfig, NewtonConfig, ProbeConfig, BenchConfig, PretrainConfig])
+@pytest.mark.parametrize("kind", [TuneConfig, MsfConfig, IstConfig, LevenbergMarquardtConfig, ProbeConfig, BenchmarkConfig, PretrainConfig])
 def test_the_settings_of_a_stage_name_the_source_of_their_default(kind):
     for field in fields(kind):
         text, _, source = field.metadata["help"].partition(" (source: ")
@@ -151,9 +151,9 @@ OWN = {
     TuneConfig: {"prompt_length": 1, "shots": 1},
     MsfConfig: {"dim": 1, "learning_rate": 1e-9},
     IstConfig: {"starts": 1},
-    NewtonConfig: {"iterations": 1, "shift": 1e-9, "patience": 1, "stacked_jobs": 1},
+    LevenbergMarquardtConfig: {"iterations": 1, "shift": 1e-9, "patience": 1, "stacked_jobs": 1},
     ProbeConfig: {"grid": 1, "margin": 1e-9, "tasks": 1, "points": 1},
-    BenchConfig: {"jobs": 1, "steps": 1, "repeats": 1, "trained_jobs": 1, "train_steps": 1, "race_tasks": 1},
+    BenchmarkConfig: {"jobs": 1, "steps": 1, "repeats": 1, "trained_jobs": 1, "train_steps": 1, "race_tasks": 1},
     PretrainConfig: {
         "minutes": 1e-9, "width": 1, "inner_width": 1, "heads": 1, "head_width": 1, "encoder_layers": 1,
         "decoder_layers": 1, "token_budget": 1,
@@ -200,7 +200,7 @@ def test_what_may_be_zero_is_refused_below(kind, name):
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "least"), [(TuneConfig, "learning_rates", 1e-9), (IstConfig, "learning_rates", 1e-9), (BenchConfig, "jobs_grown", 1)]
+    ("kind", "name", "least"), [(TuneConfig, "learning_rates", 1e-9), (IstConfig, "learning_rates", 1e-9), (BenchmarkConfig, "jobs_grown", 1)]
 )
 def test_lists_need_one_or_more_numbers_above_zero(kind, name, least):
     assert getattr(kind(**{name: (least,)}), name) == (least,)
@@ -226,7 +226,7 @@ def test_each_number_of_a_stage_has_a_limit_that_is_tested_here(kind):
 @pytest.mark.parametrize("kind", STAGES)
 def test_execution_settings_are_no_part_of_a_results_identity(kind):
     plain = identity(kind())
-    assert not EXECUTION & plain.keys() and {f.name for f in fields(kind)} > EXECUTION
+    assert not NOT_IN_IDENTITY & plain.keys() and {f.name for f in fields(kind)} > NOT_IN_IDENTITY
     assert identity(kind(stacked_jobs=3, token_budget=99, checkpoint_seconds=1.5)) == plain
 
 

@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from ipt import cli
+from ipt.cli import app as cli
 from ipt.config import TuneConfig, WorkConfig
-from ipt.data import METRICS, few_shot
-from ipt.plan import open_bench, reopen_bench, settings_of
-from ipt.tasks import crossfit, tables
-from ipt.tasks.choose import choose, tasks_of
-from ipt.tasks.crossfit_shapes import SHAPES
+from ipt.data import METRICS
+from ipt.fewshot import few_shot
+from ipt.resolve import open_experiment, reopen_experiment, settings_record
+from ipt.tasks.catalog import choose, tasks_of
+from ipt.tasks.readers import tables
+from ipt.tasks.suites import crossfit
+from ipt.tasks.suites.crossfit_shapes import SHAPES
 
 CASES = json.loads(Path(__file__).with_name("crossfit_rows.json").read_text(encoding="utf8"))
 TABLE = crossfit.definitions()
@@ -209,7 +211,7 @@ def test_a_table_of_datasets_gives_the_task_that_plain_rows_give():
 
 def test_every_task_that_cannot_be_had_is_named_at_once(monkeypatch, capsys):
     monkeypatch.setattr("ipt.hub.is_offline", lambda: False)
-    monkeypatch.setattr("ipt.hub.answers", lambda: False)
+    monkeypatch.setattr("ipt.hub.is_reachable", lambda: False)
     assert cli.main(["tune", "--tasks", "crossfit/ag_news,crossfit/boolq"]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "2 of 2 tasks cannot be had: ag_news (fancyzhx/ag_news), boolq (google/boolq)" in said
@@ -223,19 +225,19 @@ def test_as_published_belongs_to_crossfit_and_is_kept_with_a_run(hub_of_rows, tm
     assert cli.main(["score", "--tasks", "ari_max", "--as-published"]) == 2
     assert "--as-published restores CrossFit's scripts and needs --tasks crossfit/..." in capsys.readouterr().err
     work = WorkConfig(tasks="crossfit/piqa,crossfit/boolq", as_published=True, seen=1, unseen=1, out=tmp_path)
-    bench = open_bench(work, TuneConfig())
-    settings = settings_of("msf", bench, {})
-    assert settings["as_published"] and bench.tasks["piqa"].options == ("0", "1")
-    again = reopen_bench(settings, tmp_path)
-    assert again.as_published and again.tasks == bench.tasks
+    experiment = open_experiment(work, TuneConfig())
+    settings = settings_record("msf", experiment, {})
+    assert settings["as_published"] and experiment.tasks["piqa"].options == ("0", "1")
+    again = reopen_experiment(settings, tmp_path)
+    assert again.as_published and again.tasks == experiment.tasks
     with pytest.raises(ValueError, match="tasks have changed"):  # control: mended, they are other tasks
-        reopen_bench({k: v for k, v in settings.items() if k != "as_published"}, tmp_path)
-    assert "as_published" not in settings_of("msf", replace(bench, as_published=False), {})
+        reopen_experiment({k: v for k, v in settings.items() if k != "as_published"}, tmp_path)
+    assert "as_published" not in settings_record("msf", replace(experiment, as_published=False), {})
 
 
 def test_the_list_needs_no_hub_and_has_a_line_a_task(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr("ipt.hub.answers", lambda: pytest.fail("asked the hub"))
+    monkeypatch.setattr("ipt.hub.is_reachable", lambda: pytest.fail("asked the hub"))
     assert cli.main(["tasks", "list", "--tasks", "crossfit"]) == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in ("non-cls-35", "yelp_review_full"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ipt.tasks import crossfit
+from ipt.tasks.suites import crossfit
 
 FOLDER = os.environ.get("IPT_REAL_TASKS", "")
 CASES = json.loads(Path(__file__).with_name("crossfit_rows.json").read_text(encoding="utf8"))

@@ -7,8 +7,9 @@ import random
 import numpy as np
 import pytest
 
-from ipt import data
-from ipt.data import Example, Task, TaskSplit, few_shot
+from ipt import fewshot
+from ipt.data import Example, Task, TaskSplit
+from ipt.fewshot import few_shot
 
 
 def a_task(entities: int = 300, per_entity: int = 1, options: tuple[str, ...] | None = None) -> Task:
@@ -30,7 +31,7 @@ def shared_keys(one: tuple[Example, ...], other: tuple[Example, ...]) -> set[str
 def test_sets_of_two_data_seeds_are_disjoint(options, per_entity):
     task = a_task(400, per_entity, options)
     same, diff = few_shot(task, 100), few_shot(task, 21)
-    assert same.test == diff.test == data.test_rows(task)
+    assert same.test == diff.test == fewshot.test_rows(task)
     sets = [same.train, same.dev, diff.train, diff.dev, same.test]
     assert not any(shared_keys(a, b) for i, a in enumerate(sets) for b in sets[:i])
     shots = 16 * len(options) if options else 32
@@ -41,7 +42,7 @@ def test_control_draws_by_row_share_entities():
     """The check above can fail: sets drawn at random by row do share entities with the test set."""
     task = a_task(400, per_entity=3)
     drawn = random.Random(0).sample(task.examples, 64)
-    assert shared_keys(tuple(drawn), data.test_rows(task))
+    assert shared_keys(tuple(drawn), fewshot.test_rows(task))
 
 
 def test_labels_are_equal_in_every_set():

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipt import data
-from ipt.data import SAME_DATA_SEED, Example, Task, TaskSplit, few_shot
+from ipt import fewshot
+from ipt.data import SAME_DATA_SEED, Example, Task, TaskSplit
+from ipt.fewshot import few_shot
 
 LABELS = ("yes", "no", "maybe")
 
@@ -41,9 +42,9 @@ def keys(*parts) -> set[str]:
 def test_the_test_rows_of_a_task_without_labels_are_the_lowest_hashes():
     task = made(300)
     expected = sorted(inputs(task.examples), key=lambda text: sha("test", "toy", text))[:100]
-    assert inputs(data.test_rows(task)) == expected
+    assert inputs(fewshot.test_rows(task)) == expected
     other = made(300, name="other")
-    assert inputs(data.test_rows(other)) != expected  # control: the name is part of the hash
+    assert inputs(fewshot.test_rows(other)) != expected  # control: the name is part of the hash
 
 
 def test_the_test_rows_of_labels_come_by_turns_each_in_the_order_of_its_hashes():
@@ -55,14 +56,14 @@ def test_the_test_rows_of_labels_come_by_turns_each_in_the_order_of_its_hashes()
     turns = []
     for i in range(34):
         turns += [by_label[0][i], by_label[1][i], by_label[2][i]]
-    assert inputs(data.test_rows(task)) == turns[:100]
+    assert inputs(fewshot.test_rows(task)) == turns[:100]
 
 
 def test_a_label_with_few_rows_gives_all_to_the_test_set_and_the_others_the_rest():
     examples = made(600, ("yes", "no")).examples
     seldom = tuple(Example(f"seldom {i}", ("maybe",)) for i in range(5))
     task = replace(made(1), category="cls", options=LABELS, examples=examples + seldom)
-    counts = Counter(e.output[0] for e in data.test_rows(task))
+    counts = Counter(e.output[0] for e in fewshot.test_rows(task))
     assert counts == {"maybe": 5, "yes": 48, "no": 47}
 
 
@@ -73,7 +74,7 @@ def test_rows_of_one_entity_follow_each_other_in_the_order_of_their_own_hash():
     for entity in entities:
         own = [e.input for e in task.examples if e.entity == entity]
         expected += sorted(own, key=sha)
-    assert inputs(data.test_rows(task)) == expected[:100]
+    assert inputs(fewshot.test_rows(task)) == expected[:100]
 
 
 def refusal(task: Task, seed: int, shots: int) -> str:
@@ -101,7 +102,7 @@ def by_plain_loops(task, seed: int, shots: int, taken: set[str]) -> tuple[list[s
 @pytest.mark.parametrize("shots", [8, 20])
 def test_the_draw_is_what_plain_loops_give(options, shots):
     task = made(420, options)
-    test = keys(data.test_rows(task))
+    test = keys(fewshot.test_rows(task))
     same = few_shot(task, 100, shots)
     assert (inputs(same.train), inputs(same.dev)) == by_plain_loops(task, 100, shots, test)
     diff = few_shot(task, 21, shots)
@@ -168,7 +169,7 @@ def test_sets_are_full_and_share_nothing(options, seed, shots, per_entity, turn)
             assert len(set(inputs(part))) == len(part)
         assert not keys(sets.train) & keys(sets.dev)
         assert not keys(sets.train, sets.dev) & keys(sets.test)
-    assert other.test == same.test == data.test_rows(task)
+    assert other.test == same.test == fewshot.test_rows(task)
     if seed == SAME_DATA_SEED:
         assert other == same
     else:
@@ -213,7 +214,7 @@ def test_inputs_that_differ_in_case_and_spaces_only_are_one_entity():
 def test_a_task_is_small_below_four_full_sets_and_a_hundred_test_rows(options, full):
     exact, less = made(full, options), made(full - 1, options)
     assert not exact.is_small and less.is_small
-    assert len(data.test_rows(exact)) == 100 and len(data.test_rows(less)) == 50
+    assert len(fewshot.test_rows(exact)) == 100 and len(fewshot.test_rows(less)) == 50
     assert exact.default_shots == (16 if options else 32) and less.default_shots == 16
 
 

@@ -24,8 +24,11 @@ from transformers import (
     ViTConfig,
 )
 
-from ipt.backbone import Backbone, Encoded, row_nll
-from ipt.families import EncoderDecoder, LeftToRight, Masked, family_of, load_backbone
+from ipt.backbones.base import Backbone, Encoded, row_nll
+from ipt.backbones.causal import CausalLM
+from ipt.backbones.encoder_decoder import EncoderDecoder
+from ipt.backbones.loading import family_of, load_backbone
+from ipt.backbones.masked import MaskedLM
 
 LENGTH, WIDTH = 3, 16
 TEXTS = ("red cold", "a much longer input, of many words", "tall")
@@ -91,7 +94,7 @@ def as_peft(backbone: Backbone, prompt: torch.Tensor) -> PeftModel:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_family_is_read_from_the_configuration(name):
-    expected = {"gpt2": LeftToRight, "llama": LeftToRight, "bert": Masked, "roberta": Masked}.get(name, EncoderDecoder)
+    expected = {"gpt2": CausalLM, "llama": CausalLM, "bert": MaskedLM, "roberta": MaskedLM}.get(name, EncoderDecoder)
     assert type(make(name)) is expected
 
 
@@ -127,7 +130,7 @@ def test_loss_equals_pefts(name):
     for row in backbone.encode(TEXTS, ANSWERS):
         labels = torch.tensor([row.label_ids])
         ids = torch.tensor([row.input_ids])
-        if isinstance(backbone, LeftToRight):
+        if isinstance(backbone, CausalLM):
             ids, labels = torch.cat([ids, labels], 1), torch.cat([torch.full_like(ids, -100), labels], 1)
         loss = peft(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels).loss
         assert float(backbone.losses(prompt, [row])) == pytest.approx(float(loss), rel=1e-6)
@@ -179,7 +182,7 @@ def test_a_masked_model_predicts_at_its_masks(name):
     logits = backbone.model(inputs_embeds=embeds).logits[0, -1 - blanks : -1].log_softmax(-1)
     by_hand = -sum(float(logits[i, token]) for i, token in enumerate(row.label_ids))
     assert float(backbone.nll(lead, [row])) == pytest.approx(by_hand)
-    with pytest.raises(ValueError, match="ranks options"):
+    with pytest.raises(ValueError, match="processes options"):
         backbone.generate(lead, [row], 4)
 
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipt import cli
-from ipt.tasks import files, suite
+from ipt.cli import app as cli
+from ipt.tasks.readers import schema as files
+from ipt.tasks.suites import embedded as suite
 
 
 def a_record(name: str = "toy", rows: int = 240, **change: object) -> dict:

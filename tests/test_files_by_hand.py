@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from ipt.data import Example, Task
-from ipt.tasks import files
+from ipt.tasks.readers import schema as files
 
 LABELS = {"category": "cls", "metric": "accuracy", "options": ["yes", "no"]}
 

@@ -9,10 +9,11 @@ import torch
 from by_hand import Numbers, Scripted, row, threads
 from torch import nn
 
+from ipt.checkpoint import Checkpoint
 from ipt.config import LoopConfig
-from ipt.run import Checkpoint, read_tensors
-from ipt.train import Job, Outcome, fit, take_rows
-from ipt.tuning import FreePrompts
+from ipt.storage import read_tensors
+from ipt.training.loop import Job, Outcome, fit, take_rows
+from ipt.training.source import Free
 
 CONFIG = LoopConfig(steps=5, rows_per_step=2, warmup=0, clip=100, eval_every=1, patience=9, checkpoint_seconds=0)
 TRAIN = (row(1), row(3, inputs=2), row(2, 6), row(5, inputs=4))
@@ -26,7 +27,7 @@ def job(index, train=TRAIN, dev=DEV, rate=0.1, rivals=""):
 
 
 def prompts(count):
-    return FreePrompts(torch.zeros(1, 1, dtype=torch.float64), count)
+    return Free(torch.zeros(1, 1, dtype=torch.float64), count)
 
 
 def scripted(*losses):
@@ -111,7 +112,7 @@ def test_patience_ends_a_job_before_a_better_step_and_the_others_go_on():
 def test_a_job_whose_dev_losses_are_no_numbers_keeps_its_start():
     nan = float("nan")
     backbone, jobs = scripted((nan, nan, nan), (nan, 1, 2))
-    source = FreePrompts(torch.full((1, 1), 2.0, dtype=torch.float64), 2)
+    source = Free(torch.full((1, 1), 2.0, dtype=torch.float64), 2)
     outcomes = fit(backbone, source, jobs, replace(CONFIG, patience=2, steps=3), Checkpoint.none())
     assert outcomes == [Outcome(2, 0, float("inf")), Outcome(3, 2, 1)]
     assert source.values[0].item() == 2 and source.values[1].item() != 2
@@ -259,7 +260,7 @@ def test_batches_stay_within_the_budget_of_tokens_with_the_prompts():
     for budget, size in ((10, 2), (14, 2), (15, 3), (20, 4)):
         backbone = Numbers()
         some = Job("j", (tuple((0, r) for r in same),), tuple((0, r) for r in same), 0.1, 0, 4)
-        fit(backbone, FreePrompts(start, 1), [some], replace(CONFIG, steps=1, token_budget=budget), Checkpoint.none())
+        fit(backbone, Free(start, 1), [some], replace(CONFIG, steps=1, token_budget=budget), Checkpoint.none())
         sizes = sorted(len(batch) for batch in backbone.batches)
         assert sizes == sorted(2 * [size, *([4 - size] if size < 4 else [])])
 
@@ -267,12 +268,12 @@ def test_batches_stay_within_the_budget_of_tokens_with_the_prompts():
 def together(jobs, config, starts, checkpoints):
     """Run the loop in two threads that share each step's rows; return both models and sources."""
     backbones = [Numbers(), Numbers()]
-    sources = [FreePrompts(torch.full((1, 1), start, dtype=torch.float64), len(jobs)) for start in starts]
+    sources = [Free(torch.full((1, 1), start, dtype=torch.float64), len(jobs)) for start in starts]
 
     def one(rank):
         place = rank.index
         try:
-            return fit(backbones[place], sources[place], jobs, config, checkpoints[place], ranks=rank)
+            return fit(backbones[place], sources[place], jobs, config, checkpoints[place], processes=rank)
         except BaseException:
             rank.barrier.abort()
             raise

@@ -8,20 +8,21 @@ import torch
 from fitted import Bowl, checksum, checksum_scores, number_task
 from torch import nn
 
-from ipt import grid
+from ipt.checkpoint import Checkpoint
 from ipt.config import IstConfig, LoopConfig, TuneConfig
-from ipt.evaluate import Score
-from ipt.grid import Choice, all_prompts, choose, fit_grid, stack
-from ipt.run import Checkpoint
-from ipt.train import Outcome, PromptSource
-from ipt.tuning import FreePrompts, tune_prompts
+from ipt.methods.tuning import tune_deltas
+from ipt.training import sweep as grid
+from ipt.training.evaluate import Score
+from ipt.training.loop import Outcome
+from ipt.training.source import Free, Source
+from ipt.training.sweep import Choice, all_deltas, choose, run_sweep, stack
 
 RATES = (0.5, 0.125)
 HALVED = IstConfig(rows_per_step=3, rivals="halve")
 ALL = IstConfig(rows_per_step=3, rivals="all")
 
 
-class Counted(PromptSource):
+class Counted(Source):
     """Prompt i is filled with the number i."""
 
     def __init__(self):
@@ -38,16 +39,16 @@ def outcomes_of(losses):
 
 
 def stub(monkeypatch, dev, test=None):
-    """Let `score_prompts` return these scores by the prompt's number; return what it is asked."""
+    """Let `score_deltas` return these scores by the prompt's number; return what it is asked."""
     asked = []
 
-    def score_prompts(backbone, prompts, data, part="test", rank=True):
+    def score_deltas(backbone, prompts, data, part="test", rank=True):
         assert isinstance(backbone, Bowl)
         asked.append((part, [d.task.name for d in data], rank))
         by_part = {"dev": dev, "test": test or [1 - value for value in dev]}
         return [Score(by_part[part][int(prompt[0, 0])], None, ()) for prompt in prompts]
 
-    monkeypatch.setattr(grid, "score_prompts", score_prompts)
+    monkeypatch.setattr(grid, "score_deltas", score_deltas)
     return asked
 
 
@@ -155,14 +156,14 @@ def test_three_rates_are_one_task_each_three_jobs(monkeypatch):
 
 
 def test_all_prompts_are_those_of_every_job_without_a_gradient():
-    prompts = all_prompts(Counted(), 4, torch.device("cpu"))
+    prompts = all_deltas(Counted(), 4, torch.device("cpu"))
     assert prompts[:, 0, 0].tolist() == [0, 1, 2, 3]
     assert not prompts.requires_grad
 
 
 def tuned(config, data, start=None, seeds=3, **more):
     start = torch.zeros(2, 2, dtype=torch.float64) if start is None else start
-    return tune_prompts(Bowl(), data, config, seeds, Checkpoint.none(), start, **more)
+    return tune_deltas(Bowl(), data, config, seeds, Checkpoint.none(), start, **more)
 
 
 def quick(**changes):
@@ -180,17 +181,17 @@ def far(name, at=1000):
 
 
 def test_a_grid_of_no_tasks_is_empty():
-    assert fit_grid(Bowl(), Counted(), [], RATES, ALL, 7, Checkpoint.none(), quiet) == []
+    assert run_sweep(Bowl(), Counted(), [], RATES, ALL, 7, Checkpoint.none(), quiet) == []
 
 
 def test_a_grid_trains_each_job_at_its_rate_and_chooses(monkeypatch, tmp_path):
     asked = stub(monkeypatch, [0.0] * 4)
-    source = FreePrompts(torch.zeros(1, 2, dtype=torch.float64), 4)
+    source = Free(torch.zeros(1, 2, dtype=torch.float64), 4)
     seen = []
     config = quick(steps=2)
     checkpoint, data = Checkpoint(tmp_path, "g", 0), [far("a"), far("b", -1000)]
     note = lambda *row: seen.append(row)
-    choices = fit_grid(Bowl(), source, data, RATES, config, 7, checkpoint, note)
+    choices = run_sweep(Bowl(), source, data, RATES, config, 7, checkpoint, note)
     assert source.values[:, 0, 0].tolist() == pytest.approx([1, 0.25, -1, -0.25], abs=1e-6)
     assert [choice.index for choice in choices] == [0, 2]  # equal scores: nearer by the larger rate
     assert choices[1].outcome == Outcome(2, 2, pytest.approx(999**2))
@@ -201,9 +202,9 @@ def test_a_grid_trains_each_job_at_its_rate_and_chooses(monkeypatch, tmp_path):
 
 def test_halved_jobs_are_chosen_by_loss_at_the_end_of_a_grid(monkeypatch):
     asked = stub(monkeypatch, [0.0, 1.0])
-    source = FreePrompts(torch.zeros(1, 2, dtype=torch.float64), 2)
+    source = Free(torch.zeros(1, 2, dtype=torch.float64), 2)
     config = quick(steps=4, rivals="halve")
-    choices = fit_grid(Bowl(), source, [far("a")], RATES, config, 7, Checkpoint.none(), quiet)
+    choices = run_sweep(Bowl(), source, [far("a")], RATES, config, 7, Checkpoint.none(), quiet)
     (choice,) = choices
     assert (choice.index, choice.dev_score) == (0, None)
     assert choice.outcome.steps == 4
@@ -216,7 +217,7 @@ def test_the_tuned_prompt_is_the_chosen_one_with_its_own_rate_loss_and_steps(mon
     def scores(backbone, prompts, data, part, rank):
         return [Score(float(place in (1, 2)), None, ()) for place in range(len(data))]
 
-    monkeypatch.setattr(grid, "score_prompts", scores)
+    monkeypatch.setattr(grid, "score_deltas", scores)
     first, second = tuned(quick(), [far("a"), far("b", -1000)])
     torch.testing.assert_close(first.prompt, torch.full((2, 2), 0.125, dtype=torch.float64))
     torch.testing.assert_close(second.prompt, torch.full((2, 2), -0.5, dtype=torch.float64))
@@ -228,7 +229,7 @@ def test_the_tuned_prompt_is_the_chosen_one_with_its_own_rate_loss_and_steps(mon
 
 def test_the_choice_of_a_tuned_prompt_is_that_of_its_dev_score(monkeypatch):
     """Scores are checksums of prompt, task and set."""
-    monkeypatch.setattr(grid, "score_prompts", checksum_scores)
+    monkeypatch.setattr(grid, "score_deltas", checksum_scores)
     again = number_task("a", [1000], [1000], 21)
     data = [far("a"), far("b", -1000), again, far("c"), far("d", -1000)]
     rates = (0.5, 0.25, 0.125)
@@ -257,7 +258,7 @@ def test_each_task_starts_at_its_own_prompt_at_every_rate(monkeypatch):
         def scores(backbone, prompts, tried, part, rank, preferred=preferred):
             return [Score(float(place % 2 == preferred), None, ()) for place in range(len(tried))]
 
-        monkeypatch.setattr(grid, "score_prompts", scores)
+        monkeypatch.setattr(grid, "score_deltas", scores)
         found = torch.stack([prompt.prompt for prompt in tuned(quick(), data, starts)])
         torch.testing.assert_close(found, starts + RATES[preferred])
 
@@ -283,7 +284,7 @@ def test_prompt_tuning_tells_its_progress_and_fills_its_checkpoint(tmp_path):
     seen, start = [], torch.zeros(2, 2, dtype=torch.float64)
     config = quick(learning_rates=(0.5,), steps=3)
     note, checkpoint = lambda *row: seen.append(row), Checkpoint(tmp_path, "tune", 0)
-    tune_prompts(Bowl(), [far("a")], config, 3, checkpoint, start, note)
+    tune_deltas(Bowl(), [far("a")], config, 3, checkpoint, start, note)
     assert [row[:2] for row in seen] == [(1, 3), (2, 3), (3, 3)]
     assert len((tmp_path / "metrics-tune.jsonl").read_text().splitlines()) == 3
 

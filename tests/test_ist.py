@@ -7,12 +7,12 @@ from fitted import Bowl, number_task
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ipt import grid
-from ipt.autoencoder import Subspace
+from ipt.checkpoint import Checkpoint
 from ipt.config import IstConfig
-from ipt.evaluate import Score
-from ipt.ist import SeenCodes, choose_starts, tune_vectors
-from ipt.run import Checkpoint
+from ipt.methods.ist import SeenVectors, choose_starts, tune_vectors
+from ipt.methods.subspace import Subspace
+from ipt.training import sweep as grid
+from ipt.training.evaluate import Score
 
 ROUNDS = ((1, 20), (3, 6), (9, 1))  # rows met up to a round's end, candidates left then
 FEW = settings(max_examples=40, deadline=None, derandomize=True)
@@ -46,10 +46,10 @@ def decode(codes):
 
 
 def seen_codes(count, owners):
-    """Codes 1, 2, 4, 7, ...: no two alike and none the mean."""
+    """Decoded 1, 2, 4, 7, ...: no two alike and none the mean."""
     numbers = [1 + i * (i + 1) / 2 for i in range(count)]
     names = tuple(owners.get(i, f"other {i}") for i in range(count))
-    return SeenCodes(torch.tensor(numbers, dtype=torch.float64)[:, None], names)
+    return SeenVectors(torch.tensor(numbers, dtype=torch.float64)[:, None], names)
 
 
 def plain_starts(table, data, seen, seed, count):
@@ -156,7 +156,7 @@ def test_a_task_with_fewer_rows_than_the_rounds_take_has_starts(rows):
 
 
 def test_without_tasks_there_are_no_starts():
-    seen = SeenCodes(torch.ones(3, 4, dtype=torch.float64), ("a", "b", "c"))
+    seen = SeenVectors(torch.ones(3, 4, dtype=torch.float64), ("a", "b", "c"))
     found = choose_starts(Table(0), decode, [], seen, 0, 2)
     assert found.shape == (0, 2, 4)
     assert found.dtype == torch.float64
@@ -168,7 +168,7 @@ def test_one_start_is_chosen_where_no_number_is_given():
 
 
 def test_the_mean_of_the_seen_codes_is_over_tasks():
-    seen = SeenCodes(torch.tensor([[1.0, 10.0], [2.0, 40.0], [6.0, 10.0]]), ("a", "b", "c"))
+    seen = SeenVectors(torch.tensor([[1.0, 10.0], [2.0, 40.0], [6.0, 10.0]]), ("a", "b", "c"))
     assert torch.equal(seen.mean, torch.tensor([[3.0, 20.0]]))
 
 
@@ -210,7 +210,7 @@ def test_each_start_meets_each_rate_and_the_vector_is_the_chosen_jobs(monkeypatc
             wanted = {preferred, jobs + (preferred + 1) % jobs}
             return [Score(float(place in wanted), None, ()) for place in range(len(tried))]
 
-        monkeypatch.setattr(grid, "score_prompts", scores)
+        monkeypatch.setattr(grid, "score_deltas", scores)
         vectors, choices = tuned(plain_space(), data, config, start=starts)
         assert vectors.shape == (2, 2)
         for t in (0, 1):

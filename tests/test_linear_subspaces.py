@@ -6,7 +6,7 @@ import torch
 from sklearn.decomposition import PCA
 from test_subspaces import NAMES, bank_of
 
-from ipt.autoencoder import Subspace
+from ipt.methods.subspace import Subspace
 
 
 def spread_of(bank):

@@ -23,18 +23,12 @@ from transformers import (
     XLMConfig,
 )
 
-from ipt import families, hub
-from ipt.families import (
-    MINI,
-    TOKENIZERS,
-    EncoderDecoder,
-    LeftToRight,
-    Masked,
-    device_of,
-    family_of,
-    folder_of,
-    load_backbone,
-)
+from ipt import hub
+from ipt.backbones import loading as families
+from ipt.backbones.causal import CausalLM
+from ipt.backbones.encoder_decoder import EncoderDecoder
+from ipt.backbones.loading import MINI, TOKENIZERS, device_of, family_of, folder_of, load_backbone
+from ipt.backbones.masked import MaskedLM
 
 
 @pytest.mark.parametrize(
@@ -42,13 +36,13 @@ from ipt.families import (
     [
         (MODELS["t5"][1](), EncoderDecoder, AutoModelForSeq2SeqLM),
         (MODELS["bart"][1](), EncoderDecoder, AutoModelForSeq2SeqLM),
-        (GPT2Config(), LeftToRight, AutoModelForCausalLM),
-        (Qwen3Config(), LeftToRight, AutoModelForCausalLM),
-        (BertConfig(), Masked, AutoModelForMaskedLM),
-        (ModernBertConfig(), Masked, AutoModelForMaskedLM),  # there is no decoder of this kind
-        (XLMConfig(), Masked, AutoModelForMaskedLM),  # it may be either
-        (BertConfig(is_decoder=True), LeftToRight, AutoModelForCausalLM),
-        (RobertaConfig(is_decoder=True), LeftToRight, AutoModelForCausalLM),
+        (GPT2Config(), CausalLM, AutoModelForCausalLM),
+        (Qwen3Config(), CausalLM, AutoModelForCausalLM),
+        (BertConfig(), MaskedLM, AutoModelForMaskedLM),
+        (ModernBertConfig(), MaskedLM, AutoModelForMaskedLM),  # there is no decoder of this kind
+        (XLMConfig(), MaskedLM, AutoModelForMaskedLM),  # it may be either
+        (BertConfig(is_decoder=True), CausalLM, AutoModelForCausalLM),
+        (RobertaConfig(is_decoder=True), CausalLM, AutoModelForCausalLM),
     ],
 )
 def test_a_configuration_has_one_family(config, family, kind):
@@ -110,7 +104,7 @@ class Hub:
     def __init__(self, monkeypatch, cached, answers=True, fails=None):
         self.cached, self.fails, self.asked = cached, fails, []
         monkeypatch.setattr(families, "snapshot_download", self.download)
-        monkeypatch.setattr(hub, "answers", lambda: answers)
+        monkeypatch.setattr(hub, "is_reachable", lambda: answers)
 
     def download(self, name, local_files_only=False, allow_patterns=None):
         self.asked.append((name, local_files_only, allow_patterns))

@@ -11,10 +11,10 @@ from fitted import KINDS, WORDS, taught_backbone
 from torch import nn
 from torch.nn.functional import log_softmax
 
-from ipt.backbone import Encoded
+from ipt.backbones.base import Encoded
 from ipt.config import LoopConfig
-from ipt.train import Job, PromptSource, backward, dev_losses, row_losses, take_rows
-from ipt.tuning import FreePrompts
+from ipt.training.loop import Job, backward, dev_losses, row_losses, take_rows
+from ipt.training.source import Free, Source
 
 CONFIG = LoopConfig(rows_per_step=3)
 
@@ -67,7 +67,7 @@ def three_jobs(rows):
     return [one, two, three]
 
 
-class Weighed(PromptSource):
+class Weighed(Source):
     """Prompts through a matrix, with a loss of their own."""
 
     def __init__(self, prompts, extra):
@@ -101,7 +101,7 @@ def by_hand(backbone, prompts, jobs, steps, loss="mean", smoothing=0.0):
 @pytest.mark.parametrize("smoothing", (0.0, 0.1))
 def test_loss_and_gradient_of_a_step_equal_a_plain_loops(backbone, rows, prompts, loss, smoothing):
     jobs, steps = three_jobs(rows), [0, 3, 1]
-    source = FreePrompts(prompts, 5)
+    source = Free(prompts, 5)
     config = replace(CONFIG, loss=loss, label_smoothing=smoothing, token_budget=40)  # few rows a batch
     found = backward(backbone, source, jobs, steps, config)
     leaf = prompts.clone().requires_grad_()
@@ -117,7 +117,7 @@ def test_loss_and_gradient_of_a_step_equal_a_plain_loops(backbone, rows, prompts
 
 
 def test_a_step_starts_from_no_gradient(backbone, rows, prompts):
-    jobs, source = three_jobs(rows), FreePrompts(prompts, 5)
+    jobs, source = three_jobs(rows), Free(prompts, 5)
     backward(backbone, source, jobs, [0, 0, 0], CONFIG)
     first = source.values.grad.clone()
     backward(backbone, source, jobs, [4, 1, 1], CONFIG)
@@ -172,7 +172,7 @@ def test_the_loss_of_a_row_is_nats_per_token_behind_its_own_prompt(backbone, row
 def test_a_dev_loss_weighs_rows_within_a_prompt_and_then_prompts_alike():
     """Numbers on paper: prompt p is the number p, a token t costs (p - t)^2."""
     numbers = torch.arange(4, dtype=torch.float64).view(4, 1, 1)
-    source = FreePrompts(numbers, 4)
+    source = Free(numbers, 4)
     many = ((1, row(3)), (3, row(4)), (1, row(1, 4)), (1, row(1)), (2, row(0)))  # 4, 1, 9 / 2, 0, 4
     few = ((1, row(6)), (0, row(1, 2, 3)))  # 25, 14 / 3
     jobs = [Job("many", (), many, 0.1, 0, 1), Job("few", (), few, 0.1, 0, 1)]
@@ -186,7 +186,7 @@ def test_a_dev_loss_weighs_rows_within_a_prompt_and_then_prompts_alike():
 def test_dev_losses_of_the_model_equal_a_plain_loops(backbone, rows, prompts):
     dev = tuple(zip((2, 0, 2, 2, 3), rows[:5], strict=True))
     jobs = [Job("a", (), dev, 0.1, 0, 1), Job("b", (), ((0, rows[6]),), 0.1, 0, 1)]
-    source = FreePrompts(prompts, 5)
+    source = Free(prompts, 5)
     each = [nats(backbone, prompts[p], r).mean().item() for p, r in dev]
     first = ((each[0] + each[2] + each[3]) / 3 + each[1] + each[4]) / 3
     second = nats(backbone, prompts[0], rows[6]).mean().item()
@@ -196,7 +196,7 @@ def test_dev_losses_of_the_model_equal_a_plain_loops(backbone, rows, prompts):
 
 
 def test_dev_losses_leave_no_gradient(backbone, rows, prompts):
-    source = FreePrompts(prompts, 5)
+    source = Free(prompts, 5)
     found = dev_losses(backbone, source, [Job("a", (), ((1, rows[0]),), 0.1, 0, 1)], 0)
     assert not found.requires_grad and source.values.grad is None
 
@@ -204,7 +204,7 @@ def test_dev_losses_leave_no_gradient(backbone, rows, prompts):
 def test_a_prompt_is_made_once_a_step_however_many_rows_it_leads(rows):
     asked = []
 
-    class Watched(FreePrompts):
+    class Watched(Free):
         def forward(self, indices):
             asked.append(indices.tolist())
             return super().forward(indices)

@@ -10,7 +10,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from ipt.analysis import figures, geometry, maps
+from ipt.analysis import geometry
+from ipt.analysis.plots import bars as figures
+from ipt.analysis.plots import maps
 
 HOSTILE = ["$x_1$", "_hidden", "a" * 200, "unpaired $", r"\frac{1}{0}$$", "tab\tand\nline", "müßig — Ærø ✓", "50 % & {more}", " ", "^"]
 

@@ -1,4 +1,4 @@
-"""Mixtures of seen prompts by value: their numbers, anchors, jobs and rates, and what is returned."""
+"""Mixture of seen prompts by value: their numbers, anchors, jobs and rates, and what is returned."""
 
 from dataclasses import replace
 
@@ -6,14 +6,14 @@ import pytest
 import torch
 from conftest import toy_backbone
 
-from ipt import rivals
+from ipt.checkpoint import Checkpoint
 from ipt.config import IstConfig
-from ipt.evaluate import TaskData
-from ipt.grid import Choice
-from ipt.ist import SeenCodes, choose_starts
-from ipt.rivals import mix
-from ipt.run import Checkpoint
-from ipt.train import Outcome
+from ipt.encoded import EncodedTask
+from ipt.methods import mixture as rivals
+from ipt.methods.ist import SeenVectors, choose_starts
+from ipt.methods.mixture import mix
+from ipt.training.loop import Outcome
+from ipt.training.sweep import Choice
 
 SEED = 3
 TWO_RATES = IstConfig(steps=4, rows_per_step=4, eval_every=4, learning_rates=(0.1, 0.5), starts=3)
@@ -27,7 +27,7 @@ def backbone():
 
 @pytest.fixture
 def data(backbone, tasks):
-    return [TaskData.draw(backbone, task, 100, shots=6, limit=4) for task in tasks[:3]]
+    return [EncodedTask.draw(backbone, task, 100, shots=6, limit=4) for task in tasks[:3]]
 
 
 def bank_of(count):
@@ -35,7 +35,7 @@ def bank_of(count):
 
 
 class Grid:
-    """Stands in for `fit_grid`: notes what it is given, sets random numbers, chooses these jobs."""
+    """Stands in for `run_sweep`: notes what it is given, sets random numbers, chooses these jobs."""
 
     def __init__(self, chosen):
         self.chosen = chosen
@@ -62,7 +62,7 @@ class Grid:
 def mix_with(monkeypatch, backbone, data, dim, config=TWO_RATES, count=8, chosen=(0, 0, 0)):
     """Return the stand-in for the grid and the weights that `mix` makes of what it chose."""
     grid = Grid(chosen)
-    monkeypatch.setattr(rivals, "fit_grid", grid)
+    monkeypatch.setattr(rivals, "run_sweep", grid)
     none = Checkpoint.none()
     return grid, mix(backbone, bank_of(count), NAMES[:count], dim, data, config, SEED, none)
 
@@ -71,7 +71,7 @@ def best_candidates(backbone, data, most, count=8, seed=SEED):
     """Return the weights [T, most, S] of the candidates with the least train loss, best first."""
     bank = bank_of(count)
     decode = lambda weights: (weights @ bank.flatten(1)).view(-1, 3, 16)
-    seen = SeenCodes(torch.eye(count), NAMES[:count])
+    seen = SeenVectors(torch.eye(count), NAMES[:count])
     return choose_starts(backbone, decode, data, seen, seed, most)
 
 
@@ -146,7 +146,7 @@ def test_jobs_asked_in_any_order_have_their_own_weights(backbone, data, monkeypa
 
 def test_mixtures_are_tuned_with_the_data_and_settings_of_the_call(backbone, data, monkeypatch):
     grid = Grid((0, 0, 0))
-    monkeypatch.setattr(rivals, "fit_grid", grid)
+    monkeypatch.setattr(rivals, "run_sweep", grid)
     kept, progress = Checkpoint.none(), lambda done, total, loss: None
     mix(backbone, bank_of(8), NAMES, 2, data, TWO_RATES, SEED, kept, progress)
     expected = (backbone, data, TWO_RATES, SEED, kept, progress)
@@ -155,7 +155,7 @@ def test_mixtures_are_tuned_with_the_data_and_settings_of_the_call(backbone, dat
 
 def test_one_row_is_enough_to_find_the_best_prompts(backbone, tasks, monkeypatch):
     """By hand: the loss of each prompt, and of their mean, on the task's only row."""
-    one = [TaskData.draw(backbone, tasks[1], 100, shots=1, limit=4)]
+    one = [EncodedTask.draw(backbone, tasks[1], 100, shots=1, limit=4)]
     grid, _ = mix_with(monkeypatch, backbone, one, 1, replace(TWO_RATES, starts=1), chosen=(0,))
     bank = bank_of(8)
     candidates = torch.cat([bank.mean(0, keepdim=True), bank])

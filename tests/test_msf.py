@@ -11,12 +11,13 @@ from by_hand import Numbers, row, threads
 from fitted import word_task
 from torch import nn
 
-from ipt.autoencoder import Subspace
+from ipt.checkpoint import Checkpoint
 from ipt.config import MsfConfig
-from ipt.evaluate import TaskData
-from ipt.msf import SHARED_ROWS, Reconstructed, SharedPrompt, find_shared_prompt, find_subspace
-from ipt.run import Checkpoint
-from ipt.train import Job, backward, row_losses, take_rows
+from ipt.encoded import EncodedTask
+from ipt.methods.msf import SHARED_ROWS, Reconstructed, find_shared_delta, find_subspace
+from ipt.methods.subspace import Subspace
+from ipt.training.loop import Job, backward, row_losses, take_rows
+from ipt.training.source import Shared
 
 CONFIG = MsfConfig(
     steps=12, rows_per_step=4, warmup=0.3, clip=40, eval_every=5, patience=9, learning_rate=0.05, dim=2, inner_width=3, alpha=7,
@@ -190,7 +191,7 @@ def test_alpha_sets_how_much_the_reconstruction_weighs(bank):
 def captured(monkeypatch):
     """Leave the training out; return where what it was asked for is put."""
     calls = []
-    monkeypatch.setattr("ipt.msf.fit", lambda *words: calls.append(words))
+    monkeypatch.setattr("ipt.methods.msf.fit", lambda *words: calls.append(words))
     return calls
 
 
@@ -223,7 +224,7 @@ def test_the_seed_decides_the_first_weights_and_leaves_the_global_generator_alon
 
 def test_all_weights_are_trained_and_in_the_end_none_is_trainable(bank, monkeypatch):
     trainable = []
-    monkeypatch.setattr("ipt.msf.fit", lambda _, source, *rest: trainable.append([p.requires_grad for p in source.parameters()]))
+    monkeypatch.setattr("ipt.methods.msf.fit", lambda _, source, *rest: trainable.append([p.requires_grad for p in source.parameters()]))
     found = find(bank.float(), CONFIG)
     assert trainable == [[True] * 6]
     assert [p.requires_grad for p in found.parameters()] == [False] * 6
@@ -272,8 +273,8 @@ def test_two_ranks_share_the_rows_of_msf_and_of_the_shared_prompt(bank):
     def both(rank):
         backbone = Numbers()
         none = Checkpoint.none()
-        subspace = find_subspace(backbone, bank, DATA, CONFIG, "split", 3, none, ranks=rank)
-        prompt = find_shared_prompt(backbone, bank[0], DATA, CONFIG, 0.1, 3, none, ranks=rank)
+        subspace = find_subspace(backbone, bank, DATA, CONFIG, "split", 3, none, processes=rank)
+        prompt = find_shared_delta(backbone, bank[0], DATA, CONFIG, 0.1, 3, none, processes=rank)
         return rebuilt(subspace, bank), prompt, sum(map(len, backbone.batches))
 
     (alone, prompt, rows) = both(threads(1)[0])
@@ -290,13 +291,13 @@ def test_the_shared_prompt_is_a_plain_loop_over_all_tasks(bank, rows):
     """Its steps have sixteen rows at most."""
     config = replace(CONFIG, rows_per_step=rows, steps=20, clip=8)
     start = bank[1].clone()
-    found = find_shared_prompt(Numbers(), start, DATA, config, 0.4, 3, Checkpoint.none())
-    module = SharedPrompt(bank[1])
+    found = find_shared_delta(Numbers(), start, DATA, config, 0.4, 3, Checkpoint.none())
+    module = Shared(bank[1])
     job = replace(joint(config, 0.4), rows_per_step=min(rows, 16))
     plain_loop(module, lambda used: module.value.expand(len(used), -1, -1), lambda used, prompts: 0, job, config)
     assert torch.allclose(found, module.value[0], rtol=0, atol=1e-5)
     assert torch.equal(start, bank[1]) and not found.requires_grad and found.shape == (2, 2)
-    other = find_shared_prompt(Numbers(), start, DATA, config, 0.3, 3, Checkpoint.none())
+    other = find_shared_delta(Numbers(), start, DATA, config, 0.3, 3, Checkpoint.none())
     assert not torch.allclose(other, found, rtol=0, atol=1e-3)  # control: the rate is its own
 
 
@@ -306,7 +307,7 @@ def test_the_shared_prompt_has_its_own_rate_and_at_most_sixteen_rows(bank, monke
     assert SHARED_ROWS == 16
     for rows, fewer in ((10, 10), (64, 16)):
         config = replace(CONFIG, rows_per_step=rows)
-        find_shared_prompt(Numbers(), start, DATA, config, 0.3, 5, checkpoint, progress)
+        find_shared_delta(Numbers(), start, DATA, config, 0.3, 5, checkpoint, progress)
         _, source, (job,), given, *rest = calls.pop()
         assert (job.name, job.learning_rate, job.seed, job.rows_per_step) == ("shared", 0.3, 5, fewer)
         assert len(job.groups) == 3 and len(job.dev) == 6
@@ -320,7 +321,7 @@ KINDS = ("first", "last", "early")
 @pytest.fixture
 def named(taught):
     """Three tasks of the taught model, and prompts that hold their names: the model answers them well behind these."""
-    data = [TaskData.draw(taught, word_task(kind), 100, shots=12, limit=1) for kind in KINDS]
+    data = [EncodedTask.draw(taught, word_task(kind), 100, shots=12, limit=1) for kind in KINDS]
     generator = torch.Generator().manual_seed(0)
     names = torch.stack([taught.weight[taught.ids(kind)[0]] for kind in KINDS])
     return data, names[:, None] + 0.1 * torch.randn(3, 3, 16, generator=generator)

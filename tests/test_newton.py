@@ -7,15 +7,16 @@ import torch
 from test_families import make
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ipt.autoencoder import Subspace
-from ipt.backbone import row_nll
-from ipt.config import NewtonConfig
-from ipt.evaluate import TaskData
-from ipt.newton import Codes, fit_codes, linearise
-from ipt.run import Checkpoint
-from ipt.train import Job
+from ipt.backbones.base import row_nll
+from ipt.checkpoint import Checkpoint
+from ipt.config import LevenbergMarquardtConfig
+from ipt.encoded import EncodedTask
+from ipt.methods.subspace import Subspace
+from ipt.training.levenberg_marquardt import fit_vectors, linearize
+from ipt.training.loop import Job
+from ipt.training.source import Decoded
 
-CONFIG = NewtonConfig(iterations=4, shift=1e-4, token_budget=300, tolerance=0)
+CONFIG = LevenbergMarquardtConfig(iterations=4, shift=1e-4, token_budget=300, tolerance=0)
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def subspace():
 
 @pytest.fixture
 def jobs(backbone, tasks):
-    data = [TaskData.draw(backbone, task, 100, shots=4 + i) for i, task in enumerate(tasks)]
+    data = [EncodedTask.draw(backbone, task, 100, shots=4 + i) for i, task in enumerate(tasks)]
     return [Job(d.task.name, (tuple((i, row) for row in d.train),), tuple((i, row) for row in d.dev), 0, 0, 0) for i, d in enumerate(data)]
 
 
@@ -41,7 +42,7 @@ def values(count):
 
 def test_gradient_and_curvature_are_those_of_autograd(backbone, subspace, jobs):
     start = values(len(jobs))
-    losses, gradient, curvature = linearise(backbone, Codes(start, subspace.decode), start, jobs, dataclasses.replace(CONFIG, shift=1e-6))
+    losses, gradient, curvature = linearize(backbone, Decoded(start, subspace.decode), start, jobs, dataclasses.replace(CONFIG, shift=1e-6))
     for j, job in enumerate(jobs):
         rows = [row for _, row in job.groups[0]]
 
@@ -65,8 +66,8 @@ def test_gradient_and_curvature_are_those_of_autograd(backbone, subspace, jobs):
 
 
 def run(backbone, subspace, jobs, config=CONFIG, checkpoint=None, start=None):
-    codes = Codes(values(len(jobs)) if start is None else start, subspace.decode)
-    return codes.values.data, fit_codes(backbone, codes, jobs, config, checkpoint or Checkpoint.none())
+    codes = Decoded(values(len(jobs)) if start is None else start, subspace.decode)
+    return codes.values.data, fit_vectors(backbone, codes, jobs, config, checkpoint or Checkpoint.none())
 
 
 def test_stacked_searches_equal_separate_ones(backbone, subspace, jobs):
@@ -90,7 +91,7 @@ def test_a_killed_search_resumes_to_the_same_result(backbone, subspace, jobs, tm
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit_codes(backbone, Codes(values(len(jobs)), subspace.decode), jobs, CONFIG, Checkpoint(tmp_path / "b", "newton", 0), kill)
+        fit_vectors(backbone, Decoded(values(len(jobs)), subspace.decode), jobs, CONFIG, Checkpoint(tmp_path / "b", "newton", 0), kill)
     again, _ = run(backbone, subspace, jobs, checkpoint=Checkpoint(tmp_path / "b", "newton", 0))
     assert torch.equal(again, whole)
     assert (tmp_path / "a" / "metrics-newton.jsonl").read_bytes() == (tmp_path / "b" / "metrics-newton.jsonl").read_bytes()
@@ -99,5 +100,5 @@ def test_a_killed_search_resumes_to_the_same_result(backbone, subspace, jobs, tm
 def test_the_train_loss_falls_(backbone, subspace, jobs):
     start = values(len(jobs))
     free, _ = run(backbone, subspace, jobs, dataclasses.replace(CONFIG, prior=0.0, patience=99))
-    before, after = (linearise(backbone, Codes(z, subspace.decode), z, jobs, CONFIG)[0] for z in (start, free))
+    before, after = (linearize(backbone, Decoded(z, subspace.decode), z, jobs, CONFIG)[0] for z in (start, free))
     assert (after <= before + 1e-9).all() and (after < before - 1e-3).any()

@@ -7,16 +7,17 @@ from fitted import Bowl
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from ipt.backbone import Encoded, batches
-from ipt.config import NewtonConfig
-from ipt.newton import Codes, Search, fit_codes, linearise
-from ipt.run import Checkpoint
-from ipt.train import Job
+from ipt.backbones.base import Encoded, batches
+from ipt.checkpoint import Checkpoint
+from ipt.config import LevenbergMarquardtConfig
+from ipt.training.levenberg_marquardt import Search, fit_vectors, linearize
+from ipt.training.loop import Job
+from ipt.training.source import Decoded
 
 OFTEN_NEAR = [HealthCheck.filter_too_much]
 FEW = settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=OFTEN_NEAR)
 MAP = np.random.default_rng(0).normal(size=(6, 2))
-CONFIG = NewtonConfig(iterations=2, tolerance=0.0)
+CONFIG = LevenbergMarquardtConfig(iterations=2, tolerance=0.0)
 
 
 def decode(codes):
@@ -143,14 +144,14 @@ def job_of(index, train, dev):
 
 def fitted(sets, start, config, checkpoint=None, **more):
     """Return what is kept of stacked jobs with these (train, dev) rows, and their outcomes."""
-    codes = Codes(torch.from_numpy(np.array(start)), decode)
+    codes = Decoded(torch.from_numpy(np.array(start)), decode)
     jobs = [job_of(i, train, dev) for i, (train, dev) in enumerate(sets)]
-    outcomes = fit_codes(Logits(), codes, jobs, config, checkpoint or Checkpoint.none(), **more)
+    outcomes = fit_vectors(Logits(), codes, jobs, config, checkpoint or Checkpoint.none(), **more)
     return codes.values.detach().numpy(), outcomes
 
 
 SETTINGS = st.builds(
-    NewtonConfig,
+    LevenbergMarquardtConfig,
     prior=st.sampled_from([0.0, 0.01, 0.5]),
     tolerance=st.sampled_from([0.001, 0.1]),
     patience=st.integers(1, 3),
@@ -184,28 +185,28 @@ def case(seed=0):
 
 def test_the_prior_draws_towards_zero():
     sets, start = case()
-    free, _ = fitted(sets, start, NewtonConfig(prior=0.0, tolerance=0.0))
-    drawn, _ = fitted(sets, start, NewtonConfig(prior=1.0, tolerance=0.0))
+    free, _ = fitted(sets, start, LevenbergMarquardtConfig(prior=0.0, tolerance=0.0))
+    drawn, _ = fitted(sets, start, LevenbergMarquardtConfig(prior=1.0, tolerance=0.0))
     assert np.linalg.norm(drawn) < 0.5 * np.linalg.norm(free)
 
 
 def test_a_small_gain_ends_a_job_and_a_larger_one_does_not():
     sets, start = case()
     (rows, _), (z,) = sets[0], start
-    first = plain_search(rows, rows, z, NewtonConfig(iterations=1, tolerance=0.0))[0]
-    prior = NewtonConfig().prior / 2
+    first = plain_search(rows, rows, z, LevenbergMarquardtConfig(iterations=1, tolerance=0.0))[0]
+    prior = LevenbergMarquardtConfig().prior / 2
     before = mean_loss(rows, z) + prior * z @ z
     after = mean_loss(rows, first) + prior * first @ first
     share = (before - after) / before
     for factor, steps in ((1.01, 1), (0.99, 2)):
-        config = NewtonConfig(iterations=2, tolerance=factor * share)
+        config = LevenbergMarquardtConfig(iterations=2, tolerance=factor * share)
         assert fitted(sets, start, config)[1][0].steps == steps
 
 
 def test_a_job_that_nothing_moves_ends_by_its_patience():
     """The number 0 makes every token as likely, whatever the code: no step is better or worse."""
     rows = [Encoded((0,), (1, 2))]
-    config = NewtonConfig(iterations=9, prior=0.0, patience=4)
+    config = LevenbergMarquardtConfig(iterations=9, prior=0.0, patience=4)
     found, (outcome,) = fitted([(rows, rows)], [[0.5, 0.5]], config)
     assert (outcome.steps, outcome.best_step) == (4, 0)
     assert outcome.dev_loss == pytest.approx(np.log(3))
@@ -221,7 +222,7 @@ def opposed():
 @pytest.mark.parametrize("patience", [1, 3])
 def test_a_start_better_than_every_step_is_kept(patience):
     sets, start = opposed()
-    config = NewtonConfig(iterations=9, tolerance=0.0, patience=patience)
+    config = LevenbergMarquardtConfig(iterations=9, tolerance=0.0, patience=patience)
     found, (outcome,) = fitted(sets, start, config)
     assert found.tolist() == start.tolist()
     assert (outcome.steps, outcome.best_step) == (patience, 0)
@@ -240,15 +241,15 @@ def test_where_no_step_is_better_the_code_stays_and_the_damping_grows(tmp_path):
         return codes.abs()[:, :1, None].expand(-1, 2, 3) * torch.tensor([1.0, 0.0, 0.0])
 
     row = Encoded((4,), (1,))  # wants the first number, |z|, small
-    codes = Codes(torch.tensor([[-0.06]], dtype=torch.float64), folded)
-    config = NewtonConfig(iterations=3, prior=0.0, shift=0.2, patience=9)
+    codes = Decoded(torch.tensor([[-0.06]], dtype=torch.float64), folded)
+    config = LevenbergMarquardtConfig(iterations=3, prior=0.0, shift=0.2, patience=9)
     checkpoint = Checkpoint(tmp_path, "newton", 0)
     met, jobs = [], [job_of(0, [row, row], [row])]
     note = lambda done, total, loss: met.append(loss)
-    (outcome,) = fit_codes(Logits(), codes, jobs, config, checkpoint, note)
+    (outcome,) = fit_vectors(Logits(), codes, jobs, config, checkpoint, note)
     assert (outcome.steps, outcome.best_step) == (3, 0)
     assert met == [met[0]] * 3  # the train loss of a code that stays
-    again = Search(Codes(torch.zeros(1, 1, dtype=torch.float64), folded))
+    again = Search(Decoded(torch.zeros(1, 1, dtype=torch.float64), folded))
     assert Checkpoint(tmp_path, "newton", 0).restore(again.tensors())
     assert again.damping.tolist() == [10_000.0**3]
     assert again.tensors()["now"].tolist() == [[-0.06]]
@@ -260,7 +261,7 @@ def test_the_damping_that_helped_most_is_kept_for_the_next_step(tmp_path):
         folder = tmp_path / str(seed)
         folder.mkdir()
         fitted(sets, start, CONFIG, Checkpoint(folder, "newton", 0))
-        again = Search(Codes(torch.zeros(1, 2, dtype=torch.float64), decode))
+        again = Search(Decoded(torch.zeros(1, 2, dtype=torch.float64), decode))
         assert Checkpoint(folder, "newton", 0).restore(again.tensors())
         expected = plain_search(*sets[0], start[0], CONFIG)[4]
         assert float(again.damping) == pytest.approx(expected)
@@ -273,10 +274,10 @@ def test_every_row_counts_once_for_each_shifted_code_in_the_budget(budget, most)
     rng = np.random.default_rng(0)
     rows, backbone = rows_of(rng, 30), Logits()
     backbone.most = most
-    codes = Codes(torch.zeros(1, 2, dtype=torch.float64), decode)
-    config = NewtonConfig(token_budget=budget)
+    codes = Decoded(torch.zeros(1, 2, dtype=torch.float64), decode)
+    config = LevenbergMarquardtConfig(token_budget=budget)
     jobs = [job_of(0, rows, rows)]
-    losses, gradient, curvature = linearise(backbone, codes, codes.values.detach(), jobs, config)
+    losses, gradient, curvature = linearize(backbone, codes, codes.values.detach(), jobs, config)
     assert backbone.largest > 0.75 * most  # control: with one more each, batches would be smaller
     slope, matrix = plain_model(rows, np.zeros(2), config.shift)
     assert float(losses) == pytest.approx(mean_loss(rows, np.zeros(2)))
@@ -291,9 +292,9 @@ def test_slopes_of_a_half_precision_model_are_taken_in_single():
             return logits.half(), labels
 
     rows = rows_of(np.random.default_rng(0), 5)
-    codes = Codes(torch.zeros(1, 2), decode)
+    codes = Decoded(torch.zeros(1, 2), decode)
     jobs = [job_of(0, rows, rows)]
-    losses, gradient, _ = linearise(Half(), codes, codes.values.detach(), jobs, CONFIG)
+    losses, gradient, _ = linearize(Half(), codes, codes.values.detach(), jobs, CONFIG)
     slope, _ = plain_model(rows, np.zeros(2), CONFIG.shift)
     assert losses.dtype == gradient.dtype == torch.float64
     assert float(losses) == pytest.approx(mean_loss(rows, np.zeros(2)), abs=1e-6)

@@ -16,10 +16,11 @@ from test_newton_by_hand import (
     plain_search,
 )
 
-from ipt.backbone import Encoded
-from ipt.config import NewtonConfig
-from ipt.newton import Codes, Search, fit_codes
-from ipt.run import Checkpoint
+from ipt.backbones.base import Encoded
+from ipt.checkpoint import Checkpoint
+from ipt.config import LevenbergMarquardtConfig
+from ipt.training.levenberg_marquardt import Search, fit_vectors
+from ipt.training.source import Decoded
 
 
 class Late(Logits):
@@ -39,9 +40,9 @@ class Late(Logits):
 def test_a_start_without_a_finite_dev_loss_is_no_failure(patience, steps):
     ((rows, _),), start = case()
     jobs = [job_of(0, rows, [Encoded((9,), (1,))])]
-    config = NewtonConfig(iterations=2, tolerance=0.0, patience=patience)
-    codes = Codes(torch.from_numpy(start), decode)
-    (outcome,) = fit_codes(Late(), codes, jobs, config, Checkpoint.none())
+    config = LevenbergMarquardtConfig(iterations=2, tolerance=0.0, patience=patience)
+    codes = Decoded(torch.from_numpy(start), decode)
+    (outcome,) = fit_vectors(Late(), codes, jobs, config, Checkpoint.none())
     assert outcome.steps == steps
     assert np.isfinite(outcome.dev_loss) == (steps == 2)
 
@@ -49,7 +50,7 @@ def test_a_start_without_a_finite_dev_loss_is_no_failure(patience, steps):
 def searching(jobs):
     """A search whose code of job j is filled with j."""
     values = torch.arange(jobs, dtype=torch.float64)[:, None].expand(-1, 2)
-    return Search(Codes(values, decode))
+    return Search(Decoded(values, decode))
 
 
 def record(search, jobs, losses, moved=None, patience=2, last=9):
@@ -88,7 +89,7 @@ def test_progress_counts_steps_and_the_log_has_each_dev_loss(tmp_path):
     (first,), start = case()
     (second,), _ = opposed()
     seen = []
-    config = NewtonConfig(iterations=3, tolerance=0.0, patience=1)
+    config = LevenbergMarquardtConfig(iterations=3, tolerance=0.0, patience=1)
     note = lambda *row: seen.append(row)
     starts = [start[0], [0.0, 0.0]]
     fitted([first, second], starts, config, Checkpoint(tmp_path, "n", 0), progress=note)
@@ -98,13 +99,13 @@ def test_progress_counts_steps_and_the_log_has_each_dev_loss(tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "metrics-n.jsonl").read_text().splitlines()]
     assert [line["job"] for line in lines] == ["job 0", "job 1", "job 0", "job 0"]
     assert [line["step"] for line in lines] == [1, 1, 2, 3]
-    best = plain_search(*first, start[0], NewtonConfig(iterations=1, tolerance=0.0))[3]
+    best = plain_search(*first, start[0], LevenbergMarquardtConfig(iterations=1, tolerance=0.0))[3]
     assert lines[0]["dev_loss"] == round(best, 6)
 
 
 def test_jobs_beyond_the_most_at_once_wait_for_a_place(tmp_path):
     sets, start = case()
-    config = NewtonConfig(iterations=2, tolerance=0.0, stacked_jobs=2)
+    config = LevenbergMarquardtConfig(iterations=2, tolerance=0.0, stacked_jobs=2)
     fitted(sets * 3, [start[0]] * 3, config, Checkpoint(tmp_path, "n", 0))
     lines = [json.loads(line) for line in (tmp_path / "metrics-n.jsonl").read_text().splitlines()]
     assert [line["job"] for line in lines] == ["job 0", "job 1"] * 2 + ["job 2"] * 2

@@ -8,14 +8,14 @@ from xml.etree import ElementTree
 import pytest
 from conftest import Page, hand_made, page_of, plain, probe, stable
 
-from ipt import cli
-from ipt.analysis.drawings import DRAWINGS, PALETTE
-from ipt.analysis.page import HERE
+from ipt.analysis.report.page import HERE
+from ipt.analysis.report.sections import DRAWINGS, PALETTE
+from ipt.analysis.report.tables import subcategories_table
+from ipt.analysis.report.views import read_views
 from ipt.analysis.scores import COLUMNS, COMPARED, TITLES, cells, lines, per_task, read_pair
-from ipt.analysis.tables import subcategories_table
-from ipt.analysis.views import read_views
+from ipt.cli import app as cli
+from ipt.cli.report import PARTS
 from ipt.config import IST_PARTS, identity
-from ipt.report import PARTS
 
 HOSTILE = (
     "<script>alert(1)</script>",

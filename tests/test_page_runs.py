@@ -9,12 +9,12 @@ import torch
 from conftest import hand_made, page_of, plain, stable
 from matplotlib.figure import Figure
 
-from ipt.analysis.compared import draw_angles, draw_growth
 from ipt.analysis.geometry import principal_angles
+from ipt.analysis.report.comparison import draw_angles, draw_growth
+from ipt.analysis.report.views import read_views
 from ipt.analysis.scores import lines, read_pair
-from ipt.analysis.views import read_views
-from ipt.report import with_tangents
-from ipt.run import read_tensors, write_tensors
+from ipt.cli.report import with_tangents
+from ipt.storage import read_tensors, write_tensors
 
 
 def drawn(folders):
@@ -52,7 +52,7 @@ def test_each_size_has_a_panel_and_runs_of_other_settings_are_on_no_line(tmp_pat
 
 def test_a_subspace_is_its_own_and_no_other(tmp_path):
     views = with_tangents(read_views([plain(tmp_path / f"{name}", seed=seed) for name, seed in (("a", 1), ("b", 1), ("c", 2))]))
-    with patch("ipt.analysis.compared.angle_lines") as lines_drawn:
+    with patch("ipt.analysis.report.comparison.angle_lines") as lines_drawn:
         draw_angles(Figure(), views)
     angles = lines_drawn.call_args.args[1]
     assert set(angles) == {"within run 1", "within run 2", "within run 3", "runs 1 and 2", "runs 1 and 3", "runs 2 and 3"}

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from results_by_hand import IST, TASKS, made_pair, scores, task
 
-from ipt.analysis import tables
 from ipt.analysis.geometry import Clusters
+from ipt.analysis.report import tables
+from ipt.analysis.report.views import View
 from ipt.analysis.scores import COLUMNS, COMPARED, CONTROLS, TITLES, cells, lines
-from ipt.analysis.views import View
 
 MINUS = "−"
 
@@ -120,7 +120,7 @@ def test_clusters_are_measured_by_the_labels_of_the_points_own_tasks():
         return found
 
     vectors = {"train_same": np.arange(6.0).reshape(3, 2), "test": np.arange(8.0).reshape(4, 2)}
-    with patch("ipt.analysis.tables.clusters", stub):
+    with patch("ipt.analysis.report.tables.clusters", stub):
         rows = tables.clusters_table(view(vectors=vectors)).rows
     cell = ["7", "3", "0.00", "0.13 ± 0.03", "0.05", "0.75", "0.33 ± 0.12", "0.35"]
     assert rows == [["kind", *cell], ["subcategory", *cell]]  # of groups there were too few

@@ -9,13 +9,14 @@ import pytest
 import torch
 from conftest import toy_backbone, toy_task
 
+from ipt.backbones.causal import CausalLM
+from ipt.backbones.masked import MaskedLM
 from ipt.config import TuneConfig
 from ipt.data import TaskSplit
-from ipt.families import LeftToRight, Masked
-from ipt.peft_folder import GivenPrompts, read_peft, read_prompts, write_peft
-from ipt.pipeline import Bench
+from ipt.experiment import Experiment
+from ipt.interop.peft import GivenDeltas, read_peft, read_prompts, write_peft
 from ipt.progress import Reporter
-from ipt.run import read_tensors, write_json, write_tensors
+from ipt.storage import read_tensors, write_json, write_tensors
 
 MODEL = SimpleNamespace(name="models/t5", hidden_size=4)
 
@@ -40,7 +41,7 @@ def bare(kind, name):
     return backbone
 
 
-@pytest.mark.parametrize(("backbone", "kind"), [(toy_backbone(), "SEQ_2_SEQ_LM"), (bare(LeftToRight, "models/gpt"), "CAUSAL_LM")])
+@pytest.mark.parametrize(("backbone", "kind"), [(toy_backbone(), "SEQ_2_SEQ_LM"), (bare(CausalLM, "models/gpt"), "CAUSAL_LM")])
 def test_a_written_folder_states_what_peft_needs_and_comes_back_bit_by_bit(tmp_path, backbone, kind):
     prompt = numbers(1, rows=3, width=16)
     write_peft(prompt, backbone, tmp_path / "a" / "b", {"task": "first", "test_score": 0.5})
@@ -71,7 +72,7 @@ def test_a_folder_that_is_there_is_written_again(tmp_path):
 
 def test_a_masked_model_has_no_peft_folder(tmp_path):
     with pytest.raises(ValueError, match="PEFT has no prompt tuning for masked models such as models/bert"):
-        write_peft(numbers(1), bare(Masked, "models/bert"), tmp_path / "a", {})
+        write_peft(numbers(1), bare(MaskedLM, "models/bert"), tmp_path / "a", {})
     assert not list(tmp_path.iterdir())
 
 
@@ -198,29 +199,29 @@ def test_what_is_not_read_is_not_in_the_digest(tmp_path):
     assert digest(tmp_path / "one") == digest(tmp_path / "more")
 
 
-def bench(out, given):
+def experiment(out, given):
     tasks = {name: toy_task(name, rows=20) for name in ("first", "second", "last")}
     split = TaskSplit("toy", ("first", "second"), ("last",))
     tune = TuneConfig(prompt_length=3)
-    return Bench(toy_backbone(), split, tasks, tune, 42, out, 0, Reporter(), given=given)
+    return Experiment(toy_backbone(), split, tasks, tune, 42, out, 0, Reporter(), given=given)
 
 
 def given_two():
     prompts = {"first": numbers(1, width=16), "second": numbers(2, width=16)}
-    return GivenPrompts(("first", "second"), "0123", prompts)
+    return GivenDeltas(("first", "second"), "0123", prompts)
 
 
 def test_given_prompts_are_joined_to_their_tasks_in_the_order_that_is_asked_for(tmp_path):
     given = given_two()
-    found = bench(tmp_path, given).prompts(["second", "first"], 100)
+    found = experiment(tmp_path, given).prompts(["second", "first"], 100)
     assert torch.equal(found, torch.stack([given.prompts["second"], given.prompts["first"]]))
-    only = bench(tmp_path / "one", given)
+    only = experiment(tmp_path / "one", given)
     assert torch.equal(only.prompts(["second"], 100)[0], given.prompts["second"])
     assert [path.name for path in only.bank(100).folder.glob("*.safetensors")] == ["second.safetensors"]
 
 
 def test_a_given_prompt_is_kept_without_a_rate_or_a_loss(tmp_path):
-    mine = bench(tmp_path, given_two())
+    mine = experiment(tmp_path, given_two())
     mine.prompts(["first"], 100)
     kept = mine.bank(100).get(mine.tasks["first"])
     assert (kept.learning_rate, kept.steps) == (0.0, 0) and math.isnan(kept.dev_loss)
@@ -228,7 +229,7 @@ def test_a_given_prompt_is_kept_without_a_rate_or_a_loss(tmp_path):
 
 def test_given_prompts_are_of_the_same_data_only(tmp_path):
     """Prompts of other data are tuned whatever was given, and their bank is the one that they have without it."""
-    mine, plain = bench(tmp_path, given_two()), bench(tmp_path, GivenPrompts())
+    mine, plain = experiment(tmp_path, given_two()), experiment(tmp_path, GivenDeltas())
     assert [task.name for task in mine.missing(["last", "first"], 100)] == ["last"]
     assert [task.name for task in mine.missing(["last", "first"], 21)] == ["last", "first"]
     assert mine.bank(21).folder == plain.bank(21).folder
@@ -236,9 +237,9 @@ def test_given_prompts_are_of_the_same_data_only(tmp_path):
 
 
 def test_a_run_that_is_opened_again_has_the_given_prompts_from_its_bank(tmp_path):
-    first = bench(tmp_path, given_two())
+    first = experiment(tmp_path, given_two())
     first.prompts(["first", "second"], 100)
-    again = bench(tmp_path, GivenPrompts(("first", "second"), "0123"))
+    again = experiment(tmp_path, GivenDeltas(("first", "second"), "0123"))
     assert torch.equal(again.prompts(["second"], 100)[0], given_two().prompts["second"])
     (first.bank(100).folder / "second.safetensors").unlink()
     assert torch.equal(again.prompts(["first"], 100)[0], given_two().prompts["first"])

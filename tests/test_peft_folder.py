@@ -9,10 +9,11 @@ import torch
 from conftest import ist_words, msf_words
 from peft import PromptTuningConfig, TaskType, get_peft_model
 
-from ipt import cli
-from ipt.families import load_backbone
-from ipt.peft_folder import CONFIG, WEIGHTS, read_peft
-from ipt.run import Run, read_tensors, write_tensors
+from ipt.backbones.loading import load_backbone
+from ipt.cli import app as cli
+from ipt.interop.peft import CONFIG, WEIGHTS, read_peft
+from ipt.run import Run
+from ipt.storage import read_tensors, write_tensors
 
 
 @pytest.fixture(scope="module")

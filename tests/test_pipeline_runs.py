@@ -8,14 +8,14 @@ import pytest
 import torch
 from small_runs import LENGTH, LIMIT, REST, SEED, SEEN, SPLIT, Shuffled, checksum, tasks
 
-from ipt.autoencoder import Subspace
+from ipt.bank import vocabulary_start
 from ipt.config import TuneConfig
-from ipt.data import few_shot
-from ipt.evaluate import chance
-from ipt.peft_folder import GivenPrompts, write_peft
-from ipt.pipeline import Bench
-from ipt.prompts import vocabulary_start
-from ipt.run import hold, read_tensors
+from ipt.experiment import Experiment
+from ipt.fewshot import few_shot
+from ipt.interop.peft import GivenDeltas, write_peft
+from ipt.methods.subspace import Subspace
+from ipt.storage import hold, read_tensors
+from ipt.training.evaluate import chance
 
 ALL = [*SEEN, *REST]
 TITLES = ("finding the subspace", "control: one shared prompt")
@@ -176,13 +176,13 @@ def test_only_prompts_that_are_missing_are_tuned(copied):
 
 def test_each_seed_is_tuned_from_its_own_start_and_order(base, empty, monkeypatch):
     """Two seeds at once leave what each leaves alone; they share floors without a prompt."""
-    shuffled, held = replace(empty, ranks=Shuffled()), []
+    shuffled, held = replace(empty, processes=Shuffled()), []
 
     def spy(folders, locks, say):
         held.append(set(folders))
         hold(folders, locks, say)
 
-    monkeypatch.setattr("ipt.pipeline.hold", spy)
+    monkeypatch.setattr("ipt.experiment.hold", spy)
     shuffled.tune("--more-seeds", "8")
     assert held == [{shuffled.bank(), shuffled.bank(seed=8)}]  # no other process tunes these meanwhile
     assert shuffled.told.said == ["tuning 10 prompts, data seed 100 (0 are there already)"]
@@ -223,8 +223,8 @@ def test_cut_rows_are_noted(empty, monkeypatch):
     monkeypatch.setattr("small_runs.tasks", lambda: known)
     empty.tune()
     assert not any("note" in text for text in empty.told.said)
-    monkeypatch.setattr("ipt.backbone.MAX_INPUT", 5)
-    monkeypatch.setattr("ipt.pipeline.MAX_ANSWER", 3)
+    monkeypatch.setattr("ipt.backbones.base.MAX_INPUT", 5)
+    monkeypatch.setattr("ipt.experiment.MAX_ANSWER", 3)
     empty.tune("--patience", "9")
     note = f"note: {sum(full)} of 18 rows fill 5 input or 3 answer tokens; longer ones are cut"
     told = [text for text in empty.told.said if "note" in text]
@@ -251,11 +251,11 @@ def test_given_prompts_are_scored_and_have_a_bank_of_their_own(copied, tmp_path)
 
 
 def test_given_prompts_are_of_the_first_data_seed_alone(base, tmp_path):
-    given = GivenPrompts(("late",), "digest", {"late": torch.zeros(LENGTH, 16)})
+    given = GivenDeltas(("late",), "digest", {"late": torch.zeros(LENGTH, 16)})
     tune = TuneConfig(prompt_length=LENGTH)
-    bench = Bench(base.backbone, SPLIT, tasks(), tune, SEED, tmp_path, 0, base.told, given=given)
-    assert [task.name for task in bench.missing(REST, 100)] == ["first"]
-    assert [task.name for task in bench.missing(REST, 21)] == REST
+    experiment = Experiment(base.backbone, SPLIT, tasks(), tune, SEED, tmp_path, 0, base.told, given=given)
+    assert [task.name for task in experiment.missing(REST, 100)] == ["first"]
+    assert [task.name for task in experiment.missing(REST, 21)] == REST
 
 
 def test_a_given_prompt_that_was_lost_is_told(copied, tmp_path, capsys):

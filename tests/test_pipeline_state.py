@@ -1,4 +1,4 @@
-"""`ipt tune`, `ipt msf` and `ipt ist` broken off, given again, done by several ranks."""
+"""`ipt tune`, `ipt msf` and `ipt ist` broken off, given again, done by several processes."""
 
 import shutil
 from dataclasses import dataclass, field, replace
@@ -7,9 +7,10 @@ import torch
 from filelock import FileLock
 from small_runs import LENGTH, REST, SEED, SEEN, SPLIT
 
-from ipt.prompts import PromptBank
-from ipt.ranks import Ranks
-from ipt.run import Checkpoint, Run
+from ipt.bank import DeltaBank
+from ipt.checkpoint import Checkpoint
+from ipt.distributed import Processes
+from ipt.run import Run
 
 ALL = [*SEEN, *REST]
 TITLES = ("finding the subspace", "control: one shared prompt")
@@ -26,7 +27,7 @@ def trained(*given, **more):
 
 def test_a_finished_run_is_not_done_again(copied, monkeypatch):
     before = [path.stat().st_mtime_ns for path in copied.out.rglob("*.json*")]
-    monkeypatch.setattr("ipt.train.backward", trained)
+    monkeypatch.setattr("ipt.training.loop.backward", trained)
     copied.msf()
     copied.ist()
     copied.ist("--part", "unseen")
@@ -36,11 +37,11 @@ def test_a_finished_run_is_not_done_again(copied, monkeypatch):
 def test_an_msf_run_that_broke_off_goes_on_with_what_was_trained(base, copied, monkeypatch):
     (copied.out / "base" / "result.json").unlink()
     with monkeypatch.context() as patch:
-        patch.setattr("ipt.pipeline.save_subspace", stop)
+        patch.setattr("ipt.experiment.save_subspace", stop)
         copied.msf(ends=2)
     kept = sorted(path.name for path in (copied.out / "base").glob("checkpoint-*"))
     assert kept == ["checkpoint-msf.safetensors", "checkpoint-shared.safetensors"]
-    monkeypatch.setattr("ipt.train.backward", trained)
+    monkeypatch.setattr("ipt.training.loop.backward", trained)
     assert copied.msf().result == Run(base.out / "base").result
     assert not list((copied.out / "base").glob("checkpoint-*"))
 
@@ -48,12 +49,12 @@ def test_an_msf_run_that_broke_off_goes_on_with_what_was_trained(base, copied, m
 def test_an_ist_run_that_broke_off_goes_on_with_what_was_trained(base, copied, monkeypatch):
     shutil.rmtree(copied.out / base.whole.folder.name)
     with monkeypatch.context() as patch:
-        patch.setattr("ipt.pipeline.write_tensors", stop)
+        patch.setattr("ipt.experiment.write_tensors", stop)
         run = copied.ist(ends=2)
     stages = ("ist-train_same-train_diff-test", "ist-mixture", "ist-random", "ist-pca")
     kept = {path.stem for path in run.folder.glob("checkpoint-*")}
     assert kept == {f"checkpoint-{stage}" for stage in stages}
-    monkeypatch.setattr("ipt.train.backward", trained)
+    monkeypatch.setattr("ipt.training.loop.backward", trained)
     assert copied.ist().result == base.whole.result
 
 
@@ -65,12 +66,12 @@ def test_tuning_that_broke_off_goes_on_for_its_own_tasks_and_seeds(empty, tmp_pa
     for split, seeds in ((one, (8,)), (one, (9,)), (other, (8,))):
         with monkeypatch.context() as patch:
             patch.setattr("small_runs.SPLIT", split)
-            patch.setattr(PromptBank, "put", stop)
+            patch.setattr(DeltaBank, "put", stop)
             empty.tune("--more-seeds", *map(str, seeds), ends=2)
     assert len(list(empty.out.glob("bank/*/checkpoint-tune-*"))) == 3
     monkeypatch.setattr("small_runs.SPLIT", one)
     with monkeypatch.context() as patch:
-        patch.setattr("ipt.train.backward", trained)
+        patch.setattr("ipt.training.loop.backward", trained)
         empty.tune("--more-seeds", "8")
     assert len(list(empty.out.glob("bank/*/checkpoint-tune-*"))) == 2
     whole.tune("--more-seeds", "8")
@@ -79,16 +80,16 @@ def test_tuning_that_broke_off_goes_on_for_its_own_tasks_and_seeds(empty, tmp_pa
 
 
 @dataclass(frozen=True)
-class Other(Ranks):
+class Other(Processes):
     """A rank beside the first, which is sent what the first makes."""
 
     index: int = 1
     sums: list = field(default_factory=list)
 
-    def share(self, items):
+    def shard(self, items):
         return list(items)
 
-    def once(self, make):
+    def on_main_process(self, make):
         return make()
 
     def sum(self, tensor):
@@ -97,7 +98,7 @@ class Other(Ranks):
 
 
 def test_another_rank_takes_part_in_msf_but_holds_no_lock_and_keeps_no_state(copied):
-    other = replace(copied, ranks=Other())
+    other = replace(copied, processes=Other())
     (copied.out / "again").mkdir()
     with FileLock(copied.out / "again" / ".lock"):  # the first rank's
         other.msf("again")
@@ -107,8 +108,8 @@ def test_another_rank_takes_part_in_msf_but_holds_no_lock_and_keeps_no_state(cop
         torch.Size([3, LENGTH, 16]),
         torch.Size([1]),
     ] * 3  # the gradient at three seen prompts, or one, and the loss
-    assert len(other.ranks.sums) == 2 * (6 * 2 + 2)  # twice six steps, and two dev losses
-    assert other.ranks.sums[:6] == steps
+    assert len(other.processes.sums) == 2 * (6 * 2 + 2)  # twice six steps, and two dev losses
+    assert other.processes.sums[:6] == steps
     (copied.out / "third").mkdir()
     with FileLock(copied.out / "third" / ".lock"):
         copied.msf("third", ends=2)  # control: the first is turned away

@@ -12,13 +12,14 @@ import torch
 from conftest import toy_backbone, toy_task
 from test_peft_by_hand import numbers, peft_folder
 
-from ipt import plan
-from ipt.config import BenchConfig, ChoiceConfig, TuneConfig, WorkConfig, identity
+from ipt import resolve as plan
+from ipt.config import BenchmarkConfig, ChoiceConfig, TuneConfig, WorkConfig, identity
 from ipt.data import TaskSplit
-from ipt.peft_folder import GivenPrompts
-from ipt.pipeline import Bench
-from ipt.ranks import Ranks
-from ipt.run import Run, write_json
+from ipt.distributed import Processes
+from ipt.experiment import Experiment
+from ipt.interop.peft import GivenDeltas
+from ipt.run import Run
+from ipt.storage import write_json
 
 NAMES = ("first", "second", "last", "early")
 SPLIT = TaskSplit("toy", ("second", "first"), ("last",), ("early",), ("last",))
@@ -29,15 +30,15 @@ BACKBONE = toy_backbone(dtype=torch.float32)
 class Said(list):
     """A reporter that keeps what was said."""
 
-    say = list.append
+    info = list.append
 
 
-def bench(out="runs", **changes):
+def experiment(out="runs", **changes):
     plain = {
         "backbone": BACKBONE, "split": SPLIT, "tasks": TASKS, "tune": TuneConfig(prompt_length=3), "seed": 7,
         "out": Path(out), "limit": 0, "reporter": Said(), "source": "folder",
     }  # fmt: skip
-    return Bench(**plain | changes)
+    return Experiment(**plain | changes)
 
 
 def msf_run(out, name, when, result=True, **changes):
@@ -109,7 +110,7 @@ def test_only_complete_runs_of_msf_are_built_on(tmp_path):
 
 
 def test_a_run_is_identified_by_all_that_its_result_depends_on():
-    settings = plan.settings_of("ist", bench(), {"ist": {"rates": (0.1,)}, "msf_run": "mine"})
+    settings = plan.settings_record("ist", experiment(), {"ist": {"rates": (0.1,)}, "msf_run": "mine"})
     assert settings == {
         "kind": "ist",
         "split": "toy",
@@ -128,15 +129,15 @@ def test_a_run_is_identified_by_all_that_its_result_depends_on():
 
 
 def test_what_older_runs_did_not_have_is_named_only_where_it_is_asked_for():
-    given = GivenPrompts(("first",), "0123", {})
+    given = GivenDeltas(("first",), "0123", {})
     more = {
-        "as_published": (bench(as_published=True), True),
-        "held_out": (bench(held_out="dev"), "dev"),
-        "given": (bench(given=given), {"names": ["first"], "digest": "0123"}),
+        "as_published": (experiment(as_published=True), True),
+        "held_out": (experiment(held_out="dev"), "dev"),
+        "given": (experiment(given=given), {"names": ["first"], "digest": "0123"}),
     }
-    plain = plan.settings_of("msf", bench(), {})
+    plain = plan.settings_record("msf", experiment(), {})
     for name, (changed, value) in more.items():
-        assert name not in plain and plan.settings_of("msf", changed, {}) == plain | {name: value}
+        assert name not in plain and plan.settings_record("msf", changed, {}) == plain | {name: value}
 
 
 def test_a_runs_name_ends_with_eight_figures_of_the_hash_of_its_settings():
@@ -163,29 +164,29 @@ def opened(monkeypatch):
 
 
 def settings(**changes):
-    return plan.settings_of("msf", bench(**changes), {"msf": {"dim": 2}})
+    return plan.settings_record("msf", experiment(**changes), {"msf": {"dim": 2}})
 
 
 def test_a_run_opens_again_on_what_it_was_made_with(opened):
     tune = TuneConfig(prompt_length=3, loss="sum", learning_rates=(0.5,))
-    first = bench(tune=tune, limit=6, held_out="dev", as_published=True, given=GivenPrompts(("first",), "0123", {}))
-    kept = json.loads(json.dumps(plan.settings_of("msf", first, {})))
-    again = plan.reopen_bench(kept, Path("elsewhere"), device="cpu")
+    first = experiment(tune=tune, limit=6, held_out="dev", as_published=True, given=GivenDeltas(("first",), "0123", {}))
+    kept = json.loads(json.dumps(plan.settings_record("msf", first, {})))
+    again = plan.reopen_experiment(kept, Path("elsewhere"), device="cpu")
     assert opened == [("folder", True), ("toy", 3, "float32", "cpu")]
     assert (again.split, again.tasks, again.tune, again.source) == (SPLIT, TASKS, tune, "folder")
     assert (again.seed, again.limit, again.held_out, again.as_published) == (7, 6, "dev", True)
-    assert (again.given, again.backbone) == (GivenPrompts(("first",), "0123", {}), BACKBONE)
-    assert (again.out, again.ranks) == (Path("elsewhere"), Ranks(device="cpu"))
-    assert plan.settings_of("msf", again, {}) == kept
+    assert (again.given, again.backbone) == (GivenDeltas(("first",), "0123", {}), BACKBONE)
+    assert (again.out, again.processes) == (Path("elsewhere"), Processes(device="cpu"))
+    assert plan.settings_record("msf", again, {}) == kept
 
 
 def test_what_older_settings_do_not_name_is_as_it_was_and_a_look_may_be_shorter(opened):
-    again = plan.reopen_bench(settings(), Path("runs"))
-    assert (again.held_out, again.as_published, again.given, again.limit) == ("test", False, GivenPrompts(), 0)
-    assert opened[0] == ("folder", False) and again.ranks == Ranks(device="auto")
-    assert plan.reopen_bench(settings(), Path("runs"), limit=4).limit == 4
-    assert plan.reopen_bench(settings(limit=6), Path("runs"), limit=4).limit == 4
-    assert plan.reopen_bench(settings(limit=6), Path("runs")).limit == 6
+    again = plan.reopen_experiment(settings(), Path("runs"))
+    assert (again.held_out, again.as_published, again.given, again.limit) == ("test", False, GivenDeltas(), 0)
+    assert opened[0] == ("folder", False) and again.processes == Processes(device="auto")
+    assert plan.reopen_experiment(settings(), Path("runs"), limit=4).limit == 4
+    assert plan.reopen_experiment(settings(limit=6), Path("runs"), limit=4).limit == 4
+    assert plan.reopen_experiment(settings(limit=6), Path("runs")).limit == 6
 
 
 KEPT = ("split", "parts", "tasks", "digests", "model", "dtype", "tune", "backbone", "seed", "limit")
@@ -195,9 +196,9 @@ KEPT = ("split", "parts", "tasks", "digests", "model", "dtype", "tune", "backbon
 def test_settings_of_another_version_are_refused_with_what_they_lack(opened, name):
     lacking = {key: value for key, value in settings().items() if key != name}
     with pytest.raises(ValueError, match=f"another version of ipt: its settings lack {name}; run `ipt msf` again"):
-        plan.reopen_bench(lacking, Path("runs"))
+        plan.reopen_experiment(lacking, Path("runs"))
     with pytest.raises(ValueError, match="settings lack backbone, digests, dtype, limit, model, parts, seed, split, tasks, tune;"):
-        plan.reopen_bench({"kind": "msf"}, Path("runs"))
+        plan.reopen_experiment({"kind": "msf"}, Path("runs"))
 
 
 def test_tasks_that_changed_or_went_away_are_refused_with_their_names(opened, monkeypatch):
@@ -205,18 +206,18 @@ def test_tasks_that_changed_or_went_away_are_refused_with_their_names(opened, mo
     now = [TASKS["first"], replace(TASKS["last"], metric="rouge-L"), replace(TASKS["early"], definition="Else.")]
     monkeypatch.setattr(plan, "tasks_of", lambda source, as_published: tuple(now))
     with pytest.raises(ValueError) as error:
-        plan.reopen_bench(kept, Path("runs"))
+        plan.reopen_experiment(kept, Path("runs"))
     says = "tasks have changed since the subspace was found: early, last, second; run `ipt msf` again"
     assert str(error.value) == says
     now[:] = [*TASKS.values(), toy_task("another", rows=20)]  # control: one more is nobody's
-    assert plan.reopen_bench(kept, Path("runs")).tasks == TASKS
+    assert plan.reopen_experiment(kept, Path("runs")).tasks == TASKS
 
 
 def test_five_changed_tasks_are_named_at_most(opened):
     kept = settings()
     kept["digests"] = {f"t{i}": "0" for i in range(7)}
     with pytest.raises(ValueError, match="was found: t0, t1, t2, t3, t4; run"):
-        plan.reopen_bench(kept, Path("runs"))
+        plan.reopen_experiment(kept, Path("runs"))
 
 
 def test_another_weight_is_refused(opened, monkeypatch):
@@ -226,7 +227,7 @@ def test_another_weight_is_refused(opened, monkeypatch):
         next(other.model.parameters()).view(-1)[0] += 1e-3
     monkeypatch.setattr(plan, "open_backbone", lambda *arguments: other)
     with pytest.raises(ValueError, match="the weights of toy have changed since the subspace was found; run `ipt msf` again"):
-        plan.reopen_bench(kept, Path("runs"))
+        plan.reopen_experiment(kept, Path("runs"))
 
 
 @pytest.fixture
@@ -247,17 +248,17 @@ def test_a_bench_opens_on_what_was_typed(chosen, capsys):
         held_out="dev", as_published=True,
     )  # fmt: skip
     tune = TuneConfig(prompt_length=3)
-    made = plan.open_bench(work, tune)
+    made = plan.open_experiment(work, tune)
     assert chosen == [("here", 3, 2, 8, True), ("t5", 3, "float32", "cpu")]
     assert (made.backbone, made.split, made.tasks, made.tune) == (BACKBONE, SPLIT, TASKS, tune)
     assert (made.seed, made.out, made.limit, made.source) == (8, Path("out"), 6, "here")
-    assert (made.given, made.as_published, made.held_out, made.ranks) == (GivenPrompts(), True, "dev", Ranks(device="cpu"))
+    assert (made.given, made.as_published, made.held_out, made.processes) == (GivenDeltas(), True, "dev", Processes(device="cpu"))
     assert capsys.readouterr().err == "skipped, too few rows for the few-shot sets: tiny, small\n"
 
 
 def test_given_prompts_are_read_at_the_prompt_length_and_told(chosen, tmp_path, capsys):
     peft_folder(tmp_path / "last", numbers(1, width=16))
-    made = plan.open_bench(WorkConfig(prompts=tmp_path, device="cpu"), TuneConfig(prompt_length=3))
+    made = plan.open_experiment(WorkConfig(prompts=tmp_path, device="cpu"), TuneConfig(prompt_length=3))
     assert made.given.names == ("last",) and torch.equal(made.given.prompts["last"], numbers(1, width=16))
     assert f"prompts of 1 tasks are taken from {tmp_path}; 3 are tuned" in capsys.readouterr().err
 
@@ -266,13 +267,13 @@ def test_a_model_that_only_ranks_is_refused_for_tasks_without_options(chosen, mo
     masked = SimpleNamespace(generates=False, name="bert", hidden_size=16)
     monkeypatch.setattr(plan, "open_backbone", lambda *arguments: masked)
     with pytest.raises(ValueError) as error:
-        plan.open_bench(WorkConfig(model="bert", device="cpu"), TuneConfig())
+        plan.open_experiment(WorkConfig(model="bert", device="cpu"), TuneConfig())
     assert str(error.value) == (
-        "--model bert is a masked model and ranks options; without options: first, second, last; choose cls tasks, or another model"
+        "--model bert is a masked model and processes options; without options: first, second, last; choose cls tasks, or another model"
     )
     only = TaskSplit("cls", ("early",), ())  # control: the other tasks are not of this split
     monkeypatch.setattr(plan, "choose", lambda *arguments: (only, TASKS, ()))
-    assert plan.open_bench(WorkConfig(model="bert", device="cpu"), TuneConfig()).backbone is masked
+    assert plan.open_experiment(WorkConfig(model="bert", device="cpu"), TuneConfig()).backbone is masked
 
 
 def test_a_race_needs_a_complete_run_of_msf(tmp_path):
@@ -280,4 +281,4 @@ def test_a_race_needs_a_complete_run_of_msf(tmp_path):
     msf_run(tmp_path, "ist", 100, kind="ist")
     for name in ("unfinished", "ist"):
         with pytest.raises(ValueError, match=f"--race needs a complete run of ipt msf, {name} is none; ipt runs --out"):
-            plan.bench_race(WorkConfig(), BenchConfig(race=name), tmp_path)
+            plan.bench_race(WorkConfig(), BenchmarkConfig(race=name), tmp_path)

@@ -6,17 +6,17 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from test_plan import NAMES, SPLIT, TASKS, bench, msf_run
+from test_plan import NAMES, SPLIT, TASKS, experiment, msf_run
 
-from ipt import plan
-from ipt.config import BenchConfig, IstConfig, MsfConfig, SourceConfig, TuneConfig, WorkConfig
-from ipt.prompts import vocabulary_start
+from ipt import resolve as plan
+from ipt.bank import vocabulary_start
+from ipt.config import BenchmarkConfig, IstConfig, MsfConfig, SourceConfig, TuneConfig, WorkConfig
 
 
 @pytest.fixture
 def chosen(monkeypatch):
     """Stand-ins for the model and the tasks."""
-    monkeypatch.setattr(plan, "open_backbone", lambda *arguments: bench().backbone)
+    monkeypatch.setattr(plan, "open_backbone", lambda *arguments: experiment().backbone)
     monkeypatch.setattr(plan, "choose", lambda *arguments: (SPLIT, TASKS, ()))
 
 
@@ -37,7 +37,7 @@ def test_which_sets_the_parts_read():
 def test_the_rows_of_the_work_by_hand():
     """4 tasks, 2 of them seen; at most 40 dev rows a task; answers: 3 times each task, twice more each seen one."""
     tune = TuneConfig(prompt_length=3, steps=50, eval_every=20, learning_rates=(0.1, 0.2), rows_per_step=4)
-    made = bench(tune=tune)
+    made = experiment(tune=tune)
     answers = (4 * 3 + 2 * 2) * 100
     assert plan.amounts(made, {"tune": 5}, None, None) == (5 * 2 * 50 * 4, 5 * 2 * 3 * 40, answers)
     msf = MsfConfig(steps=250, rows_per_step=64, eval_every=100)
@@ -46,7 +46,7 @@ def test_the_rows_of_the_work_by_hand():
     assert both == (5 * 2 * 50 * 4 + 250 * 64, 5 * 2 * 3 * 40 + 1 * 2 * 40 * 3, answers)
     ist = IstConfig(start="mean", steps=80, eval_every=10, learning_rates=(0.2,), rows_per_step=4)
     assert plan.amounts(made, {"ist": 6}, None, ist) == (6 * 80 * 4, 6 * 8 * 40, answers)
-    few = plan.amounts(bench(tune=tune, limit=6), {"ist": 6}, None, ist)
+    few = plan.amounts(experiment(tune=tune, limit=6), {"ist": 6}, None, ist)
     assert few[2] == (4 * 3 + 2 * 2) * 6
     assert plan.amounts(made, {"tune": 0, "ist": 0}, None, ist)[2] == 0
 
@@ -54,14 +54,14 @@ def test_the_rows_of_the_work_by_hand():
 def test_starts_are_chosen_in_rounds_that_cost_dev_rows():
     """Round by round: all seen tasks' codes meet 1 row, then 20 codes 2 more, then 6 codes 6 more."""
     tried = {start: IstConfig(start=start, starts=1, learning_rates=(0.2,), rivals="all") for start in ("seen", "mean")}
-    seen, mean = (plan.amounts(bench(), {"ist": 3}, None, config) for config in tried.values())
+    seen, mean = (plan.amounts(experiment(), {"ist": 3}, None, config) for config in tried.values())
     assert seen[1] - mean[1] == 3 * (2 * 1 + 20 * 2 + 6 * 6) and (seen[0], seen[2]) == (mean[0], mean[2])
 
 
 def test_the_time_is_told_and_a_dry_run_stops(monkeypatch):
     monkeypatch.setattr(plan, "_rows_per_second", lambda made: (10.0, 20.0, 5.0))
     monkeypatch.setattr(plan, "amounts", lambda made, jobs, msf, ist: (6000, 2400, 1200))  # 600 + 120 + 240 s
-    made = bench()
+    made = experiment()
     assert plan.projected(made, True, {"tune": 5}) is True and plan.projected(made, False, {"tune": 5}) is False
     told = "toy: 2 seen, 2 unseen tasks; at most 6,000 training rows, 2,400 dev rows and 1,200 generated answers: about 16 min on cpu"
     assert made.reporter == [told, told]
@@ -78,12 +78,12 @@ def test_space_for_twice_the_prompts_of_eight_banks_must_be_free(monkeypatch):
 
     monkeypatch.setattr(plan, "free_bytes", free)
     space = need
-    assert plan.projected(bench("here"), False, {"tune": 5}) is False
+    assert plan.projected(experiment("here"), False, {"tune": 5}) is False
     space = need - 1
     with pytest.raises(ValueError, match="--out here needs about 0 MB free; make room or choose another folder"):
-        plan.projected(bench("here"), True, {"tune": 5})
+        plan.projected(experiment("here"), True, {"tune": 5})
     assert asked == [Path("here"), Path("here")]
-    big = bench("here", tune=TuneConfig(prompt_length=30_000))
+    big = experiment("here", tune=TuneConfig(prompt_length=30_000))
     with pytest.raises(ValueError, match="needs about 123 MB free"):
         plan.projected(big, False, {"tune": 5})
 
@@ -156,13 +156,13 @@ def test_the_speed_is_measured_on_as_many_rows_as_take_a_fifth_of_a_second(monke
         return cost[action] * count
 
     monkeypatch.setattr(plan, "_time", seconds)
-    assert plan._rows_per_second(bench()) == pytest.approx((100, 200, 50))
+    assert plan._rows_per_second(experiment()) == pytest.approx((100, 200, 50))
     assert timed == [("train", 4), ("train", 8), ("train", 20), ("forward", 20), ("generate", 20)]
     cost["train"] = 1e-5
-    plan._rows_per_second(bench())
+    plan._rows_per_second(experiment())
     assert timed[-1] == ("generate", 128)
     cost["train"] = 1.0
-    plan._rows_per_second(bench())
+    plan._rows_per_second(experiment())
     assert timed[-1] == ("generate", 8)
 
 
@@ -203,7 +203,7 @@ def test_a_bench_measures_the_first_tasks_again_and_again(monkeypatch):
 
     def open_backbone(*arguments):
         opened.append(arguments)
-        return bench().backbone
+        return experiment().backbone
 
     def draw(backbone, task, data_seed, limit):
         drawn.append((task.name, data_seed, limit))
@@ -215,13 +215,13 @@ def test_a_bench_measures_the_first_tasks_again_and_again(monkeypatch):
 
     monkeypatch.setattr(plan, "open_backbone", open_backbone)
     monkeypatch.setattr(plan, "tasks_of", lambda *arguments: opened.append(arguments) or tuple(TASKS.values()))
-    monkeypatch.setattr(plan.TaskData, "draw", draw)
+    monkeypatch.setattr(plan.EncodedTask, "draw", draw)
     monkeypatch.setattr(plan, "measure", measure)
-    config = BenchConfig(jobs=6)
+    config = BenchmarkConfig(jobs=6)
     source = SourceConfig(tasks="here", model="t5", dtype="bfloat16", device="cpu", seed=8, as_published=True)
     backbone, found = plan.bench_parts(source, config)
     assert opened == [("t5", 10, "bfloat16", "cpu"), ("here", True)]
-    assert backbone is bench().backbone and found == ["measured"]
+    assert backbone is experiment().backbone and found == ["measured"]
     assert drawn == [(name, 100, 1) for name in (*NAMES, *NAMES[:2])]
     (start, data, given) = measured[0]
     assert torch.equal(start, vocabulary_start(backbone, 10, 8)) and given is config
@@ -229,7 +229,7 @@ def test_a_bench_measures_the_first_tasks_again_and_again(monkeypatch):
 
 
 class Raced:
-    """A bench that says which prompts and sets it was asked for."""
+    """A experiment that says which prompts and sets it was asked for."""
 
     split, seed = SPLIT, 7
     backbone = SimpleNamespace(device="cpu")
@@ -250,12 +250,12 @@ def test_a_race_is_on_the_first_unseen_tasks_of_its_run(monkeypatch, tmp_path):
         return Raced()
 
     subspace = SimpleNamespace(to=lambda device: ("subspace", device))
-    monkeypatch.setattr(plan, "reopen_bench", reopen)
+    monkeypatch.setattr(plan, "reopen_experiment", reopen)
     monkeypatch.setattr(plan.Subspace, "load", lambda folder: subspace if folder == run.folder / "subspace" else None)
     monkeypatch.setattr(plan, "race", lambda *arguments: raced.append(arguments[:-1]) or ["raced"])
     source = SourceConfig(limit=6, device="cpu")
     for count, names in ((1, ["last"]), (5, ["last", "early"])):
-        backbone, found = plan.bench_race(source, BenchConfig(race="mine", race_tasks=count), tmp_path / "out")
+        backbone, found = plan.bench_race(source, BenchmarkConfig(race="mine", race_tasks=count), tmp_path / "out")
         assert backbone is Raced.backbone and found == ["raced"]
         prompts, data = ("prompts", ["second", "first"], 100), ("data", names, 100)
         assert raced[-1] == (backbone, ("subspace", "cpu"), data, prompts, SPLIT.seen, 7)

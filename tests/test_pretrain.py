@@ -10,8 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from ipt.config import PretrainConfig
-from ipt.pretrain import (
+from ipt.backbones.pretraining import (
     SENTINELS,
     answer_loss,
     build_model,
@@ -22,6 +21,7 @@ from ipt.pretrain import (
     token_batches,
     train_tokenizer,
 )
+from ipt.config import PretrainConfig
 
 WORDS = ("red", "blue", "green", "tall", "small", "fast", "slow", "warm", "cold", "soft")
 TASKS = {

@@ -5,15 +5,16 @@ import shutil
 import pytest
 import torch
 
-from ipt import cli
-from ipt.autoencoder import Subspace
+from ipt.cli import app as cli
+from ipt.cli.models import middle_task
 from ipt.data import SAME_DATA_SEED
-from ipt.evaluate import score_prompts
-from ipt.plan import reopen_bench
-from ipt.probe import axis_change, words
-from ipt.run import Run, read_json, read_tensors
-from ipt.tools import middle_task
-from ipt.train import row_losses
+from ipt.methods.subspace import Subspace
+from ipt.resolve import reopen_experiment
+from ipt.run import Run
+from ipt.storage import read_json, read_tensors
+from ipt.training.evaluate import score_deltas
+from ipt.training.loop import row_losses
+from ipt.workflows.landscape import axis_change, words
 
 SMALL = ["--grid", "5", "--tasks", "3", "--points", "3"]
 
@@ -30,18 +31,18 @@ def probed(done, tmp_path_factory):
 
 def test_the_path_is_the_runs_own_and_the_plane_has_the_models_losses(probed):
     run, found, about = probed
-    bench = reopen_bench(run.config, run.folder.parent)
+    experiment = reopen_experiment(run.config, run.folder.parent)
     subspace = Subspace.load(run.folder.parent / run.config["msf_run"] / "subspace")
-    unseen, name = list(bench.split.unseen), about["task"]
+    unseen, name = list(experiment.split.unseen), about["task"]
     vector = read_tensors(run.folder / "vectors.safetensors")[0]["test"][unseen.index(name)]
     torch.testing.assert_close(found["landscape.end"], vector, rtol=0, atol=1e-4)
     torch.testing.assert_close(found["landscape.path"][-1], torch.zeros(2))
-    (data,) = bench.data([name], SAME_DATA_SEED)
+    (data,) = experiment.data([name], SAME_DATA_SEED)
     i, j = 1, 3  # a corner that is not on the diagonal: rows are `up`, columns `across`
     axes = found["landscape.axes"]
     code = vector + found["landscape.across"][j] * axes[0] + found["landscape.up"][i] * axes[1]
     with torch.no_grad():
-        expected = row_losses(bench.backbone, subspace.decode(code[None]), [0] * len(data.dev), list(data.dev), 0).mean()
+        expected = row_losses(experiment.backbone, subspace.decode(code[None]), [0] * len(data.dev), list(data.dev), 0).mean()
     assert float(found["landscape.loss"][i, j]) == pytest.approx(float(expected), rel=1e-4)
     low, high = found["landscape.across"][[0, -1]]
     assert low < found["landscape.path"][:, 0].min() and high > found["landscape.starts"][:, 0].max()
@@ -50,30 +51,30 @@ def test_the_path_is_the_runs_own_and_the_plane_has_the_models_losses(probed):
 
 def test_transfer_and_the_way_between_tasks(probed):
     run, found, about = probed
-    bench = reopen_bench(run.config, run.folder.parent)
+    experiment = reopen_experiment(run.config, run.folder.parent)
     subspace = Subspace.load(run.folder.parent / run.config["msf_run"] / "subspace")
     vectors = read_tensors(run.folder / "vectors.safetensors")[0]
-    codes = dict(zip(bench.split.seen, vectors["train_same"], strict=True)) | dict(zip(bench.split.unseen, vectors["test"], strict=True))
+    codes = dict(zip(experiment.split.seen, vectors["train_same"], strict=True)) | dict(zip(experiment.split.unseen, vectors["test"], strict=True))
     first, second = about["transfer"][:2]
-    data = bench.data([second], SAME_DATA_SEED)
-    (score,) = score_prompts(bench.backbone, subspace.decode(codes[first][None]), data, "dev", rank=False)
+    data = experiment.data([second], SAME_DATA_SEED)
+    (score,) = score_deltas(experiment.backbone, subspace.decode(codes[first][None]), data, "dev", rank=False)
     assert float(found["transfer.scores"][0, 1]) == pytest.approx(score.generated)
     assert about["between"][0] == [about["task"], about["nearest"][0]] and found["between.scores"].shape == (2, 2, 3)
-    (end,) = score_prompts(
-        bench.backbone, subspace.decode(codes[about["nearest"][0]][None]), bench.data([about["task"]], 100), "dev", rank=False
+    (end,) = score_deltas(
+        experiment.backbone, subspace.decode(codes[about["nearest"][0]][None]), experiment.data([about["task"]], 100), "dev", rank=False
     )
     assert float(found["between.scores"][0, 0, -1]) == pytest.approx(end.generated)  # the probed task at the other's code
 
 
 def test_words_and_axes_of_a_planted_subspace(world, done):
     run = Run(next(done.glob("ist-*")))
-    bench = reopen_bench(run.config, done)
-    table = bench.backbone.model.get_input_embeddings().weight.detach()
+    experiment = reopen_experiment(run.config, done)
+    table = experiment.backbone.model.get_input_embeddings().weight.detach()
     prompts = torch.stack([table[[7, 8, 9]], table[[9, 8, 7]], table[[7, 9, 8]]])
     subspace = Subspace.pca(prompts, 2)
     code = subspace.encode(prompts[:1])[0]
-    names = bench.backbone.tokenizer.convert_ids_to_tokens([7, 8, 9])
-    assert [row[0] for row in words(bench, subspace, code)] == [(name, pytest.approx(1.0, abs=1e-3)) for name in names]
+    names = experiment.backbone.tokenizer.convert_ids_to_tokens([7, 8, 9])
+    assert [row[0] for row in words(experiment, subspace, code)] == [(name, pytest.approx(1.0, abs=1e-3)) for name in names]
     still = Subspace(2, 3, 1, 0)
     still.prompt_decoder.first.weight.data = torch.tensor([[3.0], [4.0], [0.0], [0.0], [0.0], [0.0]])
     still.prompt_decoder.first.bias.data = torch.tensor([0.0, 0.0, 10.0, 0.0, 2.0, 0.0])

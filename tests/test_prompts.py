@@ -11,7 +11,8 @@ import torch
 from conftest import toy_backbone, toy_task
 from torch import nn
 
-from ipt.prompts import PromptBank, TunedPrompt, vocabulary_start
+from ipt.bank import DeltaBank, vocabulary_start
+from ipt.methods.tuning import TunedDelta
 
 
 class Vocabulary:
@@ -85,7 +86,7 @@ FIRST, SECOND = toy_task("first", rows=20), toy_task("second", rows=20)
 
 def tuned(seed, rate=0.3, loss=1.25, steps=80):
     prompt = torch.randn(3, 4, generator=torch.Generator().manual_seed(seed))
-    return TunedPrompt(prompt, rate, loss, steps)
+    return TunedDelta(prompt, rate, loss, steps)
 
 
 def same(found, put):
@@ -97,31 +98,31 @@ def same(found, put):
 
 
 def test_each_task_gets_back_exactly_its_own_prompt(tmp_path):
-    bank = PromptBank(tmp_path, SETTING)
+    bank = DeltaBank(tmp_path, SETTING)
     one, other = tuned(1, 0.1 + 0.2, 1 / 3, 17), tuned(2, 1.0, math.pi, 120)
     bank.put(FIRST, one)
     bank.put(SECOND, other)
-    again = PromptBank(tmp_path, SETTING)  # from the disk
+    again = DeltaBank(tmp_path, SETTING)  # from the disk
     assert same(again.get(FIRST), one) and same(again.get(SECOND), other)
     assert not same(again.get(FIRST), other)  # control
     assert again.missing([SECOND, FIRST]) == []
 
 
 def test_a_prompt_that_is_put_again_takes_the_place_of_the_old_one(tmp_path):
-    bank = PromptBank(tmp_path, SETTING)
+    bank = DeltaBank(tmp_path, SETTING)
     bank.put(FIRST, tuned(1))
     bank.put(FIRST, tuned(2, 1.0, 0.5, 3))
     assert same(bank.get(FIRST), tuned(2, 1.0, 0.5, 3))
 
 
 def test_a_prompt_that_was_given_has_no_dev_loss(tmp_path):
-    bank = PromptBank(tmp_path, SETTING)
+    bank = DeltaBank(tmp_path, SETTING)
     bank.put(FIRST, tuned(1, 0.0, float("nan"), 0))
     assert math.isnan(bank.get(FIRST).dev_loss) and bank.get(FIRST).steps == 0
 
 
 def test_other_rows_of_a_task_have_no_prompt_yet(tmp_path):
-    bank = PromptBank(tmp_path, SETTING)
+    bank = DeltaBank(tmp_path, SETTING)
     assert bank.get(FIRST) is None and bank.missing([FIRST, SECOND]) == [FIRST, SECOND]
     bank.put(FIRST, tuned(1))
     changed = replace(FIRST, examples=FIRST.examples[:-1])
@@ -129,7 +130,7 @@ def test_other_rows_of_a_task_have_no_prompt_yet(tmp_path):
 
 
 def test_a_damaged_prompt_is_an_error_that_names_it(tmp_path):
-    bank = PromptBank(tmp_path, SETTING)
+    bank = DeltaBank(tmp_path, SETTING)
     bank.put(FIRST, tuned(1))
     (bank.folder / "first.safetensors").write_bytes(b"x")
     with pytest.raises(ValueError, match="first.safetensors is not a readable"):
@@ -139,21 +140,21 @@ def test_a_damaged_prompt_is_an_error_that_names_it(tmp_path):
 def test_a_bank_is_named_by_the_hash_of_its_whole_setting(tmp_path):
     text = json.dumps(SETTING, sort_keys=True)
     name = hashlib.sha256(text.encode()).hexdigest()[:16]
-    bank = PromptBank(tmp_path, SETTING)
+    bank = DeltaBank(tmp_path, SETTING)
     assert bank.folder == tmp_path / "bank" / name
     turned = dict(reversed(SETTING.items()))
-    assert PromptBank(tmp_path, turned).folder == bank.folder
+    assert DeltaBank(tmp_path, turned).folder == bank.folder
     bank.put(FIRST, tuned(1))
     assert json.loads((bank.folder / "setting.json").read_text()) == SETTING
     assert sorted(path.name for path in bank.folder.iterdir()) == ["first.safetensors", "setting.json"]
     deep = SETTING | {"tune": {"steps": 9, "learning_rates": [0.3, 1.0]}}
     others = [SETTING | {"seed": 43}, deep, SETTING | {"given": "0"}]
-    assert len({PromptBank(tmp_path, other).folder for other in (SETTING, *others)}) == 4
-    assert PromptBank(tmp_path, deep).get(FIRST) is None
+    assert len({DeltaBank(tmp_path, other).folder for other in (SETTING, *others)}) == 4
+    assert DeltaBank(tmp_path, deep).get(FIRST) is None
 
 
 def test_the_setting_is_written_once(tmp_path):
-    bank = PromptBank(tmp_path, SETTING)
+    bank = DeltaBank(tmp_path, SETTING)
     bank.put(FIRST, tuned(1))
     before = (bank.folder / "setting.json").stat().st_mtime_ns
     bank.put(SECOND, tuned(2))
@@ -161,13 +162,13 @@ def test_the_setting_is_written_once(tmp_path):
 
 
 def test_kept_scores_count_for_their_rows_and_kind_alone(tmp_path):
-    bank = PromptBank(tmp_path, SETTING)
+    bank = DeltaBank(tmp_path, SETTING)
     assert bank.scores("reference", [FIRST], "all") == {}
     bank.put_scores("reference", [FIRST], "all", {"first": {"generated": 0.5}})
     bank.put_scores("reference", [FIRST], "6", {"first": {"generated": 0.6}})
     bank.put_scores("reference", [FIRST], "all-dev", {"first": {"generated": 0.7}})
     bank.put_scores("floor", [FIRST], "all", {"first": {"chance": 0.1}})
-    again = PromptBank(tmp_path, SETTING)
+    again = DeltaBank(tmp_path, SETTING)
     assert again.scores("reference", [FIRST], "all") == {"first": {"generated": 0.5}}
     assert again.scores("reference", [FIRST], "6") == {"first": {"generated": 0.6}}
     assert again.scores("reference", [FIRST], "all-dev") == {"first": {"generated": 0.7}}
@@ -176,7 +177,7 @@ def test_kept_scores_count_for_their_rows_and_kind_alone(tmp_path):
 
 
 def test_kept_scores_are_those_of_the_tasks_that_are_asked_for_and_of_their_data(tmp_path):
-    bank = PromptBank(tmp_path, SETTING)
+    bank = DeltaBank(tmp_path, SETTING)
     bank.put_scores("reference", [FIRST], "all", {"first": 0.5, "second": 0.9})
     bank.put_scores("reference", [SECOND], "all", {"first": 0.1, "second": 0.25})  # keeps the first's
     assert bank.scores("reference", [SECOND, FIRST], "all") == {"second": 0.25, "first": 0.5}

@@ -11,9 +11,9 @@ import pytest
 import torch
 from conftest import ist_words, msf_words
 
-from ipt import cli
-from ipt.ranks import Ranks, join
-from ipt.run import read_tensors
+from ipt.cli import app as cli
+from ipt.distributed import Processes, join
+from ipt.storage import read_tensors
 
 LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
 LAUNCH += ["--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no", "-m", "ipt"]
@@ -44,9 +44,9 @@ def shared(world, tmp_path_factory):
     deadline = time.monotonic() + 120
     while not list(out.glob("msf-*/checkpoint-msf.safetensors")) and time.monotonic() < deadline:
         time.sleep(0.05)
-    ranks = workers(out)
-    assert len(ranks) == 2
-    os.kill(ranks[1], signal.SIGKILL)
+    processes = workers(out)
+    assert len(processes) == 2
+    os.kill(processes[1], signal.SIGKILL)
     assert process.wait(60) != 0, "a rank that is killed must end the launch"
     assert not list(out.glob("msf-*/result.json"))
     for line in (words, ist_words(out)):
@@ -56,7 +56,7 @@ def shared(world, tmp_path_factory):
 
 
 def workers(out):
-    """Return the process numbers of the ranks that write to a folder, the launcher left out."""
+    """Return the process numbers of the processes that write to a folder, the launcher left out."""
     listed = subprocess.run(["ps", "-ww", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout.splitlines()
     return [int(line.split()[0]) for line in listed if " -m ipt msf" in line and str(out) in line and "accelerate" not in line]
 
@@ -95,9 +95,9 @@ def test_a_mistake_is_told_once(world, tmp_path):
 
 
 def test_alone_nothing_is_sent():
-    alone = Ranks()
-    assert alone.share([1, 2, 3]) == alone.gather([1, 2, 3]) == alone.once(lambda: [1, 2, 3])
-    assert [Ranks(i, 2).share([1, 2, 3]) for i in range(2)] == [[1, 3], [2]]
+    alone = Processes()
+    assert alone.shard([1, 2, 3]) == alone.gather([1, 2, 3]) == alone.on_main_process(lambda: [1, 2, 3])
+    assert [Processes(i, 2).shard([1, 2, 3]) for i in range(2)] == [[1, 3], [2]]
 
 
 def test_a_launch_without_devices_for_all_is_refused(monkeypatch):

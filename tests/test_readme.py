@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ipt import cli
-from ipt.analysis.report import table_of, update_text
+from ipt.analysis.summaries import table_of, update_text
+from ipt.cli import app as cli
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf8")

@@ -10,14 +10,16 @@ import pytest
 import torch
 from peft import PromptTuningConfig, get_peft_model
 
-from ipt import cli
-from ipt.backbone import Encoded
+from ipt.backbones.base import Encoded
+from ipt.backbones.causal import CausalLM
+from ipt.backbones.loading import load_backbone
+from ipt.cli import app as cli
 from ipt.config import TuneConfig, WorkConfig
-from ipt.families import LeftToRight, load_backbone
-from ipt.plan import open_bench
-from ipt.run import Run, read_tensors
-from ipt.tasks import files
-from ipt.train import row_losses
+from ipt.resolve import open_experiment
+from ipt.run import Run
+from ipt.storage import read_tensors
+from ipt.tasks.readers import schema as files
+from ipt.training.loop import row_losses
 
 MODEL, TASKS = os.environ.get("IPT_SMOLLM2", ""), os.environ.get("IPT_REAL_TASKS", "")
 pytestmark = [
@@ -32,7 +34,7 @@ def smollm2():
 
 
 def test_the_weights_know_something(smollm2):
-    assert isinstance(smollm2, LeftToRight) and smollm2.max_input == 256
+    assert isinstance(smollm2, CausalLM) and smollm2.max_input == 256
     prompt = smollm2.text_prompt("The capital of France is")[None]
     right, wrong = (float(smollm2.nll(prompt, [Encoded((), tuple(smollm2.ids(word)))])) for word in (" Paris", " Berlin"))
     assert right < 1 < wrong
@@ -72,9 +74,9 @@ def test_prompt_tuning_on_a_real_task_gets_below_the_untrained_start(three, tmp_
     few = ["--steps", "20", "--eval-every", "20", "--learning-rates", "0.1", "--shots", "4", "--seen", "1"]
     assert cli.main(["tune", *three, *few]) == 0
     (task,) = (t for t in files.load(tmp_path / "tasks") if list(tmp_path.glob(f"bank/*/{t.name}.safetensors")))
-    bench = open_bench(WorkConfig(tasks=str(tmp_path / "tasks"), model=MODEL, seen=1, out=tmp_path), TuneConfig(shots=4))
-    (data,) = bench.data([task.name], 100)
-    untrained = row_losses(smollm2, bench.start[None], [0] * len(data.dev), data.dev, 2048).mean()
+    experiment = open_experiment(WorkConfig(tasks=str(tmp_path / "tasks"), model=MODEL, seen=1, out=tmp_path), TuneConfig(shots=4))
+    (data,) = experiment.data([task.name], 100)
+    untrained = row_losses(smollm2, experiment.start[None], [0] * len(data.dev), data.dev, 2048).mean()
     note = read_tensors(next(tmp_path.glob("bank/*/*.safetensors")))[1]["note"]
     assert json.loads(note)["dev_loss"] < untrained
 

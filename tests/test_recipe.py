@@ -6,24 +6,24 @@ import pytest
 import torch
 from conftest import ist_words, msf_words, toy_backbone
 
-from ipt import cli
-from ipt.autoencoder import Subspace
+from ipt.bank import vocabulary_start
+from ipt.cli import app as cli
 from ipt.config import RECIPES, IstConfig, MsfConfig, TuneConfig, identity
-from ipt.evaluate import TaskData
-from ipt.grid import stack
-from ipt.msf import _joint_job
-from ipt.prompts import vocabulary_start
-from ipt.run import read_tensors
-from ipt.train import backward, take_rows
-from ipt.tuning import FreePrompts
+from ipt.encoded import EncodedTask
+from ipt.methods.msf import _joint_job
+from ipt.methods.subspace import Subspace
+from ipt.storage import read_tensors
+from ipt.training.loop import backward, take_rows
+from ipt.training.source import Free
+from ipt.training.sweep import stack
 
 
 def test_summed_and_smoothed_loss_is_the_released_one(tasks):
     backbone = toy_backbone()
-    data = [TaskData.draw(backbone, task, 100, shots=6, limit=1) for task in tasks[:2]]
+    data = [EncodedTask.draw(backbone, task, 100, shots=6, limit=1) for task in tasks[:2]]
     start, epsilon = vocabulary_start(backbone, 3, 1), 0.1
     jobs = stack(data, (0.1,), IstConfig(rows_per_step=5), 7)
-    source = FreePrompts(start, len(jobs))
+    source = Free(start, len(jobs))
     losses = backward(backbone, source, jobs, [0] * len(jobs), IstConfig(rows_per_step=5, loss="sum", label_smoothing=epsilon))
     expected = []
     for job in jobs:
@@ -43,7 +43,7 @@ def test_summed_and_smoothed_loss_is_the_released_one(tasks):
 
 def test_rows_are_drawn_uniformly_over_the_pool(tasks):
     backbone = toy_backbone()
-    data = [TaskData.draw(backbone, task, 100, shots=shots, limit=1) for task, shots in zip(tasks[:2], (4, 12), strict=True)]
+    data = [EncodedTask.draw(backbone, task, 100, shots=shots, limit=1) for task, shots in zip(tasks[:2], (4, 12), strict=True)]
     share = {}
     for sampling in ("rows", "tasks"):
         job = _joint_job("msf", data, MsfConfig(rows_per_step=8, sampling=sampling), 3)

@@ -9,8 +9,9 @@ from conftest import toy_task
 from matplotlib.figure import Figure
 from results_by_hand import IST, MSF, made_pair, scores
 
-from ipt.analysis.figures import recovery_bars, recovery_dots
-from ipt.analysis.report import (
+from ipt.analysis.plots.bars import recovery_bars, recovery_dots
+from ipt.analysis.scores import TITLES
+from ipt.analysis.summaries import (
     KNOWN,
     drawn,
     quality,
@@ -23,7 +24,6 @@ from ipt.analysis.report import (
     table_of,
     update_text,
 )
-from ipt.analysis.scores import TITLES
 
 
 def figures(setting, group, tasks, relative, floored, **more):
@@ -111,7 +111,7 @@ def test_bars_are_drawn_by_setting_a_group_for_each_pair(tmp_path):
     pair = made_pair()
     fewer = [pair[0], pair[1] | {"scores": {"test": IST["pca_test"]}}]
     fewer[0] = fewer[0] | {"dim": 9}
-    with patch("ipt.analysis.report.recovery_bars", wraps=recovery_bars) as bars:
+    with patch("ipt.analysis.summaries.recovery_bars", wraps=recovery_bars) as bars:
         recovery_figure([pair, fewer], tmp_path / "x.png")
     _, values, intervals, labels, titles = bars.call_args.args
     assert labels == ["made-3, d = 5", "made-3, d = 9"] and titles == TITLES and list(values) == list(TITLES)
@@ -282,7 +282,7 @@ def test_the_dots_of_a_studys_figure_by_hand(tmp_path):
     assert drawn(lines_of, "floored")["d 5"]["unseen"] == pytest.approx([0.153, 0.153])
     no_floor = cell(lines=[{"setting": "test", "group": "all", "relative": 0.5, "floored": None}])
     with (
-        patch("ipt.analysis.report.recovery_dots", wraps=recovery_dots) as dots,
+        patch("ipt.analysis.summaries.recovery_dots", wraps=recovery_dots) as dots,
         patch.object(Figure, "savefig", autospec=True) as saved,
     ):
         study_figure({"d 9": [no_floor]}, tmp_path / "x.png")

@@ -1,4 +1,4 @@
-"""Mixtures of seen prompts, LoRA adapters, directions of all weights: what they compute, and that the model is as it was."""
+"""Mixture of seen prompts, LoRA adapters, directions of all weights: what they compute, and that the model is as it was."""
 
 from dataclasses import replace
 from unittest.mock import patch
@@ -9,14 +9,17 @@ from conftest import toy_backbone
 from fitted import word_task
 from test_families import make
 
-from ipt import rivals
+from ipt.benchmarks import baselines as rivals
+from ipt.benchmarks.baselines import adapter, all_weights, directions, lora
+from ipt.checkpoint import Checkpoint
 from ipt.config import IstConfig
-from ipt.evaluate import TaskData, score_prompts
-from ipt.grid import fit_grid, stack
-from ipt.ist import SeenCodes, choose_starts
-from ipt.rivals import Mixtures, adapter, all_weights, directions, lora, mix, mixed
-from ipt.run import Checkpoint
-from ipt.train import PromptSource, dev_losses
+from ipt.encoded import EncodedTask
+from ipt.methods.ist import SeenVectors, choose_starts
+from ipt.methods.mixture import mix
+from ipt.training.evaluate import score_deltas
+from ipt.training.loop import dev_losses
+from ipt.training.source import Mixture, Source, mix_deltas
+from ipt.training.sweep import run_sweep, stack
 
 CONFIG = IstConfig(steps=12, rows_per_step=4, eval_every=4, learning_rates=(0.1, 0.5))
 SHORT = replace(CONFIG, steps=6, eval_every=2)
@@ -29,10 +32,10 @@ def backbone():
 
 @pytest.fixture
 def data(backbone, tasks):
-    return [TaskData.draw(backbone, task, 100, shots=6, limit=4) for task in tasks[:2]]
+    return [EncodedTask.draw(backbone, task, 100, shots=6, limit=4) for task in tasks[:2]]
 
 
-class Fixed(PromptSource):
+class Fixed(Source):
     """Prompts as they are."""
 
     def __init__(self, prompts):
@@ -49,7 +52,7 @@ def bank_of(count):
 
 def test_a_mixture_is_affine_in_its_prompts():
     bank, one = torch.randn(4, 3, 5), torch.eye(4)
-    source = Mixtures(one[torch.tensor([[2, 0, 1], [3, 1, 0]])], bank)  # two jobs, d = 2
+    source = Mixture(one[torch.tensor([[2, 0, 1], [3, 1, 0]])], bank)  # two jobs, d = 2
     assert torch.equal(source(torch.tensor([0, 1])), bank[[2, 3]])  # each begins at its first prompt
     source.values.data = torch.tensor([[1.0, 0.0], [0.25, 2.0]])
     torch.testing.assert_close(source(torch.tensor([0]))[0], bank[0])
@@ -61,9 +64,9 @@ def test_mixtures_are_tuned_from_the_best_prompts(backbone, data):
     bank, names = bank_of(8)
     config = replace(CONFIG, starts=2)
     weights = mix(backbone, bank, names, 3, data, config, 3, Checkpoint.none())
-    starts = choose_starts(backbone, lambda c: c.view(-1, 3, 16), data, SeenCodes(bank.flatten(1), names), 3)
+    starts = choose_starts(backbone, lambda c: c.view(-1, 3, 16), data, SeenVectors(bank.flatten(1), names), 3)
     jobs = stack(data, (0.0,), config, 3)
-    found = mixed(weights, bank)
+    found = mix_deltas(weights, bank)
     before, after = (dev_losses(backbone, Fixed(p), jobs, 0) for p in (starts.view(-1, 3, 16), found))
     assert (after < before).all()
     torch.testing.assert_close(weights.sum(1), torch.ones(2))
@@ -83,7 +86,7 @@ def test_a_tasks_own_prompt_is_not_mixed_into_it(backbone, data):
 def test_a_mixture_has_as_many_starts_as_ist(backbone, data):
     bank, names = bank_of(8)
     for start, count in (("seen", 3), ("mean", 1)):
-        with patch("ipt.rivals.fit_grid", wraps=fit_grid) as grid:
+        with patch("ipt.methods.mixture.run_sweep", wraps=run_sweep) as grid:
             mix(backbone, bank, names, 2, data, replace(CONFIG, starts=3, start=start, steps=4), 3, Checkpoint.none())
         assert len(grid.call_args.args[3]) == count * len(CONFIG.learning_rates)
 
@@ -91,7 +94,7 @@ def test_a_mixture_has_as_many_starts_as_ist(backbone, data):
 @pytest.fixture
 def known(taught):
     """Two tasks that the taught model knows: their scores differ by what is adapted."""
-    return [TaskData.draw(taught, word_task(kind), 100, shots=6, limit=20) for kind in ("first", "late")]
+    return [EncodedTask.draw(taught, word_task(kind), 100, shots=6, limit=20) for kind in ("first", "late")]
 
 
 class Spied:
@@ -99,13 +102,13 @@ class Spied:
 
     def __init__(self, monkeypatch):
         self.losses, self.scores = [], []
-        monkeypatch.setattr(rivals, "score_prompts", self.score_prompts)
+        monkeypatch.setattr(rivals, "score_deltas", self.score_deltas)
 
     def note(self, name, loss):
         self.losses.append((name, loss))
 
-    def score_prompts(self, *given, **more):
-        found = score_prompts(*given, **more)
+    def score_deltas(self, *given, **more):
+        found = score_deltas(*given, **more)
         self.scores.append(found[0].generated)
         return found
 

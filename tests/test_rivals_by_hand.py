@@ -7,12 +7,13 @@ import pytest
 import torch
 from conftest import toy_backbone
 
-from ipt import rivals
+from ipt.benchmarks import baselines as rivals
+from ipt.benchmarks.baselines import adapter, adapter_places, all_weights, directions, lora, tune_models
 from ipt.config import IstConfig
-from ipt.evaluate import Score, TaskData
-from ipt.grid import stack
-from ipt.rivals import adapter, adapter_places, all_weights, directions, lora, tune_models
-from ipt.train import take_rows
+from ipt.encoded import EncodedTask
+from ipt.training.evaluate import Score
+from ipt.training.loop import take_rows
+from ipt.training.sweep import stack
 
 SEED = 3
 LORA_RATES, DIRECTION_RATES = (0.01, 0.03, 0.1), (0.003, 0.01, 0.03)
@@ -38,7 +39,7 @@ def backbone():
 
 @pytest.fixture
 def data(backbone, tasks):
-    return [TaskData.draw(backbone, task, 100, shots=6, limit=4) for task in tasks[:3]]
+    return [EncodedTask.draw(backbone, task, 100, shots=6, limit=4) for task in tasks[:3]]
 
 
 def trained(backbone):
@@ -47,7 +48,7 @@ def trained(backbone):
 
 
 class Told:
-    """Stands in for `row_losses` and `score_prompts`: says what it was told, one after another."""
+    """Stands in for `row_losses` and `score_deltas`: says what it was told, one after another."""
 
     def __init__(self, monkeypatch, backbone, losses=(), scores=()):
         self.losses, self.scores = list(losses), list(scores)
@@ -55,13 +56,13 @@ class Told:
         self.backbone = backbone
         if losses:
             monkeypatch.setattr(rivals, "row_losses", self.row_losses)
-        monkeypatch.setattr(rivals, "score_prompts", self.score_prompts)
+        monkeypatch.setattr(rivals, "score_deltas", self.score_deltas)
 
     def row_losses(self, backbone, prompts, of_row, rows, budget):
         self.at_losses.append(trained(backbone))
         return torch.tensor([self.losses.pop(0)] * len(rows)) + torch.linspace(-0.1, 0.1, len(rows))
 
-    def score_prompts(self, backbone, prompts, data, part="test", rank=True):
+    def score_deltas(self, backbone, prompts, data, part="test", rank=True):
         assert prompts.shape == (1, 0, 16) and part == "test"
         self.at_scores.append(trained(backbone))
         self.asked += data
@@ -252,11 +253,11 @@ def test_a_direction_is_noise_of_each_weights_root_mean_square(backbone):
 def test_directions_are_drawn_with_the_seed_of_the_call(backbone, data, monkeypatch):
     before, seen = backbone.weight.detach().clone(), []
 
-    def score_prompts(*given, **more):
+    def score_deltas(*given, **more):
         seen.append((trained(backbone)[0], value_of(backbone, "shared.weight").clone()))
         return [Score(0.0, None, ())]
 
-    monkeypatch.setattr(rivals, "score_prompts", score_prompts)
+    monkeypatch.setattr(rivals, "score_deltas", score_deltas)
     monkeypatch.setattr(rivals, "DIRECTION_RATES", (0.03,))
     directions(backbone, data[:1], 2, replace(TRAIN, steps=1), SEED, lambda *note: None)
     ((numbers, moved),) = seen

@@ -16,17 +16,8 @@ import torch
 
 import ipt
 from ipt import run as run_module
-from ipt.run import (
-    Run,
-    complete_runs,
-    environment,
-    free_bytes,
-    read_json,
-    read_tensors,
-    write_atomic,
-    write_json,
-    write_tensors,
-)
+from ipt.run import Run, complete_runs, environment
+from ipt.storage import free_bytes, read_json, read_tensors, write_atomic, write_json, write_tensors
 
 CONFIG = {"kind": "msf", "split": "toy", "seed": 7}
 
@@ -96,7 +87,7 @@ def test_the_whole_content_is_there_before_the_rename_and_in_the_same_folder(tmp
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from ipt.run import write_atomic
+from ipt.storage import write_atomic
 def die(*arguments):
     os.kill(os.getpid(), signal.SIGKILL)
 def half(path, content):

@@ -263,7 +263,7 @@ def test_a_run_without_scores_is_refused(tmp_path):
 
 
 def test_a_comparison_by_hand():
-    """Least in size is the one loss: of 32 signings 2 have a sum of negative ranks of at most 1, on either side: p = 4 / 32."""
+    """Least in size is the one loss: of 32 signings 2 have a sum of negative processes of at most 1, on either side: p = 4 / 32."""
     second = dict.fromkeys("abcdef", 0.5)
     first = {"f": 0.5, "e": 0.9, "d": 0.8, "c": 0.7, "b": 0.6, "a": 0.45}
     found = compare(first, second)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from conftest import ist_words
 
-from ipt import cli
-from ipt.run import read_tensors
-from ipt.stability import FROM, IST, MIXTURE, PROMPT, stability
+from ipt.cli import app as cli
+from ipt.storage import read_tensors
+from ipt.workflows.stability import FROM, IST, MIXTURE, PROMPT, stability
 
 
 def test_spread_and_recovery_of_planted_scores():

@@ -9,14 +9,17 @@ import pytest
 import torch
 from small_runs import LENGTH, REST, SEED, SEEN, SHOTS, SPLIT, Shuffled, new_world
 
-from ipt.autoencoder import Subspace
+from ipt.bank import vocabulary_start
+from ipt.checkpoint import Checkpoint
 from ipt.config import IstConfig, TuneConfig
-from ipt.ist import SeenCodes, choose_starts, tune_vectors
-from ipt.prompts import vocabulary_start
-from ipt.rivals import mix, mixed
-from ipt.run import Checkpoint, Run, read_json, read_tensors, write_json
-from ipt.stability import FROM, IST, MIXTURE, PROMPT, stability
-from ipt.tuning import tune_prompts
+from ipt.methods.ist import SeenVectors, choose_starts, tune_vectors
+from ipt.methods.mixture import mix
+from ipt.methods.subspace import Subspace
+from ipt.methods.tuning import tune_deltas
+from ipt.run import Run
+from ipt.storage import read_json, read_tensors, write_json
+from ipt.training.source import mix_deltas
+from ipt.workflows.stability import FROM, IST, MIXTURE, PROMPT, stability
 
 SEEDS = [7, 8, 9]
 TUNING = TuneConfig(steps=6, eval_every=3, prompt_length=LENGTH, shots=SHOTS)
@@ -45,7 +48,7 @@ def made(tmp_path_factory, taught_folder):
         return choose_starts(*given)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ipt.pipeline.choose_starts", choose)
+        patch.setattr("ipt.experiment.choose_starts", choose)
         world.ipt("stability", *STEPS, "--runs", "3", "--file", str(world.root / "summary.json"))
     (folder,) = world.out.glob("stability-*")
     world.run, world.bars = Run(folder), world.told.bars
@@ -91,7 +94,7 @@ def each_seed(made):
 
 
 def best_starts(made, subspace):
-    seen = SeenCodes(subspace.encode(made.prompts(SEEN)), SPLIT.seen)
+    seen = SeenVectors(subspace.encode(made.prompts(SEEN)), SPLIT.seen)
     backbone, data = made.backbone, made.data(REST)
     found = [choose_starts(backbone, subspace.decode, data, seen, seed, 3) for seed in SEEDS]
     return torch.cat(found)
@@ -103,7 +106,7 @@ def test_prompt_tuning_is_scored_with_each_seeds_own_prompts(made):
         prompts = made.prompts(REST, seed=seed)
         assert torch.equal(found[i], prompts)
         begin, data = vocabulary_start(made.backbone, LENGTH, seed), made.data(REST)
-        expected = tune_prompts(made.backbone, data, TUNING, seed, Checkpoint.none(), begin)
+        expected = tune_deltas(made.backbone, data, TUNING, seed, Checkpoint.none(), begin)
         same(prompts, torch.stack([t.prompt for t in expected]))
 
 
@@ -124,7 +127,7 @@ def test_mixtures_are_of_the_runs_own_seen_prompts_with_each_seed(made):
         expected.append(mix(made.backbone, bank, SPLIT.seen, 2, data, NUMBERS, seed, none))
     same(weights, torch.cat(expected))
     differ(weights[:2], weights[2:4])
-    torch.testing.assert_close(behind(made, MIXTURE).flatten(0, 1), mixed(weights, bank))
+    torch.testing.assert_close(behind(made, MIXTURE).flatten(0, 1), mix_deltas(weights, bank))
 
 
 @pytest.mark.parametrize("method", [IST, MIXTURE])
@@ -134,7 +137,7 @@ def test_prompt_tuning_from_a_solution_starts_there_and_is_scored(made, method):
     assert torch.equal(found.flatten(0, 1), kept)
     data, seeds = each_seed(made)
     none, begin = Checkpoint.none(), begin.flatten(0, 1)
-    expected = tune_prompts(made.backbone, data, TUNING, seeds, none, begin)
+    expected = tune_deltas(made.backbone, data, TUNING, seeds, none, begin)
     same(kept, torch.stack([t.prompt for t in expected]))
 
 
@@ -224,7 +227,7 @@ def test_a_run_that_broke_off_goes_on_with_what_was_trained(made, tmp_path, monk
         save(checkpoint, tensors)
 
     with monkeypatch.context() as patch:
-        patch.setattr("ipt.stability.write_tensors", full)
+        patch.setattr("ipt.workflows.stability.write_tensors", full)
         patch.setattr(Checkpoint, "save", count)
         world.ipt("stability", *STEPS, "--runs", "3", "--checkpoint-seconds", "0", ends=2)
     stages = ["ist", "ist-mixture-7", "ist-mixture-8", "ist-mixture-9", "from-IST", "from-mixture"]
@@ -238,7 +241,7 @@ def test_a_run_that_broke_off_goes_on_with_what_was_trained(made, tmp_path, monk
         1,
         1,
     ]  # each of four steps and the end; prompt tuning has seconds of its own
-    monkeypatch.setattr("ipt.train.backward", full)
+    monkeypatch.setattr("ipt.training.loop.backward", full)
     world.ipt("stability", *STEPS, "--runs", "3")
     assert Run(world.out / made.run.folder.name).result == made.run.result
 

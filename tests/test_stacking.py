@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers.models.t5.modeling_t5 import T5LayerNorm
 
+from ipt.checkpoint import Checkpoint
 from ipt.config import LoopConfig
-from ipt.run import Checkpoint
-from ipt.train import Job, fit
-from ipt.tuning import FreePrompts
+from ipt.training.loop import Job, fit
+from ipt.training.source import Free
 
 CONFIG = LoopConfig(steps=6, warmup=0.2, clip=0.5, eval_every=2, patience=1)
 FEW = settings(max_examples=3, deadline=None, derandomize=True)
@@ -80,7 +80,7 @@ def start(seed):
 
 def ends(backbone, stack, config=CONFIG):
     """Train the jobs as one stack; return their prompts [J, n, h] and outcomes."""
-    source = FreePrompts(torch.stack([start(drawn.seed) for drawn in stack]), len(stack))
+    source = Free(torch.stack([start(drawn.seed) for drawn in stack]), len(stack))
     jobs = [make(backbone, drawn, index) for index, drawn in enumerate(stack)]
     outcomes = fit(backbone, source, jobs, config, Checkpoint.none())
     return source.values.detach(), outcomes
@@ -157,7 +157,7 @@ def test_a_job_in_a_stack_is_the_job_alone_for_numbers(labels, most, patience):
         for place, j in enumerate(which):
             groups = (tuple((place, row(label)) for label in labels[j]),)
             jobs.append(Job(str(j), groups, ((place, row(labels[j][0])),), (2, 0.5, 0.1, 1)[j], j, 2))
-        source = FreePrompts(torch.full((1, 1), 3.0, dtype=torch.float64), len(jobs))
+        source = Free(torch.full((1, 1), 3.0, dtype=torch.float64), len(jobs))
         return source, fit(Numbers(), source, jobs, config, Checkpoint.none())
 
     stacked, outcomes = numbers(range(len(labels)))

@@ -16,16 +16,18 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.random_projection import GaussianRandomProjection
 
-from ipt.autoencoder import PromptDecoder, PromptEncoder, Subspace, reconstruction_loss
+from ipt.bank import DeltaBank, vocabulary_start
+from ipt.checkpoint import Checkpoint
 from ipt.config import IstConfig, MsfConfig, TuneConfig
-from ipt.evaluate import TaskData, chance, score_prompts
-from ipt.ist import SeenCodes, choose_starts, tune_vectors
-from ipt.msf import find_shared_prompt, find_subspace
-from ipt.newton import Codes
-from ipt.prompts import PromptBank, vocabulary_start
-from ipt.run import Checkpoint, read_json
-from ipt.train import Job, fit
-from ipt.tuning import FreePrompts, tune_prompts
+from ipt.encoded import EncodedTask
+from ipt.methods.ist import SeenVectors, choose_starts, tune_vectors
+from ipt.methods.msf import find_shared_delta, find_subspace
+from ipt.methods.subspace import PromptDecoder, PromptEncoder, Subspace, reconstruction_loss
+from ipt.methods.tuning import tune_deltas
+from ipt.storage import read_json
+from ipt.training.evaluate import chance, score_deltas
+from ipt.training.loop import Job, fit
+from ipt.training.source import Decoded, Free
 
 NAMES = {"backbone": "toy", "split": "toy"}
 
@@ -37,7 +39,7 @@ def backbone():
 
 @pytest.fixture
 def data(backbone, tasks):
-    return [TaskData.draw(backbone, task, 100, shots=6, limit=10) for task in tasks]
+    return [EncodedTask.draw(backbone, task, 100, shots=6, limit=10) for task in tasks]
 
 
 def msf(**changes):
@@ -58,7 +60,7 @@ def test_frozen_means_frozen(backbone, data, bank):
     before = snapshot(backbone.model)
     subspace = find_subspace(backbone, bank, data, msf(), "toy", 3, Checkpoint.none())
     decoder = snapshot(subspace)
-    source = Codes(torch.zeros(len(data), subspace.dim), subspace.decode)
+    source = Decoded(torch.zeros(len(data), subspace.dim), subspace.decode)
     assert [tuple(p.shape) for p in source.parameters()] == [(len(data), 2)]  # exactly J x d numbers train
     vectors, _ = tune_vectors(backbone, subspace, data, IstConfig(steps=5, rows_per_step=4), 3, Checkpoint.none())
     assert vectors.abs().max() > 0  # control: something was trained
@@ -71,18 +73,18 @@ def test_ist_starts_at_the_best_code_of_another_task(backbone, data, bank):
     good, _ = tune_vectors(backbone, subspace, data[:1], IstConfig(steps=60, rows_per_step=4), 3, Checkpoint.none())
     others = 10 * torch.randn(8, subspace.dim, generator=torch.Generator().manual_seed(0))
     names = tuple(f"task {i}" for i in range(8))
-    start = choose_starts(backbone, subspace.decode, data[:2], SeenCodes(torch.cat([others, good]), (*names, "another")), 3)
+    start = choose_starts(backbone, subspace.decode, data[:2], SeenVectors(torch.cat([others, good]), (*names, "another")), 3)
     assert torch.equal(start[0, 0], good[0]) and start.shape == (2, 1, subspace.dim)
-    own = choose_starts(backbone, subspace.decode, data[:1], SeenCodes(torch.cat([others, good]), (*names, data[0].task.name)), 3)
+    own = choose_starts(backbone, subspace.decode, data[:1], SeenVectors(torch.cat([others, good]), (*names, data[0].task.name)), 3)
     assert not torch.equal(own[0, 0], good[0])  # control: its own code would be no finding
-    far = SeenCodes(100 * (others - others.mean(0)), names)
+    far = SeenVectors(100 * (others - others.mean(0)), names)
     assert torch.equal(choose_starts(backbone, subspace.decode, data[:1], far, 3)[0], far.mean)  # the mean is one of them
 
 
 def test_several_starts_are_jobs_and_the_best_by_dev_is_kept(taught_folder):
     """As many starts as twice the rates, in a model whose dev scores differ: each start alone, then the best of them."""
     backbone = taught_backbone(taught_folder, torch.float64)
-    data = [TaskData.draw(backbone, word_task(kind), 100, shots=6, limit=1) for kind in ("first", "late")]
+    data = [EncodedTask.draw(backbone, word_task(kind), 100, shots=6, limit=1) for kind in ("first", "late")]
     subspace = Subspace(3, 16, 2, 8, "msf", "toy", "toy", 0).double()
     starts = 3 * torch.randn(2, 4, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     config = IstConfig(steps=4, rows_per_step=4, eval_every=2, learning_rates=(0.3, 0.1), rivals="all")
@@ -101,13 +103,13 @@ def test_several_starts_are_jobs_and_the_best_by_dev_is_kept(taught_folder):
 def test_a_task_has_as_many_starts_as_asked_or_as_there_are(backbone, data):
     subspace = Subspace(3, 16, 2, 8, "msf", "toy", "toy", 0)
     codes = torch.randn(3, 2, generator=torch.Generator().manual_seed(0))
-    others = SeenCodes(codes, ("a", "b", "c"))
+    others = SeenVectors(codes, ("a", "b", "c"))
     several = choose_starts(backbone, subspace.decode, data[:2], others, 3, 2)
     assert several.shape == (2, 2, 2)
     assert torch.equal(several[:, :1], choose_starts(backbone, subspace.decode, data[:2], others, 3))
     every = choose_starts(backbone, subspace.decode, data[:2], others, 3, 9)
     assert every.shape == (2, 4, 2)  # three codes and their mean are all there are
-    own = SeenCodes(codes, ("a", "b", data[1].task.name))
+    own = SeenVectors(codes, ("a", "b", data[1].task.name))
     assert choose_starts(backbone, subspace.decode, data[:2], own, 3, 9).shape == (2, 3, 2)  # as many for each task
 
 
@@ -237,12 +239,12 @@ def test_tuning_beats_its_start_and_the_shared_prompt_is_one(backbone, data):
     """One prompt for all tasks is better than the start, and worse than a prompt for each."""
     config = TuneConfig(steps=60, rows_per_step=8, eval_every=20, prompt_length=3, learning_rates=(0.3, 0.01))
     start = vocabulary_start(backbone, 3, 5)
-    tuned = tune_prompts(backbone, data, config, 5, Checkpoint.none(), start)
+    tuned = tune_deltas(backbone, data, config, 5, Checkpoint.none(), start)
     untrained = [mean_dev_loss(backbone, [start], [d]) for d in data]
     for prompt, d, loss in zip(tuned, data, untrained, strict=True):
         assert mean_dev_loss(backbone, [prompt.prompt], [d]) == pytest.approx(prompt.dev_loss, abs=1e-5)
         assert prompt.dev_loss < loss
-    shared = find_shared_prompt(backbone, start, data, msf(steps=60, eval_every=20), 0.1, 5, Checkpoint.none())
+    shared = find_shared_delta(backbone, start, data, msf(steps=60, eval_every=20), 0.1, 5, Checkpoint.none())
     each = sum(prompt.dev_loss for prompt in tuned) / len(tuned)
     assert each < mean_dev_loss(backbone, [shared] * len(data), data) < sum(untrained) / len(untrained)
 
@@ -250,12 +252,12 @@ def test_tuning_beats_its_start_and_the_shared_prompt_is_one(backbone, data):
 def test_the_shared_prompt_is_one_job_over_all_tasks_rows(backbone, data):
     """The same as a job written by hand: every task a group under the one prompt, the control's own rate."""
     start = vocabulary_start(backbone, 3, 5)
-    found = find_shared_prompt(backbone, start, data, msf(), 0.1, 5, Checkpoint.none())
+    found = find_shared_delta(backbone, start, data, msf(), 0.1, 5, Checkpoint.none())
 
     def by_hand(rate, some):
         groups = tuple(tuple((0, row) for row in d.train) for d in some)
         dev = tuple((0, row) for d in some for row in d.dev)
-        source = FreePrompts(start, 1)
+        source = Free(start, 1)
         fit(backbone, source, [Job("one", groups, dev, rate, 5, 8)], msf(), Checkpoint.none())
         return source.values.detach()[0]
 
@@ -266,19 +268,19 @@ def test_the_shared_prompt_is_one_job_over_all_tasks_rows(backbone, data):
 
 def test_seeds_are_jobs_of_one_run_and_equal_runs_of_their_own(tasks):
     backbone = toy_backbone()  # float64
-    data = [TaskData.draw(backbone, task, 100, shots=6, limit=1) for task in tasks[:2]]
+    data = [EncodedTask.draw(backbone, task, 100, shots=6, limit=1) for task in tasks[:2]]
     config = TuneConfig(steps=8, rows_per_step=4, eval_every=4, prompt_length=3, learning_rates=(0.1,))
     starts = {seed: vocabulary_start(backbone, 3, seed) for seed in (5, 6)}
-    alone = [p for seed in starts for p in tune_prompts(backbone, data, config, seed, Checkpoint.none(), starts[seed])]
+    alone = [p for seed in starts for p in tune_deltas(backbone, data, config, seed, Checkpoint.none(), starts[seed])]
     begin = torch.stack([starts[seed] for seed in starts for _ in data])
-    together = tune_prompts(backbone, data * 2, config, [5, 5, 6, 6], Checkpoint.none(), begin)
+    together = tune_deltas(backbone, data * 2, config, [5, 5, 6, 6], Checkpoint.none(), begin)
     for one, other in zip(alone, together, strict=True):
         torch.testing.assert_close(one.prompt, other.prompt, rtol=0, atol=1e-8)
     assert (together[0].prompt - together[2].prompt).abs().max() > 1e-3  # control: seeds differ
 
 
 def test_dev_rows_take_the_place_of_test_rows(backbone, tasks):
-    plain, held = (TaskData.draw(backbone, tasks[0], 100, shots=6, held_out=part) for part in ("test", "dev"))
+    plain, held = (EncodedTask.draw(backbone, tasks[0], 100, shots=6, held_out=part) for part in ("test", "dev"))
     assert held.test == plain.dev and held.test_examples == plain.dev_examples
     assert (held.train, held.dev) == (plain.train, plain.dev) and not set(plain.test) & set(held.test)
 
@@ -291,31 +293,31 @@ def test_ist_rejects_a_subspace_of_another_width(backbone, data):
 
 def test_rows_follow_their_own_prompts_whatever_the_batch(tasks):
     backbone = toy_backbone()
-    data = [TaskData.draw(backbone, task, 100, shots=6, limit=12) for task in tasks]
+    data = [EncodedTask.draw(backbone, task, 100, shots=6, limit=12) for task in tasks]
     generator = torch.Generator().manual_seed(2)
     prompts = torch.randn(len(data), 3, 16, generator=generator, dtype=torch.float64)
-    together = score_prompts(backbone, prompts, data, token_budget=100_000)
-    tiny = score_prompts(backbone, prompts, data, token_budget=200)
-    alone = [score_prompts(backbone, prompts[i : i + 1], [d])[0] for i, d in enumerate(data)]
+    together = score_deltas(backbone, prompts, data, token_budget=100_000)
+    tiny = score_deltas(backbone, prompts, data, token_budget=200)
+    alone = [score_deltas(backbone, prompts[i : i + 1], [d])[0] for i, d in enumerate(data)]
     assert together == tiny == alone
     assert len({s.predictions for s in together}) > 1  # control: prompts differ in what they say
 
 
 def test_chance_is_one_over_labels_on_a_balanced_task(backbone, tasks):
-    balanced = TaskData.draw(backbone, tasks[3], 100, shots=6)
+    balanced = EncodedTask.draw(backbone, tasks[3], 100, shots=6)
     counts = Counter(e.output[0] for e in balanced.test_examples)
     assert counts == {"yes": 50, "no": 50} and chance(balanced) == 0.5
     lopsided = replace(balanced, test_examples=balanced.test_examples[::2] + balanced.test_examples[1:20:2])
     counts = Counter(e.output[0] for e in lopsided.test_examples)
     assert set(counts.values()) == {50, 10} and chance(lopsided) == 50 / 60  # control: the better label's share
-    free = TaskData.draw(backbone, tasks[0], 100, shots=6)
+    free = EncodedTask.draw(backbone, tasks[0], 100, shots=6)
     shares = [sum(e.output[0] == tried for e in free.test_examples) / 100 for tried in {e.output[0] for e in free.dev_examples}]
     assert chance(free) == max(shares) < 0.2
 
 
 def test_losses_equal_the_models_own(tasks):
     backbone = toy_backbone()
-    d = TaskData.draw(backbone, tasks[0], 100, shots=6)
+    d = EncodedTask.draw(backbone, tasks[0], 100, shots=6)
     empty = torch.zeros(1, 0, 16, dtype=torch.float64)
     for row in d.train[:3]:
         own = backbone.model(input_ids=torch.tensor([row.input_ids]), labels=torch.tensor([row.label_ids])).loss
@@ -329,10 +331,10 @@ def test_scores_that_two_processes_keep_at_once_are_all_there(tasks, tmp_path, m
         return found
 
     def put(task):
-        PromptBank(tmp_path, {}).put_scores("reference", [task], "all", {task.name: {"generated": 0.5}})
+        DeltaBank(tmp_path, {}).put_scores("reference", [task], "all", {task.name: {"generated": 0.5}})
 
     put(tasks[0])
-    monkeypatch.setattr("ipt.prompts.read_json", read_slowly)
+    monkeypatch.setattr("ipt.bank.read_json", read_slowly)
     with ThreadPoolExecutor() as pool:
         list(pool.map(put, tasks[1:]))
-    assert sorted(PromptBank(tmp_path, {}).scores("reference", tasks, "all")) == sorted(task.name for task in tasks)
+    assert sorted(DeltaBank(tmp_path, {}).scores("reference", tasks, "all")) == sorted(task.name for task in tasks)

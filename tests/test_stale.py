@@ -10,18 +10,20 @@ import torch
 from conftest import toy_backbone, toy_task
 from fitted import checksum, checksum_scores, save_tasks
 
-from ipt import plan
-from ipt.backbone import Backbone
+from ipt import resolve as plan
+from ipt.backbones.base import Backbone
+from ipt.bank import DeltaBank
 from ipt.config import IstConfig, MsfConfig, TuneConfig, WorkConfig, identity
 from ipt.data import Example, Task, TaskSplit
-from ipt.evaluate import TaskData, chance
-from ipt.peft_folder import GivenPrompts
-from ipt.pipeline import Bench
+from ipt.encoded import EncodedTask
+from ipt.experiment import Experiment
+from ipt.interop.peft import GivenDeltas
+from ipt.methods.tuning import TunedDelta
 from ipt.progress import Reporter
-from ipt.prompts import PromptBank, TunedPrompt
 from ipt.run import Run
+from ipt.training.evaluate import chance
 
-EXECUTION = {"stacked_jobs", "token_budget", "checkpoint_seconds"}
+NOT_IN_IDENTITY = {"stacked_jobs", "token_budget", "checkpoint_seconds"}
 
 
 def another(kind, name):
@@ -54,10 +56,10 @@ TASKS = {name: toy_task(name, rows=240) for name in ("first", "second", "early")
 SPLIT = TaskSplit("toy", ("first", "second"), ("early",))
 
 
-def bench(model, out="runs", **changes):
+def experiment(model, out="runs", **changes):
     tune = TuneConfig(prompt_length=3, shots=6)
     plain = {"split": SPLIT, "tasks": TASKS, "tune": tune, "seed": 42, "out": Path(out), "limit": 0}
-    return Bench(model, **plain | {"reporter": Reporter()} | changes)
+    return Experiment(model, **plain | {"reporter": Reporter()} | changes)
 
 
 @pytest.mark.parametrize(("stage", "name"), CHANGES, ids=lambda value: getattr(value, "__name__", value))
@@ -65,17 +67,17 @@ def test_a_run_has_another_key_for_each_setting_that_is_no_execution(model, stag
     plain, changed = stage(), stage(**{name: another(stage, name)})
     assert plain != changed
     if stage is TuneConfig:
-        keys = [plan.digest(plan.settings_of("msf", bench(model, tune=tune), {})) for tune in (plain, changed)]
+        keys = [plan.digest(plan.settings_record("msf", experiment(model, tune=tune), {})) for tune in (plain, changed)]
     else:
-        keys = [plan.digest(plan.settings_of("x", bench(model), {"stage": identity(c)})) for c in (plain, changed)]
-    assert (keys[0] == keys[1]) == (name in EXECUTION)
+        keys = [plan.digest(plan.settings_record("x", experiment(model), {"stage": identity(c)})) for c in (plain, changed)]
+    assert (keys[0] == keys[1]) == (name in NOT_IN_IDENTITY)
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(TuneConfig)])
 def test_prompts_have_another_bank_for_each_setting_that_is_no_execution(model, name):
     changed = TuneConfig(**{name: another(TuneConfig, name)})
-    folders = {bench(model, tune=tune).bank(100).folder for tune in (TuneConfig(), changed)}
-    assert len(folders) == (1 if name in EXECUTION else 2)
+    folders = {experiment(model, tune=tune).bank(100).folder for tune in (TuneConfig(), changed)}
+    assert len(folders) == (1 if name in NOT_IN_IDENTITY else 2)
 
 
 @pytest.mark.parametrize("stage", [TuneConfig, MsfConfig, IstConfig])
@@ -91,16 +93,16 @@ def test_prompts_of_another_seed_data_seed_or_model_are_others(model):
     other = toy_backbone(dtype=torch.float32)
     with torch.no_grad():
         list(other.model.parameters())[-1].view(-1)[-1] += 1e-3
-    given = GivenPrompts(("first",), "0123", {})
+    given = GivenDeltas(("first",), "0123", {})
     banks = [
-        bench(model).bank(100),
-        bench(model).bank(21),
-        bench(model, seed=43).bank(100),
-        bench(other).bank(100),
-        bench(toy_backbone(dtype=torch.float64)).bank(100),
-        bench(toy_backbone(dtype=torch.bfloat16)).bank(100),
-        bench(model, given=given).bank(100),
-        bench(model, given=replace(given, digest="0124")).bank(100),
+        experiment(model).bank(100),
+        experiment(model).bank(21),
+        experiment(model, seed=43).bank(100),
+        experiment(other).bank(100),
+        experiment(toy_backbone(dtype=torch.float64)).bank(100),
+        experiment(toy_backbone(dtype=torch.bfloat16)).bank(100),
+        experiment(model, given=given).bank(100),
+        experiment(model, given=replace(given, digest="0124")).bank(100),
     ]
     assert len({bank.folder for bank in banks}) == len(banks)
 
@@ -108,15 +110,15 @@ def test_prompts_of_another_seed_data_seed_or_model_are_others(model):
 def test_control_what_does_not_change_a_prompt_changes_no_bank(model):
     same = toy_backbone(dtype=torch.float32)
     same.name = "the same weights elsewhere"
-    folder = bench(model).bank(100).folder
-    assert bench(same).bank(100).folder == folder
+    folder = experiment(model).bank(100).folder
+    assert experiment(same).bank(100).folder == folder
     smaller = TaskSplit("other", ("second",), ("first",))
     for changes in ({"limit": 6}, {"held_out": "dev"}, {"split": smaller}, {"source": "elsewhere"}):
-        assert bench(model, **changes).bank(100).folder == folder
+        assert experiment(model, **changes).bank(100).folder == folder
 
 
 def test_a_run_has_another_key_for_all_else_that_it_depends_on(model):
-    given = GivenPrompts(("first",), "0123", {})
+    given = GivenDeltas(("first",), "0123", {})
     seen, held = SPLIT.seen, SPLIT.unseen
     splits = [
         TaskSplit("other", seen, held),
@@ -129,12 +131,12 @@ def test_a_run_has_another_key_for_all_else_that_it_depends_on(model):
     changes += [{"seed": 43}, {"limit": 6}, {"held_out": "dev"}, {"as_published": True}, {"source": "x"}]
     changes += [{"given": given}, {"given": replace(given, digest="0124")}, {"given": replace(given, names=("second",))}]
     changes += [{"tasks": TASKS | {"early": replace(TASKS["early"], definition="Else.")}}]
-    made = [bench(model, **change) for change in ({}, *changes)]
-    made += [bench(toy_backbone(1, torch.float32)), bench(toy_backbone(dtype=torch.bfloat16))]
-    keys = {plan.digest(plan.settings_of("msf", each, {})) for each in made}
-    keys |= {plan.digest(plan.settings_of("ist", bench(model), {}))}
+    made = [experiment(model, **change) for change in ({}, *changes)]
+    made += [experiment(toy_backbone(1, torch.float32)), experiment(toy_backbone(dtype=torch.bfloat16))]
+    keys = {plan.digest(plan.settings_record("msf", each, {})) for each in made}
+    keys |= {plan.digest(plan.settings_record("ist", experiment(model), {}))}
     assert len(keys) == len(made) + 1
-    assert plan.digest(plan.settings_of("msf", bench(model, out="elsewhere"), {})) in keys  # control
+    assert plan.digest(plan.settings_record("msf", experiment(model, out="elsewhere"), {})) in keys  # control
 
 
 # what each flag of a command is to its result: the run has another key, or the same
@@ -170,7 +172,7 @@ def test_each_flag_of_the_work_is_part_of_a_runs_key_or_named_as_none(typed):
     assert {field.name for field in fields(WorkConfig)} == CHANGING | SAME == {*others, "prompts", "as_published"}
 
     def key(**changes):
-        return plan.digest(plan.settings_of("msf", plan.open_bench(WorkConfig(**plain | changes), tune), {}))
+        return plan.digest(plan.settings_record("msf", plan.open_experiment(WorkConfig(**plain | changes), tune), {}))
 
     first = key()
     for name, value in others.items():
@@ -209,12 +211,12 @@ CHANGED = {
 
 @pytest.mark.parametrize("case", CHANGED)
 def test_another_row_of_a_task_has_neither_prompt_nor_scores_nor_run(case, tmp_path, model):
-    bank, changed = PromptBank(tmp_path, {}), CHANGED[case]
-    bank.put(PLAIN, TunedPrompt(torch.ones(3, 16), 0.3, 1.0, 5))
+    bank, changed = DeltaBank(tmp_path, {}), CHANGED[case]
+    bank.put(PLAIN, TunedDelta(torch.ones(3, 16), 0.3, 1.0, 5))
     bank.put_scores("reference", [PLAIN], "all", {"toy": 0.5})
     assert bank.get(changed) is None and bank.missing([changed]) == [changed]
     assert bank.scores("reference", [changed], "all") == {}
-    keys = {plan.digest(plan.settings_of("msf", bench(model, tasks={"toy": task}), {})) for task in (PLAIN, changed)}
+    keys = {plan.digest(plan.settings_record("msf", experiment(model, tasks={"toy": task}), {})) for task in (PLAIN, changed)}
     assert len(keys) == 2
     again = Task.from_dict(json.loads(json.dumps(PLAIN.to_dict())))  # control: the same rows from a file
     assert torch.equal(bank.get(again).prompt, torch.ones(3, 16)) and bank.scores("reference", [again], "all") == {"toy": 0.5}
@@ -222,17 +224,17 @@ def test_another_row_of_a_task_has_neither_prompt_nor_scores_nor_run(case, tmp_p
 
 @pytest.fixture
 def scored(monkeypatch, model, tmp_path):
-    """A bench whose prompts are given and whose scores are checksums; `calls` are the tasks that were scored."""
+    """A experiment whose prompts are given and whose scores are checksums; `calls` are the tasks that were scored."""
     calls = []
 
     def score(backbone, prompts, data, **more):
         calls.append([d.task.name for d in data])
         return checksum_scores(backbone, prompts, data, **more)
 
-    monkeypatch.setattr("ipt.pipeline.score_prompts", score)
+    monkeypatch.setattr("ipt.experiment.score_deltas", score)
     generator = torch.Generator().manual_seed(1)
     prompts = {name: torch.randn(3, 16, generator=generator) for name in TASKS}
-    made = bench(model, tmp_path, given=GivenPrompts(tuple(TASKS), "0123", prompts))
+    made = experiment(model, tmp_path, given=GivenDeltas(tuple(TASKS), "0123", prompts))
     return made, calls
 
 
@@ -240,7 +242,7 @@ def expected(made, names, **more):
     """The reference scores, recomputed from the given prompts."""
     found = {}
     for name in names:
-        data = TaskData.draw(made.backbone, made.tasks[name], 100, 6, more.get("limit", 0), more.get("held_out", "test"))
+        data = EncodedTask.draw(made.backbone, made.tasks[name], 100, 6, more.get("limit", 0), more.get("held_out", "test"))
         value = checksum(made.given.prompts[name], data)
         ranked = round(1 - value, 6) if made.tasks[name].options else None
         found[name] = {"generated": round(value, 6), "ranked": ranked}
@@ -275,7 +277,7 @@ def test_kept_floors_are_of_the_same_rows_and_data(scored):
     made, calls = scored
 
     def floor(view, name):
-        data = TaskData.draw(view.backbone, view.tasks[name], 100, 6, view.limit, view.held_out)
+        data = EncodedTask.draw(view.backbone, view.tasks[name], 100, 6, view.limit, view.held_out)
         empty, start = (round(checksum(prompt, data), 6) for prompt in (torch.zeros(0, 16), view.start))
         return {name: {"chance": chance(data), "empty": empty, "start": start}}
 
@@ -295,14 +297,14 @@ def checkpoint_of(made, monkeypatch, names, seeds):
         paths.append(checkpoint.path)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ipt.pipeline.tune_prompts", stopped)
+    monkeypatch.setattr("ipt.experiment.tune_deltas", stopped)
     with pytest.raises(KeyboardInterrupt):
         made.tune_missing(names, 100, seeds)
     return paths[0]
 
 
 def test_the_state_of_other_tasks_rows_or_seeds_is_another_file(model, tmp_path, monkeypatch):
-    made = bench(model, tmp_path)
+    made = experiment(model, tmp_path)
     rows = TASKS["first"].examples
     changed = replace(made, tasks=TASKS | {"first": replace(TASKS["first"], examples=rows[:-1])})
     jobs = [(made, ["first"], [42]), (made, ["second"], [42]), (made, ["first", "second"], [42]), (changed, ["first"], [42])]
@@ -316,8 +318,8 @@ def test_the_state_of_other_tasks_rows_or_seeds_is_another_file(model, tmp_path,
 def test_a_run_on_a_name_that_was_given_by_hand_is_of_that_runs_settings(tmp_path):
     config = {"kind": "msf", "split": "toy", "seed": 7, "msf": {"alpha": 1.0}}
     own = Run.open(tmp_path / f"msf-toy-{plan.digest(config)}", config)
-    assert plan.stands_on(own) == {"msf_run": own.folder.name}
+    assert plan.source_record(own) == {"msf_run": own.folder.name}
     named = Run.open(tmp_path / "mine", config)
-    assert plan.stands_on(named) == {"msf_run": "mine", "msf_settings": plan.digest(config)}
+    assert plan.source_record(named) == {"msf_run": "mine", "msf_settings": plan.digest(config)}
     other = Run.open(tmp_path / "later" / "mine", config | {"msf": {"alpha": 3.0}})
-    assert plan.stands_on(other) != plan.stands_on(named)
+    assert plan.source_record(other) != plan.source_record(named)

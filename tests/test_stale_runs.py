@@ -9,14 +9,15 @@ from conftest import ist_words, msf_words, plain
 from fitted import checksum, checksum_scores
 from safetensors.torch import load_file, save_file
 
-from ipt import cli
+from ipt.backbones.loading import load_backbone
+from ipt.cli import app as cli
+from ipt.cli.study import Cell, fill
 from ipt.data import Task
-from ipt.evaluate import TaskData
-from ipt.families import load_backbone
-from ipt.peft_folder import WEIGHTS, read_peft
-from ipt.plan import stands_on
-from ipt.run import Run, complete_runs, read_tensors, write_json, write_tensors
-from ipt.study import Cell, fill
+from ipt.encoded import EncodedTask
+from ipt.interop.peft import WEIGHTS, read_peft
+from ipt.resolve import source_record
+from ipt.run import Run, complete_runs
+from ipt.storage import read_tensors, write_json, write_tensors
 
 
 @pytest.fixture(scope="module")
@@ -142,13 +143,13 @@ def test_each_given_prompt_is_scored_on_its_task_and_another_number_is_another_p
     """Also where two tasks' folders change places: nothing of the first run is taken for the second's."""
     export_all(made, tmp_path / "given")
     backbone = load_backbone(str(world / "model"), device="cpu")
-    monkeypatch.setattr("ipt.pipeline.score_prompts", checksum_scores)
+    monkeypatch.setattr("ipt.experiment.score_deltas", checksum_scores)
 
     def expected():
         found = {}
         for path in (tmp_path / "given").iterdir():
             task = Task.from_dict(json.loads((world / "tasks" / f"{path.name}.json").read_text()))
-            data = TaskData.draw(backbone, task, 100, 6, 6)
+            data = EncodedTask.draw(backbone, task, 100, 6, 6)
             found[path.name] = round(checksum(read_peft(path, 3, 16)[0], data), 6)
         return found
 
@@ -179,12 +180,12 @@ def test_each_given_prompt_is_scored_on_its_task_and_another_number_is_another_p
 
 
 def test_a_run_that_stands_on_a_changed_name_is_told_apart_for_stability_too(made, monkeypatch, capsys):
-    def done(bench, subspace, config, seeds, run):
+    def done(experiment, subspace, config, seeds, run):
         result = {"columns": ["seeds"], "rows": [[str(seeds)]]}
         run.finish(result)
         return result
 
-    monkeypatch.setattr("ipt.stability.run_stability", done)
+    monkeypatch.setattr("ipt.workflows.stability.run_stability", done)
     words = ["stability", "--dim", "2", "--out", str(made), "--runs", "2"]
     assert cli.main(words) == 0
     (folder,) = made.glob("stability-*")
@@ -201,7 +202,7 @@ def test_a_cell_of_a_study_has_the_figures_of_its_own_run(tmp_path):
     """Others beside it have other test rows, another subspace of the same name, or other settings."""
     out = tmp_path / "runs"
     plain(out)
-    own = Run(out / "ist-42").config | stands_on(Run(out / "msf-42"))
+    own = Run(out / "ist-42").config | source_record(Run(out / "msf-42"))
     cases = {
         "ist-a": own | {"limit": 3},
         "ist-b": own | {"msf_settings": "0"},

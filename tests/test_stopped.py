@@ -2,7 +2,7 @@
 
 import pytest
 
-from ipt import cli
+from ipt.cli import app as cli
 
 
 @pytest.mark.parametrize("words", [["msf"], ["tasks", "show", "ari_max"]])
@@ -10,8 +10,8 @@ def test_a_stopped_command_says_that_it_goes_on(monkeypatch, capsys, words):
     def stop(*given, **more):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ipt.plan.open_bench", stop)
-    monkeypatch.setattr("ipt.tasks.suite.load", stop)
+    monkeypatch.setattr("ipt.resolve.open_experiment", stop)
+    monkeypatch.setattr("ipt.tasks.suites.embedded.load", stop)
     assert cli.main(words) == 130
     said = capsys.readouterr().err
     assert said == "ipt: stopped; the same command goes on from the last checkpoint\n"

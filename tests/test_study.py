@@ -7,10 +7,10 @@ from unittest.mock import patch
 import pytest
 from conftest import QUICK, source
 
-from ipt import cli
-from ipt.analysis.figures import recovery_dots
-from ipt.analysis.report import study, study_figure, study_means
-from ipt.study import read_cells
+from ipt.analysis.plots.bars import recovery_dots
+from ipt.analysis.summaries import study, study_figure, study_means
+from ipt.cli import app as cli
+from ipt.cli.study import read_cells
 
 FLAGS = {flag.removeprefix("--"): value for flag, value in QUICK.items()}
 
@@ -77,7 +77,7 @@ def test_a_study_on_the_terminal_has_means_alone():
 def test_the_figure_shows_lines_that_have_a_cell(tmp_path):
     shares = {"test": (0.5, -0.2), "pca_test": (None, None)}
     cell = {"lines": [{"setting": s, "group": "all", "relative": r, "floored": f} for s, (r, f) in shares.items()]}
-    with patch("ipt.analysis.report.recovery_dots", wraps=recovery_dots) as dots:
+    with patch("ipt.analysis.summaries.recovery_dots", wraps=recovery_dots) as dots:
         study_figure({"d 5": [cell, cell, None], "d 10": [None]}, tmp_path / "toy.png")
         study_figure({"d 10": [None]}, tmp_path / "nothing.png")
     assert [call.args[1] for call in dots.call_args_list] == [{"d 5": {"unseen": [0.5, 0.5]}}, {"d 5": {"unseen": [-0.2, -0.2]}}]

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from results_by_hand import IST, made_pair, scores
 
-from ipt import cli
+from ipt.cli import app as cli
+from ipt.cli.study import Cell, done, fill, read_cells, run_study, settings_record, words
 from ipt.config import IST_PARTS, IstConfig, MsfConfig, TuneConfig, WorkConfig, identity
-from ipt.plan import stands_on
+from ipt.resolve import source_record
 from ipt.run import Run
-from ipt.study import Cell, done, fill, read_cells, run_study, settings_of, words
 
 
 def study_file(folder, *groups):
@@ -113,18 +113,18 @@ PARSED = {"work": WORK, "tune": TuneConfig(), "msf": MsfConfig(), "ist": IstConf
     ],
 )  # fmt: skip
 def test_every_setting_of_tasks_and_model_tells_cells_apart(change):
-    assert settings_of(PARSED | {"work": replace(WORK, **change)}) != settings_of(PARSED)
+    assert settings_record(PARSED | {"work": replace(WORK, **change)}) != settings_record(PARSED)
 
 
 def test_a_cells_settings_hold_each_stage_with_its_defaults():
-    found = settings_of(PARSED)
+    found = settings_record(PARSED)
     assert found["work"] == {
         "tasks": "t", "as_published": False, "model": "mini", "dtype": "float32", "seed": 42, "limit": 0, "held_out": "test",
         "seen": 0, "unseen": 0, "prompts": None,
     }  # fmt: skip
     for stage, config in (("tune", TuneConfig()), ("msf", MsfConfig()), ("ist", IstConfig())):
         assert found[stage] == json.loads(json.dumps(identity(config)))
-        changed = settings_of(PARSED | {stage: replace(config, steps=7)})
+        changed = settings_record(PARSED | {stage: replace(config, steps=7)})
         assert changed[stage]["steps"] == 7 and changed != found
     assert found.keys() == {"work", "tune", "msf", "ist"}
 
@@ -132,18 +132,18 @@ def test_a_cells_settings_hold_each_stage_with_its_defaults():
 def test_where_and_how_much_at_once_is_no_setting_of_a_cell():
     elsewhere = replace(WORK, out=Path("elsewhere"), device="cpu", dry_run=True)
     same = PARSED | {"work": elsewhere, "tune": TuneConfig(stacked_jobs=3), "ist": IstConfig(token_budget=100)}
-    assert settings_of(same) == settings_of(PARSED)
+    assert settings_record(same) == settings_record(PARSED)
 
 
 def test_parts_are_a_setting_in_one_order():
-    some = settings_of(PARSED | {"part": ("mixture", "diff")})
+    some = settings_record(PARSED | {"part": ("mixture", "diff")})
     assert some["ist_parts"] == ["diff", "mixture"]
-    assert some == settings_of(PARSED | {"part": ("diff", "mixture")}) and some != settings_of(PARSED)
+    assert some == settings_record(PARSED | {"part": ("diff", "mixture")}) and some != settings_record(PARSED)
 
 
 def ist_run(out, name, msf_run, settings, result, seed=42):
     config = {"kind": "ist", "split": "made", "seed": seed, "limit": 0, "ist": settings}
-    Run.open(out / name, config | stands_on(Run(out / msf_run))).finish(result)
+    Run.open(out / name, config | source_record(Run(out / msf_run))).finish(result)
 
 
 def test_the_kept_figures_are_of_the_cells_own_run(tmp_path):
@@ -240,8 +240,8 @@ class Commands:
 def study(tmp_path, monkeypatch):
     """Return a function that runs a study of five cells, and what its commands did."""
     commands, checked = Commands(tmp_path / "runs"), []
-    monkeypatch.setattr("ipt.study.check_rows", checked.append)
-    monkeypatch.setattr("ipt.study.hours", lambda asked: [0.5 * i for i in range(1, len(asked) + 1)])
+    monkeypatch.setattr("ipt.cli.study.check_rows", checked.append)
+    monkeypatch.setattr("ipt.cli.study.hours", lambda asked: [0.5 * i for i in range(1, len(asked) + 1)])
     shared = {"tasks": "t", "ist": {"part": [["random", "pca", "unseen", "mixture"]]}}
     path = study_file(tmp_path, {"name": "a", "dim": [5, 9], "seed": [1, 2]} | shared, {"name": "b"} | shared)
 

@@ -8,7 +8,7 @@ import torch
 from sklearn.base import clone
 from torch import nn
 
-from ipt.autoencoder import Subspace, reconstruction_loss
+from ipt.methods.subspace import Subspace, reconstruction_loss
 
 NAMES = {"backbone": "toy", "split": "mine"}
 
@@ -85,7 +85,7 @@ def test_unless_said_otherwise_five_numbers_and_the_released_inner_width():
 
 
 def test_standardising_moves_the_first_layers_as_on_paper():
-    """Codes 1, 3 and 8 have the mean 4 and the deviation sqrt((9 + 1 + 16) / 3)."""
+    """Decoded 1, 3 and 8 have the mean 4 and the deviation sqrt((9 + 1 + 16) / 3)."""
     space = hand_set()
     prompts = torch.zeros(3, 2, 2)
     prompts[:, 0, 0] = torch.tensor([0.5, 2.5, 7.5])

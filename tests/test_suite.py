@@ -15,9 +15,11 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.naive_bayes import MultinomialNB
 
-from ipt.data import METRICS, Example, Task, few_shot
-from ipt.tasks import build, make_splits, suite
-from ipt.tasks.recipe import Recipe, Row, over
+from ipt.data import METRICS, Example, Task
+from ipt.fewshot import few_shot
+from ipt.tasks.generators import build, make_splits
+from ipt.tasks.generators.recipe import Recipe, Row, over
+from ipt.tasks.suites import embedded as suite
 
 TASKS = suite.load()
 BY_NAME = {task.name: task for task in TASKS}

@@ -6,7 +6,8 @@ import pytest
 from conftest import toy_task
 from datasets import Dataset
 
-from ipt.tasks import files, tables
+from ipt.tasks.readers import schema as files
+from ipt.tasks.readers import tables
 
 ROWS = [{"text": f"  word {i}", "label": i % 2, "other": f"w{i}"} for i in range(40)]
 FILE = """
@@ -92,7 +93,7 @@ def test_a_wrong_task_file_says_where(folder, change, says):
 
 @pytest.mark.parametrize(("offline", "says"), [(False, "out of reach; set HF_HUB_OFFLINE=1"), (True, "nobody/nothing cannot be read")])
 def test_a_data_set_of_the_hub_fails_at_once_without_it(folder, monkeypatch, offline, says):
-    monkeypatch.setattr("ipt.hub.answers", lambda: False)
+    monkeypatch.setattr("ipt.hub.is_reachable", lambda: False)
     monkeypatch.setattr("ipt.hub.is_offline", lambda: offline)
     if offline:
         monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
@@ -113,7 +114,7 @@ def test_a_converted_data_set_is_read_by_its_files(tmp_path, monkeypatch):
         (tmp_path / "plain" / part).mkdir(parents=True)
         Dataset.from_list(rows).to_parquet(tmp_path / "plain" / part / "0000.parquet")
     asked = []
-    monkeypatch.setattr("ipt.hub.answers", lambda: True)
+    monkeypatch.setattr("ipt.hub.is_reachable", lambda: True)
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **more: asked.append((name, more)) or str(tmp_path))
     assert tables.read_converted("here", "some/set", "refs/convert/parquet", "*/test/*.parquet").to_list() == ROWS[:3]
     assert asked == [("some/set", {"repo_type": "dataset", "revision": "refs/convert/parquet", "allow_patterns": "*/test/*.parquet"})]

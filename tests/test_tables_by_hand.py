@@ -7,7 +7,8 @@ from datasets import Dataset
 from jinja2.sandbox import SecurityError
 
 from ipt import hub
-from ipt.tasks import files, tables
+from ipt.tasks.readers import schema as files
+from ipt.tasks.readers import tables
 
 FILE = """
 task: made
@@ -28,7 +29,7 @@ def unreachable(monkeypatch):
         raise AssertionError("the hub was asked")
 
     monkeypatch.setattr(hub, "is_offline", asked)
-    monkeypatch.setattr(hub, "answers", asked)
+    monkeypatch.setattr(hub, "is_reachable", asked)
 
 
 def put(folder, rows, change=(), more=""):
@@ -296,7 +297,7 @@ def test_a_task_file_that_is_no_mapping_or_no_text(tmp_path):
 def test_the_hub_is_asked_for_a_data_set_of_the_hub_alone(tmp_path, monkeypatch, offline, answers, fails):
     asked = []
     monkeypatch.setattr(hub, "is_offline", lambda: offline)
-    monkeypatch.setattr(hub, "answers", lambda: answers)
+    monkeypatch.setattr(hub, "is_reachable", lambda: answers)
     monkeypatch.setattr("datasets.load_dataset", lambda kind, **more: asked.append((kind, more)) or "rows")
     if fails:
         with pytest.raises(ValueError, match="here: some/set is a data set of the hub, which is out of reach; set HF_HUB_OFFLINE=1"):

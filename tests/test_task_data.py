@@ -6,10 +6,12 @@ import pytest
 import torch
 from conftest import toy_backbone
 
-from ipt.backbone import Encoded
-from ipt.data import Example, Task, few_shot
-from ipt.evaluate import TaskData, chance
-from ipt.families import EncoderDecoder
+from ipt.backbones.base import Encoded
+from ipt.backbones.encoder_decoder import EncoderDecoder
+from ipt.data import Example, Task
+from ipt.encoded import EncodedTask
+from ipt.fewshot import few_shot
+from ipt.training.evaluate import chance
 
 
 class OneToken(EncoderDecoder):
@@ -35,10 +37,10 @@ def own_task(train, dev, test, options=None, metric="exact-match") -> Task:
     return Task("own", category, "", metric, "", tuple(examples), options, test=own, draws=draws)
 
 
-def drawn(backbone, train, dev, test, options=None, metric="exact-match", **more) -> TaskData:
+def drawn(backbone, train, dev, test, options=None, metric="exact-match", **more) -> EncodedTask:
     shots = len(train) if not options else 1
     task = own_task(train, dev, test, options, metric)
-    return TaskData.draw(backbone, task, 100, shots=shots, **more)
+    return EncodedTask.draw(backbone, task, 100, shots=shots, **more)
 
 
 def tokens(backbone, text: str, answer: str) -> Encoded:
@@ -83,7 +85,7 @@ def test_the_data_seed_and_the_shots_choose_the_rows(backbone):
     task = Task("plain", "non-cls", "", "exact-match", "", rows)
     found = {}
     for seed, shots in ((100, 5), (21, 5), (21, None)):
-        d = TaskData.draw(backbone, task, seed, shots)
+        d = EncodedTask.draw(backbone, task, seed, shots)
         sets = few_shot(task, seed, shots)
         expected = tuple(tokens(backbone, e.input, e.output[0]) for e in sets.train)
         assert d.train == expected and d.test_examples == sets.test and d.data_seed == seed
@@ -134,12 +136,12 @@ def test_a_label_that_no_row_has_counts_for_the_length(backbone):
 
 def test_only_a_task_of_kind_cls_has_options_to_rank(backbone):
     task = own_task(TRAIN, DEV, TEST)
-    assert TaskData.draw(backbone, task, 100, shots=2).options == ()
+    assert EncodedTask.draw(backbone, task, 100, shots=2).options == ()
     listed = replace(task, options=("ab", "cd"))
-    assert TaskData.draw(backbone, listed, 100, shots=2).options == ()
+    assert EncodedTask.draw(backbone, listed, 100, shots=2).options == ()
 
 
-def constant_data(backbone, test, dev, options=None, metric="accuracy") -> TaskData:
+def constant_data(backbone, test, dev, options=None, metric="accuracy") -> EncodedTask:
     """Test and dev rows with these answers."""
     parts = []
     for part, answers in (("dev", dev), ("test", test)):
@@ -150,7 +152,7 @@ def constant_data(backbone, test, dev, options=None, metric="accuracy") -> TaskD
     if options:
         counts = [sum(answer[0] == label for answer in dev) for label in options]
         shots = max(counts)
-    return TaskData.draw(backbone, task, 100, shots=shots)
+    return EncodedTask.draw(backbone, task, 100, shots=shots)
 
 
 LABELS = ("a", "b", "c", "d")

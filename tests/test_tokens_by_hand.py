@@ -13,8 +13,9 @@ from transformers import (
     XLMRobertaForMaskedLM,
 )
 
-from ipt.backbone import Encoded
-from ipt.families import LeftToRight, Masked
+from ipt.backbones.base import Encoded
+from ipt.backbones.causal import CausalLM
+from ipt.backbones.masked import MaskedLM
 
 END, MASK, START = WORDS.eos_token_id, WORDS.mask_token_id, WORDS.bos_token_id
 
@@ -115,7 +116,7 @@ def word_bpe():
 def test_an_option_of_a_masked_model_is_a_word_after_a_space():
     words = word_bpe()
     bare, spaced = words.convert_tokens_to_ids(["no", "Ġno"])
-    backbone = Masked(make("roberta").model, words, "roberta", LENGTH)
+    backbone = MaskedLM(make("roberta").model, words, "roberta", LENGTH)
     assert backbone.label_ids("no") == [spaced] and backbone.label_ids("nono") == [
         spaced,
         bare,
@@ -123,7 +124,7 @@ def test_an_option_of_a_masked_model_is_a_word_after_a_space():
     assert backbone.label_ids("nono no") == [spaced, bare, spaced]
     assert len(backbone.label_ids("no" * 64)) == len(backbone.label_ids("no" * 65)) == 64
     assert len(backbone.label_ids("no" * 63)) == 63
-    left = LeftToRight(make("gpt2").model, words, "gpt2", LENGTH)
+    left = CausalLM(make("gpt2").model, words, "gpt2", LENGTH)
     assert left.label_ids("no") == [
         bare,
         END,
@@ -181,12 +182,12 @@ def test_robertas_kin_count_positions_from_behind_the_padding(kind, config):
             bos_token_id=2,
             eos_token_id=1,
         )
-        backbone = Masked(kind(made), WORDS, "kin", LENGTH)
+        backbone = MaskedLM(kind(made), WORDS, "kin", LENGTH)
         assert backbone.positions == 130 - pad_id - 1
         (row,) = backbone.encode(("x" * 300,), ("y" * 300,))  # as long as they can be
         assert torch.isfinite(backbone.nll(torch.zeros(1, LENGTH, WIDTH), [row])).all()
     assert make("bert").positions == 200  # control
-    with pytest.raises(ValueError, match="bert is a masked model: it ranks options and writes no"):
+    with pytest.raises(ValueError, match="bert is a masked model: it processes options and writes no"):
         make("bert").generate(prompts(1), [row], 4)
 
 

@@ -10,13 +10,15 @@ from test_families import MODELS, make
 from transformers.models.mt5.modeling_mt5 import MT5LayerNorm
 from transformers.models.t5.modeling_t5 import T5LayerNorm
 
+from ipt.bank import vocabulary_start
+from ipt.checkpoint import Checkpoint
 from ipt.config import TuneConfig
-from ipt.evaluate import TaskData
-from ipt.grid import all_prompts
-from ipt.prompts import vocabulary_start
-from ipt.run import Checkpoint
-from ipt.train import Job, fit, rate_factor, take_rows
-from ipt.tuning import FreePrompts, tune_prompts
+from ipt.encoded import EncodedTask
+from ipt.methods.tuning import tune_deltas
+from ipt.training.loop import Job, fit, take_rows
+from ipt.training.optimizer import rate_factor
+from ipt.training.source import Free
+from ipt.training.sweep import all_deltas
 
 CONFIG = TuneConfig(steps=10, rows_per_step=4, eval_every=2, patience=1, prompt_length=3, clip=0.05, token_budget=400)
 
@@ -30,14 +32,14 @@ def make_jobs(data):
 
 
 def run(backbone, jobs, config=CONFIG, checkpoint=None):
-    source = FreePrompts(vocabulary_start(backbone, 3, 1), len(jobs))
+    source = Free(vocabulary_start(backbone, 3, 1), len(jobs))
     outcomes = fit(backbone, source, jobs, config, checkpoint or Checkpoint.none())
-    return all_prompts(source, len(jobs), backbone.device), outcomes
+    return all_deltas(source, len(jobs), backbone.device), outcomes
 
 
 @pytest.fixture
 def data(backbone, tasks):
-    return [TaskData.draw(backbone, task, 100, shots=5 + i) for i, task in enumerate(tasks[:3])]
+    return [EncodedTask.draw(backbone, task, 100, shots=5 + i) for i, task in enumerate(tasks[:3])]
 
 
 def alone(job):
@@ -62,7 +64,7 @@ def float64_norms(monkeypatch):
 def test_stacked_trajectories_equal_separate_ones(name, tasks, tmp_path):
     """Clipping, schedule, early stops, refilled places, sets of several sizes, and a kill in the middle; every family."""
     backbone = make(name)
-    jobs = make_jobs([TaskData.draw(backbone, task, 100, shots=5 + i) for i, task in enumerate(tasks[1:])])
+    jobs = make_jobs([EncodedTask.draw(backbone, task, 100, shots=5 + i) for i, task in enumerate(tasks[1:])])
     config = dataclasses.replace(CONFIG, stacked_jobs=4)
 
     def kill(done, total, loss):
@@ -70,7 +72,7 @@ def test_stacked_trajectories_equal_separate_ones(name, tasks, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(backbone, FreePrompts(vocabulary_start(backbone, 3, 1), len(jobs)), jobs, config, Checkpoint(tmp_path, "tune", 0), kill)
+        fit(backbone, Free(vocabulary_start(backbone, 3, 1), len(jobs)), jobs, config, Checkpoint(tmp_path, "tune", 0), kill)
     stacked, outcomes = run(backbone, jobs, config, Checkpoint(tmp_path, "tune", 0))
     for index, job in enumerate(jobs):
         separate, (outcome,) = run(backbone, [alone(job)])
@@ -106,7 +108,7 @@ def test_killed_run_resumes_to_the_same_result(backbone, data, tmp_path):
         if done >= 5 * len(jobs):
             raise Killed
 
-    source = FreePrompts(vocabulary_start(backbone, 3, 1), len(jobs))
+    source = Free(vocabulary_start(backbone, 3, 1), len(jobs))
     with pytest.raises(Killed):
         fit(backbone, source, jobs, CONFIG, Checkpoint(tmp_path / "b", "tune", 0), kill)
     with (tmp_path / "b" / "metrics-tune.jsonl").open("a") as handle:
@@ -205,10 +207,10 @@ def test_rivals_are_halved_at_each_dev_loss_and_never_parted(backbone, data, tmp
 def test_float32_trajectories_end_within_seed_noise(tasks):
     """Adam makes whole steps of rounding noise, so float32 runs may part; where they end must not depend on the company."""
     backbone = toy_backbone(dtype=torch.float32)
-    data = [TaskData.draw(backbone, task, 100, shots=6) for task in tasks[:3]]
+    data = [EncodedTask.draw(backbone, task, 100, shots=6) for task in tasks[:3]]
     config = TuneConfig(steps=30, rows_per_step=4, eval_every=10, prompt_length=3, learning_rates=(0.1,))
     start = vocabulary_start(backbone, 3, 1)
-    ends = lambda seed, part: [t.dev_loss for t in tune_prompts(backbone, part, config, seed, Checkpoint.none(), start)]  # noqa: E731
+    ends = lambda seed, part: [t.dev_loss for t in tune_deltas(backbone, part, config, seed, Checkpoint.none(), start)]  # noqa: E731
     stacked, separate, other = ends(5, data), [ends(5, [d])[0] for d in data], ends(6, data)
     apart, noise = (max(abs(a - b) for a, b in zip(stacked, losses, strict=True)) for losses in (separate, other))
     assert apart <= noise / 3 and noise > 1e-3, (apart, noise)

@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from ipt.train import Job, Loop, StackedAdam, rate_factor, take_rows
-from ipt.tuning import FreePrompts
+from ipt.training.loop import Job, Loop, take_rows
+from ipt.training.optimizer import StackedAdam, rate_factor
+from ipt.training.source import Free
 
 
 def job(name="j", groups=((),), seed=0, rows_per_step=1, rivals=""):
@@ -15,7 +16,7 @@ def job(name="j", groups=((),), seed=0, rows_per_step=1, rivals=""):
 
 def loop_of(*rivals):
     """A loop over jobs of one number each, with these rivals' names."""
-    source = FreePrompts(torch.zeros(1, 1, dtype=torch.float64), len(rivals))
+    source = Free(torch.zeros(1, 1, dtype=torch.float64), len(rivals))
     jobs = [job(f"job {j}", rivals=name) for j, name in enumerate(rivals)]
     return Loop(source, jobs, torch.device("cpu"))
 

@@ -1,0 +1,1 @@
+"""The frozen models, and how examples are fed to them."""

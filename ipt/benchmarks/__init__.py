@@ -1,0 +1,1 @@
+"""What stacking gains, and what a search costs."""

@@ -1,0 +1,1 @@
+"""The stacked loop: many jobs in one batch."""

@@ -1,0 +1,1 @@
+"""What is tuned for one job, and where it acts."""

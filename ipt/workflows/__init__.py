@@ -1,0 +1,1 @@
+"""One module a verb: an experiment in, a result out."""

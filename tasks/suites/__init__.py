@@ -1,0 +1,1 @@
+"""The embedded suite and CrossFit."""
