@@ -14,7 +14,6 @@ BASE = {
     "data",
     "metrics",
     "recovery",
-    "results",
     "storage",
     "distributed",
     "progress",
@@ -22,7 +21,7 @@ BASE = {
 }
 ROWS = (
     BASE,
-    {"checkpoint", "fewshot"},
+    {"checkpoint", "fewshot", "results"},
     {"run"},
     {"backbones"},
     {"tuners", "heads", "encoded"},

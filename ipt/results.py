@@ -1,0 +1,269 @@
+"""What a run is measured on, and its result: conditions, scores by task, references, floors.
+
+A condition (paper, section 4.1) is one line of the results: which tasks, which few-shot sets, and
+where their deltas come from.
+
+| name | tasks | deltas |
+|---|---|---|
+| train_msf, test_msf | seen, unseen | tuned, then through the autoencoder |
+| train_same, train_diff | seen, on the same or on other few-shot sets | tuned vectors, decoded |
+| test | unseen | tuned vectors, decoded |
+| shared, mean_code, best_code | unseen | controls that tune nothing for a task |
+| random_test, pca_test, mixture_test | unseen | controls of equal d |
+
+Every score stands beside a reference, tuning without a subspace on the same few-shot sets, and a
+floor, the best of what doing nothing scores.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from ipt.data import DIFF_DATA_SEED, SAME_DATA_SEED, TaskSplit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """One line of the results: which tasks, on which few-shot sets, with deltas from which source."""
+
+    name: str
+    """Key of its scores in result.json."""
+    title: str
+    """Row of the tables."""
+    stage: Literal["msf", "ist"]
+    """The command that measures it."""
+    tasks: Literal["seen", "unseen"]
+    source: str
+    """Where the deltas come from: tuned vectors of the subspace ("msf"), a control subspace, ..."""
+    data_seed: int = SAME_DATA_SEED
+    part: str = ""
+    """What `ipt ist --part` calls it; empty: it comes with the others of its stage."""
+    absence: str = ""
+    """What a run without it does not say."""
+    is_control: bool = False
+
+
+CONDITIONS = (
+    Condition(
+        name="train_msf",
+        title="T_train (MSF)",
+        stage="msf",
+        tasks="seen",
+        source="reconstructed",
+    ),
+    Condition(
+        name="test_msf",
+        title="T_test (MSF)",
+        stage="msf",
+        tasks="unseen",
+        source="reconstructed",
+    ),
+    Condition(
+        name="train_same",
+        title="T_train same (IST)",
+        stage="ist",
+        tasks="seen",
+        source="msf",
+        part="same",
+        absence="Seen tasks with the data that the subspace was found with",
+    ),
+    Condition(
+        name="train_diff",
+        title="T_train diff (IST)",
+        stage="ist",
+        tasks="seen",
+        source="msf",
+        data_seed=DIFF_DATA_SEED,
+        part="diff",
+        absence="Seen tasks with other data",
+    ),
+    Condition(
+        name="test",
+        title="T_test (IST)",
+        stage="ist",
+        tasks="unseen",
+        source="msf",
+        part="unseen",
+        absence="Unseen tasks",
+    ),
+    Condition(
+        name="shared",
+        title="d = 0: one prompt",
+        stage="msf",
+        tasks="unseen",
+        source="shared",
+        is_control=True,
+    ),
+    Condition(
+        name="mean_code",
+        title="decode(mean code)",
+        stage="msf",
+        tasks="unseen",
+        source="mean vector",
+        is_control=True,
+    ),
+    Condition(
+        name="best_code",
+        title="decode(best seen code)",
+        stage="ist",
+        tasks="unseen",
+        source="best seen vector",
+        is_control=True,
+    ),
+    Condition(
+        name="random_test",
+        title="IST, random subspace",
+        stage="ist",
+        tasks="unseen",
+        source="random",
+        part="random",
+        absence="A random subspace of equal d, as a control",
+        is_control=True,
+    ),
+    Condition(
+        name="pca_test",
+        title="IST, PCA subspace",
+        stage="ist",
+        tasks="unseen",
+        source="pca",
+        part="pca",
+        absence="A PCA subspace of equal d, as a control",
+        is_control=True,
+    ),
+    Condition(
+        name="mixture_test",
+        title="mixture of seen prompts",
+        stage="ist",
+        tasks="unseen",
+        source="mixture",
+        part="mixture",
+        absence="A mixture of seen prompts of equal d, as a control",
+        is_control=True,
+    ),
+)
+BY_NAME = {condition.name: condition for condition in CONDITIONS}
+PARTS = {condition.part: condition for condition in CONDITIONS if condition.part}
+
+
+def conditions_of_parts(parts: Iterable[str]) -> tuple[Condition, ...]:
+    """Return the conditions that these parts of `ipt ist` name, in the order of the tables; all if none is named."""
+    named = set(parts) or set(PARTS)
+    return tuple(condition for part, condition in PARTS.items() if part in named)
+
+
+@dataclass(frozen=True)
+class TaskScore:
+    """A task's score on its held-out rows, at most 1; None: not measured."""
+
+    generated: float
+    ranked: float | None = None
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What doing nothing scores on a task: one constant answer, the bare backbone, the untrained start."""
+
+    chance: float
+    empty: float
+    start: float
+
+    @property
+    def best(self) -> float:
+        """The highest of the three: what a method must exceed."""
+        return max(self.chance, self.empty, self.start)
+
+
+@dataclass(frozen=True)
+class TaskRecord:
+    """What a result says of a task."""
+
+    category: str
+    subcategory: str
+    metric: str
+    novel: bool
+    knowledge: bool
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """The result of `ipt msf` or `ipt ist`: numbers by condition and task."""
+
+    kind: Literal["msf", "ist"]
+    dim: int
+    compresses: bool
+    """Whether d is below the number of seen tasks."""
+    tasks: dict[str, TaskRecord]
+    split: TaskSplit
+    reference: dict[int, dict[str, TaskScore]]
+    """Tuning's own scores by data seed and task."""
+    floor: dict[str, Floor]
+    scores: dict[str, dict[str, TaskScore]]
+    """By condition and task."""
+    prompts: str = ""
+    """Digest of the bank that the subspace was found in; MSF only."""
+    parameters: int | None = None
+    """Numbers of the decoder; MSF only."""
+    pca_dim: int | None = None
+    """Dimensions of the PCA control, fewer than d where there are few seen tasks; IST only."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record that result.json holds."""
+        split = asdict(self.split)
+        del split["name"]
+        parts = {name: list(tasks) for name, tasks in split.items()}
+        record: dict[str, Any] = {
+            "kind": self.kind,
+            "dim": self.dim,
+            "compresses": self.compresses,
+            "tasks": {name: asdict(task) for name, task in self.tasks.items()},
+            "split": {"name": self.split.name, **parts},
+            "reference": {},
+            "floor": {name: asdict(floor) for name, floor in self.floor.items()},
+            "scores": {name: _scores_to_json(scores) for name, scores in self.scores.items()},
+        }
+        for data_seed, scores in self.reference.items():
+            record["reference"][str(data_seed)] = _scores_to_json(scores)
+        if self.kind == "msf":
+            record |= {"prompts": self.prompts, "parameters": self.parameters}
+        else:
+            record["pca_dim"] = self.pca_dim
+        return record
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "RunResult":
+        """Read what `to_json` made; raise ValueError where a field is missing."""
+        try:
+            split = dict(record["split"])
+            name = split.pop("name")
+            parts = {part: tuple(tasks) for part, tasks in split.items()}
+            reference = {}
+            for data_seed, scores in record["reference"].items():
+                reference[int(data_seed)] = _scores_from_json(scores)
+            return cls(
+                kind=record["kind"],
+                dim=record["dim"],
+                compresses=record["compresses"],
+                tasks={name: TaskRecord(**task) for name, task in record["tasks"].items()},
+                split=TaskSplit(name, **parts),
+                reference=reference,
+                floor={name: Floor(**floor) for name, floor in record["floor"].items()},
+                scores={name: _scores_from_json(part) for name, part in record["scores"].items()},
+                prompts=record.get("prompts", ""),
+                parameters=record.get("parameters"),
+                pca_dim=record.get("pca_dim"),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a result of this version of ipt ({error}); run the command again") from error
+
+    def reference_of(self, condition: Condition) -> dict[str, TaskScore]:
+        """Return tuning's scores on the same few-shot sets, by task."""
+        return self.reference[condition.data_seed]
+
+
+def _scores_to_json(scores: Mapping[str, TaskScore]) -> dict[str, Any]:
+    return {name: asdict(score) for name, score in scores.items()}
+
+
+def _scores_from_json(record: Mapping[str, Any]) -> dict[str, TaskScore]:
+    return {name: TaskScore(**score) for name, score in record.items()}
