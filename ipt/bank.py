@@ -1,74 +1,112 @@
-"""Soft prompts: their start, and the bank that keeps tuned ones on disk by what they depend on."""
+"""The bank: tuned deltas on disk by what they depend on, and the scores kept beside them."""
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock
-from torch import Tensor
 
-from ipt.backbones.base import Backbone
 from ipt.data import Task
+from ipt.experiment import Experiment
 from ipt.methods.tuning import TunedDelta
+from ipt.provenance import bank_record
 from ipt.storage import read_json, read_tensors, write_json, write_tensors
 
-
-def vocabulary_start(backbone: Backbone, length: int, seed: int) -> Tensor:
-    """Return [n, h]: sampled rows of the input embedding, special tokens left out (Lester et al. 2021); one for all tasks."""
-    special = set(backbone.tokenizer.all_special_ids)
-    words = torch.tensor([i for i in range(len(backbone.tokenizer)) if i not in special])
-    picks = words[torch.randperm(len(words), generator=torch.Generator().manual_seed(seed))[:length]]
-    if len(picks) < length:
-        raise ValueError(f"--prompt-length {length} exceeds the vocabulary's {len(words)} rows to start from")
-    rows = backbone.embed(picks.to(backbone.device))
-    return rows.to(torch.promote_types(rows.dtype, torch.float32))
+# Name of a delta's tensor in its file, as older banks have it.
+TENSOR = "prompt"
+NOTED = ("learning_rate", "dev_loss", "steps")
 
 
 class DeltaBank:
-    """Tuned prompts of one setting (backbone, tuning settings, seed, data seed), a file per task.
+    """Tuned deltas of one setting (backbone, tuner, tuning, seed, data seed), a file per task.
 
-    The folder's name is a hash of the setting; a file also records the digest of its task, and counts only for that.
+    The folder's name is a hash of the setting; a file also records the digest of its task, and
+    counts only for that.
     """
 
     def __init__(self, root: Path, setting: dict[str, Any]) -> None:
         text = json.dumps(setting, sort_keys=True)
-        self.folder = root / "bank" / hashlib.sha256(text.encode()).hexdigest()[:16]
+        name = hashlib.sha256(text.encode()).hexdigest()[:16]
+        self.folder = root / "bank" / name
         self.setting = setting
 
+    def _path(self, task: Task) -> Path:
+        return self.folder / f"{task.name}.safetensors"
+
     def get(self, task: Task) -> TunedDelta | None:
-        """Return the task's prompt, or None where it is not there yet or was tuned on other rows."""
-        path = self.folder / f"{task.name}.safetensors"
+        """Return the task's delta, or None where it is missing or was tuned on other rows."""
+        path = self._path(task)
         if not path.exists():
             return None
         tensors, metadata = read_tensors(path)
         if metadata.get("digest") != task.digest:
             return None
         note = json.loads(metadata["note"])
-        return TunedDelta(tensors["prompt"], note["learning_rate"], note["dev_loss"], note["steps"])
+        # Older banks hold a soft prompt as [n, h].
+        return TunedDelta(tensors[TENSOR].flatten(), **{name: note[name] for name in NOTED})
 
     def put(self, task: Task, tuned: TunedDelta) -> None:
+        """Keep a task's delta."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        if not (self.folder / "setting.json").exists():
-            write_json(self.folder / "setting.json", self.setting)
-        note = {name: getattr(tuned, name) for name in ("learning_rate", "dev_loss", "steps")}
+        settings = self.folder / "setting.json"
+        if not settings.exists():
+            write_json(settings, self.setting)
+        note = {name: getattr(tuned, name) for name in NOTED}
         metadata = {"digest": task.digest, "note": json.dumps(note)}
-        write_tensors(self.folder / f"{task.name}.safetensors", {"prompt": tuned.prompt}, metadata)
+        write_tensors(self._path(task), {TENSOR: tuned.delta}, metadata)
 
     def missing(self, tasks: Sequence[Task]) -> list[Task]:
+        """Return the tasks whose delta is missing."""
         return [task for task in tasks if self.get(task) is None]
 
     def scores(self, what: str, tasks: Sequence[Task], rows: str) -> dict[str, Any]:
-        """Return the kept scores of these tasks by name, those left out that are missing or of other data; rows: all, a number, all-dev."""
-        path = self.folder / f"{what}-{rows}.json"
-        kept = read_json(path) if path.exists() else {}
-        return {t.name: kept[t.name]["scores"] for t in tasks if kept.get(t.name, {}).get("digest") == t.digest}
+        """Return the kept scores of these tasks by name, without those of other data.
 
-    def put_scores(self, what: str, tasks: Sequence[Task], rows: str, scores: dict[str, Any]) -> None:
+        rows: which were scored: all, a number, all-dev.
+        """
+        records = _read_scores(self._scores_path(what, rows))
+        scores = {}
+        for task in tasks:
+            record = records.get(task.name, {})
+            if record.get("digest") == task.digest:
+                scores[task.name] = record["scores"]
+        return scores
+
+    def put_scores(
+        self,
+        what: str,
+        tasks: Sequence[Task],
+        rows: str,
+        scores: Mapping[str, Any],
+    ) -> None:
+        """Keep the scores of these tasks."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"{what}-{rows}.json"
-        with FileLock(f"{path}.lock"):  # two processes that score other tasks of one bank keep each other's entries
-            kept = read_json(path) if path.exists() else {}
-            write_json(path, kept | {t.name: {"digest": t.digest, "scores": scores[t.name]} for t in tasks})
+        path = self._scores_path(what, rows)
+        # Two processes that score other tasks of one bank keep each other's entries.
+        with FileLock(f"{path}.lock"):
+            records = _read_scores(path)
+            for task in tasks:
+                records[task.name] = {"digest": task.digest, "scores": scores[task.name]}
+            write_json(path, records)
+
+    def _scores_path(self, what: str, rows: str) -> Path:
+        return self.folder / f"{what}-{rows}.json"
+
+
+def _read_scores(path: Path) -> dict[str, Any]:
+    return read_json(path) if path.exists() else {}
+
+
+def open_bank(experiment: Experiment, data_seed: int) -> DeltaBank:
+    """Return the bank of the experiment's deltas of a data seed."""
+    return DeltaBank(experiment.work.out, bank_record(experiment, data_seed))
+
+
+def scored_rows(experiment: Experiment) -> str:
+    """Return what the scored rows are called in the bank: all, a number, all-dev."""
+    rows = str(experiment.work.limit or "all")
+    if experiment.work.held_out == "test":
+        return rows
+    return f"{rows}-{experiment.work.held_out}"

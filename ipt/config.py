@@ -1,41 +1,60 @@
-"""Every setting of every stage, with its default and where the default comes from; command-line flags derive from the fields.
+"""Every setting of every stage, with its default and where the default comes from.
 
-Defaults are the ones for the embedded backbone `mini`; "paper" names the released scripts' value where it differs.
+Command-line flags derive from the fields. Defaults are the ones for the embedded backbone `mini`;
+"paper" names the released scripts' value where it differs. What a tuner, a head or a backbone needs
+is in its own file.
 """
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal
 
-# settings that older runs do not name, and what they had
-LEGACY_DEFAULTS = {"loss": "mean", "label_smoothing": 0.0, "codes": "standard", "rivals": "all", "starts": 1}
-# parts of `ipt ist`, and the setting that each scores
-IST_PARTS = {"same": "train_same", "diff": "train_diff", "unseen": "test"} | {kind: f"{kind}_test" for kind in ("random", "pca", "mixture")}
-Config = TypeVar("Config")
-NOT_IN_IDENTITY = ("stacked_jobs", "token_budget", "checkpoint_seconds")  # settings that change no result
+Preset = Literal["default", "quick"]
+Pruning = Literal["halving", "none"]
+Dtype = Literal["float32", "bfloat16", "float16"]
 
-
+# Help texts of flags that several commands have.
 DEVICE = "where the model runs: cpu, cuda, cuda:1, mps; auto: an accelerator where there is one"
-OUT = "folder that holds the runs and the bank of prompts"
+OUT = "folder that holds the runs and the bank of tuned deltas"
 LIMIT = "score only so many test rows per task, 0 for all: a look, not a result"
-BUDGET = "most padded tokens in one forward pass, 0: what suits the device, less where its memory runs out; changes no result"
+BUDGET = (
+    "most padded tokens in one forward pass, 0: what suits the device, less where its memory runs "
+    "out; changes no result"
+)
 DRY_RUN = "print what would be done and how long it would take, and stop"
 PRESET = "quick: one learning rate, few steps; default: a search, early stopping"
-PARTS = "seen tasks, same or other data, unseen tasks, these in a random or PCA subspace or as mixtures of seen prompts; all if not given"
-RIVALS = "a task's jobs (rates, starts): the worse half ends at each dev loss, or all go on and the dev score decides"
-RECIPE = "paper: the released scripts' losses, sampling, clipping and starts; ours: the defaults named here"
+PRUNING = (
+    "a task's jobs (rates, starts): halving ends the worse half at each dev loss; with none all go "
+    "on and the dev score decides"
+)
+RECIPE = (
+    "paper: the released scripts' losses, sampling, clipping and starts; ours: the defaults named "
+    "here"
+)
 CONFIG = "JSON, TOML or YAML file with flags as keys"
+STACKED = "most jobs trained at once; the others wait for a free place"
+CHECKPOINTS = "least seconds between two checkpoints; 0: after each step"
+RATES = "rates tried per task, each as one more job"
 
 
 def setting(default: Any, text: str, source: str = "") -> Any:
     """Declare a field with its help text and the source of its default."""
-    return field(default=default, metadata={"help": text + (f" (source: {source})" if source else "")})
+    if source:
+        text = f"{text} (source: {source})"
+    return field(default=default, metadata={"help": text})
 
 
 def positive(config: Any, *names: str) -> None:
+    """Raise ValueError, naming the flag, where one of these fields is not above 0."""
     for name in names:
-        if getattr(config, name) <= 0:
-            raise ValueError(f"--{name.replace('_', '-')} must be above 0, found {getattr(config, name)}")
+        value = getattr(config, name)
+        if value <= 0:
+            raise ValueError(f"--{flag(name)} must be above 0, found {value}")
+
+
+def flag(name: str) -> str:
+    """Return a field's name as flags have it."""
+    return name.replace("_", "-")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,16 +63,29 @@ class SourceConfig:
 
     tasks: str = setting(
         "random-100",
-        "a task split of the suite, names of its tasks (*, commas), a task file or folder, or a file of lists; "
-        "with crossfit/ before it, a split or names of CrossFit's tasks (-NAME leaves one out)",
+        "a task split of the suite, names of its tasks (*, commas), a task file or folder, or a "
+        "file of lists; with crossfit/ before it, a split or names of CrossFit's tasks (-NAME "
+        "leaves one out)",
     )
-    as_published: bool = setting(False, "CrossFit's tasks with the faults of the released scripts")
-    model: str = setting("mini", "mini (embedded), a folder in transformers' layout, or a hub id")
-    dtype: Literal["float32", "bfloat16", "float16"] = setting("float32", "the frozen model's weights; what is trained stays float32")
+    as_published: bool = setting(
+        False,
+        "CrossFit's tasks with the faults of the released scripts",
+    )
+    model: str = setting(
+        "mini",
+        "mini (embedded), a folder in transformers' layout, or a hub id",
+    )
+    dtype: Dtype = setting(
+        "float32",
+        "the frozen model's weights; what is trained stays float32",
+    )
     device: str = setting("auto", DEVICE)
     seed: int = setting(42, "initial values and order of rows, in every stage")
     limit: int = setting(0, LIMIT)
-    held_out: Literal["test", "dev"] = setting("test", "rows that are scored; dev: for choices that must not see the test sets")
+    held_out: Literal["test", "dev"] = setting(
+        "test",
+        "rows that are scored; dev: for choices that must not see the test sets",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,16 +94,19 @@ class WorkConfig(SourceConfig):
 
     seen: int = setting(0, "where --tasks does not say which: how many seen tasks are drawn")
     unseen: int = setting(0, "where --tasks does not say which: how many unseen tasks are drawn")
-    prompts: Path | None = setting(None, "folder of PEFT prompt-tuning folders named after tasks: these prompts are taken, not tuned")
+    prompts: Path | None = setting(
+        None,
+        "folder of PEFT prompt-tuning folders named after tasks: these prompts are taken, not tuned",
+    )
     out: Path = setting(Path("runs"), OUT)
     dry_run: bool = setting(False, DRY_RUN)
-    preset: Literal["default", "quick"] = setting("default", PRESET)
+    preset: Preset = setting("default", PRESET)
     config: Path | None = setting(None, CONFIG)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChoiceConfig:
-    """Which subspace IST tunes vectors in; tasks, model and prompt length come from there."""
+    """Which subspace IST tunes vectors in; tasks, model and tuner come from there."""
 
     dim: int = setting(5, "numbers per task: which subspace to use")
     tasks: str = setting("", "use the subspace of this split")
@@ -82,7 +117,7 @@ class ChoiceConfig:
     device: str = setting("auto", DEVICE)
     limit: int = setting(0, LIMIT)
     dry_run: bool = setting(False, DRY_RUN)
-    preset: Literal["default", "quick"] = setting("default", PRESET)
+    preset: Preset = setting("default", PRESET)
     config: Path | None = setting(None, CONFIG)
 
     def __post_init__(self) -> None:
@@ -93,29 +128,66 @@ class ChoiceConfig:
 class LoopConfig:
     """The stacked loop: what each job does, and how much is done at once."""
 
-    steps: int = setting(120, "steps of each job", "enough for mini, not searched; paper 100000")
-    rows_per_step: int = setting(4, "rows of a job in one of its steps", "paper's grid {2, 4, 8}, LOG.md")
-    warmup: float = setting(0.06, "share of the steps with rising learning rate", "paper's MSF and IST scripts")
-    loss: Literal["mean", "sum"] = setting("mean", "over a row's answer tokens and a step's rows: means, or sums", "sum: released code")
-    label_smoothing: float = setting(0.0, "share of the target that is spread over the vocabulary", "released code 0.1")
-    clip: float = setting(1.0, "largest norm of a job's gradient", "not searched; paper 0.1 on summed losses")
+    steps: int = setting(
+        120,
+        "steps of each job",
+        "enough for mini, not searched; paper 100000",
+    )
+    rows_per_step: int = setting(
+        4,
+        "rows of a job in one of its steps",
+        "paper's grid {2, 4, 8}, LOG.md",
+    )
+    warmup: float = setting(
+        0.06,
+        "share of the steps with rising learning rate",
+        "paper's MSF and IST scripts",
+    )
+    loss: Literal["mean", "sum"] = setting(
+        "mean",
+        "over a row's answer tokens and a step's rows: means, or sums",
+        "sum: released code",
+    )
+    label_smoothing: float = setting(
+        0.0,
+        "share of the target that is spread over the vocabulary",
+        "released code 0.1",
+    )
+    clip: float = setting(
+        1.0,
+        "largest norm of a job's gradient",
+        "not searched; paper 0.1 on summed losses",
+    )
     eval_every: int = setting(20, "steps between dev losses", "not searched; paper 1000")
-    patience: int = setting(4, "dev losses without improvement that end a job", "not searched; the paper does not stop early")
-    stacked_jobs: int = setting(512, "most jobs trained at once; the others wait for a free place", "memory only")
+    patience: int = setting(
+        4,
+        "dev losses without improvement that end a job",
+        "not searched; the paper does not stop early",
+    )
+    stacked_jobs: int = setting(512, STACKED, "memory only")
     token_budget: int = setting(0, BUDGET)
-    checkpoint_seconds: float = setting(60.0, "least seconds between two checkpoints; 0: after each step", "cost of a lost interval")
+    checkpoint_seconds: float = setting(60.0, CHECKPOINTS, "cost of a lost interval")
 
     def __post_init__(self) -> None:
-        positive(self, "steps", "rows_per_step", "clip", "eval_every", "patience", "stacked_jobs")
+        positive(
+            self,
+            "steps",
+            "rows_per_step",
+            "clip",
+            "eval_every",
+            "patience",
+            "stacked_jobs",
+        )
         if self.token_budget < 0:
             raise ValueError(f"--token-budget must not be negative, found {self.token_budget}")
         for name in ("warmup", "label_smoothing"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"--{name.replace('_', '-')} must be in [0, 1), found {getattr(self, name)}")
+            share = getattr(self, name)
+            if not 0 <= share < 1:
+                raise ValueError(f"--{flag(name)} must be in [0, 1), found {share}")
 
     @property
-    def halves(self) -> bool:
-        """Whether a task's jobs are rivals, of which the worse half ends at each dev loss."""
+    def prunes(self) -> bool:
+        """Whether the worse half of a task's trials ends at each dev loss."""
         return False
 
 
@@ -123,110 +195,163 @@ class LoopConfig:
 class SearchConfig(LoopConfig):
     """A loop in which each task is tried several times."""
 
-    learning_rates: tuple[float, ...] = setting((0.3, 1.0), "rates tried per task, each as one more job", "LOG.md")
-    rivals: Literal["halve", "all"] = setting("all", RIVALS, "LOG.md")
+    learning_rates: tuple[float, ...] = setting((0.3, 1.0), RATES, "LOG.md")
+    pruning: Pruning = setting("none", PRUNING, "LOG.md")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.learning_rates or min(self.learning_rates) <= 0:
-            raise ValueError(f"--learning-rates needs one or more numbers above 0, found {list(self.learning_rates)}")
+            raise ValueError(
+                "--learning-rates needs one or more numbers above 0, "
+                f"found {list(self.learning_rates)}"
+            )
 
     @property
-    def halves(self) -> bool:
-        return self.rivals == "halve"
+    def prunes(self) -> bool:
+        return self.pruning == "halving"
 
     @property
-    def tries(self) -> int:
+    def trials(self) -> int:
         """How many jobs a task has at most."""
         return len(self.learning_rates)
 
     @property
     def work(self) -> tuple[int, int]:
-        """How many steps and dev losses a task's jobs have at most, together."""
-        left, steps, losses = self.tries, 0, 0
+        """How many steps and how many dev losses a task's jobs have at most, together."""
+        jobs = self.trials
+        steps = 0
+        losses = 0
         for done in range(0, self.steps, self.eval_every):
-            steps, losses = steps + left * min(self.eval_every, self.steps - done), losses + left
-            left = (left + 1) // 2 if self.halves else left
+            steps += jobs * min(self.eval_every, self.steps - done)
+            losses += jobs
+            if self.prunes:
+                jobs = (jobs + 1) // 2
         return steps, losses
 
 
 @dataclass(frozen=True, kw_only=True)
 class TuneConfig(SearchConfig):
-    """Prompt tuning (stage 0): the prompts themselves are trained, each on its own task."""
+    """Tuning (stage 0): the deltas themselves are trained, each on its own task."""
 
-    prompt_length: int = setting(10, "vectors in a soft prompt, n", "not searched; paper 100")
-    shots: int | None = setting(None, "K: rows per class (cls) or in all (non-cls)", "paper: 16 and 32")
+    shots: int | None = setting(
+        None,
+        "K: rows per class (cls) or in all (non-cls)",
+        "paper: 16 and 32",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        positive(self, "prompt_length")
         if self.shots is not None:
             positive(self, "shots")
 
 
 @dataclass(frozen=True, kw_only=True)
 class MsfConfig(LoopConfig):
-    """Multi-task subspace finding: the autoencoder is trained over all seen tasks' prompts."""
+    """Multi-task subspace finding: the autoencoder is trained over all seen tasks' deltas."""
 
     steps: int = setting(600, "steps of the autoencoder", "not searched; paper 100000")
     rows_per_step: int = setting(64, "rows in a step", "paper's MSF script")
     eval_every: int = setting(100, "steps between dev losses", "paper: 20 in all")
-    patience: int = setting(3, "dev losses without improvement that end the search", "not searched")
-    learning_rate: float = setting(2e-3, "Adam's rate", "not searched; paper 3e-5 over far more steps")
+    patience: int = setting(
+        3,
+        "dev losses without improvement that end the search",
+        "not searched",
+    )
+    learning_rate: float = setting(
+        2e-3,
+        "Adam's rate",
+        "not searched; paper 3e-5 over far more steps",
+    )
     dim: int = setting(5, "numbers per task in the subspace, d", "paper: 3 to 250")
-    alpha: float = setting(1.0, "weight of the reconstruction loss, a mean over n x h", "not searched; released code 200")
-    inner_width: int = setting(768, "width between the decoder's two layers; 0: one layer, linear", "released code")
-    sampling: Literal["tasks", "rows"] = setting("tasks", "draw uniformly over tasks, or over rows as the paper's code")
+    alpha: float = setting(
+        1.0,
+        "weight of the reconstruction loss, a mean over a delta's numbers",
+        "not searched; released code 200",
+    )
+    inner_width: int | None = setting(
+        None,
+        "width between the decoder's two layers; 0: one layer, linear; 768, or fewer where a delta "
+        "has many numbers, if not given",
+        "released code 768",
+    )
+    sampling: Literal["tasks", "rows"] = setting(
+        "tasks",
+        "draw uniformly over tasks, or over rows as the paper's code",
+    )
     codes: Literal["standard", "own"] = setting(
         "standard",
-        "coordinates of the codes: mean 0 and deviation 1 over the seen tasks, or the prompt encoder's own as in the released code",
+        "coordinates of the intrinsic vectors: mean 0 and deviation 1 over the seen tasks, or the "
+        "autoencoder's own as in the released code",
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         positive(self, "dim", "learning_rate")
         for name in ("alpha", "inner_width"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"--{name.replace('_', '-')} must not be negative, found {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise ValueError(f"--{flag(name)} must not be negative, found {value}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class IstConfig(SearchConfig):
-    """Intrinsic subspace tuning: d numbers per task are trained, the decoder is frozen."""
+    """Intrinsic subspace tuning: d numbers per task are trained, the subspace is frozen."""
 
     start: Literal["seen", "mean", "noise"] = setting(
         "seen",
-        "first values: the best codes of other seen tasks on the few shots, their mean, or N(0, 0.02) as the released code",
+        "first values: the best vectors of other seen tasks on the few shots, their mean, or "
+        "N(0, 0.02) as the released code",
         "LOG.md",
     )
-    starts: int = setting(8, "with --start seen: how many of the best codes at most, each as one more job", "LOG.md")
-    rivals: Literal["halve", "all"] = setting("halve", RIVALS, "LOG.md")
+    starts: int = setting(
+        8,
+        "with --start seen: how many of the best vectors at most, each as one more job",
+        "LOG.md",
+    )
+    pruning: Pruning = setting("halving", PRUNING, "LOG.md")
     eval_every: int = setting(10, "steps between dev losses", "LOG.md; paper 1000")
     steps: int = setting(80, "steps of each job", "LOG.md; paper 100000")
-    learning_rates: tuple[float, ...] = setting((0.2,), "rates tried per task, each as one more job", "LOG.md; paper 1e-5")
+    learning_rates: tuple[float, ...] = setting((0.2,), RATES, "LOG.md; paper 1e-5")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         positive(self, "starts")
 
     @property
-    def tries(self) -> int:
+    def trials(self) -> int:
         """How many jobs a task has at most: starts times rates."""
-        return (self.starts if self.start == "seen" else 1) * super().tries
+        starts = self.starts if self.start == "seen" else 1
+        return starts * super().trials
 
 
 @dataclass(frozen=True, kw_only=True)
 class LevenbergMarquardtConfig:
     """Second-order fitting of few numbers per task (`ipt.training.levenberg_marquardt`)."""
 
-    iterations: int = setting(10, "most steps of each job, each over all of its train rows", "not searched")
-    prior: float = setting(0.01, "precision of the Gaussian prior on standardised codes, in nats", "not searched")
-    shift: float = setting(0.1, "length of the differences, in deviations of the seen codes", "not searched")
-    tolerance: float = setting(1e-3, "relative gain of the objective below which a job ends", "not searched")
+    iterations: int = setting(
+        10,
+        "most steps of each job, each over all of its train rows",
+        "not searched",
+    )
+    prior: float = setting(
+        0.01,
+        "precision of the Gaussian prior on standardized vectors, in nats",
+        "not searched",
+    )
+    shift: float = setting(
+        0.1,
+        "length of the differences, in deviations of the seen vectors",
+        "not searched",
+    )
+    tolerance: float = setting(
+        1e-3,
+        "relative gain of the objective below which a job ends",
+        "not searched",
+    )
     patience: int = setting(3, "steps without a better dev loss that end a job", "not searched")
     stacked_jobs: int = setting(64, "most jobs fitted at once", "memory only")
     token_budget: int = setting(0, BUDGET)
-    checkpoint_seconds: float = setting(60.0, "least seconds between two checkpoints; 0: after each step", "cost of a lost interval")
+    checkpoint_seconds: float = setting(60.0, CHECKPOINTS, "cost of a lost interval")
 
     def __post_init__(self) -> None:
         positive(self, "iterations", "shift", "patience", "stacked_jobs")
@@ -236,10 +361,14 @@ class LevenbergMarquardtConfig:
 class ProbeConfig:
     """How closely `ipt probe` looks."""
 
-    grid: int = setting(15, "codes per side of the landscape", "a minute on 2 cores")
-    margin: float = setting(0.5, "how far the landscape goes beyond IST's path and starts, in the codes' units", "not searched")
+    grid: int = setting(15, "vectors per side of the landscape", "a minute on 2 cores")
+    margin: float = setting(
+        0.5,
+        "how far the landscape goes beyond IST's path and starts, in the vectors' units",
+        "not searched",
+    )
     tasks: int = setting(16, "tasks of the transfer matrix", "a minute on 2 cores")
-    points: int = setting(9, "codes on the line between two tasks", "not searched")
+    points: int = setting(9, "vectors on the line between two tasks", "not searched")
 
     def __post_init__(self) -> None:
         positive(self, "grid", "margin", "tasks", "points")
@@ -252,35 +381,47 @@ class BenchmarkConfig:
     jobs: int = setting(32, "tasks that are tuned at once", "what PEFT is compared on")
     steps: int = setting(2, "steps of each job in one timed part", "minutes on 2 cores")
     repeats: int = setting(3, "timed turns; the median is reported", "minutes on 2 cores")
-    trained_jobs: int = setting(4, "tasks trained to the end for the comparison of dev losses", "minutes on 2 cores")
+    trained_jobs: int = setting(
+        4,
+        "tasks trained to the end for the comparison of dev losses",
+        "minutes on 2 cores",
+    )
     train_steps: int = setting(60, "steps of these", "minutes on 2 cores")
-    jobs_grown: tuple[int, ...] = setting((1, 4, 16, 64, 256), "stacked jobs J at which a step is timed")
-    race: str = setting("", "name of an MSF run below --out: ways of IST in its subspace, and rivals that need none")
-    race_tasks: int = setting(20, "unseen tasks of that race")
+    jobs_grown: tuple[int, ...] = setting(
+        (1, 4, 16, 64, 256),
+        "stacked jobs J at which a step is timed",
+    )
+    search_cost: str = setting(
+        "",
+        "name of an MSF run below --out: ways of IST in its subspace, and baselines without one",
+    )
+    search_cost_tasks: int = setting(20, "unseen tasks of that comparison")
 
     def __post_init__(self) -> None:
-        positive(self, "jobs", "steps", "repeats", "trained_jobs", "train_steps", "race_tasks")
+        positive(
+            self,
+            "jobs",
+            "steps",
+            "repeats",
+            "trained_jobs",
+            "train_steps",
+            "search_cost_tasks",
+        )
         if not self.jobs_grown or min(self.jobs_grown) < 1:
-            raise ValueError(f"--jobs-grown needs one or more numbers above 0, found {list(self.jobs_grown)}")
-
-
-def identity(config: Any) -> dict[str, Any]:
-    """Return the fields that a result depends on: all but those that only say how much is done at once, and later ones at their
-    first value, so that prompts and runs of before are found again."""
-    return {k: v for k, v in asdict(config).items() if k not in NOT_IN_IDENTITY and (k not in LEGACY_DEFAULTS or v != LEGACY_DEFAULTS[k])}
-
-
-def restored(kind: type[Config], record: dict[str, Any]) -> Config:
-    """Return the configuration that has this identity, read from JSON."""
-    first = {f.name: LEGACY_DEFAULTS[f.name] for f in fields(cast(Any, kind)) if f.name in LEGACY_DEFAULTS}
-    return kind(**first | {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()})
+            raise ValueError(
+                f"--jobs-grown needs one or more numbers above 0, found {list(self.jobs_grown)}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
     """The recipe of the embedded backbone."""
 
-    minutes: float = setting(60.0, "training time; the rate falls to zero over it", "what two cores have time for")
+    minutes: float = setting(
+        60.0,
+        "training time; the rate falls to zero over it",
+        "what two cores have time for",
+    )
     width: int = setting(192, "hidden size", "rows a second on two cores; not searched")
     inner_width: int = setting(512, "width inside the feed-forward layers", "as above")
     heads: int = setting(6, "attention heads", "as above")
@@ -288,59 +429,36 @@ class PretrainConfig:
     encoder_layers: int = setting(4, "encoder layers", "as above")
     decoder_layers: int = setting(3, "decoder layers", "as above")
     vocabulary: int = setting(4096, "tokens", "size against length of inputs")
-    token_budget: int = setting(4096, "padded tokens in a batch, answers counted twice", "not searched")
+    token_budget: int = setting(
+        4096,
+        "padded tokens in a batch, answers counted twice",
+        "not searched",
+    )
     learning_rate: float = setting(1.5e-3, "AdamW's largest rate for the layers", "LOG.md")
     embedding_rate: float = setting(6e-3, "AdamW's largest rate for the embeddings", "LOG.md")
     warmup_steps: int = setting(100, "steps with rising rate", "usual")
     tokenizer_rows: int = setting(200_000, "rows the tokenizer is trained on", "usual")
-    checkpoint_seconds: float = setting(300.0, "seconds between checkpoints", "cost of a lost interval")
-    bfloat16: bool = setting(True, "multiply in bfloat16, keep weights in float32", "1.5 times as fast where supported")
+    checkpoint_seconds: float = setting(
+        300.0,
+        "seconds between checkpoints",
+        "cost of a lost interval",
+    )
+    bfloat16: bool = setting(
+        True,
+        "multiply in bfloat16, keep weights in float32",
+        "1.5 times as fast where supported",
+    )
     seed: int = setting(42, "initial weights and rows", "usual")
 
     def __post_init__(self) -> None:
-        positive(self, "minutes", "width", "inner_width", "heads", "head_width", "encoder_layers", "decoder_layers", "token_budget")
-
-
-PAPER_IST = {
-    "start": "noise", "starts": 1, "rivals": "all", "learning-rates": [0.5, 2.0], "loss": "sum", "label-smoothing": 0.1, "clip": 0.1,
-    "eval-every": 20,
-}  # fmt: skip
-QUICK_IST = {"starts": 1, "rivals": "all", "steps": 40, "rows-per-step": 2, "eval-every": 40, "learning-rates": [0.1]}
-
-# The released scripts' choices, where they can be had at this scale; flags of a verb.
-RECIPES: dict[str, dict[str, dict[str, Any]]] = {
-    "ours": {},
-    "paper": {
-        "msf": {"alpha": 200, "loss": "sum", "label-smoothing": 0.1, "sampling": "rows", "clip": 0.1, "codes": "own"},
-        "ist": PAPER_IST,
-        "stability": PAPER_IST,
-    },
-}
-DEVIATIONS = {  # of a recipe, forced by scale or by the embedded tasks
-    "ours": (),
-    "paper": (
-        "far fewer steps at far higher learning rates (released: MSF 100,000 at 3e-5, IST 100,000 at 1e-5)",
-        "prompt tuning as without the recipe (released: twelve settings a task, 100,000 steps each)",
-        "the best step is the one with the least dev loss (released: the best dev metric)",
-        "greedy answers (released: beam 4)",
-        "no task name before an input (released: [name] input)",
-    ),
-}
-
-# Flags of a verb that a preset sets; what a --config file or the command line says comes first.
-PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    "default": {},
-    "quick": {
-        "tune": {"steps": 100, "rows-per-step": 2, "eval-every": 100, "learning-rates": [0.3]},
-        "msf": {
-            "steps": 260,
-            "eval-every": 260,
-            "tune.steps": 100,
-            "tune.rows-per-step": 2,
-            "tune.eval-every": 100,
-            "tune.learning-rates": [0.3],
-        },
-        "ist": QUICK_IST,
-        "stability": QUICK_IST,
-    },
-}
+        positive(
+            self,
+            "minutes",
+            "width",
+            "inner_width",
+            "heads",
+            "head_width",
+            "encoder_layers",
+            "decoder_layers",
+            "token_budget",
+        )

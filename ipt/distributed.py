@@ -91,7 +91,7 @@ class Processes:
         return message.to(tensor.device)
 
 
-def join(device: str) -> Processes:
+def join_processes(device: str) -> Processes:
     """Return this process's place; joins the others where a launcher started several.
 
     Raises ValueError where accelerate is missing, and where the launcher started more processes than there are devices.

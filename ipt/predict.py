@@ -1,7 +1,7 @@
-"""One task's prompt out of a run, and answers with it.
+"""One task's delta out of a run, and answers with it.
 
-A run of `ipt msf` has the tuned prompts of its tasks; a run of `ipt ist` has their d numbers, which the subspace decodes, and for unseen
-tasks the weights of a mixture of seen prompts.
+A run of `ipt msf` has the tuned deltas of its tasks; a run of `ipt ist` has their d numbers, which
+the subspace decodes, and for unseen tasks the weights of a mixture of seen deltas.
 """
 
 import json
@@ -15,80 +15,156 @@ from torch import Tensor
 from ipt.data import SAME_DATA_SEED
 from ipt.experiment import Experiment
 from ipt.methods.subspace import Subspace
+from ipt.results import RunResult
 from ipt.run import Run
 from ipt.storage import read_tensors
+from ipt.training.evaluate import FORWARD_ONLY
 from ipt.training.source import mix_deltas
+from ipt.workflows.deltas import tuned_deltas
 
 
 @dataclass(frozen=True)
-class TaskPrompt:
-    """A prompt [n, h] and where it comes from: run, task, scores; `vector` are the d numbers it was decoded from, `weights` a mixture's."""
+class TaskDelta:
+    """A delta [P] and where it comes from."""
 
-    prompt: Tensor
+    delta: Tensor
     about: dict[str, Any]
+    """Run, task, scores; `vector`: the d numbers it was decoded from; `weights`: a mixture's."""
 
 
 @torch.no_grad()
-def task_prompt(run: Run, experiment: Experiment, name: str, mixture: bool = False) -> TaskPrompt:
-    """Return the prompt of a task of a complete run, or its mixture; raise ValueError where the run does not have it."""
-    result = run.result
-    if result is None:
+def task_delta(run: Run, experiment: Experiment, name: str, mixture: bool = False) -> TaskDelta:
+    """Return the delta of a task of a complete run, or its mixture.
+
+    Raises ValueError where the run does not have it.
+    """
+    if run.result is None:
         raise ValueError(f"{run.folder} is not complete; run its command again to finish it")
-    parts = run.config["parts"]
-    rest = [*parts["unseen"], *parts["out_of_kind"]]
-    if name not in (*parts["seen"], *rest):
-        raise ValueError(f"{run.folder} has no task {name!r}; it has {', '.join([*parts['seen'], *rest][:8])}, ...")
-    about = {"run": run.folder.name, "task": name, "split": experiment.split.name, "seed": experiment.seed, "data_seed": SAME_DATA_SEED}
-    about |= {"metric": experiment.tasks[name].metric, "backbone": experiment.backbone.name, "fingerprint": experiment.backbone.fingerprint}
-    if mixture and (result["kind"] != "ist" or name not in rest):
-        raise ValueError(f"--mixture: runs of ipt ist have mixtures, of their unseen tasks ({', '.join(rest[:4])}, ...)")
-    if result["kind"] == "msf":
-        return TaskPrompt(experiment.prompts([name], SAME_DATA_SEED)[0], about | {"test_score": result["reference"]["100"][name]["generated"]})
-    setting = "mixture" if mixture else "train_same" if name in parts["seen"] else "test"
-    names = parts["seen"] if name in parts["seen"] else rest
-    vectors = read_tensors(run.folder / "vectors.safetensors")[0]
-    if setting not in vectors:
-        raise ValueError(f"{run.folder} has no numbers for {name}: its command again, without --part, adds them")
-    vector = vectors[setting][names.index(name)].to(experiment.backbone.device)
+    result = RunResult.from_json(run.result)
+    names = [*experiment.seen, *experiment.unseen]
+    if name not in names:
+        raise ValueError(f"{run.folder} has no task {name!r}; it has {', '.join(names[:8])}, ...")
+    if mixture and (result.kind != "ist" or name not in experiment.unseen):
+        raise ValueError(
+            "--mixture: runs of ipt ist have mixtures, of their unseen tasks "
+            f"({', '.join(experiment.unseen[:4])}, ...)"
+        )
+    about = {
+        "run": run.folder.name,
+        "task": name,
+        "split": experiment.split.name,
+        "seed": experiment.seed,
+        "data_seed": SAME_DATA_SEED,
+        "metric": experiment.tasks[name].metric,
+        "backbone": experiment.backbone.name,
+        "fingerprint": experiment.backbone.fingerprint,
+    }
+    if result.kind == "msf":
+        (delta,) = tuned_deltas(experiment, [name], SAME_DATA_SEED)
+        about["test_score"] = result.reference[SAME_DATA_SEED][name].generated
+        return TaskDelta(delta, about)
     if mixture:
-        weights = {seen: weight for seen, weight in zip(parts["seen"], vector.tolist(), strict=True) if weight}
-        about |= {"weights": weights, "setting": setting, "test_score": result["scores"]["mixture_test"][name]["generated"]}
-        return TaskPrompt(mix_deltas(vector[None], experiment.prompts(parts["seen"], SAME_DATA_SEED))[0], about)
-    subspace = Subspace.load(run.folder.parent / run.config["msf_run"] / "subspace").to(experiment.backbone.device)
-    about |= {"vector": vector.tolist(), "subspace": run.config["msf_run"], "setting": setting}
-    return TaskPrompt(subspace.decode(vector[None])[0], about | {"test_score": result["scores"][setting][name]["generated"]})
+        return _mixture(run, experiment, name, result, about)
+    return _decoded(run, experiment, name, result, about)
+
+
+def _decoded(
+    run: Run,
+    experiment: Experiment,
+    name: str,
+    result: RunResult,
+    about: dict[str, Any],
+) -> TaskDelta:
+    """Return what a task's intrinsic vector decodes to."""
+    condition = "train_same" if name in experiment.seen else "test"
+    vector = _numbers(run, experiment, name, condition)
+    source = run.config["msf_run"]
+    subspace = Subspace.load(run.folder.parent / source / "subspace")
+    subspace.to(experiment.model.device)
+    about |= {
+        "vector": vector.tolist(),
+        "subspace": source,
+        "setting": condition,
+        "test_score": result.scores[condition][name].generated,
+    }
+    return TaskDelta(subspace.decode(vector[None])[0], about)
+
+
+def _mixture(
+    run: Run,
+    experiment: Experiment,
+    name: str,
+    result: RunResult,
+    about: dict[str, Any],
+) -> TaskDelta:
+    """Return a task's mixture of seen deltas."""
+    numbers = _numbers(run, experiment, name, "mixture")
+    weights = {}
+    for seen, weight in zip(experiment.seen, numbers.tolist(), strict=True):
+        if weight:
+            weights[seen] = weight
+    about |= {
+        "weights": weights,
+        "setting": "mixture",
+        "test_score": result.scores["mixture_test"][name].generated,
+    }
+    bank = tuned_deltas(experiment, experiment.seen, SAME_DATA_SEED)
+    return TaskDelta(mix_deltas(numbers[None], bank)[0], about)
+
+
+def _numbers(run: Run, experiment: Experiment, name: str, key: str) -> Tensor:
+    """Return a task's numbers [d] or [S]; raise ValueError where the run does not have them."""
+    tensors, _ = read_tensors(run.folder / "vectors.safetensors")
+    if key not in tensors:
+        raise ValueError(
+            f"{run.folder} has no numbers for {name}: its command again, without --part, adds them"
+        )
+    names = experiment.seen if name in experiment.seen else experiment.unseen
+    return tensors[key][names.index(name)].to(experiment.model.device)
 
 
 @torch.no_grad()
-def answers(prompt: Tensor, experiment: Experiment, name: str, texts: Sequence[str], tokens: int) -> list[str]:
-    """Return an answer per text: generated, or with a masked model the likeliest of the task's options."""
-    backbone = experiment.backbone
+def answer_texts(
+    delta: Tensor,
+    experiment: Experiment,
+    name: str,
+    texts: Sequence[str],
+    max_tokens: int,
+) -> list[str]:
+    """Return an answer per text: generated, or with a masked model the likeliest option.
+
+    delta: [P]. name: of the task, whose options they are.
+    """
+    model = experiment.model
+    backbone = model.backbone
     rows = backbone.encode(texts, [""] * len(texts))
-    options = experiment.tasks[name].options or ()
-    choices = backbone.encode(options, options)
-    found = [""] * len(rows)
+    names = experiment.tasks[name].options or ()
+    options = [] if backbone.generates else backbone.encode(names, names)
+    answers = [""] * len(rows)
 
-    def answer(picked: list[int]) -> None:
-        lead, chosen = prompt.expand(len(picked), *prompt.shape), [rows[i] for i in picked]
-        if backbone.generates:
-            written = backbone.generate(lead, chosen, tokens)
-        else:
-            written = [options[option] for option in backbone.rank(lead, chosen, choices)]
-        for i, text in zip(picked, written, strict=True):
-            found[i] = text
+    def answer_batch(indices: list[int]) -> None:
+        owner = torch.zeros(len(indices), dtype=torch.long, device=delta.device)
+        tokens = [rows[i] for i in indices]
+        predictions = model.predict(delta[None], owner, tokens, max_tokens, options)
+        for i, prediction in zip(indices, predictions, strict=True):
+            option = prediction.option
+            answers[i] = prediction.text if option is None else names[option]
 
-    backbone.in_batches(rows, len(prompt) + tokens, 4 * backbone.token_budget, answer)
-    return found
+    budget = FORWARD_ONLY * model.token_budget
+    model.in_batches(rows, answer_batch, budget, answer_tokens=max_tokens)
+    return answers
 
 
 def record_of(line: str, number: int) -> str | dict[str, Any]:
     """Return a line of standard input as it is, or read where it is a JSON object."""
     if not line.startswith("{"):
         return line
+    where = f"standard input, line {number}"
     try:
         record = json.loads(line)
     except json.JSONDecodeError as error:
-        raise ValueError(f"standard input, line {number}: not valid JSON ({error.msg})") from error
-    if not isinstance(record.get("input"), str):
-        raise ValueError(f"standard input, line {number}: field 'input' must be a text, found {record.get('input')!r:.40}")
+        raise ValueError(f"{where}: not valid JSON ({error.msg})") from error
+    text = record.get("input")
+    if not isinstance(text, str):
+        raise ValueError(f"{where}: field 'input' must be a text, found {text!r:.40}")
     return dict(record)

@@ -1,52 +1,100 @@
-"""Causal language models (GPT-2, Llama, Qwen): one sequence [prompt, input, newline, answer]."""
+"""Causal language models (GPT-2, Llama, Qwen): one sequence [prefix, input, newline, answer]."""
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import AutoModelForCausalLM, PretrainedConfig
+from transformers.models.auto import modeling_auto
 
-from ipt.backbones.base import Backbone, Encoded, pad, row_nll
+from ipt.backbones.base import NO_LABEL, Backbone, Encoded, answer_nll, pad
 
 
 class CausalLM(Backbone):
-    """Prompt, input, a newline and the answer in one sequence, padded on the left; only answers have a loss."""
+    """Everything in one sequence, padded on the left; only answers have a loss."""
+
+    loader = AutoModelForCausalLM
+
+    @staticmethod
+    def reads(config: PretrainedConfig) -> bool:
+        if config.model_type not in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+            return False
+        # BERT and its like are in both lists, and are causal only where the config says so.
+        is_masked = config.model_type in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+        return getattr(config, "is_decoder", False) or not is_masked
 
     def input_ids(self, text: str) -> list[int]:
-        ids, newline, end = self.ids(text, special=True), self.ids("\n"), self.tokenizer.eos_token_id
-        ids = ids[:-1] if len(ids) > 1 and ids[-1] == end else ids  # some tokenizers end every text
+        ids = self.ids(text, special=True)
+        newline = self.ids("\n")
+        if len(ids) > 1 and ids[-1] == self.tokenizer.eos_token_id:
+            ids = ids[:-1]  # some tokenizers end every text
         return ids[: self.max_input - len(newline)] + newline
 
-    def answer_logits(self, prompts: Tensor, rows: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
-        embeds, mask = self.lead(prompts, [row.input_ids + row.label_ids for row in rows], left=True)
-        labels, _ = pad([row.label_ids for row in rows], -100, self.device, left=True)  # [B, T], at the right end
-        places = (mask.cumsum(1) - 1).clamp_min(0)
-        kept = labels.shape[1] + 1  # the place before an answer predicts its first token
-        logits = self.model(inputs_embeds=embeds, attention_mask=mask, position_ids=places, use_cache=False, logits_to_keep=kept).logits
-        return logits[:, -kept:-1], labels
+    def answer_logits(self, rows: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
+        embeds, mask = self.embedded([row.input_ids + row.label_ids for row in rows], left=True)
+        labels, _ = pad([row.label_ids for row in rows], NO_LABEL, self.device, left=True)
+        # The answers are at the right end; the place before one predicts its first token.
+        kept = labels.shape[1] + 1
+        output = self.model(
+            inputs_embeds=embeds,
+            attention_mask=mask,
+            position_ids=_positions(mask),
+            use_cache=False,
+            logits_to_keep=kept,
+        )
+        return output.logits[:, -kept:-1], labels
 
-    def rank(self, prompts: Tensor, rows: Sequence[Encoded], options: Sequence[Encoded]) -> list[int]:
-        """Return for each row the index of the likeliest option (nats summed over its tokens); prompt and input run once."""
-        embeds, mask = self.lead(prompts, [row.input_ids for row in rows], left=True)
-        places = (mask.cumsum(1) - 1).clamp_min(0)
-        read = self.model(inputs_embeds=embeds, attention_mask=mask, position_ids=places, use_cache=True, logits_to_keep=1)
-        first, scores = read.logits[:, -1:], []
+    def option_nll(self, rows: Sequence[Encoded], options: Sequence[Encoded]) -> Tensor:
+        """Return [B, O] nats of each option, summed over its tokens; the input is read once."""
+        embeds, mask = self.embedded([row.input_ids for row in rows], left=True)
+        positions = _positions(mask)
+        read = self.model(
+            inputs_embeds=embeds,
+            attention_mask=mask,
+            position_ids=positions,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        scores = []
         for option in options:
-            labels = torch.tensor([option.label_ids], device=self.device).expand(len(rows), -1)  # [B, T]
-            written = self.model(
-                input_ids=labels[:, :-1],
-                attention_mask=torch.cat([mask, torch.ones_like(labels[:, :-1])], 1),
-                position_ids=places[:, -1:] + 1 + torch.arange(labels.shape[1] - 1, device=self.device),
-                past_key_values=copy.deepcopy(read.past_key_values),  # the model writes the option's own behind it
-            )
-            scores.append(row_nll(torch.cat([first, written.logits], 1), labels))
-        return torch.stack(scores, 1).argmin(1).tolist()
+            labels = torch.tensor([option.label_ids], device=self.device).expand(len(rows), -1)
+            later = self._continued(read.past_key_values, mask, positions[:, -1:], labels)
+            logits = torch.cat([read.logits[:, -1:], later], 1)  # [B, T, V]
+            scores.append(answer_nll(logits, labels))
+        return torch.stack(scores, 1)
 
-    def generate(self, prompts: Tensor, rows: Sequence[Encoded], max_tokens: int) -> list[str]:
-        embeds, mask = self.lead(prompts, [row.input_ids for row in rows], left=True)
+    def _continued(self, cache: Any, mask: Tensor, last: Tensor, labels: Tensor) -> Tensor:
+        """Return the logits [B, T - 1, V] behind all but the last token of labels [B, T].
+
+        last: [B, 1] position of each row's last token.
+        """
+        tokens = labels[:, :-1]
+        steps = torch.arange(tokens.shape[1], device=self.device)
+        output = self.model(
+            input_ids=tokens,
+            attention_mask=torch.cat([mask, torch.ones_like(tokens)], 1),
+            position_ids=last + 1 + steps,
+            past_key_values=copy.deepcopy(cache),  # the model writes the option's own behind it
+        )
+        return output.logits
+
+    def generate(self, rows: Sequence[Encoded], max_tokens: int) -> list[str]:
+        embeds, mask = self.embedded([row.input_ids for row in rows], left=True)
         end = self.tokenizer.eos_token_id
         ids = self.model.generate(  # type: ignore[operator]
-            inputs_embeds=embeds, attention_mask=mask, max_new_tokens=max_tokens, do_sample=False, num_beams=1, eos_token_id=end,
+            inputs_embeds=embeds,
+            attention_mask=mask,
+            max_new_tokens=max_tokens,
+            do_sample=False,
+            num_beams=1,
+            eos_token_id=end,
             pad_token_id=end,
-        )  # fmt: skip
-        return self.text(ids)
+        )
+        return self.texts(ids)
+
+
+def _positions(mask: Tensor) -> Tensor:
+    """Return each place's position [B, L], counted from the first that is not padding."""
+    return (mask.cumsum(1) - 1).clamp_min(0)

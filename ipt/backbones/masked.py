@@ -1,38 +1,66 @@
-"""MaskedLM language models (BERT, RoBERTa): one sequence [prompt, input with a mask for each token of the answer], options only."""
+"""Masked language models (BERT, RoBERTa): one sequence, a mask for each token of the answer.
+
+Cloze questions (Schick and Schuetze 2021): as many masks as the answer has tokens stand at the end
+of the input; options are ranked, no text is written.
+"""
 
 from collections.abc import Sequence
 
 from torch import Tensor
+from transformers import AutoModelForMaskedLM, PretrainedConfig
+from transformers.models.auto import modeling_auto
 
-from ipt.backbones.base import MAX_ANSWER, Backbone, Encoded, pad
+from ipt.backbones.base import MAX_ANSWER, NO_LABEL, Backbone, Encoded, pad
+
+# These count positions from the padding's id on.
+OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert")
 
 
 class MaskedLM(Backbone):
-    """Cloze: as many masks as the answer has tokens stand at the end of the input (Schick and Schuetze 2021)."""
+    """Ranks options; each is filled into the masks."""
 
     generates = False
+    loader = AutoModelForMaskedLM
+
+    @staticmethod
+    def reads(config: PretrainedConfig) -> bool:
+        return config.model_type in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
     @property
     def positions(self) -> int | None:
-        offset = self.model.config.pad_token_id + 1 if self.model.config.model_type in ("roberta", "xlm-roberta", "camembert") else 0
-        most = super().positions
-        return None if most is None else most - offset  # RoBERTa counts positions from the padding's id on
+        positions = super().positions
+        config = self.model.config
+        if positions is None or config.model_type not in OFFSET_POSITIONS:
+            return positions
+        return positions - (config.pad_token_id + 1)
 
     def input_ids(self, text: str) -> list[int]:
-        ids, end = self.ids(text, special=True), self.tokenizer.sep_token_id
-        return (ids[:-1] if ids[-1] == end else ids)[: self.max_input - 1] + [end]
+        ids = self.ids(text, special=True)
+        end = self.tokenizer.sep_token_id
+        if ids[-1] == end:
+            ids = ids[:-1]
+        return ids[: self.max_input - 1] + [end]
 
     def label_ids(self, answer: str) -> list[int]:
+        # With a space before it, as in the middle of a text; there is no end sign.
         return self.ids(" " + answer)[:MAX_ANSWER]
 
-    def answer_logits(self, prompts: Tensor, rows: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
-        mask_id, length = self.tokenizer.mask_token_id, prompts.shape[1]
-        cloze = [[*row.input_ids[:-1], *[mask_id] * len(row.label_ids), row.input_ids[-1]] for row in rows]
-        embeds, mask = self.lead(prompts, cloze)
+    def answer_logits(self, rows: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
+        cloze = []
+        labels = []
+        for row in rows:
+            *text, end = row.input_ids
+            masks = [self.tokenizer.mask_token_id] * len(row.label_ids)
+            cloze.append([*text, *masks, end])
+            before = [NO_LABEL] * (self.prefix_length + len(text))
+            labels.append([*before, *row.label_ids, NO_LABEL])
+        embeds, mask = self.embedded(cloze)
         logits = self.model(inputs_embeds=embeds, attention_mask=mask).logits
-        blank = [[-100] * (length + len(row.input_ids) - 1) for row in rows]
-        labels, _ = pad([[*b, *row.label_ids, -100] for b, row in zip(blank, rows, strict=True)], -100, self.device)
-        return logits, labels
+        padded, _ = pad(labels, NO_LABEL, self.device)
+        return logits, padded
 
-    def generate(self, prompts: Tensor, rows: Sequence[Encoded], max_tokens: int) -> list[str]:
-        raise ValueError(f"{self.name} is a masked model: it processes options and writes no text; use tasks with options")
+    def generate(self, rows: Sequence[Encoded], max_tokens: int) -> list[str]:
+        raise ValueError(
+            f"{self.name} is a masked model: it ranks options and writes no text; "
+            "use tasks with options"
+        )

@@ -1,12 +1,11 @@
-"""Soft prompts as PEFT writes them: a folder with adapter_config.json and adapter_model.safetensors (`PROMPT_TUNING`).
+"""Soft prompts as PEFT writes them: adapter_config.json and adapter_model.safetensors.
 
 Our own record stands beside them in ipt.json, since PEFT warns of keys it does not know.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,43 +14,48 @@ from torch import Tensor
 from ipt.backbones.base import Backbone
 from ipt.backbones.causal import CausalLM
 from ipt.backbones.encoder_decoder import EncoderDecoder
+from ipt.experiment import GivenDeltas
 from ipt.storage import read_tensors, write_json, write_tensors
+from ipt.training.model import Model
+from ipt.tuners.soft_prompt import SoftPrompt
 
-PEFT_TASKS = {EncoderDecoder: "SEQ_2_SEQ_LM", CausalLM: "CAUSAL_LM"}
-CONFIG, WEIGHTS, KEY = "adapter_config.json", "adapter_model.safetensors", "prompt_embeddings"
+PEFT_TASKS: dict[type[Backbone], str] = {
+    EncoderDecoder: "SEQ_2_SEQ_LM",
+    CausalLM: "CAUSAL_LM",
+}
+CONFIG = "adapter_config.json"
+WEIGHTS = "adapter_model.safetensors"
+KEY = "prompt_embeddings"
 
 
-@dataclass(frozen=True)
-class GivenDeltas:
-    """Prompts that were tuned elsewhere, by task; the digest is over names and numbers.
+def write_peft(delta: Tensor, model: Model, folder: Path, about: dict[str, Any]) -> None:
+    """Write a folder that `PeftModel.from_pretrained` loads.
 
-    prompts: empty in a run that is opened again, whose bank holds them.
+    delta: [P] of a soft prompt.
+    about: where it comes from, written to ipt.json.
+    Raises ValueError for another tuner, and for a masked model.
     """
-
-    names: tuple[str, ...] = ()
-    digest: str = ""
-    prompts: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
-
-
-def write_peft(prompt: Tensor, backbone: Backbone, folder: Path, about: dict[str, Any]) -> None:
-    """Write a folder that `PeftModel.from_pretrained` loads, and ipt.json with where the prompt [n, h] comes from.
-
-    PEFT's prompt tuning reads only the encoder's side of an encoder-decoder, so there is one submodule, not two.
-    """
+    backbone = model.backbone
     kind = PEFT_TASKS.get(type(backbone))
+    if not isinstance(model.tuner, SoftPrompt):
+        raise ValueError(
+            f"soft prompts can be written for PEFT, this run has the tuner {model.tuner.name}"
+        )
     if kind is None:
         raise ValueError(f"PEFT has no prompt tuning for masked models such as {backbone.name}")
+    prompt = model.tuner.parts(backbone, delta)["prompt"]  # [n, h]
     length, width = prompt.shape
-    folder.mkdir(parents=True, exist_ok=True)
     config = {
         "peft_type": "PROMPT_TUNING",
         "task_type": kind,
         "base_model_name_or_path": backbone.name,
         "num_virtual_tokens": length,
+        # PEFT's prompt tuning reads only the encoder's side of an encoder-decoder.
         "num_transformer_submodules": 1,
         "token_dim": width,
         "inference_mode": True,
     }
+    folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / WEIGHTS, {KEY: prompt}, {"format": "pt"})
     write_json(folder / CONFIG, config)
     write_json(folder / "ipt.json", about)
@@ -60,45 +64,85 @@ def write_peft(prompt: Tensor, backbone: Backbone, folder: Path, about: dict[str
 def read_peft(folder: Path, length: int, width: int) -> tuple[Tensor, str]:
     """Return the prompt [n, h] of a PEFT folder and the model it was tuned for.
 
-    Raises ValueError where the folder holds another kind of adapter, or a prompt of another length or width. Of 2 n rows (an
-    encoder-decoder's two submodules) PEFT's forward pass uses the first n, and so do we.
+    Raises ValueError where the folder holds another kind of adapter, or a prompt of another length
+    or width. Of 2 n rows (an encoder-decoder's two submodules) PEFT's forward pass uses the first
+    n, and so do we.
     """
+    config = _read_config(folder)
+    if not (folder / WEIGHTS).is_file():
+        raise ValueError(
+            f"{folder} has no {WEIGHTS}; save it in that format (other formats may run code and "
+            "are not read)"
+        )
+    tensors, _ = read_tensors(folder / WEIGHTS)
+    prompt = tensors.get(KEY)
+    declared = config.get("num_virtual_tokens")
+    accepted = [declared]
+    if isinstance(declared, int):
+        accepted.append(2 * declared)
+    if prompt is None or prompt.ndim != 2 or not len(prompt) or len(prompt) not in accepted:
+        shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
+        raise ValueError(f"{folder}: expected {KEY} of {declared} rows, found {shapes}")
+    if declared != length:
+        raise ValueError(
+            f"{folder} holds a prompt of {declared} vectors, {length} were asked for: set the "
+            f"prompt length to {declared}"
+        )
+    name = config.get("base_model_name_or_path")
+    if prompt.shape[1] != width:
+        raise ValueError(
+            f"{folder} holds vectors of {prompt.shape[1]} numbers (for {name}), --model reads "
+            f"{width}; use the model it is for"
+        )
+    return prompt[:length].float(), str(name)
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    """Return the configuration of a PEFT folder that holds a soft prompt."""
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"{folder} is no PEFT folder: {CONFIG} cannot be read ({error})") from error
+        raise ValueError(
+            f"{folder} is no PEFT folder: {CONFIG} cannot be read ({error})"
+        ) from error
     kind = config.get("peft_type") if isinstance(config, dict) else None
     if kind != "PROMPT_TUNING":
-        raise ValueError(f"{folder} holds a PEFT adapter of the kind {kind}; soft prompts of the kind PROMPT_TUNING can be read")
-    if not (folder / WEIGHTS).is_file():
-        raise ValueError(f"{folder} has no {WEIGHTS}; save it in that format (other formats may run code and are not read)")
-    tensors, _ = read_tensors(folder / WEIGHTS)
-    found = tensors.get(KEY)
-    rows, declared = (len(found) if found is not None and found.ndim == 2 else 0), config.get("num_virtual_tokens")
-    if found is None or not rows or rows not in (declared, 2 * declared if isinstance(declared, int) else None):
-        shapes = {name: list(t.shape) for name, t in tensors.items()}
-        raise ValueError(f"{folder}: expected {KEY} of {declared} rows, found {shapes}")
-    if declared != length:
-        raise ValueError(f"{folder} holds a prompt of {declared} vectors, {length} were asked for: set the prompt length to {declared}")
-    if found.shape[1] != width:
-        name = config.get("base_model_name_or_path")
-        raise ValueError(f"{folder} holds vectors of {found.shape[1]} numbers (for {name}), --model reads {width}; use the model it is for")
-    return found[:length].float(), str(config.get("base_model_name_or_path"))
+        raise ValueError(
+            f"{folder} holds a PEFT adapter of the kind {kind}; soft prompts of the kind "
+            "PROMPT_TUNING can be read"
+        )
+    return config
 
 
-def read_prompts(root: Path, names: Sequence[str], backbone: Backbone, length: int) -> tuple[GivenDeltas, list[str]]:
-    """Return the prompts of a folder that holds one PEFT folder per task, and what the user should know of them."""
-    inside = sorted(path.parent.name for path in root.glob(f"*/{CONFIG}"))
-    here = [name for name in inside if name in names]
-    if not here:
-        raise ValueError(f"--prompts {root}: no PEFT folder is named after a task; found {', '.join(inside[:5]) or 'none'}")
-    read = {name: read_peft(root / name, length, backbone.hidden_size) for name in here}
-    prompts = {name: prompt for name, (prompt, _) in read.items()}
-    others = sorted({model for _, model in read.values()} - {backbone.name})
-    notes = [f"prompts of {len(here)} tasks are taken from {root}; {len(set(names) - set(here))} are tuned"]
-    notes += [f"note: PEFT folders of no task here: {', '.join(sorted(set(inside) - set(here))[:5])}"] * (len(here) < len(inside))
-    notes += [f"note: tuned for {', '.join(others[:3])}, used with {backbone.name}"] * bool(others)
+def read_prompts(root: Path, names: Sequence[str], model: Model) -> tuple[GivenDeltas, list[str]]:
+    """Return the deltas of a folder with one PEFT folder per task, and notes for the user.
+
+    names: the tasks of the split. Raises ValueError where none of them has a folder, where one
+    cannot be read, and for a tuner other than soft prompts.
+    """
+    backbone = model.backbone
+    if not isinstance(model.tuner, SoftPrompt):
+        raise ValueError(f"--prompts holds soft prompts, --tuner is {model.tuner.name}")
+    folders = sorted(path.parent.name for path in root.glob(f"*/{CONFIG}"))
+    taken = [name for name in folders if name in names]
+    if not taken:
+        found = ", ".join(folders[:5]) or "none"
+        raise ValueError(f"--prompts {root}: no PEFT folder is named after a task; found {found}")
+    deltas = {}
+    models = set()
     content = hashlib.sha256()
-    for name, prompt in prompts.items():
+    for name in taken:
+        prompt, tuned_for = read_peft(root / name, model.tuner.prompt_length, backbone.hidden_size)
+        deltas[name] = prompt.flatten()
+        models.add(tuned_for)
         content.update(name.encode() + prompt.contiguous().numpy().tobytes())
-    return GivenDeltas(tuple(here), content.hexdigest()[:16], prompts), notes
+
+    to_tune = len(set(names) - set(taken))
+    notes = [f"prompts of {len(taken)} tasks are taken from {root}; {to_tune} are tuned"]
+    unknown = sorted(set(folders) - set(taken))
+    if unknown:
+        notes.append(f"note: PEFT folders of no task here: {', '.join(unknown[:5])}")
+    others = sorted(models - {backbone.name})
+    if others:
+        notes.append(f"note: tuned for {', '.join(others[:3])}, used with {backbone.name}")
+    return GivenDeltas(tuple(taken), content.hexdigest()[:16], deltas), notes

@@ -1,12 +1,10 @@
-"""What else adapts a frozen model to an unseen task with few numbers: rivals of an intrinsic subspace.
+"""Mixtures of seen tasks' deltas: what else adapts a frozen model with d numbers per task.
 
-* A mixture of seen prompts, d numbers: p = P_0 + sum over k of z_k (P_k - P_0), where P_0 to P_d are d + 1 of the seen prompts (or
-  their mean) with the least loss on the few shots; a part of `ipt ist`. After ATTEMPT (Asai et al., arXiv 2205.11961), whose weights
-  come from the input.
-* LoRA (Hu et al., arXiv 2106.09685) through PEFT, of rank 1 on one projection, the fewest numbers it allows, without a prompt;
-  in `ipt bench --race`.
-* d numbers along random directions of all the model's weights (Li et al., arXiv 1804.08838; SAID, arXiv 2012.13255, a variant of
-  the released code, has Fastfood directions), without a prompt; in `ipt bench --race`.
+    delta = a_0 + sum over k of z_k (a_k - a_0)
+
+a_0 to a_d are d + 1 of the seen deltas (or their mean) with the least loss on the few shots. After
+ATTEMPT (Asai et al., arXiv 2205.11961), whose weights come from the input. Trained: the weights z
+[J, d]. Frozen: the backbone, the bank.
 """
 
 from collections.abc import Sequence
@@ -14,33 +12,64 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ipt.backbones.base import Backbone
-from ipt.checkpoint import Checkpoint
 from ipt.config import IstConfig
 from ipt.encoded import EncodedTask
 from ipt.methods.ist import SeenVectors, choose_starts
+from ipt.training.loop import Execution, fit
+from ipt.training.model import Model
 from ipt.training.source import Mixture, mix_deltas
-from ipt.training.sweep import Progress, run_sweep
+from ipt.training.sweep import Sweep, select_best
 
 
-def mix(
-    backbone: Backbone, bank: Tensor, names: tuple[str, ...], dim: int, data: Sequence[EncodedTask], config: IstConfig, seed: int,
-    kept: Checkpoint, progress: Progress = lambda done, total, loss: None,
-) -> Tensor:  # fmt: skip
-    """Return each task's weights [T, S] of the seen prompts, bank [S, n, h] of the tasks `names`; `mixed` makes its prompt.
+def tune_mixtures(
+    model: Model,
+    bank: SeenVectors,
+    dim: int,
+    tasks: Sequence[EncodedTask],
+    config: IstConfig,
+    seed: int,
+    execution: Execution | None = None,
+) -> Tensor:
+    """Return each task's weights [T, S] of the seen deltas; `mix_deltas` makes its delta.
 
-    Tried as in IST: each of the best prompts (of other tasks, or their mean) as the first anchor, one job each per rate, with the d
-    best others beside it, or all where there are fewer; only the best where IST has one start (`--start` mean or noise).
+    bank: deltas [S, P] of the seen tasks, and whose they are.
+
+    Tried as in IST: each of the best deltas (of other tasks, or their mean) as the first anchor,
+    one job each per rate, with the d best others beside it, or all where there are fewer; only the
+    best where IST has one start (`--start` mean or noise).
     """
-    one = torch.eye(len(bank), device=bank.device)
-    tried = config.tries // len(config.learning_rates)  # starts of a task
-    most = max(tried, dim + 1)
-    best = choose_starts(backbone, lambda weights: mix_deltas(weights, bank), data, SeenVectors(one, names), seed, most)
-    places = range(best.shape[1])
-    order = [[k, *[i for i in places if i != k][:dim]] for k in places[:tried]]
-    rates = config.learning_rates * len(order)
-    source = Mixture(best[:, order].flatten(0, 1).repeat_interleave(len(config.learning_rates), 0), bank)
-    choices = run_sweep(backbone, source, data, rates, config, seed, kept, progress)
-    return source.weights(torch.tensor([c.index for c in choices], dtype=torch.long, device=bank.device)).detach()
+    deltas = bank.vectors
+    rates = config.learning_rates
+    starts = config.trials // len(rates)
+    # Weights that pick one seen delta each: the anchors are chosen among them and their mean.
+    picks = SeenVectors(torch.eye(len(deltas), device=deltas.device), bank.tasks)
+    wanted = max(starts, dim + 1)
+    best = choose_starts(
+        model,
+        lambda weights: mix_deltas(weights, deltas),
+        tasks,
+        picks,
+        seed,
+        wanted,
+    )  # [T, A, S]
+    anchors = anchor_orders(best.shape[1], starts, dim)
+    of_jobs = best[:, anchors].flatten(0, 1).repeat_interleave(len(rates), 0)  # [J, d + 1, S]
+    source = Mixture(of_jobs, deltas)
+    sweep = Sweep(tasks, rates * len(anchors), seed)
+    outcomes = fit(model, source, sweep.jobs(config), config, execution)
+    selected = select_best(model, source, sweep, outcomes, by_loss=config.prunes)
+    jobs = [trial.index for trial in selected]
+    indices = torch.tensor(jobs, dtype=torch.long, device=deltas.device)
+    return source.weights(indices).detach()
 
 
+def anchor_orders(count: int, starts: int, dim: int) -> list[list[int]]:
+    """Return, for each start, its own place first and then those of the d best others.
+
+    count: anchors there are, the best first.
+    """
+    orders = []
+    for first in range(count)[:starts]:
+        others = [place for place in range(count) if place != first]
+        orders.append([first, *others[:dim]])
+    return orders

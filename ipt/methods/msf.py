@@ -1,8 +1,11 @@
-"""Multi-task subspace finding (paper, section 3.2).
+"""Multi-task subspace finding (IPT, section 3.2).
 
-    minimise over encode, decode:  L_LM(decode(encode(P_i))) + alpha * ||decode(encode(P_i)) - P_i||^2   over seen tasks i
+    minimize over encode, decode:
+        task loss(decode(encode(delta_i))) + alpha ||decode(encode(delta_i)) - delta_i||^2
+    over the seen tasks i
 
-Trained: the autoencoder. Frozen: the backbone, the bank of tuned prompts P [T, n, h]. Written: a `Subspace`.
+Trained: the autoencoder. Frozen: the backbone, the bank of tuned deltas [T, P]. Read: few-shot
+sets, the bank. Written: a `Subspace`.
 """
 
 from collections.abc import Sequence
@@ -11,83 +14,107 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ipt.backbones.base import Backbone
-from ipt.checkpoint import Checkpoint
 from ipt.config import MsfConfig
-from ipt.distributed import Processes
 from ipt.encoded import EncodedTask
-from ipt.methods.subspace import Subspace, reconstruction_loss
-from ipt.training.loop import Job, Row, fit
+from ipt.methods.subspace import Scaling, Subspace, inner_width_for, reconstruction_loss
+from ipt.training.loop import Execution, Job, Row, fit
+from ipt.training.model import Model
 from ipt.training.source import Shared, Source
-from ipt.training.sweep import Progress
 
-SHARED_ROWS = 16  # of a step, at most: one prompt gains nothing from more (LOG.md)
+# Rows of a step, at most: one shared delta gains nothing from more (LOG.md).
+SHARED_ROWS = 16
 
 
 class Reconstructed(Source):
-    """Prompts that went through the autoencoder; every parameter belongs to the one job."""
+    """Tuned deltas that went through the autoencoder; every parameter belongs to the one job."""
 
     def __init__(self, subspace: Subspace, bank: Tensor, alpha: float) -> None:
+        """Train the subspace on the bank [T, P]; alpha weighs the reconstruction."""
         super().__init__()
-        self.prompt_encoder, self.prompt_decoder = subspace.prompt_encoder, subspace.prompt_decoder
+        self.subspace = subspace
         self.requires_grad_(True)
-        self.bank, self.alpha = bank, alpha
+        self.bank = bank
+        self.alpha = alpha
 
     def forward(self, indices: Tensor) -> Tensor:
-        prompts = self.bank[indices]
-        return self.prompt_decoder(self.prompt_encoder(prompts.flatten(1))).view_as(prompts)
+        return self.subspace.decode(self.subspace.encode(self.bank[indices]))
 
-    def extra_loss(self, indices: Tensor, prompts: Tensor) -> Tensor:
-        return self.alpha * reconstruction_loss(prompts, self.bank[indices])
+    def extra_loss(self, indices: Tensor, deltas: Tensor) -> Tensor:
+        """Return alpha times the reconstruction loss, each number in its part's scale."""
+        scale = self.subspace.scale
+        return self.alpha * reconstruction_loss(deltas / scale, self.bank[indices] / scale)
 
 
 def find_subspace(
-    backbone: Backbone,
+    model: Model,
     bank: Tensor,
-    data: Sequence[EncodedTask],
+    tasks: Sequence[EncodedTask],
     config: MsfConfig,
-    split: str,
     seed: int,
-    checkpoint: Checkpoint,
-    progress: Progress = lambda done, total, loss: None,
-    processes: Processes = Processes(),
+    execution: Execution | None = None,
 ) -> Subspace:
-    """Train the autoencoder on the seen tasks' prompts, bank [T, n, h] in the order of `data`."""
-    _, length, width = bank.shape
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        subspace = Subspace(length, width, config.dim, config.inner_width, "msf", backbone.name, split, seed, [d.task.name for d in data])
-    subspace.to(backbone.device)
+    """Train the autoencoder on the seen tasks' deltas.
+
+    bank: [T, P] tuned deltas, in the order of tasks.
+    seed: of the initial weights and the order of rows.
+    """
+    size = bank.shape[1]
+    width = config.inner_width
+    subspace = Subspace(
+        size,
+        config.dim,
+        inner_width_for(size) if width is None else width,
+        kind="msf",
+        backbone=model.backbone.name,
+        tuner=model.tuner.name,
+        seed=seed,
+        tasks=[data.task.name for data in tasks],
+    )
+    subspace.to(model.device)
+    subspace.rescale(scaling_of(model, bank))
     source = Reconstructed(subspace, bank, config.alpha)
-    fit(backbone, source, [_joint_job("msf", data, config, seed)], config, checkpoint, progress, processes)
+    fit(model, source, [_joint_job("msf", tasks, config, seed)], config, execution)
     subspace.requires_grad_(False)
     if config.codes == "standard":
-        subspace.standardise(bank)
+        subspace.standardize(bank)
     return subspace
 
 
+def scaling_of(model: Model, bank: Tensor) -> Scaling:
+    """Return what a subspace of the bank [T, P] counts its numbers from and in."""
+    if not model.tuner.rescales:
+        return Scaling.none(bank.shape[1])
+    return Scaling.of_bank(bank, model.tuner.shapes(model.backbone))
+
+
 def find_shared_delta(
-    backbone: Backbone,
+    model: Model,
     start: Tensor,
-    data: Sequence[EncodedTask],
+    tasks: Sequence[EncodedTask],
     config: MsfConfig,
-    learning_rate: float,
     seed: int,
-    checkpoint: Checkpoint,
-    progress: Progress = lambda done, total, loss: None,
-    processes: Processes = Processes(),
+    execution: Execution | None = None,
 ) -> Tensor:
-    """Tune one prompt [n, h] jointly on all seen tasks, as many steps as MSF takes: what no intrinsic dimension gives."""
+    """Tune one delta [P] jointly on all seen tasks: what no intrinsic dimension gives.
+
+    start: [P]. config: as many steps as MSF takes, at its `learning_rate`.
+    """
     source = Shared(start)
     fewer = replace(config, rows_per_step=min(config.rows_per_step, SHARED_ROWS))
-    fit(backbone, source, [_joint_job("shared", data, fewer, seed, learning_rate)], fewer, checkpoint, progress, processes)
+    fit(model, source, [_joint_job("shared", tasks, fewer, seed)], fewer, execution)
     return source.value.detach()[0]
 
 
-def _joint_job(name: str, data: Sequence[EncodedTask], config: MsfConfig, seed: int, learning_rate: float | None = None) -> Job:
-    """All tasks' rows as one job; a group per task samples uniformly over tasks, one group over rows (released code)."""
-    groups: list[tuple[Row, ...]] = [tuple((t, row) for row in d.train) for t, d in enumerate(data)]
+def _joint_job(name: str, tasks: Sequence[EncodedTask], config: MsfConfig, seed: int) -> Job:
+    """Return all tasks' rows as one job.
+
+    A group per task samples uniformly over tasks; one group over rows (released code).
+    """
+    groups = []
+    dev: list[Row] = []
+    for number, data in enumerate(tasks):
+        groups.append(tuple(Row(number, tokens) for tokens in data.train))
+        dev += [Row(number, tokens) for tokens in data.dev]
     if config.sampling == "rows":
-        groups = [tuple(row for group in groups for row in group)]
-    dev = tuple((t, row) for t, d in enumerate(data) for row in d.dev)
-    return Job(name, tuple(groups), dev, learning_rate or config.learning_rate, seed, config.rows_per_step)
+        groups = [sum(groups, ())]
+    return Job(name, tuple(groups), tuple(dev), config.learning_rate, seed, config.rows_per_step)

@@ -1,13 +1,20 @@
-"""The prompt autoencoder (paper, section 3.2: Proj and Proj_b) and the frozen subspace it yields.
+"""The autoencoder of deltas (IPT, section 3.2: Proj and Proj_b) and the frozen subspace it yields.
 
-encode:  z = W1 p + b1                       D -> d, no activation
-decode:  p* = W3 tanh(W2 z + b2) + b3        d -> m -> D        (released code, AE_type 1; m = 768)
+    v = (delta - start) / scale                              the same, for every task
+    encode:  z = W1 v + b1                                   P -> d, no activation
+    decode:  delta = start + scale (W3 tanh(W2 z + b2) + b3)      d -> m -> P
 
-A prompt p is flattened to D = n h numbers. The rivals of equal d, a random subspace and PCA, have a linear decoder.
+(Released code, AE_type 1; m = 768.) start and scale are fixed numbers per named part of a delta,
+taken from the seen tasks' bank: without them the autoencoder loses parts whose numbers are small.
+Soft prompts go without, as in the paper: start 0, scale 1. The controls of equal d, a random
+subspace and PCA, have a linear decoder.
 """
 
+import json
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -16,23 +23,33 @@ import numpy as np
 import torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.decomposition import PCA
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
+
+# A decoder of at most so many numbers fits beside its gradient and Adam's two moments (1 GB in
+# float32); width 64 did as well on unseen tasks as 768 (LOG.md).
+MOST_WEIGHTS = 64_000_000
+WIDEST = 768  # released code
+NARROWEST = 64
+
+SMALLEST = 1e-6  # deviation of a coordinate, below which it is not divided by
 
 CARD = """---
 {{ card_data }}
 ---
 
-# Intrinsic subspace of soft prompts, d = {{ dim }}
+# Intrinsic subspace of {{ tuner or "deltas" }}, d = {{ dim }}
 
-{{ dim }} numbers per task are decoded to a soft prompt of {{ prompt_length }} vectors for the frozen language model `{{ backbone }}`
-(Qin et al., arXiv 2110.07867).
+{{ dim }} numbers per task are decoded to the {{ size }} numbers of a {{ tuner or "delta" }} for the
+frozen language model `{{ backbone }}` (Qin et al., arXiv 2110.07867).
 
 | | |
 | --- | --- |
 | language model | `{{ backbone }}` |
-| prompt | {{ prompt_length }} vectors of {{ hidden_size }} numbers |
+| tuner | {{ tuner }}, {{ size }} numbers per task |
 | intrinsic dimension | {{ dim }} |
 | found by | {{ kind }}, task split {{ split }}, seed {{ seed }} |
 {% for name, value in (scores or {}).items() -%}
@@ -41,41 +58,81 @@ CARD = """---
 Found on {{ tasks | length }} tasks: {{ tasks | join(", ") or "not recorded" }}.
 
 ```python
-from ipt.methods.subspace import Subspace
+import ipt
 
-subspace = Subspace.from_pretrained("this repository or folder")
-prompts = subspace.decode(vectors)  # [U, {{ dim }}] -> [U, {{ prompt_length }}, {{ hidden_size }}]
+subspace = ipt.Subspace.from_pretrained("this repository or folder")
+deltas = subspace.decode(vectors)  # [U, {{ dim }}] -> [U, {{ size }}]
 ```
 """
 
 
-class PromptEncoder(nn.Module):
-    """Flattened prompts [U, D] to codes [U, d]."""
+def inner_width_for(size: int) -> int:
+    """Return the decoder's width m for deltas of P = size numbers: 768 where it fits, else fewer."""
+    return max(NARROWEST, min(WIDEST, MOST_WEIGHTS // size))
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """What each number of a delta is counted from and in: start [P], scale [P]."""
+
+    start: Tensor
+    scale: Tensor
+
+    @classmethod
+    def none(cls, size: int) -> "Scaling":
+        """Return the one that changes nothing."""
+        return cls(torch.zeros(size), torch.ones(size))
+
+    @classmethod
+    def of_bank(cls, bank: Tensor, shapes: Mapping[str, Sequence[int]]) -> "Scaling":
+        """Return the mean of the bank [T, P], and one scale for each named part.
+
+        A part's scale is the root mean square of its numbers around their mean over tasks.
+        """
+        start = bank.mean(0)
+        scale = torch.ones_like(start)
+        first = 0
+        for shape in shapes.values():
+            last = first + math.prod(shape)
+            spread = (bank[:, first:last] - start[first:last]).square().mean().sqrt()
+            if spread > 0:
+                scale[first:last] = spread
+            first = last
+        return cls(start, scale)
+
+
+class DeltaEncoder(nn.Module):
+    """Deltas [U, P] to vectors [U, d]."""
 
     def __init__(self, size: int, dim: int) -> None:
         super().__init__()
-        self.project = nn.Linear(size, dim)
+        self.project = skip_init(nn.Linear, size, dim)
 
-    def forward(self, prompts: Tensor) -> Tensor:
-        return self.project(prompts)
+    def forward(self, deltas: Tensor) -> Tensor:
+        return self.project(deltas)
 
 
-class PromptDecoder(nn.Module):
-    """Decoded [U, d] to flattened prompts [U, D]; linear where `inner_width` is 0."""
+class DeltaDecoder(nn.Module):
+    """Vectors [U, d] to deltas [U, P]; linear where `inner_width` is 0."""
 
     def __init__(self, dim: int, size: int, inner_width: int) -> None:
         super().__init__()
-        self.first = nn.Linear(dim, inner_width or size)
-        self.last = nn.Linear(inner_width, size) if inner_width else None
+        self.first = skip_init(nn.Linear, dim, inner_width or size)
+        self.last = skip_init(nn.Linear, inner_width, size) if inner_width else None
 
-    def forward(self, codes: Tensor) -> Tensor:
-        hidden = self.first(codes)
-        return hidden if self.last is None else self.last(hidden.tanh())
+    def forward(self, vectors: Tensor) -> Tensor:
+        hidden = self.first(vectors)
+        if self.last is None:
+            return hidden
+        return self.last(hidden.tanh())
 
 
-def reconstruction_loss(decoded: Tensor, prompts: Tensor) -> Tensor:
-    """Mean over U, n and h of the squared difference (released code; the paper's formula has the sum, n h times this)."""
-    return (decoded - prompts).square().mean()
+def reconstruction_loss(decoded: Tensor, deltas: Tensor) -> Tensor:
+    """Mean over U and P of the squared difference.
+
+    (Released code; the paper's formula has the sum over P, that is P times this.)
+    """
+    return (decoded - deltas).square().mean()
 
 
 class Subspace(
@@ -87,142 +144,241 @@ class Subspace(
     library_name="ipt",
     tags=["soft-prompts", "parameter-efficient-tuning"],
 ):
-    """What MSF yields and IST reads: a frozen decoder (and encoder) with the settings it was made for.
+    """What MSF yields and IST reads: a frozen autoencoder of deltas with what it was made for.
 
-    Decoded are standardised over the seen tasks: code 0 is the seen tasks' mean code and each coordinate has deviation 1
-    there. This re-parametrises the first decoder layer and changes no reachable prompt.
+    Vectors are standardized over the seen tasks: vector 0 is the seen tasks' mean and each
+    coordinate has deviation 1 there. This re-parametrizes the first decoder layer and changes no
+    reachable delta.
 
-    It is a transformer of scikit-learn (`fit`, `transform`, `inverse_transform`, `get_params`), as PCA and random projections are:
-    prompts are rows of D = n h numbers, or [U, n, h].
-
-    tasks: the seen tasks. scores: what the model card reports, by name.
+    It is a transformer of scikit-learn (`fit`, `transform`, `inverse_transform`, `get_params`), as
+    PCA and random projections are: deltas are rows of P numbers.
     """
 
-    prompt_encoder: PromptEncoder
-    prompt_decoder: PromptDecoder
+    delta_encoder: DeltaEncoder
+    delta_decoder: DeltaDecoder
+    start: Tensor
+    scale: Tensor
 
     def __init__(
         self,
-        prompt_length: int,
-        hidden_size: int,
+        size: int,
         dim: int = 5,
-        inner_width: int = 768,
+        inner_width: int = WIDEST,
         kind: str = "reconstruction",
         backbone: str = "",
+        tuner: str = "",
         split: str = "",
         seed: int = 0,
         tasks: Sequence[str] = (),
         scores: Mapping[str, float] | None = None,
     ) -> None:
-        super().__init__()
-        self.prompt_length, self.hidden_size, self.dim, self.inner_width = prompt_length, hidden_size, dim, inner_width
-        self.kind, self.backbone, self.split, self.seed = kind, backbone, split, seed
-        self.tasks, self.scores = tasks, scores
-        self._build()
+        """Make an autoencoder with random weights.
 
-    def _build(self) -> None:
-        """Make both halves anew, from torch's global generator."""
-        size = self.prompt_length * self.hidden_size
-        self.prompt_encoder = PromptEncoder(size, self.dim)
-        self.prompt_decoder = PromptDecoder(self.dim, size, self.inner_width)
+        size: P. dim: d. inner_width: m; 0 is a linear decoder.
+        kind: how it is found: msf, random, pca, reconstruction.
+        backbone, tuner, split: names of what it is for.
+        seed: of its initial weights.
+        tasks: the seen tasks.
+        scores: what the model card reports, by name.
+        """
+        super().__init__()
+        # Attributes are named after the arguments: scikit-learn's contract.
+        self.size = size
+        self.dim = dim
+        self.inner_width = inner_width
+        self.kind = kind
+        self.backbone = backbone
+        self.tuner = tuner
+        self.split = split
+        self.seed = seed
+        self.tasks = tasks
+        self.scores = scores
+        self.register_buffer("start", torch.zeros(size))
+        self.register_buffer("scale", torch.ones(size))
+        self.delta_encoder = DeltaEncoder(size, dim)
+        self.delta_decoder = DeltaDecoder(dim, size, inner_width)
+        self.reset()
         self.requires_grad_(False)
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Draw the weights anew: torch's own distribution of linear layers, from `seed`."""
+        generator = torch.Generator().manual_seed(self.seed)
+        layers = [self.delta_encoder.project, self.delta_decoder.first, self.delta_decoder.last]
+        for layer in layers:
+            if layer is not None:
+                nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
+                bound = 1 / math.sqrt(layer.in_features)
+                nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+
+    def rescale(self, scaling: Scaling) -> None:
+        """Fix what each number of a delta is counted from and in."""
+        self.start.copy_(scaling.start)
+        self.scale.copy_(scaling.scale)
 
     @classmethod
     def load(cls, folder: Path) -> "Subspace":
         """Read a folder of `save_pretrained`; raise ValueError where it is not one."""
         try:
+            settings = json.loads((folder / "config.json").read_text(encoding="utf8"))
+            if "prompt_length" in settings:
+                return cls._load_of_prompts(folder, settings)
             with redirect_stdout(StringIO()):  # the mixin prints where it loads from
-                return cls.from_pretrained(folder, local_files_only=True)
-        except (OSError, SafetensorError, TypeError, RuntimeError, ValueError) as error:
-            raise ValueError(f"{folder} holds no readable subspace ({error}); run `ipt msf` again") from error
+                return cls.from_pretrained(folder, local_files_only=True, strict=True)
+        except (OSError, SafetensorError, TypeError, KeyError, RuntimeError, ValueError) as error:
+            raise ValueError(
+                f"{folder} holds no readable subspace ({error}); run `ipt msf` again"
+            ) from error
 
-    def encode(self, prompts: Tensor) -> Tensor:
-        """Return the codes [U, d] of prompts [U, n, h]."""
-        return self.prompt_encoder(prompts.flatten(1))
+    @classmethod
+    def _load_of_prompts(cls, folder: Path, settings: dict[str, Any]) -> "Subspace":
+        """Read a folder written before deltas: it names the prompt's shape."""
+        size = settings.pop("prompt_length") * settings.pop("hidden_size")
+        subspace = cls(size, tuner="soft-prompt", **settings)
+        state = subspace.state_dict()
+        for name, tensor in load_file(folder / "model.safetensors").items():
+            state[name.replace("prompt_", "delta_", 1)] = tensor
+        subspace.load_state_dict(state)
+        return subspace
 
-    def decode(self, codes: Tensor) -> Tensor:
-        """Return the prompts [U, n, h] of codes [U, d]."""
-        return self.prompt_decoder(codes).unflatten(1, (self.prompt_length, self.hidden_size))
+    def encode(self, deltas: Tensor) -> Tensor:
+        """Return the vectors [U, d] of deltas [U, P]."""
+        return self.delta_encoder((deltas - self.start) / self.scale)
 
-    def fit(self, prompts: np.ndarray, y: None = None, *, steps: int = 1000, learning_rate: float = 1e-3) -> "Subspace":
-        """Train a new autoencoder on the prompts' reconstruction alone (full batches, Adam): MSF without the language model.
+    def decode(self, vectors: Tensor) -> Tensor:
+        """Return the deltas [U, P] of vectors [U, d]."""
+        return self.start + self.scale * self.delta_decoder(vectors)
 
-        prompts: [T, D] or [T, n, h]. The initial weights come from `seed`.
+    def fit(
+        self,
+        deltas: np.ndarray,
+        y: None = None,
+        *,
+        steps: int = 1000,
+        learning_rate: float = 1e-3,
+    ) -> "Subspace":
+        """Train a new autoencoder on the deltas' reconstruction alone: MSF without the model.
+
+        deltas: [T, P], or any shape of P numbers a row. Full batches, Adam; the initial weights
+        come from `seed`. Raises ValueError where a row has other than P numbers.
         """
-        data = torch.as_tensor(np.asarray(prompts), dtype=torch.float32).flatten(1)
-        size = self.prompt_length * self.hidden_size
-        if data.shape[1] != size:
-            raise ValueError(f"prompts of {size} numbers were expected ({self.prompt_length} x {self.hidden_size}), found {data.shape[1]}")
-        with torch.random.fork_rng(devices=[]), torch.enable_grad():
-            torch.manual_seed(self.seed)
-            self._build()
-            self.requires_grad_(True)
-            optimiser = torch.optim.Adam(self.parameters(), learning_rate)
+        data = torch.as_tensor(np.asarray(deltas), dtype=torch.float32).flatten(1)
+        if data.shape[1] != self.size:
+            raise ValueError(
+                f"deltas of {self.size} numbers were expected, found {data.shape[1]}"
+            )
+        self.reset()
+        self.requires_grad_(True)
+        with torch.enable_grad():
+            optimizer = torch.optim.Adam(self.parameters(), learning_rate)
             for _ in range(steps):
-                optimiser.zero_grad()
-                reconstruction_loss(self.prompt_decoder(self.prompt_encoder(data)), data).backward()
-                optimiser.step()
+                optimizer.zero_grad()
+                loss = reconstruction_loss(self.decode(self.encode(data)), data)
+                loss.backward()
+                optimizer.step()
         self.requires_grad_(False)
-        self.standardise(data)
+        self.standardize(data)
         return self
 
-    def transform(self, prompts: np.ndarray) -> np.ndarray:
-        """Return the codes [U, d] of prompts [U, D] or [U, n, h]."""
-        return self.encode(torch.as_tensor(np.asarray(prompts), dtype=torch.float32)).numpy()
+    def transform(self, deltas: np.ndarray) -> np.ndarray:
+        """Return the vectors [U, d] of deltas [U, P]."""
+        data = torch.as_tensor(np.asarray(deltas), dtype=torch.float32).flatten(1)
+        return self.encode(data).numpy()
 
-    def inverse_transform(self, codes: np.ndarray) -> np.ndarray:
-        """Return the prompts [U, D] of codes [U, d]."""
-        return self.prompt_decoder(torch.as_tensor(np.asarray(codes), dtype=torch.float32)).numpy()
+    def inverse_transform(self, vectors: np.ndarray) -> np.ndarray:
+        """Return the deltas [U, P] of vectors [U, d]."""
+        return self.decode(torch.as_tensor(np.asarray(vectors), dtype=torch.float32)).numpy()
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the constructor's arguments by name (scikit-learn's contract)."""
         return dict(BaseEstimator.get_params(self, deep))
 
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
-        """Return the card that `save_pretrained` and `push_to_hub` write: language model, tasks, d, scores."""
+        """Return the card that `save_pretrained` and `push_to_hub` write."""
         return super().generate_model_card(*args, **(self.get_params() | kwargs))
 
     @torch.no_grad()
-    def standardise(self, prompts: Tensor) -> None:
-        """Shift and scale the codes so that those of the prompts [T, n, h] have mean 0 and deviation 1 per coordinate."""
-        codes = self.encode(prompts)
-        mean, scale = codes.mean(0), codes.std(0, correction=0).clamp_min(1e-6)
-        encode, decode = self.prompt_encoder.project, self.prompt_decoder.first
-        encode.bias.copy_((encode.bias - mean) / scale)
-        encode.weight.div_(scale[:, None])
+    def standardize(self, deltas: Tensor) -> None:
+        """Shift and scale the vectors: those of deltas [T, P] get mean 0 and deviation 1."""
+        vectors = self.encode(deltas)
+        mean = vectors.mean(0)
+        deviation = vectors.std(0, correction=0).clamp_min(SMALLEST)
+        # z' = (z - mean) / deviation in the encoder; z = mean + deviation z' in the decoder.
+        encode = self.delta_encoder.project
+        encode.bias.copy_((encode.bias - mean) / deviation)
+        encode.weight.div_(deviation[:, None])
+        decode = self.delta_decoder.first
         decode.bias.add_(decode.weight @ mean)
-        decode.weight.mul_(scale)
+        decode.weight.mul_(deviation)
 
     @classmethod
-    def pca(cls, prompts: Tensor, dim: int, **names: Any) -> "Subspace":
-        """The best linear subspace of the prompts [T, n, h]; keeps min(dim, T - 1) dimensions."""
-        flat = prompts.detach().cpu().flatten(1).numpy()
-        dim = min(dim, len(flat) - 1)
-        found = PCA(dim, svd_solver="full").fit(flat)
-        return cls._linear(prompts, torch.from_numpy(found.components_), kind="pca", **names)
+    def pca(
+        cls,
+        deltas: Tensor,
+        dim: int,
+        scaling: Scaling | None = None,
+        **names: Any,
+    ) -> "Subspace":
+        """Return the best linear subspace of the deltas [T, P]; of min(dim, T - 1) dimensions."""
+        scaled = _scaled(deltas, scaling)
+        dim = min(dim, len(scaled) - 1)
+        components = PCA(dim, svd_solver="full").fit(scaled.numpy()).components_
+        axes = torch.from_numpy(components)  # [d, P], orthonormal rows
+        deviation = ((scaled - scaled.mean(0)) @ axes.T).std(0, correction=0)
+        return cls._linear(scaled, axes, deviation, scaling, kind="pca", **names)
 
     @classmethod
-    def random(cls, prompts: Tensor, dim: int, seed: int, **names: Any) -> "Subspace":
-        """Random directions through the mean of the prompts [T, n, h], as long as the prompts' own deviation."""
+    def random(
+        cls,
+        deltas: Tensor,
+        dim: int,
+        seed: int,
+        scaling: Scaling | None = None,
+        **names: Any,
+    ) -> "Subspace":
+        """Return random directions through the mean of the deltas [T, P].
+
+        Their length spreads the deltas' own deviation evenly over the directions.
+        """
+        scaled = _scaled(deltas, scaling)
         generator = torch.Generator().manual_seed(seed)
-        size = prompts[0].numel()
-        axes = torch.linalg.qr(torch.randn(size, dim, generator=generator))[0].T  # [d, D], orthonormal rows
-        return cls._linear(prompts, axes, kind="random", seed=seed, **names)
+        drawn = torch.randn(scaled.shape[1], dim, generator=generator)
+        axes = torch.linalg.qr(drawn)[0].T  # [d, P], orthonormal rows
+        variance = (scaled - scaled.mean(0)).square().sum(1).mean()
+        deviation = (variance / dim).sqrt().expand(dim)
+        return cls._linear(scaled, axes, deviation, scaling, kind="random", seed=seed, **names)
 
     @classmethod
-    def _linear(cls, prompts: Tensor, axes: Tensor, kind: str, **names: Any) -> "Subspace":
-        """A linear decoder p = mean + axes^T diag(scale) z; scale spreads the prompts' deviation over random axes evenly."""
-        flat = prompts.detach().cpu().flatten(1)
-        mean = flat.mean(0)
-        length, width = prompts.shape[1:]
-        space = cls(length, width, len(axes), 0, kind, **names)
-        spread = ((flat - mean) @ axes.T).std(0, correction=0)
-        if kind == "random":
-            spread = ((flat - mean).square().sum(1).mean() / len(axes)).sqrt().expand(len(axes))
-        spread = spread.clamp_min(1e-6)
+    def _linear(
+        cls,
+        scaled: Tensor,
+        axes: Tensor,
+        deviation: Tensor,
+        scaling: Scaling | None,
+        **names: Any,
+    ) -> "Subspace":
+        """Return the linear decoder v = mean + axes^T diag(deviation) z.
+
+        scaled: [T, P]. axes: [d, P], orthonormal rows. deviation: [d].
+        """
+        mean = scaled.mean(0)
+        deviation = deviation.clamp_min(SMALLEST)
+        subspace = cls(scaled.shape[1], len(axes), 0, **names)
+        if scaling is not None:
+            subspace.rescale(scaling)
+        encode = subspace.delta_encoder.project
+        decode = subspace.delta_decoder.first
         with torch.no_grad():
-            space.prompt_encoder.project.weight.copy_(axes / spread[:, None])
-            space.prompt_encoder.project.bias.copy_(-(axes @ mean) / spread)
-            space.prompt_decoder.first.weight.copy_(axes.T * spread)
-            space.prompt_decoder.first.bias.copy_(mean)
-        return space
+            encode.weight.copy_(axes / deviation[:, None])
+            encode.bias.copy_(-(axes @ mean) / deviation)
+            decode.weight.copy_(axes.T * deviation)
+            decode.bias.copy_(mean)
+        return subspace
+
+
+def _scaled(deltas: Tensor, scaling: Scaling | None) -> Tensor:
+    """Return deltas [T, P] on the CPU, each number in its scale."""
+    flat = deltas.detach().cpu().flatten(1)
+    if scaling is None:
+        return flat
+    return (flat - scaling.start.cpu()) / scaling.scale.cpu()

@@ -1,50 +1,65 @@
-"""Prompt tuning (stage 0; Lester et al. 2021; paper, section 3.1).
+"""Tuning without a subspace (stage 0; Lester et al. 2021; IPT, section 3.1).
 
-    minimise over p:  mean over rows of (mean over answer tokens of -log P(answer | p, input))
+    minimize over delta:  mean over rows of (mean over answer tokens of -log P(answer | delta, input))
 
-Trained: the prompts p [J, n, h], one per job. Frozen: the backbone. Read: few-shot sets. Written: the bank.
+Trained: the deltas [J, P], one per job. Frozen: the backbone. Read: few-shot sets. Written: the
+bank (`ipt.bank`).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from ipt.backbones.base import Backbone
-from ipt.checkpoint import Checkpoint
 from ipt.config import TuneConfig
 from ipt.encoded import EncodedTask
+from ipt.training.loop import Execution, fit
+from ipt.training.model import Model
 from ipt.training.source import Free
-from ipt.training.sweep import Progress, Seeds, all_deltas, run_sweep
+from ipt.training.sweep import Seeds, Sweep, all_deltas, select_best
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where the jobs begin, and what decides the order of their rows.
+
+    values: of deltas [P] for all tasks or [T, P]; of vectors [T, S, d], S starts for each task.
+    """
+
+    values: Tensor
+    seeds: Seeds
 
 
 @dataclass(frozen=True)
 class TunedDelta:
-    """A prompt [n, h] with how it was chosen; dev_loss in nats per token."""
+    """A delta [P] with how it was chosen; dev_loss in nats per token."""
 
-    prompt: Tensor
+    delta: Tensor
     learning_rate: float
     dev_loss: float
     steps: int
 
 
 def tune_deltas(
-    backbone: Backbone,
-    data: Sequence[EncodedTask],
+    model: Model,
+    tasks: Sequence[EncodedTask],
     config: TuneConfig,
-    seeds: Seeds,
-    checkpoint: Checkpoint,
-    start: Tensor,
-    progress: Progress = lambda done, total, loss: None,
+    start: Start,
+    execution: Execution | None = None,
 ) -> list[TunedDelta]:
-    """Tune one prompt per task's data (which may hold a task several times, with other seeds).
-
-    start: [n, h] for all, or [T, n, h].
-    """
-    count = len(config.learning_rates)
-    each = start if start.dim() == 2 else start.repeat_interleave(count, 0)
-    source = Free(each, len(data) * count)
-    choices = run_sweep(backbone, source, data, config.learning_rates, config, seeds, checkpoint, progress)
-    prompts = all_deltas(source, len(source.values), torch.device(backbone.device))
-    return [TunedDelta(prompts[c.index], c.learning_rate, c.outcome.dev_loss, c.outcome.steps) for c in choices]
+    """Tune one delta per task's data (which may hold a task several times, with other seeds)."""
+    sweep = Sweep(tasks, config.learning_rates, start.seeds)
+    rates = len(config.learning_rates)
+    values = start.values
+    if values.dim() > 1:
+        values = values.repeat_interleave(rates, 0)
+    source = Free(values, len(tasks) * rates)
+    outcomes = fit(model, source, sweep.jobs(config), config, execution)
+    selected = select_best(model, source, sweep, outcomes, by_loss=config.prunes)
+    deltas = all_deltas(source, len(source.values), model.device)
+    tuned = []
+    for trial in selected:
+        outcome = trial.outcome
+        delta = deltas[trial.index]
+        tuned.append(TunedDelta(delta, trial.learning_rate, outcome.dev_loss, outcome.steps))
+    return tuned

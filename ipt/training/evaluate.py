@@ -1,108 +1,192 @@
-"""Score prompts on held-out examples: greedy generation (the paper's way), and for cls also a ranking of the options."""
+"""Scores of deltas on held-out examples: generated answers, and for cls ranked options."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ipt.backbones.base import Backbone, Encoded
-from ipt.encoded import EncodedTask
+from ipt.backbones.base import Encoded
+from ipt.encoded import EncodedTask, Part
 from ipt.metrics import score
+from ipt.training.model import Model
 
-Progress = Callable[[int, int], None]
+# A pass without gradients holds so many times the tokens of one with them.
+FORWARD_ONLY = 4
+# How many of the dev set's most frequent answers are tried as the one constant answer.
+CONSTANT_ANSWERS = 8
 
 
 @dataclass(frozen=True)
 class Score:
-    """A prompt's score on one set: the task's metric over generated answers, and over ranked options (cls only)."""
+    """A delta's score on one set: the task's metric over generated answers and ranked options."""
 
     generated: float
     ranked: float | None
+    """None where the task has no options or was not ranked."""
     predictions: tuple[str, ...]
 
     def rounded(self) -> dict[str, float | None]:
         """Return both scores as a run keeps them, to six places."""
-        return {"generated": round(self.generated, 6), "ranked": None if self.ranked is None else round(self.ranked, 6)}
+        ranked = None if self.ranked is None else round(self.ranked, 6)
+        return {"generated": round(self.generated, 6), "ranked": ranked}
+
+
+class HeldOutRow(NamedTuple):
+    """A row to be answered: of which task, in which place, and its tokens."""
+
+    task: int
+    place: int
+    tokens: Encoded
+
+
+class Answers:
+    """Answers to each row of several tasks, as they come."""
+
+    def __init__(self, sizes: Sequence[int], progress: Callable[[int, int], None]) -> None:
+        self.texts = [[""] * size for size in sizes]
+        self.options: list[list[str] | None] = [None] * len(sizes)
+        self.total = sum(sizes)
+        self.done = 0
+        self.progress = progress
+
+    def count(self, rows: int) -> None:
+        """Tell how many rows have been answered, with these."""
+        self.done += rows
+        self.progress(self.done, self.total)
 
 
 @torch.no_grad()
 def score_deltas(
-    backbone: Backbone,
-    prompts: Tensor,
-    data: Sequence[EncodedTask],
-    part: str = "test",
+    model: Model,
+    deltas: Tensor,
+    tasks: Sequence[EncodedTask],
+    part: Part = "test",
     rank: bool = True,
-    token_budget: int = 0,
-    progress: Progress = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Score]:
-    """Score prompt u of prompts [U, n, h] on data[u]'s test or dev set; rows of all prompts share batches.
+    """Score delta u of deltas [U, P] on task u's test or dev set; rows of all share batches.
 
-    token_budget: 0 takes four times as many as with gradients.
+    rank: also rank the options of cls tasks.
+    progress: is told rows answered and rows in all.
     """
-    token_budget = token_budget or 4 * backbone.token_budget
-    written: list[list[str]] = [[""] * len(getattr(d, part)) for d in data]
-    picked: list[list[str] | None] = [None] * len(data)
-    optional = [u for u, d in enumerate(data) if d.options and (rank or not backbone.generates)]
-    total, done = sum(map(len, written)), 0
-
-    def count(rows: int) -> None:
-        nonlocal done
-        done += rows
-        progress(done, total)
-
-    for u in optional:
-        written[u], picked[u] = _with_options(backbone, prompts[u], data[u], part, token_budget)
-        count(len(written[u]))
-    rest = [u for u in range(len(data)) if u not in optional]
-    _generated(backbone, prompts, data, rest, part, token_budget, written, count)
-    results = []
-    for d, texts, options in zip(data, written, picked, strict=True):
-        references = [e.output for e in getattr(d, f"{part}_examples")]
-        ranked = None if options is None else score(d.task.metric, options, references)
-        results.append(Score(score(d.task.metric, texts, references), ranked, tuple(texts)))
-    return results
-
-
-def _generated(
-    backbone: Backbone, prompts: Tensor, data: Sequence[EncodedTask], which: Sequence[int], part: str, token_budget: int,
-    written: list[list[str]], count: Callable[[int], None],
-) -> None:  # fmt: skip
-    """Fill in the generated answers of these tasks' rows; rows whose answers are equally long at most share batches."""
-    for tall in sorted({data[u].max_tokens for u in which}):
-        owned = [(u, i, row) for u in which if data[u].max_tokens == tall for i, row in enumerate(getattr(data[u], part))]
-
-        def write(chosen: list[int], owned: list[tuple[int, int, Encoded]] = owned, tall: int = tall) -> None:
-            lead = prompts[torch.tensor([owned[c][0] for c in chosen], device=prompts.device)]
-            for c, answer in zip(chosen, backbone.generate(lead, [owned[c][2] for c in chosen], tall), strict=True):
-                written[owned[c][0]][owned[c][1]] = answer
-            count(len(chosen))
-
-        backbone.in_batches([row for *_, row in owned], prompts.shape[1] + tall, token_budget, write)
-
-
-def _with_options(backbone: Backbone, prompt: Tensor, data: EncodedTask, part: str, token_budget: int) -> tuple[list[str], list[str]]:
-    """Return a task's answers to each row, generated and as the likeliest option; a masked model's are its options."""
-    rows, names, tall = getattr(data, part), data.task.options or (), data.max_tokens
-    written, picked = [""] * len(rows), [""] * len(rows)
-
-    def pick(chosen: list[int]) -> None:
-        lead, own = prompt.expand(len(chosen), *prompt.shape), [rows[i] for i in chosen]
-        if backbone.generates:
-            texts, places = backbone.generate_and_rank(lead, own, tall, data.options)
+    answers = Answers([len(task.rows(part)) for task in tasks], progress)
+    without_options = []
+    for u, task in enumerate(tasks):
+        if task.options and (rank or not model.backbone.generates):
+            answer_with_options(model, deltas[u], task, part, answers, u)
         else:
-            places = backbone.rank(lead, own, data.options)
-            texts = [names[place] for place in places]
-        for i, text, place in zip(chosen, texts, places, strict=True):
-            written[i], picked[i] = text, names[place]
+            without_options.append(u)
+    generate_answers(model, deltas, tasks, without_options, part, answers)
 
-    backbone.in_batches(rows, prompt.shape[0] + tall * backbone.generates, token_budget, pick)
-    return written, picked
+    scores = []
+    for u, task in enumerate(tasks):
+        accepted = [example.output for example in task.examples(part)]
+        metric = task.task.metric
+        texts = answers.texts[u]
+        options = answers.options[u]
+        generated = score(metric, texts, accepted)
+        ranked = None if options is None else score(metric, options, accepted)
+        scores.append(Score(generated, ranked, tuple(texts)))
+    return scores
+
+
+def generate_answers(
+    model: Model,
+    deltas: Tensor,
+    tasks: Sequence[EncodedTask],
+    chosen: Sequence[int],
+    part: Part,
+    answers: Answers,
+) -> None:
+    """Fill in the generated answers of the chosen tasks.
+
+    Rows whose answers may be equally long share batches, whatever their task.
+    """
+    limits = sorted({tasks[u].max_tokens for u in chosen})
+    for max_tokens in limits:
+        rows = []
+        for u in chosen:
+            if tasks[u].max_tokens == max_tokens:
+                for place, tokens in enumerate(tasks[u].rows(part)):
+                    rows.append(HeldOutRow(u, place, tokens))
+        _generate(model, deltas, rows, max_tokens, answers)
+
+
+def _generate(
+    model: Model,
+    deltas: Tensor,
+    rows: Sequence[HeldOutRow],
+    max_tokens: int,
+    answers: Answers,
+) -> None:
+    def answer_batch(indices: list[int]) -> None:
+        batch = [rows[i] for i in indices]
+        owner = torch.tensor([row.task for row in batch], device=deltas.device)
+        tokens = [row.tokens for row in batch]
+        predictions = model.predict(deltas, owner, tokens, max_tokens)
+        for row, prediction in zip(batch, predictions, strict=True):
+            answers.texts[row.task][row.place] = prediction.text
+        answers.count(len(batch))
+
+    model.in_batches(
+        [row.tokens for row in rows],
+        answer_batch,
+        FORWARD_ONLY * model.token_budget,
+        answer_tokens=max_tokens,
+    )
+
+
+def answer_with_options(
+    model: Model,
+    delta: Tensor,
+    task: EncodedTask,
+    part: Part,
+    answers: Answers,
+    number: int,
+) -> None:
+    """Fill in a task's answers, generated and as the likeliest option.
+
+    delta: [P]. number: of the task among the answers. A masked model's texts are its options.
+    """
+    rows = task.rows(part)
+    names = task.task.options or ()
+    texts = answers.texts[number]
+    options = [""] * len(rows)
+    generates = model.backbone.generates
+
+    def answer_batch(indices: list[int]) -> None:
+        tokens = [rows[i] for i in indices]
+        owner = torch.zeros(len(indices), dtype=torch.long, device=delta.device)
+        predictions = model.predict(delta[None], owner, tokens, task.max_tokens, task.options)
+        for i, prediction in zip(indices, predictions, strict=True):
+            assert prediction.option is not None
+            options[i] = names[prediction.option]
+            texts[i] = prediction.text if generates else options[i]
+
+    model.in_batches(
+        rows,
+        answer_batch,
+        FORWARD_ONLY * model.token_budget,
+        answer_tokens=task.max_tokens if generates else 0,
+    )
+    answers.options[number] = options
+    answers.count(len(rows))
 
 
 def chance(data: EncodedTask) -> float:
-    """Return the best test score of one constant answer: any label (cls), else any of the dev set's eight most frequent."""
-    references = [e.output for e in data.test_examples]
-    answers = data.task.options or [a for a, _ in Counter(e.output[0] for e in data.dev_examples).most_common(8)]
-    return max(score(data.task.metric, [answer] * len(references), references) for answer in answers)
+    """Return the best test score of one constant answer.
+
+    Any label (cls), else any of the dev set's eight most frequent answers.
+    """
+    accepted = [example.output for example in data.test_examples]
+    constants: Sequence[str] = data.task.options or ()
+    if not constants:
+        frequent = Counter(example.output[0] for example in data.dev_examples)
+        constants = [answer for answer, _ in frequent.most_common(CONSTANT_ANSWERS)]
+    scores = []
+    for constant in constants:
+        scores.append(score(data.task.metric, [constant] * len(accepted), accepted))
+    return max(scores)

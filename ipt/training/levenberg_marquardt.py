@@ -1,150 +1,293 @@
-"""Second-order fitting of few numbers: Levenberg-Marquardt on each job's exact few-shot loss, all jobs stacked.
+"""Second-order fitting of few numbers: Levenberg-Marquardt on each job's exact few-shot loss.
 
-    f_j(z) = mean over job j's rows of (mean over the row's answer tokens of -log p) + prior / 2 * |z|^2
-    g = sum w J^T (p - y) + prior z,   H = sum w J^T (diag p - p p^T) J + prior 1,   step = -(H + damping 1)^-1 g
+    f_j(z) = mean over job j's rows of (mean over the row's answer tokens of -log p) + prior / 2 |z|^2
+    g = sum w J^T (p - y) + prior z
+    H = sum w J^T (diag p - p p^T) J + prior 1
+    step = -(H + damping 1)^-1 g
 
-over rows and answer tokens, w = 1 / (rows x tokens of the row); J [V, d] is the derivative of a token's logits by z. With
-standardised codes the prior is the seen tasks' own spread. H is the generalised Gauss-Newton matrix (Schraudolph 2002); J's
-columns are differences of logits between codes shifted along one axis, just more rows of one stacked batch, forward only.
-Trained: the vectors z [J, d]. Frozen: everything else.
+over rows and answer tokens, w = 1 / (rows x tokens of the row); J [V, d] is the derivative of a
+token's logits by z. With standardized vectors the prior is the seen tasks' own spread. H is the
+generalized Gauss-Newton matrix (Schraudolph 2002); J's columns are differences of logits between
+vectors shifted along one axis, just more rows of one stacked batch, forward only. All jobs are
+stacked. Trained: the vectors z [J, d]. Frozen: everything else.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ipt.backbones.base import Backbone
-from ipt.checkpoint import Checkpoint
+from ipt.backbones.base import Encoded
 from ipt.config import LevenbergMarquardtConfig
-from ipt.training.loop import Job, Outcome, dev_losses, row_losses
+from ipt.training.loop import (
+    Execution,
+    Job,
+    Outcome,
+    StackedRow,
+    dev_losses,
+    mean_by_owner,
+    row_losses,
+)
+from ipt.training.model import Model
 from ipt.training.source import Decoded
 
-TRIALS = (0.1, 1.0, 10.0, 100.0)  # multiples of a job's damping that are tried at once; the best becomes its damping
+# Multiples of a job's damping that are tried at once; the best becomes its damping.
+TRIALS = (0.1, 1.0, 10.0, 100.0)
 
 
 class Search:
     """State of a stacked search: what a checkpoint holds."""
 
-    def __init__(self, codes: Decoded) -> None:
-        values = codes.values.data
-        jobs, device = len(values), values.device
-        self.codes, self.best = codes, values.clone()
+    def __init__(self, source: Decoded) -> None:
+        vectors = source.values.data
+        jobs = len(vectors)
+        device = vectors.device
+        self.source = source
+        self.best = vectors.clone()
         self.damping = torch.ones(jobs, dtype=torch.float64, device=device)
-        self.best_loss = torch.full((jobs,), float("inf"), dtype=torch.float64, device=device)
-        self.steps, self.best_step, self.failures = (torch.zeros(jobs, dtype=torch.long, device=device) for _ in range(3))
+        infinity = float("inf")
+        self.best_loss = torch.full((jobs,), infinity, dtype=torch.float64, device=device)
+        self.steps = torch.zeros(jobs, dtype=torch.long, device=device)
+        self.best_step = torch.zeros(jobs, dtype=torch.long, device=device)
+        self.failures = torch.zeros(jobs, dtype=torch.long, device=device)
         self.done = torch.zeros(jobs, dtype=torch.bool, device=device)
 
     def tensors(self) -> dict[str, Tensor]:
+        """Return every tensor of the state by name; they are restored in place."""
         names = ("best", "damping", "best_loss", "steps", "best_step", "failures", "done")
-        return {name: getattr(self, name) for name in names} | {"now": self.codes.values.data}
+        named = {name: getattr(self, name) for name in names}
+        named["now"] = self.source.values.data
+        return named
 
-    def record(self, index: Tensor, losses: Tensor, moved: Tensor, patience: int, last: int) -> None:
-        """Take the dev losses of these jobs; a job ends when nothing moves it, when it stops improving, or runs out."""
+    def record(
+        self,
+        index: Tensor,
+        losses: Tensor,
+        moved: Tensor,
+        config: LevenbergMarquardtConfig,
+    ) -> None:
+        """Take dev losses; end the jobs that nothing moves, that stalled, or that ran out.
+
+        index: [A] jobs. losses: [A]. moved: [A] whether the last step gained enough.
+        """
+        self._take_best(index, losses)
+        has_stalled = self.failures[index] >= config.patience
+        has_finished = self.steps[index] >= config.iterations
+        self.done[index] = ~moved | has_stalled | has_finished
+
+    def record_start(self, losses: Tensor) -> None:
+        """Take the dev losses [J] of the first vectors."""
+        self._take_best(torch.arange(len(losses), device=losses.device), losses)
+        self.failures.zero_()
+
+    def _take_best(self, index: Tensor, losses: Tensor) -> None:
         better = losses < self.best_loss[index]
         winners = index[better]
-        self.best[winners], self.best_loss[winners] = self.codes.values.data[winners], losses[better]
+        self.best[winners] = self.source.values.data[winners]
+        self.best_loss[winners] = losses[better]
         self.best_step[winners] = self.steps[winners]
         self.failures[index] = torch.where(better, 0, self.failures[index] + 1)
-        self.done[index] = ~moved | (self.failures[index] >= patience) | (self.steps[index] >= last)
+
+    def outcomes(self) -> list[Outcome]:
+        """Return how each job ended."""
+        numbers = zip(
+            self.steps.tolist(),
+            self.best_step.tolist(),
+            self.best_loss.tolist(),
+            strict=True,
+        )
+        return [Outcome(*row) for row in numbers]
+
+
+@dataclass(frozen=True)
+class Quadratic:
+    """Each job's loss around its vector, without the prior: value, gradient and curvature."""
+
+    vectors: Tensor  # [A, d], where it was made
+    losses: Tensor  # [A]
+    gradient: Tensor  # [A, d]
+    curvature: Tensor  # [A, d, d], generalized Gauss-Newton
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The best of several steps of each job."""
+
+    vectors: Tensor  # [A, d]
+    damping: Tensor  # [A]
+    objective: Tensor  # [A], with the prior
 
 
 @torch.no_grad()
 def fit_vectors(
-    backbone: Backbone,
-    codes: Decoded,
+    model: Model,
+    source: Decoded,
     jobs: Sequence[Job],
     config: LevenbergMarquardtConfig,
-    checkpoint: Checkpoint,
-    progress: Callable[[int, int, float], None] = lambda done, total, loss: None,
+    execution: Execution | None = None,
 ) -> list[Outcome]:
-    """Fit all jobs' vectors and leave each at its best dev loss; resumes from the checkpoint where it holds a state."""
-    search = Search(codes)
+    """Fit all jobs' vectors and leave each at its best dev loss.
+
+    Resumes from the checkpoint where it holds a state.
+    """
+    execution = execution or Execution()
+    checkpoint = execution.checkpoint
+    search = Search(source)
     if not checkpoint.restore(search.tensors()):
-        every = torch.arange(len(jobs), device=backbone.device)
-        search.record(every, dev_losses(backbone, codes, jobs, config.token_budget).to(backbone.device), every >= 0, 2, 1)
-        search.failures.zero_()
+        losses = dev_losses(model, source, jobs, config.token_budget)
+        search.record_start(losses.to(model.device))
     while not search.done.all():
         active = (~search.done).nonzero().flatten()[: config.stacked_jobs]
-        chosen = [jobs[j] for j in active.tolist()]
-        values = codes.values.data[active]
-        losses, gradient, curvature = linearize(backbone, codes, values, chosen, config)
-        found, damping, objective = _improve(backbone, codes, values, (losses, gradient, curvature), search.damping[active], chosen, config)
-        before = losses + config.prior / 2 * values.double().square().sum(1)
-        better = objective < before
-        codes.values.data[active] = torch.where(better[:, None], found, values)
-        search.damping[active] = torch.where(better, damping, damping * TRIALS[-1])
-        search.steps[active] += 1
-        dev = dev_losses(backbone, codes, chosen, config.token_budget).to(backbone.device)
-        moved = ~better | (before - objective > config.tolerance * before.abs())  # where no step was better, the damping grows
-        search.record(active, dev, moved, config.patience, config.iterations)
-        for j, value in zip(active.tolist(), dev.tolist(), strict=True):
-            checkpoint.log(job=jobs[j].name, step=int(search.steps[j]), dev_loss=round(value, 6))
+        losses = iterate(model, search, active, jobs, config, execution)
         checkpoint.maybe_save(search.tensors)
-        progress(int(torch.where(search.done, config.iterations, search.steps).sum()), config.iterations * len(jobs), float(losses.mean()))
-    codes.values.data.copy_(search.best)
+        done = int(torch.where(search.done, config.iterations, search.steps).sum())
+        execution.progress(done, config.iterations * len(jobs), float(losses.mean()))
+    source.values.data.copy_(search.best)
     checkpoint.save(search.tensors())
-    numbers = zip(search.steps.tolist(), search.best_step.tolist(), search.best_loss.tolist(), strict=True)
-    return [Outcome(*row) for row in numbers]
+    return search.outcomes()
+
+
+def iterate(
+    model: Model,
+    search: Search,
+    active: Tensor,
+    jobs: Sequence[Job],
+    config: LevenbergMarquardtConfig,
+    execution: Execution,
+) -> Tensor:
+    """Take one step of the active jobs [A]; return their train losses [A]."""
+    source = search.source
+    chosen = [jobs[job] for job in active.tolist()]
+    vectors = source.values.data[active]
+    local = linearize(model, source, vectors, chosen, config)
+    trial = try_steps(model, source, local, search.damping[active], chosen, config)
+
+    # A step is taken where it lowers the objective; elsewhere the damping grows.
+    before = local.losses + config.prior / 2 * vectors.double().square().sum(1)
+    better = trial.objective < before
+    source.values.data[active] = torch.where(better[:, None], trial.vectors, vectors)
+    grown = trial.damping * TRIALS[-1]
+    search.damping[active] = torch.where(better, trial.damping, grown)
+    search.steps[active] += 1
+
+    dev = dev_losses(model, source, chosen, config.token_budget).to(model.device)
+    gained = before - trial.objective > config.tolerance * before.abs()
+    search.record(active, dev, ~better | gained, config)
+    for job, steps, loss in zip(chosen, search.steps[active].tolist(), dev.tolist(), strict=True):
+        execution.checkpoint.log(job=job.name, step=steps, dev_loss=round(loss, 6))
+    return local.losses
 
 
 @torch.no_grad()
-def linearize(backbone: Backbone, codes: Decoded, values: Tensor, jobs: Sequence[Job], config: LevenbergMarquardtConfig) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the jobs' losses [A], and gradients [A, d] and generalised Gauss-Newton matrices [A, d, d] without the prior.
-
-    values: [A, d]. One forward pass of every train row under d + 1 prompts, in micro-batches.
-    """
-    count, dim = values.shape
-    shifts = config.shift * torch.cat([values.new_zeros(1, dim), torch.eye(dim, dtype=values.dtype, device=values.device)])
-    prompts = codes._decode((values[:, None] + shifts).flatten(0, 1)).unflatten(0, (count, dim + 1))  # [A, d + 1, n, h]
-    owned = [(a, row) for a, job in enumerate(jobs) for group in job.groups for _, row in group]
-    sizes = torch.tensor([sum(map(len, job.groups)) for job in jobs], device=values.device)
-    losses = torch.zeros(count, dtype=torch.float64, device=values.device)
-    gradient, curvature = losses.new_zeros(count, dim), losses.new_zeros(count, dim, dim)
-
-    def add(chosen: list[int]) -> None:
-        owner = torch.tensor([owned[i][0] for i in chosen], device=values.device)
-        rows = [owned[i][1] for i in chosen for _ in range(dim + 1)]
-        logits, labels = backbone.answer_logits(prompts[owner].flatten(0, 1), rows)
-        logits = logits.unflatten(0, (len(chosen), dim + 1)).to(torch.promote_types(logits.dtype, torch.float32))
-        labels = labels.unflatten(0, (len(chosen), dim + 1))[:, 0]  # [B, T]
-        kept = labels >= 0
-        weight = (kept / (kept.sum(1, keepdim=True) * sizes[owner, None])).to(logits.dtype)  # [B, T]
-        base, slopes = logits[:, 0], (logits[:, 1:] - logits[:, :1]) / config.shift  # [B, T, V], [B, d, T, V]
-        log_p = base.log_softmax(-1)
-        leaning = log_p.exp()[:, None] * slopes
-        mean = leaning.sum(-1)  # [B, d, T]
-        places = labels.clamp_min(0)[..., None]  # [B, T, 1]
-        at_label = slopes.gather(-1, places[:, None].expand(-1, dim, -1, -1)).squeeze(-1)
-        losses.index_add_(0, owner, -(log_p.gather(-1, places).squeeze(-1) * weight).sum(1).double())
-        gradient.index_add_(0, owner, ((mean - at_label) * weight[:, None]).sum(-1).double())
-        spread = torch.einsum("bitv,bjtv,bt->bij", leaning, slopes, weight) - torch.einsum("bit,bjt,bt->bij", mean, mean, weight)
-        curvature.index_add_(0, owner, spread.double())
-
-    budget = max(1, (config.token_budget or backbone.token_budget) // (dim + 1))
-    backbone.in_batches([row for _, row in owned], prompts.shape[2], budget, add)
-    return losses, gradient, curvature
-
-
-def _improve(
-    backbone: Backbone, codes: Decoded, values: Tensor, model: tuple[Tensor, Tensor, Tensor], damping: Tensor, jobs: Sequence[Job],
+def linearize(
+    model: Model,
+    source: Decoded,
+    vectors: Tensor,
+    jobs: Sequence[Job],
     config: LevenbergMarquardtConfig,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Try a step for each of several dampings; return the best new values [A, d], their damping [A] and objective [A]."""
-    _, gradient, curvature = model
-    now = values.double()
-    unit = torch.eye(values.shape[1], dtype=torch.float64, device=values.device)
-    tried = torch.stack([damping * factor for factor in TRIALS], 1)  # [A, K]
-    matrix = curvature[:, None] + (config.prior + tried)[..., None, None] * unit
-    step = torch.linalg.solve(matrix, -(gradient + config.prior * now)[:, None].expand(-1, len(TRIALS), -1))
-    found = now[:, None] + step  # [A, K, d]
-    prompts = codes._decode(found.flatten(0, 1).to(values.dtype))
-    owned = [(a * len(TRIALS) + k, row) for a, job in enumerate(jobs) for g in job.groups for _, row in g for k in range(len(TRIALS))]
-    per_row = row_losses(backbone, prompts, [slot for slot, _ in owned], [row for _, row in owned], config.token_budget)
-    slots = torch.tensor([slot for slot, _ in owned])
-    sums = torch.zeros(len(prompts), dtype=torch.float64).index_add_(0, slots, per_row)
-    means = (sums / torch.bincount(slots, minlength=len(prompts))).to(values.device).view(tried.shape)
-    objective = means + config.prior / 2 * found.square().sum(-1)
+) -> Quadratic:
+    """Return the jobs' losses, gradients and generalized Gauss-Newton matrices, without the prior.
+
+    vectors: [A, d]. One forward pass of every train row under d + 1 deltas, in batches.
+    """
+    count, dim = vectors.shape
+    device = vectors.device
+    # Each job's vector, and the same shifted along each axis.
+    unit = torch.eye(dim, dtype=vectors.dtype, device=device)
+    shifts = config.shift * torch.cat([vectors.new_zeros(1, dim), unit])
+    shifted = (vectors[:, None] + shifts).flatten(0, 1)  # [A (d + 1), d]
+    deltas = source.decode(shifted)
+
+    rows = train_rows(jobs)
+    sizes = [sum(map(len, job.groups)) for job in jobs]
+    size = torch.tensor(sizes, device=device)
+    losses = torch.zeros(count, dtype=torch.float64, device=device)
+    gradient = losses.new_zeros(count, dim)
+    curvature = losses.new_zeros(count, dim, dim)
+
+    def add_batch(indices: list[int]) -> None:
+        batch = [rows[i] for i in indices]
+        job = torch.tensor([row.job for row in batch], device=device)  # [B]
+        repeated = [row.tokens for row in batch for _ in range(dim + 1)]
+        offsets = torch.arange(dim + 1, device=device)
+        owner = (job[:, None] * (dim + 1) + offsets).flatten()
+        with model.tuner.applied(model.backbone, deltas, owner):
+            logits, labels = model.backbone.answer_logits(repeated)
+        logits = logits.unflatten(0, (len(batch), dim + 1))
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        labels = labels.unflatten(0, (len(batch), dim + 1))[:, 0]  # [B, T]
+        has_label = labels >= 0
+        tokens = has_label.sum(1, keepdim=True)
+        weight = (has_label / (tokens * size[job, None])).to(logits.dtype)  # [B, T]
+
+        base = logits[:, 0]  # [B, T, V]
+        slopes = (logits[:, 1:] - logits[:, :1]) / config.shift  # [B, d, T, V], J's columns
+        log_p = base.log_softmax(-1)
+        weighted = log_p.exp()[:, None] * slopes  # p J
+        mean = weighted.sum(-1)  # [B, d, T], p^T J
+        place = labels.clamp_min(0)[..., None]  # [B, T, 1]
+        at_label = slopes.gather(-1, place[:, None].expand(-1, dim, -1, -1)).squeeze(-1)
+        nll = -(log_p.gather(-1, place).squeeze(-1) * weight).sum(1)
+        losses.index_add_(0, job, nll.double())
+
+        # J^T (p - y), and J^T (diag p - p p^T) J in its two terms.
+        slope = ((mean - at_label) * weight[:, None]).sum(-1)
+        gradient.index_add_(0, job, slope.double())
+        second_moment = torch.einsum("bitv,bjtv,bt->bij", weighted, slopes, weight)
+        product_of_means = torch.einsum("bit,bjt,bt->bij", mean, mean, weight)
+        curvature.index_add_(0, job, (second_moment - product_of_means).double())
+
+    # A row stands d + 1 times in a batch.
+    budget = max(1, (config.token_budget or model.token_budget) // (dim + 1))
+    model.in_batches([row.tokens for row in rows], add_batch, budget)
+    return Quadratic(vectors, losses, gradient, curvature)
+
+
+def train_rows(jobs: Sequence[Job]) -> list[StackedRow]:
+    """Return every train row of these jobs, job by job."""
+    rows = []
+    for number, job in enumerate(jobs):
+        for group in job.groups:
+            for source_index, tokens in group:
+                rows.append(StackedRow(number, source_index, tokens))
+    return rows
+
+
+def try_steps(
+    model: Model,
+    source: Decoded,
+    local: Quadratic,
+    damping: Tensor,
+    jobs: Sequence[Job],
+    config: LevenbergMarquardtConfig,
+) -> Trial:
+    """Try a step for each of several dampings [A], and return the best of each job."""
+    vectors = local.vectors
+    start = vectors.double()
+    dim = start.shape[1]
+    unit = torch.eye(dim, dtype=torch.float64, device=vectors.device)
+    dampings = torch.stack([damping * factor for factor in TRIALS], 1)  # [A, K]
+    matrix = local.curvature[:, None] + (config.prior + dampings)[..., None, None] * unit
+    slope = local.gradient + config.prior * start
+    step = torch.linalg.solve(matrix, -slope[:, None].expand(-1, len(TRIALS), -1))
+    tried = start[:, None] + step  # [A, K, d]
+
+    deltas = source.decode(tried.flatten(0, 1).to(vectors.dtype))
+    owner: list[int] = []
+    tokens: list[Encoded] = []
+    for row in train_rows(jobs):
+        for k in range(len(TRIALS)):
+            owner.append(row.job * len(TRIALS) + k)
+            tokens.append(row.tokens)
+    losses = row_losses(model, deltas, owner, tokens, config.token_budget)
+    means = mean_by_owner(losses, owner, len(deltas)).to(vectors.device).view(dampings.shape)
+    objective = means + config.prior / 2 * tried.square().sum(-1)  # [A, K]
+
     best = objective.argmin(1, keepdim=True)
-    picked = found.gather(1, best[..., None].expand(-1, -1, values.shape[1])).squeeze(1)
-    return picked.to(values.dtype), tried.gather(1, best).squeeze(1), objective.gather(1, best).squeeze(1)
+    picked = tried.gather(1, best[..., None].expand(-1, -1, dim)).squeeze(1)
+    return Trial(
+        vectors=picked.to(vectors.dtype),
+        damping=dampings.gather(1, best).squeeze(1),
+        objective=objective.gather(1, best).squeeze(1),
+    )

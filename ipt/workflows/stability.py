@@ -1,91 +1,254 @@
-"""`ipt stability`: how much unseen tasks' scores depend on the seed (paper, section 4.4; stage two of the released scripts).
+"""`ipt stability`: how much unseen tasks' scores depend on the seed (IPT, section 4.4).
 
-Five methods on the same tasks, few-shot sets and seeds: prompt tuning, IST in a frozen subspace, as many weights of a mixture of seen
-prompts (`ipt.methods.mixture`), and prompt tuning started from the IST solution decode(z), or from the mixture. All seeds of a method are jobs of
-one stacked run (mixtures: a run a seed). E_rel and the figure above the floor (`ipt.recovery`)
-compare a task's mean over the seeds with prompt tuning's; the spread is the standard deviation over seeds (n - 1) of a task's score,
-averaged over tasks.
+Five methods on the same tasks, few-shot sets and seeds (stage two of the released scripts): tuning,
+IST in a frozen subspace, as many weights of a mixture of seen deltas, and tuning started from the
+IST solution, or from the mixture. All seeds of a method are jobs of one stacked run (mixtures: a
+run a seed).
+
+E_rel and the figure above the floor (`ipt.recovery`) compare a task's mean over the seeds with
+tuning's; the spread is the standard deviation over seeds (n - 1) of a task's score, averaged over
+tasks.
 """
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ipt.config import IstConfig
 from ipt.data import SAME_DATA_SEED
-from ipt.experiment import Experiment
+from ipt.encoded import EncodedTask
+from ipt.experiment import Experiment, encode_tasks
 from ipt.methods.ist import tune_vectors
 from ipt.methods.subspace import Subspace
-from ipt.methods.tuning import tune_deltas
+from ipt.methods.tuning import Start, tune_deltas
 from ipt.recovery import recovery
 from ipt.run import Run
 from ipt.storage import write_tensors
+from ipt.training.loop import Execution
 from ipt.training.source import mix_deltas
+from ipt.workflows.deltas import tune_missing, tuned_deltas
+from ipt.workflows.evaluation import Scores, floor_scores, reference_scores, score_tasks
+from ipt.workflows.ist import choose_vectors, tune_mixture
 
 PROMPT, IST, MIXTURE = "prompt tuning", "IST", "mixture of seen prompts"
 FROM = {IST: "prompt tuning from the IST solution", MIXTURE: "prompt tuning from the mixture"}
-COLUMNS = ("method", "tasks", "seeds", "mean score", "E_rel", "above floor", "spread over seeds", "spread / prompt tuning's")
-ByTask = Mapping[str, Sequence[float]]  # a score per seed
+ByTask = Mapping[str, Sequence[float]]
+"""Scores by task, one per seed."""
 
 
-def run_stability(experiment: Experiment, subspace: Subspace, config: IstConfig, seeds: Sequence[int], run: Run) -> dict[str, Any]:
-    """Tune every unseen task with every seed in the five ways, score them, and finish the run folder."""
-    names = [*experiment.split.unseen, *experiment.split.out_of_kind]
-    experiments = [replace(experiment, seed=seed) for seed in seeds]
-    experiment.tune_missing(names, SAME_DATA_SEED, seeds)
-    found: dict[str, list[Any]] = {PROMPT: [b.reference(names, SAME_DATA_SEED) for b in experiments]}
-    once = experiment.data(names, SAME_DATA_SEED)
-    data, each = [d for _ in seeds for d in once], [seed for seed in seeds for _ in once]
-    starts = torch.cat([experiment.starts(config, subspace, once, seed) for seed in seeds])
-    processes = experiment.processes
-    mine, own = processes.shard(data), processes.shard(each)
-    with experiment.reporter.bar("IST, all seeds") as progress:
-        kept = run.checkpoint(processes.name("ist"), config.checkpoint_seconds)
-        begin = starts[processes.shard(range(len(data)))]
-        vectors, _ = tune_vectors(experiment.backbone, subspace, mine, config, own, kept, progress, begin)
-    vectors = processes.gather_rows(vectors)
-    weights = torch.cat([experiment.mixtures(subspace.dim, once, config, run, seed) for seed in seeds])
-    leads = {IST: subspace.decode(vectors), MIXTURE: mix_deltas(weights, experiment.prompts(experiment.split.seen, SAME_DATA_SEED))}
+@dataclass(frozen=True)
+class MethodStability:
+    """One method over all tasks and seeds."""
+
+    method: str
+    tasks: int
+    seeds: int
+    mean_score: float
+    relative: float
+    """E_rel of the tasks' means, with tuning's as the reference; NaN where it has none."""
+    floored: float
+    """The same above the floor."""
+    spread: float
+    """Standard deviation over seeds, averaged over tasks."""
+    spread_ratio: float
+    """The spread over tuning's; NaN where that is zero."""
+
+
+def run_stability(
+    experiment: Experiment,
+    subspace: Subspace,
+    config: IstConfig,
+    seeds: Sequence[int],
+    run: Run,
+) -> dict[str, Any]:
+    """Tune every unseen task with every seed in the five ways, score them, finish the run."""
+    names = experiment.unseen
+    with_seed = [experiment.with_seed(seed) for seed in seeds]
+    tune_missing(with_seed, names, SAME_DATA_SEED)
+    scored: dict[str, list[Scores]] = {
+        PROMPT: [reference_scores(one, names, SAME_DATA_SEED) for one in with_seed]
+    }
+
+    # Task by task for the first seed, then for the next: the order of all tensors below.
+    tasks = encode_tasks(experiment, names, SAME_DATA_SEED)
+    vectors = tune_all_seeds(experiment, subspace, config, seeds, tasks, run)
+    weights = mixtures_of_seeds(experiment, subspace.dim, config, seeds, tasks, run)
+    bank = tuned_deltas(experiment, experiment.seen, SAME_DATA_SEED)
+    deltas = {IST: subspace.decode(vectors), MIXTURE: mix_deltas(weights, bank)}
     tensors = {"vectors": vectors, "mixture": weights}
-    for what in (IST, MIXTURE):
-        with experiment.reporter.bar(FROM[what]) as progress:
-            kept = run.checkpoint(processes.name(f"from-{what.split()[0]}"), experiment.tune.checkpoint_seconds)
-            begin = leads[what][processes.shard(range(len(data)))]
-            tuned = tune_deltas(experiment.backbone, mine, experiment.tune, own, kept, begin, progress)
-        leads[FROM[what]] = tensors[f"prompts from {what}"] = processes.gather_rows(torch.stack([t.prompt for t in tuned]))
-    for what, lead in leads.items():
-        parts = [slice(i * len(once), (i + 1) * len(once)) for i in range(len(seeds))]
-        found[what] = [experiment.score(f"{what}, seed {seed}", lead[part], once) for seed, part in zip(seeds, parts, strict=True)]
-    scores = {what: {name: [scored[name]["generated"] for scored in each] for name in names} for what, each in found.items()}
-    digest = hashlib.sha256(json.dumps(scores, sort_keys=True).encode()).hexdigest()
-    known = {"kind": "stability", "dim": subspace.dim, "seeds": list(seeds), "by_seed": scores, "digest": digest, "scores": {}}
-    floors = {name: max(v for v in each.values() if v is not None) for name, each in experiment.floors(names).items()}
-    result = known | stability(scores, floors)
+    for method in (IST, MIXTURE):
+        tuned = tune_from(experiment, method, deltas[method], seeds, tasks, run)
+        deltas[FROM[method]] = tuned
+        tensors[f"prompts from {method}"] = tuned
+    for method, of_method in deltas.items():
+        scored[method] = []
+        for seed, of_seed in zip(seeds, of_method.split(len(tasks)), strict=True):
+            title = f"{method}, seed {seed}"
+            scored[method].append(score_tasks(experiment, title, of_seed, tasks))
+
+    result = stability_result(experiment, subspace.dim, seeds, scored)
 
     def write() -> None:
         write_tensors(run.folder / "vectors.safetensors", tensors)
         run.finish(result)
 
-    processes.on_main_process(write)
+    experiment.processes.on_main_process(write)
     return result
 
 
-def stability(scores: Mapping[str, ByTask], floors: Mapping[str, float]) -> dict[str, Any]:
-    """Return the table of the methods' scores: means, recovery of prompt tuning's mean, spread over seeds."""
+def tune_all_seeds(
+    experiment: Experiment,
+    subspace: Subspace,
+    config: IstConfig,
+    seeds: Sequence[int],
+    tasks: Sequence[EncodedTask],
+    run: Run,
+) -> Tensor:
+    """Return the intrinsic vectors [seeds x T, d] of all seeds, tuned as one stacked run."""
+    processes = experiment.processes
+    starts = []
+    for seed in seeds:
+        starts.append(choose_vectors(experiment, subspace, tasks, config, seed))
+    values = torch.cat(starts)
+    jobs = _repeated(seeds, tasks)
+    places = processes.shard(range(len(jobs.tasks)))
+    start = Start(values[places], [jobs.seeds[place] for place in places])
+    with experiment.reporter.bar("IST, all seeds") as progress:
+        checkpoint = run.checkpoint(processes.name("ist"), config.checkpoint_seconds)
+        vectors, _ = tune_vectors(
+            experiment.model,
+            subspace,
+            [jobs.tasks[place] for place in places],
+            config,
+            start,
+            Execution(checkpoint, progress),
+        )
+    return processes.gather_rows(vectors)
+
+
+def mixtures_of_seeds(
+    experiment: Experiment,
+    dim: int,
+    config: IstConfig,
+    seeds: Sequence[int],
+    tasks: Sequence[EncodedTask],
+    run: Run,
+) -> Tensor:
+    """Return the weights of the seen deltas [seeds x T, S], a run for each seed."""
+    weights = []
+    for seed in seeds:
+        stage = experiment.processes.name(f"ist-mixture-{seed}")
+        execution = Execution(run.checkpoint(stage, config.checkpoint_seconds))
+        tuned = tune_mixture(experiment, dim, tasks, config, execution, seed)
+        weights.append(tuned.numbers)
+    return torch.cat(weights)
+
+
+def tune_from(
+    experiment: Experiment,
+    method: str,
+    deltas: Tensor,
+    seeds: Sequence[int],
+    tasks: Sequence[EncodedTask],
+    run: Run,
+) -> Tensor:
+    """Return the deltas [seeds x T, P] tuned from those of a method, as one stacked run."""
+    processes = experiment.processes
+    jobs = _repeated(seeds, tasks)
+    places = processes.shard(range(len(jobs.tasks)))
+    start = Start(deltas[places], [jobs.seeds[place] for place in places])
+    with experiment.reporter.bar(FROM[method]) as progress:
+        stage = processes.name(f"from-{method.split()[0]}")
+        checkpoint = run.checkpoint(stage, experiment.tune.checkpoint_seconds)
+        tuned = tune_deltas(
+            experiment.model,
+            [jobs.tasks[place] for place in places],
+            experiment.tune,
+            start,
+            Execution(checkpoint, progress),
+        )
+    return processes.gather_rows(torch.stack([one.delta for one in tuned]))
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """Every task with every seed: the tasks of the first seed, then those of the next."""
+
+    tasks: list[EncodedTask]
+    seeds: list[int]
+
+
+def _repeated(seeds: Sequence[int], tasks: Sequence[EncodedTask]) -> Repeated:
+    repeated = Repeated([], [])
+    for seed in seeds:
+        repeated.tasks.extend(tasks)
+        repeated.seeds.extend([seed] * len(tasks))
+    return repeated
+
+
+def stability_result(
+    experiment: Experiment,
+    dim: int,
+    seeds: Sequence[int],
+    scored: Mapping[str, Sequence[Scores]],
+) -> dict[str, Any]:
+    """Return the record that result.json holds: scores by method, task and seed; the table."""
+    names = experiment.unseen
+    by_method: dict[str, dict[str, list[float]]] = {}
+    for method, of_seeds in scored.items():
+        by_method[method] = {}
+        for name in names:
+            by_method[method][name] = [scores[name].generated for scores in of_seeds]
+    text = json.dumps(by_method, sort_keys=True)
+    floors = {name: floor.best for name, floor in floor_scores(experiment, names).items()}
+    return {
+        "kind": "stability",
+        "dim": dim,
+        "seeds": list(seeds),
+        "by_seed": by_method,
+        "digest": hashlib.sha256(text.encode()).hexdigest(),
+        "scores": {},
+        "methods": [_to_json(row) for row in stability(by_method, floors)],
+    }
+
+
+def stability(scores: Mapping[str, ByTask], floors: Mapping[str, float]) -> list[MethodStability]:
+    """Return each method's means, recovery of tuning's mean, and spread over seeds."""
     reference = {name: float(np.mean(values)) for name, values in scores[PROMPT].items()}
-    spreads = {what: float(np.mean([np.std(v, ddof=1) for v in each.values()])) for what, each in scores.items()}
+    spreads = {}
+    for method, by_task in scores.items():
+        deviations = [np.std(values, ddof=1) for values in by_task.values()]
+        spreads[method] = float(np.mean(deviations))
     rows = []
-    for what, each in scores.items():
-        means = {name: float(np.mean(values)) for name, values in each.items()}
-        found = recovery(means, reference, floors)
-        recovered = [f"{100 * x:.1f}" for x in (found.relative, found.floored)]
-        count = str(len(next(iter(each.values()))))
-        share = spreads[what] / spreads[PROMPT] if spreads[PROMPT] else float("nan")
-        figures = (f"{found.absolute:.3f}", *recovered, f"{spreads[what]:.3f}", f"{share:.2f}")
-        rows.append([what, str(len(means)), count, *figures])
-    return {"columns": list(COLUMNS), "rows": rows}
+    for method, by_task in scores.items():
+        means = {name: float(np.mean(values)) for name, values in by_task.items()}
+        recovered = recovery(means, reference, floors)
+        ratio = spreads[method] / spreads[PROMPT] if spreads[PROMPT] else math.nan
+        row = MethodStability(
+            method=method,
+            tasks=len(means),
+            seeds=len(next(iter(by_task.values()))),
+            mean_score=recovered.absolute,
+            relative=recovered.relative,
+            floored=recovered.floored,
+            spread=spreads[method],
+            spread_ratio=ratio,
+        )
+        rows.append(row)
+    return rows
+
+
+def _to_json(row: MethodStability) -> dict[str, Any]:
+    """Return a row as JSON has it: six digits, null where there is no number."""
+    record = asdict(row)
+    for name, value in record.items():
+        if isinstance(value, float):
+            record[name] = None if math.isnan(value) else round(value, 6)
+    return record

@@ -1,0 +1,203 @@
+"""What identifies a run and a tuned delta: the settings that a result depends on, as JSON.
+
+A run folder is opened again only with equal settings; a bank's folder is named after a hash of its
+settings. Both are written as older versions wrote them, so that old runs and banks are found.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any, TypeVar, cast
+
+from ipt.config import TuneConfig, WorkConfig
+from ipt.data import SAME_DATA_SEED, TaskSplit
+from ipt.experiment import Experiment
+from ipt.run import Run
+from ipt.tuners import TUNERS
+from ipt.tuners.base import Tuner
+from ipt.tuners.soft_prompt import SoftPrompt
+
+Config = TypeVar("Config")
+Record = dict[str, Any]
+
+# Settings that change no result: they say only how much is done at once.
+NOT_IN_IDENTITY = ("stacked_jobs", "token_budget", "checkpoint_seconds")
+# Settings that older runs do not name, and the value that they had. A record leaves them out at
+# that value, so that it equals an older one.
+LEGACY_DEFAULTS: Record = {
+    "loss": "mean",
+    "label_smoothing": 0.0,
+    "codes": "standard",
+    "pruning": "none",
+    "starts": 1,
+}
+# Values under a name that a setting once had.
+LEGACY_PRUNING = {"halve": "halving", "all": "none"}
+# What a run's settings must name, so that it can be opened again.
+REQUIRED = {
+    "split",
+    "parts",
+    "tasks",
+    "digests",
+    "model",
+    "dtype",
+    "tune",
+    "backbone",
+    "seed",
+    "limit",
+}
+
+
+def to_record(config: Any) -> Record:
+    """Return the fields of a configuration that a result depends on."""
+    record = {}
+    for name, value in asdict(config).items():
+        is_legacy_default = name in LEGACY_DEFAULTS and value == LEGACY_DEFAULTS[name]
+        if name not in NOT_IN_IDENTITY and not is_legacy_default:
+            record[name] = value
+    if "pruning" in record:
+        record["rivals"] = _legacy_pruning(record.pop("pruning"))
+    return record
+
+
+def from_record(kind: type[Config], record: Mapping[str, Any]) -> Config:
+    """Return the configuration of a record that `to_record` made, also in an older version."""
+    names = {f.name for f in fields(cast(Any, kind))}
+    values = {name: value for name, value in LEGACY_DEFAULTS.items() if name in names}
+    for name, value in record.items():
+        values[name] = tuple(value) if isinstance(value, list) else value
+    if "rivals" in values:
+        values["pruning"] = LEGACY_PRUNING[values.pop("rivals")]
+    return kind(**values)
+
+
+def _legacy_pruning(value: str) -> str:
+    """Return the older name of a value of `pruning`, which records keep."""
+    names = {new: old for old, new in LEGACY_PRUNING.items()}
+    return names[value]
+
+
+def tuner_to_record(tuner: Tuner, record: Record) -> Record:
+    """Return a record of `TuneConfig` with the tuner beside it.
+
+    A soft prompt's length is named as older versions named it, and no other tuner was there.
+    """
+    if isinstance(tuner, SoftPrompt):
+        return record | asdict(tuner)
+    return record | {"tuner": {"name": tuner.name} | asdict(cast(Any, tuner))}
+
+
+def tune_from_record(record: Mapping[str, Any]) -> tuple[TuneConfig, Tuner]:
+    """Return the tuning's configuration and the tuner of a record that `tuner_to_record` made."""
+    values = dict(record)
+    settings = values.pop("tuner", {"name": SoftPrompt.name})
+    if "prompt_length" in values:
+        settings["prompt_length"] = values.pop("prompt_length")
+    tuner = dict(settings)
+    return from_record(TuneConfig, values), tuner_from_record(tuner)
+
+
+def tuner_from_record(record: Mapping[str, Any]) -> Tuner:
+    """Return the tuner with this name and these settings; raise ValueError where there is none."""
+    name = record["name"]
+    if name not in TUNERS:
+        raise ValueError(f"there is no tuner {name!r}; there are {', '.join(TUNERS)}")
+    settings = {}
+    for key, value in record.items():
+        if key != "name":
+            settings[key] = tuple(value) if isinstance(value, list) else value
+    return TUNERS[name](**settings)
+
+
+def tune_record(experiment: Experiment) -> Record:
+    """Return what a tuned delta depends on beside model and data: tuning's settings, the tuner."""
+    return tuner_to_record(experiment.model.tuner, to_record(experiment.tune))
+
+
+def bank_record(experiment: Experiment, data_seed: int) -> Record:
+    """Return what identifies the deltas of a data seed."""
+    record = {
+        "backbone": experiment.backbone.fingerprint,
+        "tune": tune_record(experiment),
+        "seed": experiment.seed,
+        "data_seed": data_seed,
+    }
+    if experiment.given.digest and data_seed == SAME_DATA_SEED:
+        record["given"] = experiment.given.digest
+    return record
+
+
+def settings_record(kind: str, experiment: Experiment, more: Record) -> Record:
+    """Return what identifies a run, in JSON's types; more: of its own stage."""
+    work = experiment.work
+    given = experiment.given
+    record: Record = {
+        "kind": kind,
+        "split": experiment.split.name,
+        "tasks": work.tasks,
+        "parts": split_parts(experiment.split),
+        "model": experiment.backbone.name,
+        "dtype": experiment.backbone.dtype,
+        "seed": work.seed,
+        "limit": work.limit,
+        "backbone": experiment.backbone.fingerprint,
+        "tune": tune_record(experiment),
+        "digests": {name: task.digest for name, task in sorted(experiment.tasks.items())},
+    }
+    # Older runs do not name these.
+    if work.as_published:
+        record["as_published"] = True
+    if work.held_out != "test":
+        record["held_out"] = work.held_out
+    if given.names:
+        record["given"] = {"names": given.names, "digest": given.digest}
+    return dict(json.loads(json.dumps(record | more)))
+
+
+def split_parts(split: TaskSplit) -> dict[str, list[str]]:
+    """Return the tasks of a split by part."""
+    parts = ("seen", "unseen", "out_of_kind", "new_subcategories")
+    return {part: list(getattr(split, part)) for part in parts}
+
+
+def require_settings(settings: Record) -> None:
+    """Raise ValueError where a run's settings do not say what opening it again needs."""
+    missing = sorted(REQUIRED - settings.keys())
+    if missing:
+        raise ValueError(
+            "the run was made by another version of ipt: its settings do not name "
+            f"{', '.join(missing)}; run `ipt msf` again"
+        )
+
+
+def work_from_record(settings: Record) -> WorkConfig:
+    """Return what a run worked on, from its settings."""
+    return WorkConfig(
+        tasks=settings["tasks"],
+        as_published=settings.get("as_published", False),
+        model=settings["model"],
+        dtype=settings["dtype"],
+        seed=settings["seed"],
+        limit=settings["limit"],
+        held_out=settings.get("held_out", "test"),
+    )
+
+
+def digest(settings: Record) -> str:
+    """Return the short hash that ends a run's name."""
+    text = json.dumps(settings, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def source_record(source: Run) -> dict[str, str]:
+    """Return what identifies the MSF run that a run was made from.
+
+    Its name, and for a name given with --run also its settings: a folder with a given name can be
+    made again with other settings; a name chosen from the settings ends with their digest.
+    """
+    name = source.folder.name
+    settings = digest(source.config)
+    if name.endswith(settings):
+        return {"msf_run": name}
+    return {"msf_run": name, "msf_settings": settings}

@@ -1,0 +1,94 @@
+"""A frozen backbone, the tuner that acts in it, and the head that reads it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ipt.backbones.base import Backbone, Encoded
+from ipt.heads.base import Head, Prediction
+from ipt.heads.language_model import LanguageModel
+from ipt.tuners.bare import Bare
+from ipt.tuners.base import Tuner
+
+
+@dataclass(frozen=True)
+class Model:
+    """What the stacked loop trains deltas for; holds no number that changes."""
+
+    backbone: Backbone
+    tuner: Tuner
+    head: Head = LanguageModel()
+
+    @property
+    def device(self) -> torch.device:
+        return self.backbone.device
+
+    @property
+    def token_budget(self) -> int:
+        return self.backbone.token_budget
+
+    @property
+    def size(self) -> int:
+        """Return P, the numbers of one delta."""
+        return self.tuner.size(self.backbone)
+
+    @property
+    def bare(self) -> "Model":
+        """Return the model without a tuner; its deltas are [U, 0]."""
+        return replace(self, tuner=Bare())
+
+    def initialize(self, seed: int) -> Tensor:
+        """Return the delta [P] that every job of this seed starts from."""
+        generator = torch.Generator().manual_seed(seed)
+        return self.tuner.initialize(self.backbone, generator)
+
+    def nll(
+        self,
+        deltas: Tensor,
+        owner: Tensor,
+        rows: Sequence[Encoded],
+        smoothing: float = 0.0,
+    ) -> Tensor:
+        """Return [B] nats, summed over each row's targets; row b runs under deltas[owner[b]].
+
+        deltas: [U, P]. owner: [B].
+        """
+        with self.tuner.applied(self.backbone, deltas, owner):
+            return self.head.losses(self.backbone, rows, smoothing)
+
+    def losses(self, deltas: Tensor, owner: Tensor, rows: Sequence[Encoded]) -> Tensor:
+        """Return [B] nats per target, averaged over each row's own."""
+        return self.nll(deltas, owner, rows) / self.target_counts(rows)
+
+    def target_counts(self, rows: Sequence[Encoded]) -> Tensor:
+        """Return [B] how many targets each row's loss is a sum over."""
+        counts = [self.head.target_count(row) for row in rows]
+        return torch.tensor(counts, device=self.device)
+
+    def predict(
+        self,
+        deltas: Tensor,
+        owner: Tensor,
+        rows: Sequence[Encoded],
+        max_tokens: int,
+        options: Sequence[Encoded] = (),
+    ) -> list[Prediction]:
+        """Return what is predicted for each row; row b runs under deltas[owner[b]]."""
+        with self.tuner.applied(self.backbone, deltas, owner):
+            return self.head.predict(self.backbone, rows, max_tokens, options)
+
+    def in_batches(
+        self,
+        rows: Sequence[Encoded],
+        work: Callable[[list[int]], object],
+        token_budget: int = 0,
+        answer_tokens: int = 0,
+    ) -> None:
+        """Call work on the row indices of one batch after another (`Backbone.in_batches`).
+
+        answer_tokens: positions that a generated answer needs.
+        """
+        added = self.tuner.added_tokens + answer_tokens
+        self.backbone.in_batches(rows, added, token_budget, work)

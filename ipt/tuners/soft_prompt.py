@@ -1,0 +1,64 @@
+"""Prompt tuning (Lester et al. 2021, arXiv 2104.08691; IPT, section 3.1).
+
+    input of row b = [p_1, ..., p_n, embedding of the row's tokens],   p = deltas[owner[b]]
+
+Trained: n vectors of the width of the input embedding. Frozen: everything else.
+"""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ipt.backbones.base import Backbone
+from ipt.config import positive, setting
+from ipt.tuners.base import Tuner
+
+
+@dataclass(frozen=True)
+class SoftPrompt(Tuner):
+    """n trained vectors before the input's token embeddings."""
+
+    name: ClassVar[str] = "soft-prompt"
+    rescales: ClassVar[bool] = False  # the vectors are embeddings, of about the same size
+
+    prompt_length: int = setting(
+        10,
+        "vectors in a soft prompt, n",
+        "not searched; paper 100",
+    )
+
+    def __post_init__(self) -> None:
+        positive(self, "prompt_length")
+
+    @property
+    def added_tokens(self) -> int:
+        return self.prompt_length
+
+    def shapes(self, backbone: Backbone) -> dict[str, tuple[int, ...]]:
+        return {"prompt": (self.prompt_length, backbone.hidden_size)}
+
+    def initialize(self, backbone: Backbone, generator: torch.Generator) -> Tensor:
+        """Return sampled rows of the input embedding, special tokens left out (Lester et al.)."""
+        special = set(backbone.tokenizer.all_special_ids)
+        ids = [i for i in range(len(backbone.tokenizer)) if i not in special]
+        if len(ids) < self.prompt_length:
+            raise ValueError(
+                f"--prompt-length {self.prompt_length} exceeds the vocabulary's {len(ids)} "
+                "rows to start from"
+            )
+        order = torch.randperm(len(ids), generator=generator)
+        picks = torch.tensor(ids)[order[: self.prompt_length]]
+        rows = backbone.embed(picks.to(backbone.device))
+        return rows.to(torch.promote_types(rows.dtype, torch.float32)).flatten()
+
+    def applied(
+        self,
+        backbone: Backbone,
+        deltas: Tensor,
+        owner: Tensor,
+    ) -> AbstractContextManager[None]:
+        prompts = self.parts(backbone, deltas)["prompt"]  # [U, n, h]
+        return backbone.prepended(prompts[owner])

@@ -1,0 +1,215 @@
+"""`ipt msf`: find the subspace of the seen tasks' tuned deltas, and score it.
+
+resolve: tuned deltas and encoded tasks, those that the bank lacks tuned first
+compute: the subspace, one shared delta; scores of each condition (`ipt.results`)
+write:   subspace/, codes.safetensors, result.json
+"""
+
+import hashlib
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import Tensor
+
+from ipt.checkpoint import Checkpoint
+from ipt.config import MsfConfig
+from ipt.data import SAME_DATA_SEED
+from ipt.encoded import EncodedTask
+from ipt.experiment import Experiment, encode_tasks
+from ipt.methods.msf import find_shared_delta, find_subspace
+from ipt.methods.subspace import Subspace, inner_width_for
+from ipt.recovery import absolute_score
+from ipt.results import RunResult, TaskRecord
+from ipt.run import Run
+from ipt.storage import write_tensors
+from ipt.training.loop import Execution, Progress
+from ipt.workflows.deltas import tuned_deltas
+from ipt.workflows.evaluation import Scores, floor_scores, reference_scores, score_tasks
+
+
+@dataclass(frozen=True)
+class Found:
+    """What MSF computes: the subspace, and the delta that all tasks share."""
+
+    subspace: Subspace
+    shared: Tensor  # [P]
+
+
+def run_msf(experiment: Experiment, config: MsfConfig, run: Run) -> RunResult:
+    """Find the subspace, score its reconstructions and the controls, and finish the run folder."""
+    seen, unseen = experiment.seen, experiment.unseen
+    bank = tuned_deltas(experiment, [*seen, *unseen], SAME_DATA_SEED)
+    tasks = encode_tasks(experiment, [*seen, *unseen], SAME_DATA_SEED)
+    if config.dim >= len(seen):
+        experiment.reporter.info(
+            f"note: {config.dim} dimensions for {len(seen)} seen tasks do not compress the "
+            "training prompts"
+        )
+
+    # All processes train the two stages together.
+    seen_tasks = tasks[: len(seen)]
+    with experiment.reporter.bar("finding the subspace") as progress:
+        execution = _joint(experiment, run, "msf", config, progress)
+        subspace = find_subspace(
+            experiment.model,
+            bank[: len(seen)],
+            seen_tasks,
+            config,
+            experiment.seed,
+            execution,
+        )
+    subspace.split = experiment.split.name
+    with experiment.reporter.bar("control: one shared prompt") as progress:
+        execution = _joint(experiment, run, "shared", config, progress)
+        shared = find_control(experiment, seen_tasks, config, execution)
+    found = Found(subspace, shared)
+    scores = score_conditions(experiment, found, bank, tasks)
+
+    result = msf_result(experiment, config, subspace, bank, scores)
+    experiment.processes.on_main_process(lambda: write(run, found, bank, result))
+    return result
+
+
+def resolved(experiment: Experiment, config: MsfConfig) -> MsfConfig:
+    """Return the configuration with the decoder's width chosen by the size of a delta.
+
+    Raises ValueError where d is not below that size.
+    """
+    size = experiment.model.size
+    if config.dim >= size:
+        raise ValueError(f"--dim must be below a delta's {size} numbers, found {config.dim}")
+    if config.inner_width is None:
+        return replace(config, inner_width=inner_width_for(size))
+    return config
+
+
+def find_control(
+    experiment: Experiment,
+    tasks: list[EncodedTask],
+    config: MsfConfig,
+    execution: Execution,
+) -> Tensor:
+    """Return one delta [P] that all seen tasks share: the control with d = 0.
+
+    At tuning's own rate: it is tuning, of one delta for all tasks.
+    """
+    at_rate = replace(config, learning_rate=experiment.tune.learning_rates[0])
+    start = experiment.model.initialize(experiment.seed)
+    seed = experiment.seed
+    return find_shared_delta(experiment.model, start, tasks, at_rate, seed, execution)
+
+
+def _joint(
+    experiment: Experiment,
+    run: Run,
+    stage: str,
+    config: MsfConfig,
+    progress: Progress,
+) -> Execution:
+    """Return how a stage runs that all processes do together: the first keeps its state."""
+    checkpoint = Checkpoint.none()
+    if experiment.processes.is_main:
+        checkpoint = run.checkpoint(stage, config.checkpoint_seconds)
+    return Execution(checkpoint, progress, experiment.processes)
+
+
+def score_conditions(
+    experiment: Experiment,
+    found: Found,
+    bank: Tensor,
+    tasks: list[EncodedTask],
+) -> dict[str, Scores]:
+    """Return the scores of the conditions of MSF, by condition and task.
+
+    bank: [T, P] the deltas of the seen tasks, then of the unseen ones, as `tasks`.
+    """
+    subspace = found.subspace
+    seen = len(experiment.seen)
+    vectors = subspace.encode(bank)
+    rebuilt = subspace.decode(vectors)
+    reconstructed = score_tasks(experiment, "reconstructed prompts", rebuilt, tasks)
+
+    unseen_tasks = tasks[seen:]
+    count = len(unseen_tasks)
+    mean = subspace.decode(subspace.encode(bank[:seen]).mean(0, keepdim=True)).expand(count, -1)
+    shared = found.shared.expand(count, -1)
+    return {
+        "train_msf": {name: reconstructed[name] for name in experiment.seen},
+        "test_msf": {name: reconstructed[name] for name in experiment.unseen},
+        "mean_code": score_tasks(experiment, "the mean code", mean, unseen_tasks),
+        "shared": score_tasks(experiment, "the shared prompt", shared, unseen_tasks),
+    }
+
+
+def msf_result(
+    experiment: Experiment,
+    config: MsfConfig,
+    subspace: Subspace,
+    bank: Tensor,
+    scores: dict[str, Scores],
+) -> RunResult:
+    """Return the run's result, and note the mean scores on the subspace's card."""
+    names = [*experiment.seen, *experiment.unseen]
+    reference = reference_scores(experiment, names, SAME_DATA_SEED)
+    floor = floor_scores(experiment, names)
+    subspace.scores = card_scores(scores, reference)
+    return RunResult(
+        kind="msf",
+        dim=config.dim,
+        compresses=config.dim < len(experiment.seen),
+        tasks=task_records(experiment),
+        split=experiment.split,
+        reference={SAME_DATA_SEED: reference},
+        floor=floor,
+        scores=scores,
+        prompts=hashlib.sha256(bank.cpu().numpy().tobytes()).hexdigest(),
+        parameters=sum(p.numel() for p in subspace.delta_decoder.parameters()),
+    )
+
+
+def task_records(experiment: Experiment) -> dict[str, TaskRecord]:
+    """Return what a result says of the split's tasks."""
+    records = {}
+    for name in experiment.split.all:
+        task = experiment.tasks[name]
+        records[name] = TaskRecord(
+            category=task.category,
+            subcategory=task.subcategory,
+            metric=task.metric,
+            novel=task.novel,
+            knowledge=task.knowledge,
+            digest=task.digest,
+        )
+    return records
+
+
+def card_scores(scores: Mapping[str, Scores], reference: Scores) -> dict[str, float]:
+    """Return the mean test scores that the subspace's card states."""
+    titles = {"prompt tuning": reference}
+    for name in ("train_msf", "test_msf"):
+        if scores[name]:
+            titles[f"reconstructed prompts, {name}"] = scores[name]
+    means = {}
+    for title, by_task in titles.items():
+        generated = [score.generated or 0.0 for score in by_task.values()]
+        means[f"mean score: {title}"] = absolute_score(generated)
+    return means
+
+
+def write(run: Run, found: Found, bank: Tensor, result: RunResult) -> None:
+    """Write the subspace, the vectors of all tasks and the shared delta, and finish the run."""
+    save_subspace(found.subspace, run.folder / "subspace")
+    vectors = found.subspace.encode(bank)
+    write_tensors(run.folder / "codes.safetensors", {"codes": vectors, "shared": found.shared})
+    run.finish(result.to_json())
+
+
+def save_subspace(subspace: Subspace, folder: Path) -> None:
+    """Write the subspace's folder in one step."""
+    draft = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(draft, ignore_errors=True)
+    subspace.save_pretrained(draft, config=subspace.get_params())
+    shutil.rmtree(folder, ignore_errors=True)
+    draft.rename(folder)
