@@ -6,6 +6,7 @@ from io import StringIO
 import pytest
 import torch
 from peft import PeftModel
+from soft_prompts import generate, losses
 
 from ipt.backbones.loading import load_backbone
 from ipt.cli import app as cli
@@ -27,9 +28,9 @@ def test_an_exported_prompt_loads_in_peft_with_the_same_loss_and_answers(done, t
     for row in rows:
         ids, labels = torch.tensor([row.input_ids]), torch.tensor([row.label_ids])
         loss = float(model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels).loss)
-        assert float(experiment.backbone.losses(prompt[None], [row])) == pytest.approx(loss, rel=1e-5)
-        found = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=5, do_sample=False, num_beams=1)
-        assert experiment.backbone.text(found) == experiment.backbone.generate(prompt[None], [row], 5)
+        assert float(losses(experiment.backbone, prompt[None], [row])) == pytest.approx(loss, rel=1e-5)
+        found = generate(model, input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=5, do_sample=False, num_beams=1)
+        assert experiment.backbone.text(found) == generate(experiment.backbone, prompt[None], [row], 5)
     about = json.loads((tmp_path / "peft" / "ipt.json").read_text())
     assert about["task"] == name and (len(about["vector"]) == 2 if kind == "ist" else "vector" not in about)
     if mixture:  # three seen prompts, two numbers; as it was scored in the run

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from small_runs import REST, SEED, SEEN, new_world, tasks
+from soft_prompts import generate, nll
 from test_families import make, prompts
 
 from ipt.interop.peft import read_peft
@@ -146,7 +147,7 @@ def test_each_text_gets_the_answer_it_gets_alone(monkeypatch):
     expected = []
     for text in texts:
         (row,) = backbone.encode([text], [""])
-        expected += backbone.generate(prompt[None], [row], 6)
+        expected += generate(backbone, prompt[None], [row], 6)
     assert answers(prompt, experiment, "first", texts, 6) == expected
     assert len(set(expected)) > 1
     shorter = answers(prompt, experiment, "first", texts, 2)
@@ -174,7 +175,7 @@ def test_a_masked_model_answers_with_the_likeliest_of_the_tasks_own_options(monk
     expected = []
     for text in texts:
         rows = [backbone.encode([text], [option]) for option in options]
-        losses = [float(backbone.nll(prompt[None], row)) for row in rows]
+        losses = [float(nll(backbone, prompt[None], row)) for row in rows]
         expected.append(options[losses.index(min(losses))])
     assert len(set(expected)) > 1
     assert answers(prompt, experiment, "late", texts, 6) == expected
@@ -185,7 +186,7 @@ def test_predict_answers_with_the_tasks_prompt(made, capsys):
     made.ipt("predict", "red tall slow", "warm", "--run", "base", "--task", "last", "--tokens", "3")
     backbone = made.backbone
     rows = backbone.encode(["red tall slow", "warm"], ["", ""])
-    expected = backbone.generate(made.prompts(["last"]).expand(2, -1, -1), rows, 3)
+    expected = generate(backbone, made.prompts(["last"]).expand(2, -1, -1), rows, 3)
     assert capsys.readouterr().out.splitlines() == [" ".join(text.split()) for text in expected]
 
 

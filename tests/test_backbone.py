@@ -7,10 +7,11 @@ import math
 import pytest
 import torch
 from conftest import toy_backbone
+from soft_prompts import answer_logits, embedded, generate_and_rank, losses, nll, rank
 from test_families import ANSWERS, LENGTH, MODELS, TEXTS, WIDTH, WORDS, WRITERS, make, prompts
 from transformers import BloomConfig, BloomForCausalLM
 
-from ipt.backbones.base import Encoded, pad, row_nll
+from ipt.backbones.base import Encoded, answer_nll, pad
 from ipt.backbones.causal import CausalLM
 from ipt.backbones.encoder_decoder import EncoderDecoder
 from ipt.backbones.masked import MaskedLM
@@ -38,7 +39,7 @@ def test_the_loss_of_a_row_is_the_sum_over_its_own_tokens():
     labels = torch.tensor([[2, 1], [0, -100]])
     first = math.log(math.e + math.e**2 + math.e**3) - 3 + math.log(2 + math.e**5)
     second = math.log(math.e**2 + 2) - 2  # its second token is padding
-    found = row_nll(logits, labels)
+    found = answer_nll(logits, labels)
     assert found.tolist() == pytest.approx([first, second]) and found.dtype == torch.float64
 
 
@@ -53,16 +54,16 @@ def test_smoothing_spreads_its_share_over_the_whole_vocabulary():
             if labels[b, t] >= 0:
                 total -= 0.9 * float(logs[b, t, labels[b, t]]) + 0.1 * float(logs[b, t].sum()) / 7
         expected.append(total)
-    assert row_nll(logits, labels, 0.1).tolist() == pytest.approx(expected)
-    assert row_nll(logits, labels).tolist() != pytest.approx(expected, rel=1e-3)  # control
+    assert answer_nll(logits, labels, 0.1).tolist() == pytest.approx(expected)
+    assert answer_nll(logits, labels).tolist() != pytest.approx(expected, rel=1e-3)  # control
 
 
 def test_half_precision_is_summed_in_single():
     logits = torch.randn(1, 4, 50, generator=torch.Generator().manual_seed(0)).bfloat16()
     labels = torch.tensor([[1, 2, 3, 4]])
-    found = row_nll(logits, labels)
+    found = answer_nll(logits, labels)
     assert found.dtype == torch.float32
-    assert float(found) == pytest.approx(float(row_nll(logits.double(), labels)), rel=1e-5)
+    assert float(found) == pytest.approx(float(answer_nll(logits.double(), labels)), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -71,10 +72,10 @@ def test_a_loss_is_a_mean_over_the_rows_own_answer_tokens(name):
     rows = backbone.encode(TEXTS, ANSWERS)
     counts = torch.tensor([len(r.label_ids) for r in rows])
     assert len(set(counts.tolist())) == 3  # control
-    assert torch.allclose(backbone.losses(leads, rows), backbone.nll(leads, rows) / counts)
-    smooth = row_nll(*backbone.answer_logits(leads, rows), 0.3)
-    assert torch.equal(backbone.nll(leads, rows, 0.3), smooth)
-    assert not torch.allclose(backbone.nll(leads, rows), smooth)
+    assert torch.allclose(losses(backbone, leads, rows), nll(backbone, leads, rows) / counts)
+    smooth = answer_nll(*answer_logits(backbone, leads, rows), 0.3)
+    assert torch.equal(nll(backbone, leads, rows, 0.3), smooth)
+    assert not torch.allclose(nll(backbone, leads, rows), smooth)
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -217,7 +218,7 @@ def test_the_fingerprint_changes_with_any_one_number():
 def test_a_prompt_stands_right_before_its_row_and_padding_is_outside(left):
     backbone, leads = make("llama"), prompts(3, torch.float32)
     sequences = [[5, 6], [7, 8, 9, 4], []]
-    embeds, mask = backbone.lead(leads, sequences, left)
+    embeds, mask = embedded(backbone, leads, sequences, left)
     assert embeds.shape == (3, LENGTH + 4, WIDTH)
     assert embeds.dtype == torch.float64 and mask.dtype == torch.long
     for lead, ids, found, own in zip(leads, sequences, embeds, mask, strict=True):
@@ -247,7 +248,7 @@ def test_ranking_without_a_family_rule_takes_the_option_with_the_least_sum(monke
 
     monkeypatch.setattr(backbone, "nll", nll)
     rows = backbone.encode(TEXTS, ANSWERS)
-    assert backbone.rank(prompts(3), rows, options) == [0, 1, 0]
+    assert rank(backbone, prompts(3), rows, options) == [0, 1, 0]
     assert asked == [[(r.input_ids, o.label_ids) for r in rows] for o in options]
 
 
@@ -256,5 +257,5 @@ def test_what_generates_and_ranks_does_both_with_what_it_was_given(monkeypatch):
     rows, options = backbone.encode(TEXTS[:2], ANSWERS[:2]), backbone.encode(("yes",), ("yes",))
     monkeypatch.setattr(backbone, "generate", lambda *given: ("texts", *given))
     monkeypatch.setattr(backbone, "rank", lambda *given: ("places", *given))
-    texts, places = backbone.generate_and_rank(leads, rows, 7, options)
+    texts, places = generate_and_rank(backbone, leads, rows, 7, options)
     assert texts == ("texts", leads, rows, 7) and places == ("places", leads, rows, options)

@@ -6,11 +6,12 @@ import pytest
 import torch
 from conftest import toy_backbone
 from fitted import KINDS, taught_backbone, word_task
+from soft_prompts import generate, nll, score_prompts
 
 from ipt.backbones.encoder_decoder import EncoderDecoder
 from ipt.data import Example, Task
 from ipt.encoded import EncodedTask
-from ipt.training.evaluate import Score, score_deltas
+from ipt.training.evaluate import Score
 
 LABELS = ("red", "green", "blue")
 
@@ -109,7 +110,7 @@ def three(backbone):
 @pytest.mark.parametrize("budget", [0, 40, 100_000])
 def test_each_answer_is_held_against_its_own_row_and_task(budget):
     backbone = Stub()
-    scores = score_deltas(backbone, prompts_of(3), three(backbone), token_budget=budget)
+    scores = score_prompts(backbone, prompts_of(3), three(backbone), token_budget=budget)
     free, other, choice = scores
     assert free.generated == 3 / 4
     assert free.predictions == ("0:a long row 0", "0:row 1", "0:wide row 2", "0:r 3")
@@ -122,7 +123,7 @@ def test_each_answer_is_held_against_its_own_row_and_task(budget):
 
 def test_control_another_prompt_scores_otherwise():
     backbone = Stub()
-    free, other, choice = score_deltas(backbone, prompts_of(3).flip(0), three(backbone))
+    free, other, choice = score_prompts(backbone, prompts_of(3).flip(0), three(backbone))
     assert free.generated == 0 and other.generated == pytest.approx(1 / 3)
     assert choice.generated == 0 and choice.ranked == 1 / 5  # led by 0: the labels 0, 1, 2, 1, 0
     assert free.predictions[0] == "2:a long row 0"
@@ -132,7 +133,7 @@ def test_scores_come_in_the_order_of_the_tasks():
     backbone = Stub()
     free, other, choice = three(backbone)
     prompts = prompts_of(3)[[2, 0, 2, 1, 0]]
-    scores = score_deltas(backbone, prompts, [choice, free, choice, other, free])
+    scores = score_prompts(backbone, prompts, [choice, free, choice, other, free])
     generated = [score.generated for score in scores]
     assert generated == pytest.approx([1 / 5, 3 / 4, 1 / 5, 1 / 3, 3 / 4])
     assert [score.ranked for score in scores] == [3 / 5, None, 3 / 5, None, None]
@@ -144,8 +145,8 @@ def test_the_dev_rows_are_scored_by_their_own_references(cls):
     test = [("row 0", "0:row 0"), ("row 1", "0:row 1"), ("row 2", "red")]
     dev = [("dev 0", "red"), ("dev 1", "0:dev 1"), ("dev 2", "red"), ("dev 3", "red")]
     data = [made(backbone, "both", test, dev, cls=cls)]
-    (on_test,) = score_deltas(backbone, prompts_of(1), data)
-    (on_dev,) = score_deltas(backbone, prompts_of(1), data, "dev")
+    (on_test,) = score_prompts(backbone, prompts_of(1), data)
+    (on_dev,) = score_prompts(backbone, prompts_of(1), data, "dev")
     assert on_test.generated == pytest.approx(2 / 3) and on_dev.generated == 1 / 4
     assert on_dev.predictions == ("0:dev 0", "0:dev 1", "0:dev 2", "0:dev 3")
     if cls:
@@ -156,16 +157,16 @@ def test_the_metric_is_the_tasks_own_for_written_and_ranked_answers():
     backbone = Stub()
     rows = [("row 0", "red"), ("row 3", "red"), ("row 6", "red"), ("row 9", "0:row 9")]
     data = made(backbone, "x", rows, cls=True, metric="macro-F1")
-    (found,) = score_deltas(backbone, prompts_of(1), [data])
+    (found,) = score_prompts(backbone, prompts_of(1), [data])
     assert found.generated == pytest.approx((0 + 1) / 2)
     assert found.ranked == pytest.approx((6 / 7 + 0) / 2)
-    (plain,) = score_deltas(backbone, prompts_of(1), [made(backbone, "x", rows, cls=True)])
+    (plain,) = score_prompts(backbone, prompts_of(1), [made(backbone, "x", rows, cls=True)])
     assert (plain.generated, plain.ranked) == (1 / 4, 3 / 4)  # control
 
 
 def test_without_ranking_options_are_not_ranked():
     backbone = Stub()
-    scores = score_deltas(backbone, prompts_of(3), three(backbone), rank=False)
+    scores = score_prompts(backbone, prompts_of(3), three(backbone), rank=False)
     assert [score.generated for score in scores] == [3 / 4, pytest.approx(1 / 3), 1 / 5]
     assert [score.ranked for score in scores] == [None] * 3 and backbone.ranked == []
 
@@ -176,7 +177,7 @@ def test_a_model_that_writes_nothing_answers_with_its_likeliest_options(rank):
     rows = [("row 0", "green"), ("row 1", "blue"), ("row 2", "green"), ("r 5", "red")]
     data = [made(backbone, name, rows, cls=True) for name in "ab"]
     prompts = prompts_of(2).flip(0)
-    one, two = score_deltas(backbone, prompts, data, rank=rank)
+    one, two = score_prompts(backbone, prompts, data, rank=rank)
     assert one.predictions == ("green", "blue", "red", "red")
     assert one.generated == one.ranked == 3 / 4
     assert two.predictions == ("red", "green", "blue", "blue") and two.generated == two.ranked == 0
@@ -190,11 +191,11 @@ def test_answers_are_as_long_as_their_task_needs_and_equally_long_ones_share_bat
     data = []
     for u, tall in enumerate((8, 2, 8, 4)):
         data.append(made(backbone, f"task {u}", [(f"row {u}", "x")], tall=tall))
-    scores = score_deltas(backbone, prompts_of(4), data)
+    scores = score_prompts(backbone, prompts_of(4), data)
     assert backbone.written == [(2, ["row 1"]), (4, ["row 3"]), (8, ["row 0", "row 2"])]
     assert [score.predictions for score in scores] == [(f"{u}:row {u}",) for u in range(4)]
     ranked = made(backbone, "choice", [("row 1", "red")], cls=True, tall=16)
-    score_deltas(backbone, prompts_of(1), [ranked])
+    score_prompts(backbone, prompts_of(1), [ranked])
     assert backbone.written[-1] == (16, ["row 1"])
 
 
@@ -202,10 +203,10 @@ def test_a_batch_has_room_for_prompt_and_answer_and_four_times_the_tokens_of_tra
     backbone = Stub()
     free = made(backbone, "free", FREE, tall=4)
     data = [free, made(backbone, "choice", CHOICE, cls=True, tall=16)]
-    score_deltas(backbone, prompts_of(2), data)
+    score_prompts(backbone, prompts_of(2), data)
     assert backbone.asked == [(5, 2 + 16, 4 * 2048), (4, 2 + 4, 4 * 2048)]
     backbone.asked.clear()
-    score_deltas(backbone, prompts_of(2), data, token_budget=300)
+    score_prompts(backbone, prompts_of(2), data, token_budget=300)
     assert backbone.asked == [(5, 18, 300), (4, 6, 300)]
 
 
@@ -215,7 +216,7 @@ def test_progress_counts_every_row_once(budget, rank):
     backbone, told = Stub(), []
     data = three(backbone)
     progress = lambda done, total: told.append((done, total))
-    score_deltas(backbone, prompts_of(3), data, rank=rank, token_budget=budget, progress=progress)
+    score_prompts(backbone, prompts_of(3), data, rank=rank, token_budget=budget, progress=progress)
     steps = [done for done, _ in told]
     assert {total for _, total in told} == {4 + 3 + 5} and steps[-1] == 12
     assert sorted(set(steps)) == steps and steps[0] > 0
@@ -234,7 +235,7 @@ def test_progress_of_the_dev_set_counts_its_rows():
     backbone, told = Stub(), []
     dev = [("dev 0", "red"), ("dev 1", "red"), ("dev 2", "red")]
     data = [made(backbone, "a", [("row 0", "x")], dev)]
-    score_deltas(backbone, prompts_of(1), data, "dev", progress=lambda *step: told.append(step))
+    score_prompts(backbone, prompts_of(1), data, "dev", progress=lambda *step: told.append(step))
     assert told == [(3, 3)]
 
 
@@ -250,7 +251,7 @@ def test_an_answer_that_is_missing_is_no_empty_answer(cls):
     backbone = Forgetful()
     data = [made(backbone, "x", [("row 0", "red"), ("row 1", "red")], cls=cls)]
     with pytest.raises(ValueError, match="shorter|longer"):
-        score_deltas(backbone, prompts_of(1), data)
+        score_prompts(backbone, prompts_of(1), data)
 
 
 def test_a_run_keeps_six_places():
@@ -269,13 +270,13 @@ def test_the_taught_models_scores_do_not_depend_on_what_shares_a_batch(taught_fo
     backbone = taught_backbone(taught_folder, torch.float64)
     data = [EncodedTask.draw(backbone, word_task(kind), 100, shots=4, limit=12) for kind in KINDS]
     prompts = torch.stack([named_prompt(backbone, kind) for kind in KINDS])
-    together = score_deltas(backbone, prompts, data)
-    tiny = score_deltas(backbone, prompts, data, token_budget=30)
+    together = score_prompts(backbone, prompts, data)
+    tiny = score_prompts(backbone, prompts, data, token_budget=30)
     alone = []
     for prompt, d in zip(prompts, data, strict=True):
-        alone += score_deltas(backbone, prompt[None], [d])
+        alone += score_prompts(backbone, prompt[None], [d])
     assert together == tiny == alone
-    turned = score_deltas(backbone, prompts.roll(1, 0), data)
+    turned = score_prompts(backbone, prompts.roll(1, 0), data)
     kept = [score.generated for score in together]
     lost = [score.generated for score in turned]
     assert len(set(kept)) >= 3 and sum(kept) > sum(lost) + 1  # control: prompts and tasks differ
@@ -292,13 +293,13 @@ def test_the_taught_models_answers_are_counted_by_hand(taught_folder):
         for example, row in zip(d.test_examples, d.test, strict=True):
             nats = []
             with torch.no_grad():
-                (text,) = backbone.generate(prompt, [row], d.max_tokens)
+                (text,) = generate(backbone, prompt, [row], d.max_tokens)
                 for option in d.options:
                     answered = replace(row, label_ids=option.label_ids)
-                    nats.append(backbone.nll(prompt, [answered]).item())
+                    nats.append(nll(backbone, prompt, [answered]).item())
             written += text == example.output[0]
             ranked += bool(nats) and d.task.options[nats.index(min(nats))] == example.output[0]
-        (found,) = score_deltas(backbone, prompt, [d])
+        (found,) = score_prompts(backbone, prompt, [d])
         assert found.generated == written / 12
         assert found.ranked == (ranked / 12 if d.options else None)
         scores[kind, lead] = found

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 import torch
+from soft_prompts import generate, generate_and_rank, nll, rank
 from test_families import (
     ANSWERS,
     MODELS,
@@ -15,7 +16,7 @@ from test_families import (
 )
 
 from ipt.backbones import base as backbone_module
-from ipt.backbones.base import Encoded, row_nll
+from ipt.backbones.base import Encoded, answer_nll
 from ipt.backbones.encoder_decoder import EncoderDecoder
 from ipt.backbones.masked import MaskedLM
 
@@ -35,10 +36,10 @@ def scores_of(monkeypatch, module, deed):
     found = []
 
     def noted(*given):
-        found.append(row_nll(*given))
+        found.append(answer_nll(*given))
         return found[-1]
 
-    monkeypatch.setattr(module, "row_nll", noted)
+    monkeypatch.setattr(module, "answer_nll", noted)
     done = deed()
     monkeypatch.undo()
     return torch.stack(found, 1), done
@@ -54,7 +55,7 @@ def by_option(backbone, leads, rows, options):
     lines = []
     for i, row in enumerate(rows):
         own = [Encoded(row.input_ids, option.label_ids) for option in options]
-        lines.append([float(backbone.nll(leads[i : i + 1], [one])) for one in own])
+        lines.append([float(nll(backbone, leads[i : i + 1], [one])) for one in own])
     return torch.tensor(lines, dtype=torch.float64)
 
 
@@ -64,7 +65,7 @@ def test_every_options_score_is_its_loss_behind_the_row(name, monkeypatch):
     backbone, leads = make(name), prompts(len(TEXTS))
     rows, options = backbone.encode(TEXTS, ANSWERS), backbone.encode(OPTIONS, OPTIONS)
     expected = by_option(backbone, leads, rows, options)
-    found, ranked = scores_of(monkeypatch, module_of(backbone), lambda: backbone.rank(leads, rows, options))
+    found, ranked = scores_of(monkeypatch, module_of(backbone), lambda: rank(backbone, leads, rows, options))
     assert torch.allclose(found, expected, rtol=1e-9)
     assert ranked == expected.argmin(1).tolist()
     assert float(expected.diff(dim=0).abs().min()) > 1e-3  # control: rows differ
@@ -75,10 +76,10 @@ def test_every_options_score_is_its_loss_behind_the_row(name, monkeypatch):
 def test_the_least_sum_is_ranked_first_in_whatever_place(name):
     backbone, leads = make(name), prompts(len(TEXTS))
     rows, options = backbone.encode(TEXTS, ANSWERS), backbone.encode(OPTIONS, OPTIONS)
-    best = backbone.rank(leads, rows, options)
-    assert backbone.rank(leads, rows, options[::-1]) == [2 - place for place in best]
+    best = rank(backbone, leads, rows, options)
+    assert rank(backbone, leads, rows, options[::-1]) == [2 - place for place in best]
     turned = [*options[1:], options[0]]
-    assert backbone.rank(leads, rows, turned) == [(place - 1) % 3 for place in best]
+    assert rank(backbone, leads, rows, turned) == [(place - 1) % 3 for place in best]
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -86,7 +87,7 @@ def test_generating_and_ranking_at_once_is_both(name, monkeypatch):
     backbone, leads = drawn(name), 2 * prompts(len(TEXTS))
     rows, options = backbone.encode(TEXTS, ANSWERS), backbone.encode(OPTIONS, OPTIONS)
     expected = by_option(backbone, leads, rows, options)
-    both = lambda: backbone.generate_and_rank(leads, rows, 8, options)
+    both = lambda: generate_and_rank(backbone, leads, rows, 8, options)
     found, (texts, ranked) = scores_of(monkeypatch, module_of(backbone), both)
     assert torch.allclose(found, expected, rtol=1e-9) and ranked == expected.argmin(1).tolist()
     assert texts == [greedy(backbone, leads[i : i + 1], row, 8) for i, row in enumerate(rows)]
@@ -129,7 +130,7 @@ def test_an_answer_is_the_plain_greedy_one_and_stops_at_the_end_sign(name):
     rows = backbone.encode(TEXTS, ANSWERS)
     for most in (8, 3):
         expected = [greedy(backbone, leads[i : i + 1], row, most) for i, row in enumerate(rows)]
-        assert backbone.generate(leads, rows, most) == expected
+        assert generate(backbone, leads, rows, most) == expected
         lengths = [len(text) for text in expected]
         assert min(lengths) < max(lengths) == most  # control: some end sooner
 
@@ -138,10 +139,10 @@ def test_an_answer_is_the_plain_greedy_one_and_stops_at_the_end_sign(name):
 def test_a_left_to_right_model_stops_at_the_tokenizers_end_sign(name):
     backbone, leads = drawn(name), 2 * prompts(len(TEXTS))
     rows = backbone.encode(TEXTS, ANSWERS)
-    expected = backbone.generate(leads, rows, 8)
+    expected = generate(backbone, leads, rows, 8)
     backbone.model.generation_config.eos_token_id = 50  # the model's own
     backbone.model.generation_config.pad_token_id = 51
-    assert backbone.generate(leads, rows, 8) == expected
+    assert generate(backbone, leads, rows, 8) == expected
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
@@ -159,8 +160,8 @@ def test_left_padding_is_hidden_and_has_no_positions(name, monkeypatch):
         [Encoded((9, 8, 7, 6), (5, END)), Encoded((9,), (5, 4, END))],
         [Encoded((), (5, 4, END))],
     )
-    backbone.nll(leads, rows)
-    backbone.rank(leads, rows, options)
+    nll(backbone, leads, rows)
+    rank(backbone, leads, rows, options)
     loss, read, written = asked
     own = [[1] * 9, [0, 0] + [1] * 7]  # 3 + 4 + 2 and 3 + 1 + 3
     assert loss["attention_mask"].tolist() == own

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 from by_hand import Numbers, Scripted, row, threads
+from soft_prompts import Free, fit
 from torch import nn
 
 from ipt.checkpoint import Checkpoint
 from ipt.config import LoopConfig
 from ipt.storage import read_tensors
-from ipt.training.loop import Job, Outcome, fit, take_rows
-from ipt.training.source import Free
+from ipt.training.loop import Job, Outcome, take_rows
 
 CONFIG = LoopConfig(steps=5, rows_per_step=2, warmup=0, clip=100, eval_every=1, patience=9, checkpoint_seconds=0)
 TRAIN = (row(1), row(3, inputs=2), row(2, 6), row(5, inputs=4))

@@ -6,16 +6,16 @@ Scores and losses come from stubs and disagree, so that which of them decides is
 import pytest
 import torch
 from fitted import Bowl, checksum, checksum_scores, number_task
+from soft_prompts import Free, all_prompts, run_sweep, select_best, stack_jobs, tune_prompts
 from torch import nn
 
 from ipt.checkpoint import Checkpoint
 from ipt.config import IstConfig, LoopConfig, TuneConfig
-from ipt.methods.tuning import tune_deltas
 from ipt.training import sweep as grid
 from ipt.training.evaluate import Score
 from ipt.training.loop import Outcome
-from ipt.training.source import Free, Source
-from ipt.training.sweep import Choice, all_deltas, choose, run_sweep, stack
+from ipt.training.source import Source
+from ipt.training.sweep import Choice
 
 RATES = (0.5, 0.125)
 HALVED = IstConfig(rows_per_step=3, rivals="halve")
@@ -60,7 +60,7 @@ def three_tasks():
 
 
 def chosen(by_loss=False, losses=(), rates=RATES):
-    return choose(Bowl(), Counted(), three_tasks(), rates, outcomes_of(losses), by_loss)
+    return select_best(Bowl(), Counted(), three_tasks(), rates, outcomes_of(losses), by_loss)
 
 
 def numbers_of(rows):
@@ -68,7 +68,7 @@ def numbers_of(rows):
 
 
 def test_jobs_are_tasks_times_rates_with_their_own_rows():
-    jobs = stack(three_tasks(), RATES, ALL, 7)
+    jobs = stack_jobs(three_tasks(), RATES, ALL, 7)
     numbers = [([1, 2], [3])] * 2 + [([4], [5, 6])] * 2 + [([7, 8, 9], [10])] * 2
     assert len(jobs) == 6
     for index, (job, (train, dev)) in enumerate(zip(jobs, numbers, strict=True)):
@@ -82,7 +82,7 @@ def test_jobs_are_tasks_times_rates_with_their_own_rows():
 
 
 def test_a_jobs_name_says_task_data_seed_seed_place_and_rate():
-    jobs = stack(three_tasks(), (0.5, 0.125, 0.5), ALL, 7)
+    jobs = stack_jobs(three_tasks(), (0.5, 0.125, 0.5), ALL, 7)
     assert [job.name for job in jobs[2:5]] == ["a|100|7|2|0.5", "b|21|7|0|0.5", "b|21|7|1|0.125"]
     assert len({job.name for job in jobs}) == 9
 
@@ -90,20 +90,20 @@ def test_a_jobs_name_says_task_data_seed_seed_place_and_rate():
 def test_rivals_are_the_jobs_of_one_task_data_seed_and_seed():
     one, other = number_task("a", [1], [2]), number_task("b", [1], [2])
     data = [one, number_task("a", [1], [2], 21), one, other]
-    jobs = stack(data, RATES, HALVED, [7, 7, 8, 8])
+    jobs = stack_jobs(data, RATES, HALVED, [7, 7, 8, 8])
     groups = [job.rivals for job in jobs]
     assert groups[::2] == groups[1::2]
     assert groups[::2] == ["a|100|7", "a|21|7", "a|100|8", "b|100|8"]
-    plain = stack(data, RATES, LoopConfig(), 7)
+    plain = stack_jobs(data, RATES, LoopConfig(), 7)
     assert {job.rivals for job in plain} == {""}  # control: a loop has none
 
 
 def test_each_task_has_its_own_seed_or_all_have_one():
     data = three_tasks()
-    assert [job.seed for job in stack(data, RATES, ALL, [5, 6, 7])] == [5, 5, 6, 6, 7, 7]
-    assert [job.seed for job in stack(data, RATES, ALL, 0)] == [0] * 6
+    assert [job.seed for job in stack_jobs(data, RATES, ALL, [5, 6, 7])] == [5, 5, 6, 6, 7, 7]
+    assert [job.seed for job in stack_jobs(data, RATES, ALL, 0)] == [0] * 6
     with pytest.raises(ValueError):
-        stack(data, RATES, ALL, [5, 6])
+        stack_jobs(data, RATES, ALL, [5, 6])
 
 
 def test_the_choice_is_by_the_largest_dev_score_and_not_by_test_or_loss(monkeypatch):
@@ -156,14 +156,14 @@ def test_three_rates_are_one_task_each_three_jobs(monkeypatch):
 
 
 def test_all_prompts_are_those_of_every_job_without_a_gradient():
-    prompts = all_deltas(Counted(), 4, torch.device("cpu"))
+    prompts = all_prompts(Counted(), 4, torch.device("cpu"))
     assert prompts[:, 0, 0].tolist() == [0, 1, 2, 3]
     assert not prompts.requires_grad
 
 
 def tuned(config, data, start=None, seeds=3, **more):
     start = torch.zeros(2, 2, dtype=torch.float64) if start is None else start
-    return tune_deltas(Bowl(), data, config, seeds, Checkpoint.none(), start, **more)
+    return tune_prompts(Bowl(), data, config, seeds, Checkpoint.none(), start, **more)
 
 
 def quick(**changes):
@@ -284,7 +284,7 @@ def test_prompt_tuning_tells_its_progress_and_fills_its_checkpoint(tmp_path):
     seen, start = [], torch.zeros(2, 2, dtype=torch.float64)
     config = quick(learning_rates=(0.5,), steps=3)
     note, checkpoint = lambda *row: seen.append(row), Checkpoint(tmp_path, "tune", 0)
-    tune_deltas(Bowl(), [far("a")], config, 3, checkpoint, start, note)
+    tune_prompts(Bowl(), [far("a")], config, 3, checkpoint, start, note)
     assert [row[:2] for row in seen] == [(1, 3), (2, 3), (3, 3)]
     assert len((tmp_path / "metrics-tune.jsonl").read_text().splitlines()) == 3
 

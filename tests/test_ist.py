@@ -6,10 +6,11 @@ import torch
 from fitted import Bowl, number_task
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from soft_prompts import choose_starts, tune_vectors
 
 from ipt.checkpoint import Checkpoint
 from ipt.config import IstConfig
-from ipt.methods.ist import SeenVectors, choose_starts, tune_vectors
+from ipt.methods.ist import SeenVectors
 from ipt.methods.subspace import Subspace
 from ipt.training import sweep as grid
 from ipt.training.evaluate import Score
@@ -177,7 +178,7 @@ RATES = (0.5, 0.125)
 
 def plain_space(**more):
     """A subspace whose codes are the prompts themselves: two numbers."""
-    space = Subspace(1, 2, 2, 0, **more)
+    space = Subspace(1 * 2, 2, 0, **more)
     with torch.no_grad():
         space.prompt_decoder.first.weight.copy_(torch.eye(2))
         space.prompt_decoder.first.bias.zero_()
@@ -270,6 +271,6 @@ def test_progress_and_the_checkpoint_are_passed_on(tmp_path):
 
 
 def test_a_subspace_of_another_width_is_refused_by_name():
-    space = Subspace(1, 8, 2, 4, "msf", "other", "toy", 0)
+    space = Subspace(1 * 8, 2, 4, "msf", "other", "toy", 0)
     with pytest.raises(ValueError, match=r"width 8, --model bowl reads 2.*other"):
         tune_vectors(Bowl(), space, [far("a")], IstConfig(), 0, Checkpoint.none())

@@ -8,13 +8,14 @@ import pytest
 import torch
 from by_hand import Numbers, row, threads
 from fitted import KINDS, WORDS, taught_backbone
+from soft_prompts import Free, backward, dev_losses, row_losses
 from torch import nn
 from torch.nn.functional import log_softmax
 
 from ipt.backbones.base import Encoded
 from ipt.config import LoopConfig
-from ipt.training.loop import Job, backward, dev_losses, row_losses, take_rows
-from ipt.training.source import Free, Source
+from ipt.training.loop import Job, take_rows
+from ipt.training.source import Source
 
 CONFIG = LoopConfig(rows_per_step=3)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import torch
+from soft_prompts import score_prompts
 
 from ipt.backbones.loading import MINI, load_backbone
 from ipt.cli import app as cli
@@ -14,7 +15,6 @@ from ipt.methods.subspace import Subspace
 from ipt.run import Run
 from ipt.storage import read_tensors
 from ipt.tasks.suites import embedded as suite
-from ipt.training.evaluate import score_deltas
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "analysis" / "notebooks").glob("*.ipynb"))
 
@@ -46,8 +46,8 @@ def test_digits_are_single_tokens(mini):
 def test_a_definition_does_more_than_no_definition(mini):
     tasks = [t for t in suite.load(suite.split("random-20").seen) if not t.novel][:8]
     data = [EncodedTask.draw(mini, task, SAME_DATA_SEED, limit=20) for task in tasks]
-    told = [score_deltas(mini, mini.text_prompt(t.definition + "\n")[None], [d], rank=False)[0] for t, d in zip(tasks, data, strict=True)]
-    untold = score_deltas(mini, torch.zeros(len(data), 0, mini.hidden_size), data, rank=False)
+    told = [score_prompts(mini, mini.text_prompt(t.definition + "\n")[None], [d], rank=False)[0] for t, d in zip(tasks, data, strict=True)]
+    untold = score_prompts(mini, torch.zeros(len(data), 0, mini.hidden_size), data, rank=False)
     assert sum(s.generated for s in told) > sum(s.generated for s in untold) + 0.5
 
 
@@ -64,7 +64,7 @@ def test_a_small_run_is_complete_and_its_scores_are_those_of_its_numbers(mini, s
         assert vectors[setting].shape == (len(split[part]), 5)
         data = [EncodedTask.draw(mini, tasks[name], data_seed, limit=2) for name in split[part]]
         with torch.no_grad():
-            scores = score_deltas(mini, subspace.decode(vectors[setting]), data)
+            scores = score_prompts(mini, subspace.decode(vectors[setting]), data)
         assert {d.task.name: s.rounded() for d, s in zip(data, scores, strict=True)} == result["scores"][setting]
 
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import toy_backbone
+from soft_prompts import choose_starts, losses, mix
 
 from ipt.checkpoint import Checkpoint
 from ipt.config import IstConfig
 from ipt.encoded import EncodedTask
 from ipt.methods import mixture as rivals
-from ipt.methods.ist import SeenVectors, choose_starts
-from ipt.methods.mixture import mix
+from ipt.methods.ist import SeenVectors
 from ipt.training.loop import Outcome
 from ipt.training.sweep import Choice
 
@@ -159,7 +159,7 @@ def test_one_row_is_enough_to_find_the_best_prompts(backbone, tasks, monkeypatch
     grid, _ = mix_with(monkeypatch, backbone, one, 1, replace(TWO_RATES, starts=1), chosen=(0,))
     bank = bank_of(8)
     candidates = torch.cat([bank.mean(0, keepdim=True), bank])
-    losses = [float(backbone.losses(lead[None], one[0].train)) for lead in candidates]
+    losses = [float(losses(backbone, lead[None], one[0].train)) for lead in candidates]
     best, second = sorted(range(9), key=lambda c: losses[c])[:2]
     shares = torch.cat([torch.full((1, 8), 1 / 8), torch.eye(8)])
     assert torch.allclose(grid.anchors()[0], shares[[best, second]])

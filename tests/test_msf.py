@@ -9,14 +9,15 @@ import pytest
 import torch
 from by_hand import Numbers, row, threads
 from fitted import word_task
+from soft_prompts import backward, find_shared_prompt, find_subspace, row_losses
 from torch import nn
 
 from ipt.checkpoint import Checkpoint
 from ipt.config import MsfConfig
 from ipt.encoded import EncodedTask
-from ipt.methods.msf import SHARED_ROWS, Reconstructed, find_shared_delta, find_subspace
+from ipt.methods.msf import SHARED_ROWS, Reconstructed
 from ipt.methods.subspace import Subspace
-from ipt.training.loop import Job, backward, row_losses, take_rows
+from ipt.training.loop import Job, take_rows
 from ipt.training.source import Shared
 
 CONFIG = MsfConfig(
@@ -160,7 +161,7 @@ def test_msf_keeps_the_step_that_is_best_on_dev_rows(bank, tmp_path):
 
 def test_the_reconstruction_loss_is_alpha_times_the_mean_square_to_the_own_prompts():
     bank = torch.tensor([[[1.0, 2]], [[3, 5]], [[0, 0]]])
-    source = Reconstructed(Subspace(1, 2, 1, 3), bank, 7)
+    source = Reconstructed(Subspace(1 * 2, 1, 3), bank, 7)
     prompts = torch.tensor([[[0.0, 5]], [[1, 4]]])
     assert source.extra_loss(torch.tensor([1, 0]), prompts).item() == 7 * (9 + 0 + 0 + 4) / 4
     assert source.extra_loss(torch.tensor([0, 1]), prompts).item() == 7 * (1 + 9 + 4 + 1) / 4
@@ -274,7 +275,7 @@ def test_two_ranks_share_the_rows_of_msf_and_of_the_shared_prompt(bank):
         backbone = Numbers()
         none = Checkpoint.none()
         subspace = find_subspace(backbone, bank, DATA, CONFIG, "split", 3, none, processes=rank)
-        prompt = find_shared_delta(backbone, bank[0], DATA, CONFIG, 0.1, 3, none, processes=rank)
+        prompt = find_shared_prompt(backbone, bank[0], DATA, CONFIG, 0.1, 3, none, processes=rank)
         return rebuilt(subspace, bank), prompt, sum(map(len, backbone.batches))
 
     (alone, prompt, rows) = both(threads(1)[0])
@@ -291,13 +292,13 @@ def test_the_shared_prompt_is_a_plain_loop_over_all_tasks(bank, rows):
     """Its steps have sixteen rows at most."""
     config = replace(CONFIG, rows_per_step=rows, steps=20, clip=8)
     start = bank[1].clone()
-    found = find_shared_delta(Numbers(), start, DATA, config, 0.4, 3, Checkpoint.none())
+    found = find_shared_prompt(Numbers(), start, DATA, config, 0.4, 3, Checkpoint.none())
     module = Shared(bank[1])
     job = replace(joint(config, 0.4), rows_per_step=min(rows, 16))
     plain_loop(module, lambda used: module.value.expand(len(used), -1, -1), lambda used, prompts: 0, job, config)
     assert torch.allclose(found, module.value[0], rtol=0, atol=1e-5)
     assert torch.equal(start, bank[1]) and not found.requires_grad and found.shape == (2, 2)
-    other = find_shared_delta(Numbers(), start, DATA, config, 0.3, 3, Checkpoint.none())
+    other = find_shared_prompt(Numbers(), start, DATA, config, 0.3, 3, Checkpoint.none())
     assert not torch.allclose(other, found, rtol=0, atol=1e-3)  # control: the rate is its own
 
 
@@ -307,7 +308,7 @@ def test_the_shared_prompt_has_its_own_rate_and_at_most_sixteen_rows(bank, monke
     assert SHARED_ROWS == 16
     for rows, fewer in ((10, 10), (64, 16)):
         config = replace(CONFIG, rows_per_step=rows)
-        find_shared_delta(Numbers(), start, DATA, config, 0.3, 5, checkpoint, progress)
+        find_shared_prompt(Numbers(), start, DATA, config, 0.3, 5, checkpoint, progress)
         _, source, (job,), given, *rest = calls.pop()
         assert (job.name, job.learning_rate, job.seed, job.rows_per_step) == ("shared", 0.3, 5, fewer)
         assert len(job.groups) == 3 and len(job.dev) == 6

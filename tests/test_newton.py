@@ -4,15 +4,15 @@ import dataclasses
 
 import pytest
 import torch
+from soft_prompts import answer_logits, fit_vectors, linearize
 from test_families import make
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ipt.backbones.base import row_nll
+from ipt.backbones.base import answer_nll
 from ipt.checkpoint import Checkpoint
 from ipt.config import LevenbergMarquardtConfig
 from ipt.encoded import EncodedTask
 from ipt.methods.subspace import Subspace
-from ipt.training.levenberg_marquardt import fit_vectors, linearize
 from ipt.training.loop import Job
 from ipt.training.source import Decoded
 
@@ -27,7 +27,7 @@ def backbone():
 @pytest.fixture
 def subspace():
     torch.manual_seed(3)
-    return Subspace(3, 16, 2, 8, "msf", "toy", "toy", 0).double()
+    return Subspace(3 * 16, 2, 8, "msf", "toy", "toy", 0).double()
 
 
 @pytest.fixture
@@ -47,13 +47,13 @@ def test_gradient_and_curvature_are_those_of_autograd(backbone, subspace, jobs):
         rows = [row for _, row in job.groups[0]]
 
         def logits_of(z, rows=rows):
-            return backbone.answer_logits(subspace.decode(z[None]).expand(len(rows), -1, -1), rows)
+            return answer_logits(backbone, subspace.decode(z[None]).expand(len(rows), -1, -1), rows)
 
         _, labels = logits_of(start[j])
         kept = labels >= 0
         weight = kept.double() / (kept.sum(1, keepdim=True) * len(rows))
         z = start[j].clone().requires_grad_()
-        loss = (row_nll(*logits_of(z)) / kept.sum(1)).mean()
+        loss = (answer_nll(*logits_of(z)) / kept.sum(1)).mean()
         (exact,) = torch.autograd.grad(loss, z)
         with sdpa_kernel(SDPBackend.MATH):  # the one with forward derivatives
             slopes = torch.func.jacfwd(lambda z, rows=rows: logits_of(z, rows)[0])(start[j])  # [B, T, V, d]

@@ -6,11 +6,12 @@ import torch
 from fitted import Bowl
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from soft_prompts import fit_vectors, linearize
 
 from ipt.backbones.base import Encoded, batches
 from ipt.checkpoint import Checkpoint
 from ipt.config import LevenbergMarquardtConfig
-from ipt.training.levenberg_marquardt import Search, fit_vectors, linearize
+from ipt.training.levenberg_marquardt import Search
 from ipt.training.loop import Job
 from ipt.training.source import Decoded
 

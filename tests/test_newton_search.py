@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from soft_prompts import fit_vectors
 from test_newton_by_hand import (
     Logits,
     case,
@@ -19,7 +20,7 @@ from test_newton_by_hand import (
 from ipt.backbones.base import Encoded
 from ipt.checkpoint import Checkpoint
 from ipt.config import LevenbergMarquardtConfig
-from ipt.training.levenberg_marquardt import Search, fit_vectors
+from ipt.training.levenberg_marquardt import Search
 from ipt.training.source import Decoded
 
 

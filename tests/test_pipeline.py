@@ -10,18 +10,14 @@ import json
 import pytest
 import torch
 from small_runs import LENGTH, REST, SEED, SEEN, SHOTS, SPLIT, Shuffled, checksum, new_world, tasks
+from soft_prompts import choose_starts, find_shared_prompt, find_subspace, mix, mixed, tune_prompts, tune_vectors, vocabulary_start
 
-from ipt.bank import vocabulary_start
 from ipt.checkpoint import Checkpoint
 from ipt.config import IstConfig, MsfConfig, TuneConfig, identity
-from ipt.methods.ist import SeenVectors, choose_starts, tune_vectors
-from ipt.methods.mixture import mix
-from ipt.methods.msf import find_shared_delta, find_subspace
+from ipt.methods.ist import SeenVectors
 from ipt.methods.subspace import Subspace
-from ipt.methods.tuning import tune_deltas
 from ipt.storage import read_json, read_tensors
 from ipt.training.evaluate import chance
-from ipt.training.source import mix_deltas
 
 ALL = [*SEEN, *REST]
 TUNING = TuneConfig(steps=6, eval_every=3, prompt_length=LENGTH, shots=SHOTS)
@@ -87,7 +83,7 @@ def tuned(made, subspace, data, seed=SEED):
 def test_prompts_are_tuned_on_their_data_seed_from_the_start_of_the_seed(made, data_seed, names):
     begin = vocabulary_start(made.backbone, LENGTH, SEED)
     data = made.data(names, data_seed)
-    found = tune_deltas(made.backbone, data, TUNING, SEED, Checkpoint.none(), begin)
+    found = tune_prompts(made.backbone, data, TUNING, SEED, Checkpoint.none(), begin)
     same(torch.stack([t.prompt for t in found]), made.prompts(names, data_seed))
     differ(made.prompts(SEEN, 100), made.prompts(SEEN, 21))
 
@@ -174,11 +170,11 @@ def test_the_shared_prompt_is_tuned_on_the_seen_tasks_at_the_first_rate(made):
     found = behind(made, made.first, "shared", REST)
     kept = read_tensors(made.first.folder / "codes.safetensors")[0]["shared"]
     assert torch.equal(found, kept.expand(2, -1, -1))
-    same(kept, find_shared_delta(made.backbone, start, data, FINDING, 0.3, SEED, none))
+    same(kept, find_shared_prompt(made.backbone, start, data, FINDING, 0.3, SEED, none))
     for rate, seed in [(1.0, SEED), (0.3, SEED + 1)]:
         differ(
             kept[None],
-            find_shared_delta(made.backbone, start, data, FINDING, rate, seed, none)[None],
+            find_shared_prompt(made.backbone, start, data, FINDING, rate, seed, none)[None],
         )
 
 
@@ -272,7 +268,7 @@ def test_a_rival_subspace_has_as_many_numbers_from_seen_prompts_and_the_same_sea
 def test_mixtures_have_as_many_numbers_and_are_scored_from_their_weights(made):
     bank, weights = made.prompts(SEEN), vectors_of(made)["mixture"]
     found = behind(made, made.second, "mixture_test", REST)
-    torch.testing.assert_close(found, mix_deltas(weights, bank))
+    torch.testing.assert_close(found, mixed(weights, bank))
     data, none = made.data(REST), Checkpoint.none()
     expected = mix(made.backbone, bank, SPLIT.seen, 2, data, NUMBERS, SEED, none)
     same(weights, expected)

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 from small_runs import LENGTH, LIMIT, REST, SEED, SEEN, SPLIT, Shuffled, checksum, tasks
+from soft_prompts import vocabulary_start
 
-from ipt.bank import vocabulary_start
 from ipt.config import TuneConfig
 from ipt.experiment import Experiment
 from ipt.fewshot import few_shot

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from soft_prompts import vocabulary_start
 from test_plan import NAMES, SPLIT, TASKS, experiment, msf_run
 
 from ipt import resolve as plan
-from ipt.bank import vocabulary_start
 from ipt.config import BenchmarkConfig, IstConfig, MsfConfig, SourceConfig, TuneConfig, WorkConfig
 
 

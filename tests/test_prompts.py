@@ -9,9 +9,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 from conftest import toy_backbone, toy_task
+from soft_prompts import vocabulary_start
 from torch import nn
 
-from ipt.bank import DeltaBank, vocabulary_start
+from ipt.bank import DeltaBank
 from ipt.methods.tuning import TunedDelta
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from peft import PromptTuningConfig, get_peft_model
+from soft_prompts import row_losses
 
 from ipt.backbones.base import Encoded
 from ipt.backbones.causal import CausalLM
@@ -19,7 +20,6 @@ from ipt.resolve import open_experiment
 from ipt.run import Run
 from ipt.storage import read_tensors
 from ipt.tasks.readers import schema as files
-from ipt.training.loop import row_losses
 
 MODEL, TASKS = os.environ.get("IPT_SMOLLM2", ""), os.environ.get("IPT_REAL_TASKS", "")
 pytestmark = [

@@ -5,31 +5,29 @@ import json
 import pytest
 import torch
 from conftest import ist_words, msf_words, toy_backbone
+from soft_prompts import Free, answer_logits, backward, stack_jobs, vocabulary_start
 
-from ipt.bank import vocabulary_start
 from ipt.cli import app as cli
 from ipt.config import RECIPES, IstConfig, MsfConfig, TuneConfig, identity
 from ipt.encoded import EncodedTask
 from ipt.methods.msf import _joint_job
 from ipt.methods.subspace import Subspace
 from ipt.storage import read_tensors
-from ipt.training.loop import backward, take_rows
-from ipt.training.source import Free
-from ipt.training.sweep import stack
+from ipt.training.loop import take_rows
 
 
 def test_summed_and_smoothed_loss_is_the_released_one(tasks):
     backbone = toy_backbone()
     data = [EncodedTask.draw(backbone, task, 100, shots=6, limit=1) for task in tasks[:2]]
     start, epsilon = vocabulary_start(backbone, 3, 1), 0.1
-    jobs = stack(data, (0.1,), IstConfig(rows_per_step=5), 7)
+    jobs = stack_jobs(data, (0.1,), IstConfig(rows_per_step=5), 7)
     source = Free(start, len(jobs))
     losses = backward(backbone, source, jobs, [0] * len(jobs), IstConfig(rows_per_step=5, loss="sum", label_smoothing=epsilon))
     expected = []
     for job in jobs:
         prompt, total = start.clone().requires_grad_(), torch.zeros(())
         for _, row in take_rows(job, 0):
-            logits, labels = backbone.answer_logits(prompt.unsqueeze(0), [row])
+            logits, labels = answer_logits(backbone, prompt.unsqueeze(0), [row])
             logp = logits[0].log_softmax(-1)
             nll, smooth = -logp.gather(1, labels[0].unsqueeze(1)).sum(), -logp.sum(-1).sum()
             total = total + (1 - epsilon) * nll + epsilon / logits.shape[-1] * smooth  # fairseq's label-smoothed loss, summed

@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import toy_backbone
 from fitted import word_task
+from soft_prompts import choose_starts, dev_losses, mix, mixed, run_sweep, score_prompts, stack_jobs
 from test_families import make
 
 from ipt.benchmarks import baselines as rivals
@@ -14,12 +15,8 @@ from ipt.benchmarks.baselines import adapter, all_weights, directions, lora
 from ipt.checkpoint import Checkpoint
 from ipt.config import IstConfig
 from ipt.encoded import EncodedTask
-from ipt.methods.ist import SeenVectors, choose_starts
-from ipt.methods.mixture import mix
-from ipt.training.evaluate import score_deltas
-from ipt.training.loop import dev_losses
-from ipt.training.source import Mixture, Source, mix_deltas
-from ipt.training.sweep import run_sweep, stack
+from ipt.methods.ist import SeenVectors
+from ipt.training.source import Mixture, Source
 
 CONFIG = IstConfig(steps=12, rows_per_step=4, eval_every=4, learning_rates=(0.1, 0.5))
 SHORT = replace(CONFIG, steps=6, eval_every=2)
@@ -65,8 +62,8 @@ def test_mixtures_are_tuned_from_the_best_prompts(backbone, data):
     config = replace(CONFIG, starts=2)
     weights = mix(backbone, bank, names, 3, data, config, 3, Checkpoint.none())
     starts = choose_starts(backbone, lambda c: c.view(-1, 3, 16), data, SeenVectors(bank.flatten(1), names), 3)
-    jobs = stack(data, (0.0,), config, 3)
-    found = mix_deltas(weights, bank)
+    jobs = stack_jobs(data, (0.0,), config, 3)
+    found = mixed(weights, bank)
     before, after = (dev_losses(backbone, Fixed(p), jobs, 0) for p in (starts.view(-1, 3, 16), found))
     assert (after < before).all()
     torch.testing.assert_close(weights.sum(1), torch.ones(2))
@@ -107,8 +104,8 @@ class Spied:
     def note(self, name, loss):
         self.losses.append((name, loss))
 
-    def score_deltas(self, *given, **more):
-        found = score_deltas(*given, **more)
+    def score_prompts(self, *given, **more):
+        found = score_prompts(*given, **more)
         self.scores.append(found[0].generated)
         return found
 

@@ -8,17 +8,14 @@ from statistics import mean, stdev
 import pytest
 import torch
 from small_runs import LENGTH, REST, SEED, SEEN, SHOTS, SPLIT, Shuffled, new_world
+from soft_prompts import choose_starts, mix, mixed, tune_prompts, tune_vectors, vocabulary_start
 
-from ipt.bank import vocabulary_start
 from ipt.checkpoint import Checkpoint
 from ipt.config import IstConfig, TuneConfig
-from ipt.methods.ist import SeenVectors, choose_starts, tune_vectors
-from ipt.methods.mixture import mix
+from ipt.methods.ist import SeenVectors
 from ipt.methods.subspace import Subspace
-from ipt.methods.tuning import tune_deltas
 from ipt.run import Run
 from ipt.storage import read_json, read_tensors, write_json
-from ipt.training.source import mix_deltas
 from ipt.workflows.stability import FROM, IST, MIXTURE, PROMPT, stability
 
 SEEDS = [7, 8, 9]
@@ -106,7 +103,7 @@ def test_prompt_tuning_is_scored_with_each_seeds_own_prompts(made):
         prompts = made.prompts(REST, seed=seed)
         assert torch.equal(found[i], prompts)
         begin, data = vocabulary_start(made.backbone, LENGTH, seed), made.data(REST)
-        expected = tune_deltas(made.backbone, data, TUNING, seed, Checkpoint.none(), begin)
+        expected = tune_prompts(made.backbone, data, TUNING, seed, Checkpoint.none(), begin)
         same(prompts, torch.stack([t.prompt for t in expected]))
 
 
@@ -127,7 +124,7 @@ def test_mixtures_are_of_the_runs_own_seen_prompts_with_each_seed(made):
         expected.append(mix(made.backbone, bank, SPLIT.seen, 2, data, NUMBERS, seed, none))
     same(weights, torch.cat(expected))
     differ(weights[:2], weights[2:4])
-    torch.testing.assert_close(behind(made, MIXTURE).flatten(0, 1), mix_deltas(weights, bank))
+    torch.testing.assert_close(behind(made, MIXTURE).flatten(0, 1), mixed(weights, bank))
 
 
 @pytest.mark.parametrize("method", [IST, MIXTURE])
@@ -137,7 +134,7 @@ def test_prompt_tuning_from_a_solution_starts_there_and_is_scored(made, method):
     assert torch.equal(found.flatten(0, 1), kept)
     data, seeds = each_seed(made)
     none, begin = Checkpoint.none(), begin.flatten(0, 1)
-    expected = tune_deltas(made.backbone, data, TUNING, seeds, none, begin)
+    expected = tune_prompts(made.backbone, data, TUNING, seeds, none, begin)
     same(kept, torch.stack([t.prompt for t in expected]))
 
 

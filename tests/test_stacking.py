@@ -9,12 +9,12 @@ from by_hand import Numbers, row
 from fitted import WORDS, taught_backbone
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from soft_prompts import Free, fit
 from transformers.models.t5.modeling_t5 import T5LayerNorm
 
 from ipt.checkpoint import Checkpoint
 from ipt.config import LoopConfig
-from ipt.training.loop import Job, fit
-from ipt.training.source import Free
+from ipt.training.loop import Job
 
 CONFIG = LoopConfig(steps=6, warmup=0.2, clip=0.5, eval_every=2, patience=1)
 FEW = settings(max_examples=3, deadline=None, derandomize=True)

@@ -15,19 +15,29 @@ from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.random_projection import GaussianRandomProjection
+from soft_prompts import (
+    Free,
+    choose_starts,
+    find_shared_prompt,
+    find_subspace,
+    fit,
+    losses,
+    score_prompts,
+    tune_prompts,
+    tune_vectors,
+    vocabulary_start,
+)
 
-from ipt.bank import DeltaBank, vocabulary_start
+from ipt.bank import DeltaBank
 from ipt.checkpoint import Checkpoint
 from ipt.config import IstConfig, MsfConfig, TuneConfig
 from ipt.encoded import EncodedTask
-from ipt.methods.ist import SeenVectors, choose_starts, tune_vectors
-from ipt.methods.msf import find_shared_delta, find_subspace
+from ipt.methods.ist import SeenVectors
 from ipt.methods.subspace import PromptDecoder, PromptEncoder, Subspace, reconstruction_loss
-from ipt.methods.tuning import tune_deltas
 from ipt.storage import read_json
-from ipt.training.evaluate import chance, score_deltas
-from ipt.training.loop import Job, fit
-from ipt.training.source import Decoded, Free
+from ipt.training.evaluate import chance
+from ipt.training.loop import Job
+from ipt.training.source import Decoded
 
 NAMES = {"backbone": "toy", "split": "toy"}
 
@@ -85,7 +95,7 @@ def test_several_starts_are_jobs_and_the_best_by_dev_is_kept(taught_folder):
     """As many starts as twice the rates, in a model whose dev scores differ: each start alone, then the best of them."""
     backbone = taught_backbone(taught_folder, torch.float64)
     data = [EncodedTask.draw(backbone, word_task(kind), 100, shots=6, limit=1) for kind in ("first", "late")]
-    subspace = Subspace(3, 16, 2, 8, "msf", "toy", "toy", 0).double()
+    subspace = Subspace(3 * 16, 2, 8, "msf", "toy", "toy", 0).double()
     starts = 3 * torch.randn(2, 4, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     config = IstConfig(steps=4, rows_per_step=4, eval_every=2, learning_rates=(0.3, 0.1), rivals="all")
     vectors, choices = tune_vectors(backbone, subspace, data, config, 3, Checkpoint.none(), start=starts)
@@ -101,7 +111,7 @@ def test_several_starts_are_jobs_and_the_best_by_dev_is_kept(taught_folder):
 
 
 def test_a_task_has_as_many_starts_as_asked_or_as_there_are(backbone, data):
-    subspace = Subspace(3, 16, 2, 8, "msf", "toy", "toy", 0)
+    subspace = Subspace(3 * 16, 2, 8, "msf", "toy", "toy", 0)
     codes = torch.randn(3, 2, generator=torch.Generator().manual_seed(0))
     others = SeenVectors(codes, ("a", "b", "c"))
     several = choose_starts(backbone, subspace.decode, data[:2], others, 3, 2)
@@ -119,7 +129,7 @@ def mean_dev_loss(backbone, prompts, data):
     with torch.no_grad():
         for prompt, d in zip(prompts, data, strict=True):
             lead = prompt.expand(len(d.dev), -1, -1)
-            losses.append(backbone.losses(lead, d.dev).mean().item())
+            losses.append(losses(backbone, lead, d.dev).mean().item())
     return sum(losses) / len(losses)
 
 
@@ -135,7 +145,7 @@ def test_msf_lowers_both_losses(backbone, data, bank):
         return both(find_subspace(backbone, bank, data, config, "toy", 3, Checkpoint.none()))
 
     first, last, free = losses(1), losses(150), losses(150, alpha=0)
-    rebuilt = both(Subspace(3, 16, 3, 16, seed=3).fit(bank.numpy(), steps=300, learning_rate=0.01))
+    rebuilt = both(Subspace(3 * 16, 3, 16, seed=3).fit(bank.numpy(), steps=300, learning_rate=0.01))
     assert last[0] < 0.5 * first[0] and last[1] < first[1] - 0.03
     assert free[0] > first[0] and free[1] < first[1]  # control: the LM loss alone
     assert rebuilt[0] < last[0] and rebuilt[1] > last[1] + 0.03  # control: the reconstruction alone
@@ -163,7 +173,7 @@ def test_planted_surface_is_found_with_its_dimension_and_not_with_fewer():
 
 
 def test_standardised_codes_decode_to_the_same_prompts(bank):
-    subspace = Subspace(3, 16, 2, 8, "msf", "toy", "toy", 0)
+    subspace = Subspace(3 * 16, 2, 8, "msf", "toy", "toy", 0)
     before = subspace.decode(subspace.encode(bank))
     subspace.standardise(bank)
     codes = subspace.encode(bank)
@@ -200,7 +210,7 @@ def test_subspace_survives_saving_and_speaks_scikit_learn(bank, tmp_path):
 
 
 def test_a_card_states_what_the_subspace_is(bank, tmp_path):
-    Subspace(3, 16, 2, 8, "msf", "toy-model", "mine", 7, ["one", "two"], {"mean score": 0.25}).save_pretrained(tmp_path / "s")
+    Subspace(3 * 16, 2, 8, "msf", "toy-model", "mine", 7, ["one", "two"], {"mean score": 0.25}).save_pretrained(tmp_path / "s")
     card = (tmp_path / "s" / "README.md").read_text()
     for part in (
         "`toy-model`",
@@ -220,7 +230,7 @@ def test_rivals_are_drop_in():
     rng = np.random.default_rng(0)
     inner = np.tanh(2 * rng.normal(size=(200, 2)) @ rng.normal(size=(2, 12)))
     prompts = inner @ rng.normal(size=(12, 48)) + 0.5
-    ours = Subspace(3, 16, dim=2, inner_width=64)
+    ours = Subspace(3 * 16, dim=2, inner_width=64)
     rivals = [ours, PCA(2), GaussianRandomProjection(2, compute_inverse_components=True, random_state=0), clone(ours).set_params(dim=1)]
     errors = []
     for rival in rivals:
@@ -239,12 +249,12 @@ def test_tuning_beats_its_start_and_the_shared_prompt_is_one(backbone, data):
     """One prompt for all tasks is better than the start, and worse than a prompt for each."""
     config = TuneConfig(steps=60, rows_per_step=8, eval_every=20, prompt_length=3, learning_rates=(0.3, 0.01))
     start = vocabulary_start(backbone, 3, 5)
-    tuned = tune_deltas(backbone, data, config, 5, Checkpoint.none(), start)
+    tuned = tune_prompts(backbone, data, config, 5, Checkpoint.none(), start)
     untrained = [mean_dev_loss(backbone, [start], [d]) for d in data]
     for prompt, d, loss in zip(tuned, data, untrained, strict=True):
         assert mean_dev_loss(backbone, [prompt.prompt], [d]) == pytest.approx(prompt.dev_loss, abs=1e-5)
         assert prompt.dev_loss < loss
-    shared = find_shared_delta(backbone, start, data, msf(steps=60, eval_every=20), 0.1, 5, Checkpoint.none())
+    shared = find_shared_prompt(backbone, start, data, msf(steps=60, eval_every=20), 0.1, 5, Checkpoint.none())
     each = sum(prompt.dev_loss for prompt in tuned) / len(tuned)
     assert each < mean_dev_loss(backbone, [shared] * len(data), data) < sum(untrained) / len(untrained)
 
@@ -252,7 +262,7 @@ def test_tuning_beats_its_start_and_the_shared_prompt_is_one(backbone, data):
 def test_the_shared_prompt_is_one_job_over_all_tasks_rows(backbone, data):
     """The same as a job written by hand: every task a group under the one prompt, the control's own rate."""
     start = vocabulary_start(backbone, 3, 5)
-    found = find_shared_delta(backbone, start, data, msf(), 0.1, 5, Checkpoint.none())
+    found = find_shared_prompt(backbone, start, data, msf(), 0.1, 5, Checkpoint.none())
 
     def by_hand(rate, some):
         groups = tuple(tuple((0, row) for row in d.train) for d in some)
@@ -271,9 +281,9 @@ def test_seeds_are_jobs_of_one_run_and_equal_runs_of_their_own(tasks):
     data = [EncodedTask.draw(backbone, task, 100, shots=6, limit=1) for task in tasks[:2]]
     config = TuneConfig(steps=8, rows_per_step=4, eval_every=4, prompt_length=3, learning_rates=(0.1,))
     starts = {seed: vocabulary_start(backbone, 3, seed) for seed in (5, 6)}
-    alone = [p for seed in starts for p in tune_deltas(backbone, data, config, seed, Checkpoint.none(), starts[seed])]
+    alone = [p for seed in starts for p in tune_prompts(backbone, data, config, seed, Checkpoint.none(), starts[seed])]
     begin = torch.stack([starts[seed] for seed in starts for _ in data])
-    together = tune_deltas(backbone, data * 2, config, [5, 5, 6, 6], Checkpoint.none(), begin)
+    together = tune_prompts(backbone, data * 2, config, [5, 5, 6, 6], Checkpoint.none(), begin)
     for one, other in zip(alone, together, strict=True):
         torch.testing.assert_close(one.prompt, other.prompt, rtol=0, atol=1e-8)
     assert (together[0].prompt - together[2].prompt).abs().max() > 1e-3  # control: seeds differ
@@ -286,7 +296,7 @@ def test_dev_rows_take_the_place_of_test_rows(backbone, tasks):
 
 
 def test_ist_rejects_a_subspace_of_another_width(backbone, data):
-    other = Subspace(3, 8, 2, 4, "msf", "other", "toy", 0)
+    other = Subspace(3 * 8, 2, 4, "msf", "other", "toy", 0)
     with pytest.raises(ValueError, match="width 8.*16.*other"):
         tune_vectors(backbone, other, data, IstConfig(), 0, Checkpoint.none())
 
@@ -296,9 +306,9 @@ def test_rows_follow_their_own_prompts_whatever_the_batch(tasks):
     data = [EncodedTask.draw(backbone, task, 100, shots=6, limit=12) for task in tasks]
     generator = torch.Generator().manual_seed(2)
     prompts = torch.randn(len(data), 3, 16, generator=generator, dtype=torch.float64)
-    together = score_deltas(backbone, prompts, data, token_budget=100_000)
-    tiny = score_deltas(backbone, prompts, data, token_budget=200)
-    alone = [score_deltas(backbone, prompts[i : i + 1], [d])[0] for i, d in enumerate(data)]
+    together = score_prompts(backbone, prompts, data, token_budget=100_000)
+    tiny = score_prompts(backbone, prompts, data, token_budget=200)
+    alone = [score_prompts(backbone, prompts[i : i + 1], [d])[0] for i, d in enumerate(data)]
     assert together == tiny == alone
     assert len({s.predictions for s in together}) > 1  # control: prompts differ in what they say
 
@@ -321,7 +331,7 @@ def test_losses_equal_the_models_own(tasks):
     empty = torch.zeros(1, 0, 16, dtype=torch.float64)
     for row in d.train[:3]:
         own = backbone.model(input_ids=torch.tensor([row.input_ids]), labels=torch.tensor([row.label_ids])).loss
-        assert torch.allclose(backbone.losses(empty, [row])[0], own, atol=1e-12)
+        assert torch.allclose(losses(backbone, empty, [row])[0], own, atol=1e-12)
 
 
 def test_scores_that_two_processes_keep_at_once_are_all_there(tasks, tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ def bank_of(count, length=2, width=5, seed=0):
 
 def hand_set(**more):
     """An autoencoder of prompts of 2 x 2 numbers, d = 1, two inner numbers, its weights by hand."""
-    space = Subspace(2, 2, 1, 2, **more)
+    space = Subspace(2 * 2, 1, 2, **more)
     outer = torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 0.0], [1.0, 1.0]])
     with torch.no_grad():
         space.prompt_encoder.project.weight.copy_(torch.tensor([[1.0, 0.0, 2.0, -1.0]]))
@@ -57,7 +57,7 @@ def test_decoding_is_a_tanh_between_two_linear_maps():
 
 
 def test_without_an_inner_width_decoding_is_one_linear_map():
-    space = Subspace(1, 3, 2, 0)
+    space = Subspace(1 * 3, 2, 0)
     with torch.no_grad():
         space.prompt_decoder.first.weight.copy_(torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
         space.prompt_decoder.first.bias.copy_(torch.tensor([0.5, 0.0, -0.5]))
@@ -66,7 +66,7 @@ def test_without_an_inner_width_decoding_is_one_linear_map():
 
 
 def test_a_subspace_is_frozen_and_as_wide_as_asked():
-    space = Subspace(3, 4, 2, 7)
+    space = Subspace(3 * 4, 2, 7)
     sizes = {name: tuple(p.shape) for name, p in space.named_parameters()}
     assert sizes == {
         "prompt_encoder.project.weight": (2, 12),
@@ -80,7 +80,7 @@ def test_a_subspace_is_frozen_and_as_wide_as_asked():
 
 
 def test_unless_said_otherwise_five_numbers_and_the_released_inner_width():
-    found = Subspace(2, 3).get_params()
+    found = Subspace(2 * 3).get_params()
     assert (found["dim"], found["inner_width"], found["seed"]) == (5, 768, 0)
 
 
@@ -136,7 +136,7 @@ def plain_fit(prompts, dim, inner, seed, steps, rate):
 def test_fitting_is_plain_adam_on_the_reconstruction():
     prompts = bank_of(8).flatten(1)
     codes, rebuilt = plain_fit(prompts, 2, 4, 7, 30, 0.05)
-    space = Subspace(2, 5, 2, 4, seed=7)
+    space = Subspace(2 * 5, 2, 4, seed=7)
     with torch.no_grad():
         assert space.fit(prompts.numpy(), steps=30, learning_rate=0.05) is space
     assert np.allclose(space.transform(prompts.numpy()), codes, rtol=0, atol=1e-4)
@@ -148,15 +148,15 @@ def test_fitting_is_plain_adam_on_the_reconstruction():
 
 def test_unless_said_otherwise_fitting_takes_a_thousand_steps_at_a_thousandth():
     prompts = bank_of(8).numpy()
-    usual = Subspace(2, 5, 2, 4, seed=7).fit(prompts).transform(prompts)
-    said = Subspace(2, 5, 2, 4, seed=7).fit(prompts, steps=1000, learning_rate=1e-3)
+    usual = Subspace(2 * 5, 2, 4, seed=7).fit(prompts).transform(prompts)
+    said = Subspace(2 * 5, 2, 4, seed=7).fit(prompts, steps=1000, learning_rate=1e-3)
     assert np.array_equal(usual, said.transform(prompts))
 
 
 def test_fitting_begins_anew_and_leaves_the_generator_alone():
     prompts = bank_of(8).numpy()
     state = torch.get_rng_state()
-    space = Subspace(2, 5, 2, 4, seed=7)
+    space = Subspace(2 * 5, 2, 4, seed=7)
     torch.set_rng_state(state)
     space.fit(prompts, steps=5)
     assert torch.equal(torch.get_rng_state(), state)
@@ -168,8 +168,8 @@ def test_fitting_begins_anew_and_leaves_the_generator_alone():
 
 def test_prompts_are_taken_flat_or_as_vectors_in_any_number_type():
     bank = bank_of(8)
-    flat = Subspace(2, 5, 2, 4).fit(bank.flatten(1).double().numpy(), steps=5)
-    deep = Subspace(2, 5, 2, 4).fit(bank.numpy(), steps=5)
+    flat = Subspace(2 * 5, 2, 4).fit(bank.flatten(1).double().numpy(), steps=5)
+    deep = Subspace(2 * 5, 2, 4).fit(bank.numpy(), steps=5)
     codes = deep.transform(bank.double().numpy())
     assert np.array_equal(flat.transform(bank.flatten(1).numpy()), codes)
     assert deep.inverse_transform(codes.astype(np.float64)).shape == (8, 10)
@@ -213,13 +213,13 @@ DAMAGE = ("no folder", "no config", "a weight of another size", "a broken file")
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_folder_that_is_no_subspace_is_named(tmp_path, damage):
     folder = tmp_path / "s"
-    Subspace(2, 5, 2, 4).save_pretrained(folder)
+    Subspace(2 * 5, 2, 4).save_pretrained(folder)
     if damage == "no folder":
         folder = tmp_path / "elsewhere"
     elif damage == "no config":
         (folder / "config.json").unlink()
     elif damage == "a weight of another size":
-        Subspace(2, 5, 3, 4).save_pretrained(tmp_path / "other")
+        Subspace(2 * 5, 3, 4).save_pretrained(tmp_path / "other")
         (tmp_path / "other" / "model.safetensors").rename(folder / "model.safetensors")
     else:
         (folder / "model.safetensors").write_bytes(b"broken")
@@ -242,9 +242,9 @@ def test_a_name_that_is_no_folder_is_not_asked_of_the_hub(monkeypatch, tmp_path)
 
 
 def test_a_card_says_where_tasks_were_not_recorded():
-    text = str(Subspace(2, 5, 2, 4).generate_model_card())
+    text = str(Subspace(2 * 5, 2, 4).generate_model_card())
     assert "Found on 0 tasks: not recorded." in text
     assert "mean score" not in text
-    named = str(Subspace(2, 5, 2, 4, tasks=["one"]).generate_model_card(scores={"mean score": 0.5}))
+    named = str(Subspace(2 * 5, 2, 4, tasks=["one"]).generate_model_card(scores={"mean score": 0.5}))
     assert "| mean score | 0.500 |" in named
     assert "Found on 1 tasks: one." in named

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from soft_prompts import answer_logits, nll
 from test_families import LENGTH, MODELS, WIDTH, WORDS, make, prompts, tokenizer
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
@@ -143,7 +144,7 @@ def test_the_masks_stand_at_the_end_of_the_input_and_only_they_are_labelled():
         return forward(inputs_embeds=inputs_embeds, attention_mask=attention_mask)
 
     backbone.model.forward = noted
-    logits, labels = backbone.answer_logits(leads, rows)
+    logits, labels = answer_logits(backbone, leads, rows)
     assert labels.tolist() == [[-100] * 6 + [20, 21, -100], [-100] * 4 + [22, 23, 24, -100, -100]]
     assert logits.shape == (2, 9, len(WORDS))
     ((found, mask),) = embeds
@@ -185,7 +186,7 @@ def test_robertas_kin_count_positions_from_behind_the_padding(kind, config):
         backbone = MaskedLM(kind(made), WORDS, "kin", LENGTH)
         assert backbone.positions == 130 - pad_id - 1
         (row,) = backbone.encode(("x" * 300,), ("y" * 300,))  # as long as they can be
-        assert torch.isfinite(backbone.nll(torch.zeros(1, LENGTH, WIDTH), [row])).all()
+        assert torch.isfinite(nll(backbone, torch.zeros(1, LENGTH, WIDTH), [row])).all()
     assert make("bert").positions == 200  # control
     with pytest.raises(ValueError, match="bert is a masked model: it processes options and writes no"):
         make("bert").generate(prompts(1), [row], 4)

@@ -6,19 +6,16 @@ import json
 import pytest
 import torch
 from conftest import toy_backbone
+from soft_prompts import Free, all_prompts, fit, losses, tune_prompts, vocabulary_start
 from test_families import MODELS, make
 from transformers.models.mt5.modeling_mt5 import MT5LayerNorm
 from transformers.models.t5.modeling_t5 import T5LayerNorm
 
-from ipt.bank import vocabulary_start
 from ipt.checkpoint import Checkpoint
 from ipt.config import TuneConfig
 from ipt.encoded import EncodedTask
-from ipt.methods.tuning import tune_deltas
-from ipt.training.loop import Job, fit, take_rows
+from ipt.training.loop import Job, take_rows
 from ipt.training.optimizer import rate_factor
-from ipt.training.source import Free
-from ipt.training.sweep import all_deltas
 
 CONFIG = TuneConfig(steps=10, rows_per_step=4, eval_every=2, patience=1, prompt_length=3, clip=0.05, token_budget=400)
 
@@ -34,7 +31,7 @@ def make_jobs(data):
 def run(backbone, jobs, config=CONFIG, checkpoint=None):
     source = Free(vocabulary_start(backbone, 3, 1), len(jobs))
     outcomes = fit(backbone, source, jobs, config, checkpoint or Checkpoint.none())
-    return all_deltas(source, len(jobs), backbone.device), outcomes
+    return all_prompts(source, len(jobs), backbone.device), outcomes
 
 
 @pytest.fixture
@@ -131,7 +128,7 @@ def test_float32_loss_and_gradient_agree_with_float64(data, tasks):
     for dtype in (torch.float64, torch.float32):
         backbone = toy_backbone(dtype=dtype)
         prompt = vocabulary_start(backbone, 3, 1).expand(4, -1, -1).clone().requires_grad_()
-        loss = backbone.losses(prompt, data[0].train[:4]).mean()
+        loss = losses(backbone, prompt, data[0].train[:4]).mean()
         loss.backward()
         gradients.append(prompt.grad.double())
     assert torch.allclose(gradients[0], gradients[1], rtol=1e-4, atol=1e-5 * gradients[0].abs().max())
@@ -210,7 +207,7 @@ def test_float32_trajectories_end_within_seed_noise(tasks):
     data = [EncodedTask.draw(backbone, task, 100, shots=6) for task in tasks[:3]]
     config = TuneConfig(steps=30, rows_per_step=4, eval_every=10, prompt_length=3, learning_rates=(0.1,))
     start = vocabulary_start(backbone, 3, 1)
-    ends = lambda seed, part: [t.dev_loss for t in tune_deltas(backbone, part, config, seed, Checkpoint.none(), start)]  # noqa: E731
+    ends = lambda seed, part: [t.dev_loss for t in tune_prompts(backbone, part, config, seed, Checkpoint.none(), start)]  # noqa: E731
     stacked, separate, other = ends(5, data), [ends(5, [d])[0] for d in data], ends(6, data)
     apart, noise = (max(abs(a - b) for a, b in zip(stacked, losses, strict=True)) for losses in (separate, other))
     assert apart <= noise / 3 and noise > 1e-3, (apart, noise)

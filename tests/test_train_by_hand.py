@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from soft_prompts import Free
 from torch import nn
 
 from ipt.training.loop import Job, Loop, take_rows
 from ipt.training.optimizer import StackedAdam, rate_factor
-from ipt.training.source import Free
 
 
 def job(name="j", groups=((),), seed=0, rows_per_step=1, rivals=""):

@@ -166,17 +166,17 @@ class Subspace(
         inner_width: int = WIDEST,
         kind: str = "reconstruction",
         backbone: str = "",
-        tuner: str = "",
         split: str = "",
         seed: int = 0,
         tasks: Sequence[str] = (),
         scores: Mapping[str, float] | None = None,
+        tuner: str = "",
     ) -> None:
         """Make an autoencoder with random weights.
 
         size: P. dim: d. inner_width: m; 0 is a linear decoder.
         kind: how it is found: msf, random, pca, reconstruction.
-        backbone, tuner, split: names of what it is for.
+        backbone, split, tuner: names of what it is for.
         seed: of its initial weights.
         tasks: the seen tasks.
         scores: what the model card reports, by name.
