@@ -201,3 +201,17 @@ def source_record(source: Run) -> dict[str, str]:
     if name.endswith(settings):
         return {"msf_run": name}
     return {"msf_run": name, "msf_settings": settings}
+
+
+def to_argv(settings: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Return settings as words of a command line; a list is a flag given several times.
+
+    settings: by flag; with `_` or `-` between words; None: left out.
+    prefix: before the name of each flag, such as "tune.".
+    """
+    argv = []
+    for name, value in settings.items():
+        for item in value if isinstance(value, list) else [value]:
+            if item is not None:
+                argv += [f"--{prefix}{name.replace('_', '-')}", str(item)]
+    return argv

@@ -14,8 +14,8 @@ from ipt.analysis.report.tables import subcategories_table
 from ipt.analysis.report.views import read_views
 from ipt.analysis.scores import COLUMNS, COMPARED, TITLES, cells, lines, per_task, read_pair
 from ipt.cli import app as cli
-from ipt.cli.report import PARTS
 from ipt.config import IST_PARTS, identity
+from ipt.results import PARTS
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -73,9 +73,9 @@ def test_recovery_by_subcategory_is_that_of_its_tasks(whole):
 def test_the_commands_are_those_that_made_the_runs(done, capsys, undrawn):
     page, folders = page_of(capsys, "--out", done), sorted(done.iterdir())
     made = [shlex.split(command)[1:] for command in page.commands[:2]]
-    parsed = cli._parsed(made[0])
+    parsed = cli.parse(made[0])
     settings = json.loads((next(done.glob("msf-*")) / "config.json").read_text())["config"]
-    assert json.loads(json.dumps(identity(parsed["msf"]))) == settings["msf"]
+    assert json.loads(json.dumps(identity(parsed["config"]))) == settings["msf"]
     assert json.loads(json.dumps(identity(parsed["tune"]))) == settings["tune"]
     assert [cli.main(words) for words in made] == [0, 0]
     assert sorted(done.iterdir()) == folders  # both found their complete runs
@@ -87,7 +87,7 @@ def test_what_is_missing_is_named_with_a_command_that_parses(tmp_path, capsys, u
     rest = [shlex.split(command)[1:] for command in page.commands[2:]]
     assert [words[words.index("--part") + 1] for words in rest if "--part" in words] == ["diff", "random", "pca", "mixture"]
     assert [words[0] for words in rest[4:]] == ["msf", "ist", "stability", "probe"]  # another seed, and many
-    parsed = [cli._parsed(words) for words in rest]
+    parsed = [cli.parse(words) for words in rest]
     assert parsed[4]["work"].seed == 43 and parsed[4]["run"] == parsed[5]["choice"].run == "msf-42-seed43"
     hand_made(tmp_path, {"a": "one"}, {"u": "two"}, seed=43)
     both = page_of(capsys, folder.name, "ist-43", "--out", tmp_path)
@@ -99,7 +99,7 @@ def test_a_look_at_few_rows_is_named_with_the_command_for_all(done, capsys, undr
     page = page_of(capsys, "--out", done)  # the toy runs score six rows
     assert "Only 6 test rows per task" in (done / "report.html").read_text(encoding="utf8")
     (msf,) = [c for c in page.commands if "-all-rows" in c and " msf " in c]
-    assert cli._parsed(shlex.split(msf)[1:])["work"].limit == 0
+    assert cli.parse(shlex.split(msf)[1:])["work"].limit == 0
 
 
 @pytest.mark.parametrize(("kept", "unseen", "figures"), [(("random_test",), {"u": "two"}, 3), (("train_same",), {}, 2)])

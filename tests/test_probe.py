@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ipt.cli import app as cli
-from ipt.cli.models import middle_task
+from ipt.cli.landscape import middle_task
 from ipt.data import SAME_DATA_SEED
 from ipt.methods.subspace import Subspace
 from ipt.resolve import reopen_experiment

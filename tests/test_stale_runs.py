@@ -11,13 +11,14 @@ from safetensors.torch import load_file, save_file
 
 from ipt.backbones.loading import load_backbone
 from ipt.cli import app as cli
-from ipt.cli.study import Cell, fill
+from ipt.cli.study import fill_cell
 from ipt.data import Task
 from ipt.encoded import EncodedTask
 from ipt.interop.peft import WEIGHTS, read_peft
 from ipt.resolve import source_record
 from ipt.run import Run, complete_runs
 from ipt.storage import read_tensors, write_json, write_tensors
+from ipt.workflows.study import Cell
 
 
 @pytest.fixture(scope="module")
@@ -222,10 +223,11 @@ def test_a_cell_of_a_study_has_the_figures_of_its_own_run(tmp_path):
         write_json(out / name / "result.json", result)
     cell = Cell("msf-42", "a line", {})
     wanted = {"ist": own["ist"], "work": {"limit": 0}}
-    fill(cell, out, tmp_path / "results", wanted, lambda words: None)
+    fill_cell(cell, out, tmp_path / "results", wanted, lambda words: None)
     record = json.loads((tmp_path / "results" / "msf-42.json").read_text())
     (line,) = (x for x in record["lines"] if (x["setting"], x["group"]) == ("test", "all"))
     assert line["absolute"] == 0.625 and record["settings"] == wanted
     shutil.rmtree(out / "ist-m")
-    with pytest.raises(StopIteration):  # control: no other is taken for it
-        fill(cell, out, tmp_path / "results", wanted, lambda words: None)
+    # control: no other is taken for it
+    with pytest.raises(ValueError, match="holds no complete IST run in msf-42 with the cell's settings"):
+        fill_cell(cell, out, tmp_path / "results", wanted, lambda words: None)

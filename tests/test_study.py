@@ -10,7 +10,7 @@ from conftest import QUICK, source
 from ipt.analysis.plots.bars import recovery_dots
 from ipt.analysis.summaries import study, study_figure, study_means
 from ipt.cli import app as cli
-from ipt.cli.study import read_cells
+from ipt.workflows.study import read_cells
 
 FLAGS = {flag.removeprefix("--"): value for flag, value in QUICK.items()}
 
@@ -33,7 +33,7 @@ def rows(tmp_path):
 
 
 def test_cells_are_all_combinations_and_flags_go_to_their_command(file):
-    cells = {cell.name: cell for cell in read_cells(file)}
+    cells = {cell.name: cell for cell in read_cells(json.loads(file.read_text()), file)}
     assert list(cells) == ["toy-seed1-paper", "toy-seed1-ours", "toy-seed2-paper", "toy-seed2-ours"]
     assert {cell.line for cell in cells.values()} == {"toy, paper", "toy, ours"}  # seeds are one line
     msf, ist = cells["toy-seed1-paper"].msf(Path("o")), cells["toy-seed1-paper"].ist(Path("o"))

@@ -8,10 +8,20 @@ import pytest
 from results_by_hand import IST, made_pair, scores
 
 from ipt.cli import app as cli
-from ipt.cli.study import Cell, done, fill, read_cells, run_study, settings_record, words
+from ipt.cli.options import settings_file
+from ipt.cli.study import CommandLine, StudyPaths, fill_cell, run_study
 from ipt.config import IST_PARTS, IstConfig, MsfConfig, TuneConfig, WorkConfig, identity
+from ipt.provenance import to_argv
 from ipt.resolve import source_record
 from ipt.run import Run
+from ipt.workflows.study import (
+    Cell,
+    CellConfig,
+    choose_cells,
+    read_cells,
+    settings_record,
+    stored_summary,
+)
 
 
 def study_file(folder, *groups):
@@ -20,14 +30,21 @@ def study_file(folder, *groups):
     return path
 
 
+def cells_of(path):
+    return read_cells(settings_file(path, "a study"), path)
+
+
 def named(path, only="*"):
-    return {cell.name: cell.line for cell in read_cells(path, only)}
+    return {cell.name: cell.line for cell in choose_cells(cells_of(path), only)}
 
 
-def test_settings_as_words():
-    assert words({"dim": 5, "rate": [0.1, 2], "name": "x"}) == [
+def test_settings_as_a_command_line():
+    assert to_argv({"dim": 5, "rate": [0.1, 2], "name": "x"}) == [
         "--dim", "5", "--rate", "0.1", "--rate", "2", "--name", "x",
     ]  # fmt: skip
+    truths = {"as_published": True, "dry-run": False, "shots": None, "tune.learning_rates": (0.3,)}
+    assert to_argv(truths) == ["--as-published", "--no-dry-run", "--tune.learning-rates", "0.3"]
+    assert to_argv({"part": [], "out": Path("runs")}) == ["--out", "runs"]
 
 
 def test_each_command_has_its_own_flags_and_those_of_both():
@@ -44,7 +61,7 @@ def test_each_command_has_its_own_flags_and_those_of_both():
 def test_cells_are_named_by_the_values_that_differ(tmp_path):
     group = {"name": "r", "tasks": "t", "dim": [5, 10], "limit": [6], "recipe": ["ours", "paper"], "seed": [1, 2]}
     path = study_file(tmp_path, group)
-    cells = read_cells(path)
+    cells = cells_of(path)
     assert [cell.name for cell in cells] == [
         f"r-dim{d}-{recipe}-seed{seed}" for d in (5, 10) for recipe in ("ours", "paper") for seed in (1, 2)
     ]
@@ -54,7 +71,7 @@ def test_cells_are_named_by_the_values_that_differ(tmp_path):
 
 def test_names_of_nested_and_odd_values(tmp_path):
     odd = {"name": "a.b+c-d", "ist": {"steps": [8, 9]}, "tasks": ["my tasks/x", "y"], "rates": [[0.1, 0.5], [2]]}
-    cells = read_cells(study_file(tmp_path, odd))
+    cells = cells_of(study_file(tmp_path, odd))
     assert cells[0].name == "a.b+c-d-steps8-my_tasks_x-rates_0.1_0.5_" and cells[-1].name == "a.b+c-d-steps9-y-rates_2_"
     assert cells[0].line == "a.b+c-d, ist.steps 8, my tasks/x, rates [0.1, 0.5]"
     assert cells[0].settings["rates"] == [0.1, 0.5] and len(cells) == 8
@@ -65,7 +82,7 @@ def test_only_chooses_cells_by_name_and_groups_keep_their_order(tmp_path):
     assert named(path) == {"b-seed1": "b", "b-seed2": "b", "a": "a"}
     assert named(path, "*2") == {"b-seed2": "b"} and list(named(path, "[ab]")) == ["a"]
     with pytest.raises(ValueError, match="--only c names none of the cells b-seed1, b-seed2, a"):
-        read_cells(path, "c")
+        named(path, "c")
 
 
 @pytest.mark.parametrize(
@@ -85,24 +102,24 @@ def test_a_file_that_is_no_study_says_why(tmp_path, record, says):
     path = tmp_path / "x.json"
     path.write_text(json.dumps(record))
     with pytest.raises(ValueError, match=rf"x\.json: .*{says}"):
-        read_cells(path)
+        cells_of(path)
 
 
 def test_a_cell_is_done_where_its_figures_are_kept_of_the_same_settings(tmp_path):
     cell = Cell("c", "c", {})
-    assert done(cell, tmp_path, {"dim": 5}) is None
+    assert stored_summary(cell, tmp_path, {"dim": 5}) is None
     (tmp_path / "c.json").write_text(json.dumps({"settings": {"dim": 5}, "digest": "x", "command": "ipt msf --dim 5"}))
-    assert done(cell, tmp_path, {"dim": 5}) == {"settings": {"dim": 5}, "digest": "x", "command": "ipt msf --dim 5"}
+    assert stored_summary(cell, tmp_path, {"dim": 5}) == {"settings": {"dim": 5}, "digest": "x", "command": "ipt msf --dim 5"}
     with pytest.raises(ValueError, match=r"c.json holds the figures of another command .*: ipt msf --dim 5; move it away"):
-        done(cell, tmp_path, {"dim": 6})
-    assert done(replace(cell, name="d"), tmp_path, {"dim": 6}) is None
+        stored_summary(cell, tmp_path, {"dim": 6})
+    assert stored_summary(replace(cell, name="d"), tmp_path, {"dim": 6}) is None
     (tmp_path / "c.json").write_text(json.dumps({"digest": "x"}))  # it does not say of which settings
     with pytest.raises(ValueError, match="another command"):
-        done(cell, tmp_path, {"dim": 5})
+        stored_summary(cell, tmp_path, {"dim": 5})
 
 
 WORK = WorkConfig(tasks="t")
-PARSED = {"work": WORK, "tune": TuneConfig(), "msf": MsfConfig(), "ist": IstConfig(), "part": ()}
+CONFIG = CellConfig(WORK, TuneConfig(), MsfConfig(), IstConfig(), ())
 
 
 @pytest.mark.parametrize(
@@ -113,32 +130,38 @@ PARSED = {"work": WORK, "tune": TuneConfig(), "msf": MsfConfig(), "ist": IstConf
     ],
 )  # fmt: skip
 def test_every_setting_of_tasks_and_model_tells_cells_apart(change):
-    assert settings_record(PARSED | {"work": replace(WORK, **change)}) != settings_record(PARSED)
+    changed = CONFIG._replace(work=replace(WORK, **change))
+    assert settings_record(changed) != settings_record(CONFIG)
 
 
 def test_a_cells_settings_hold_each_stage_with_its_defaults():
-    found = settings_record(PARSED)
+    found = settings_record(CONFIG)
     assert found["work"] == {
         "tasks": "t", "as_published": False, "model": "mini", "dtype": "float32", "seed": 42, "limit": 0, "held_out": "test",
         "seen": 0, "unseen": 0, "prompts": None,
     }  # fmt: skip
     for stage, config in (("tune", TuneConfig()), ("msf", MsfConfig()), ("ist", IstConfig())):
         assert found[stage] == json.loads(json.dumps(identity(config)))
-        changed = settings_record(PARSED | {stage: replace(config, steps=7)})
+        changed = settings_record(CONFIG._replace(**{stage: replace(config, steps=7)}))
         assert changed[stage]["steps"] == 7 and changed != found
     assert found.keys() == {"work", "tune", "msf", "ist"}
 
 
 def test_where_and_how_much_at_once_is_no_setting_of_a_cell():
     elsewhere = replace(WORK, out=Path("elsewhere"), device="cpu", dry_run=True)
-    same = PARSED | {"work": elsewhere, "tune": TuneConfig(stacked_jobs=3), "ist": IstConfig(token_budget=100)}
-    assert settings_record(same) == settings_record(PARSED)
+    same = CONFIG._replace(
+        work=elsewhere,
+        tune=TuneConfig(stacked_jobs=3),
+        ist=IstConfig(token_budget=100),
+    )
+    assert settings_record(same) == settings_record(CONFIG)
 
 
 def test_parts_are_a_setting_in_one_order():
-    some = settings_record(PARSED | {"part": ("mixture", "diff")})
+    some = settings_record(CONFIG._replace(parts=("mixture", "diff")))
     assert some["ist_parts"] == ["diff", "mixture"]
-    assert some == settings_record(PARSED | {"part": ("diff", "mixture")}) and some != settings_record(PARSED)
+    assert some == settings_record(CONFIG._replace(parts=("diff", "mixture")))
+    assert some != settings_record(CONFIG)
 
 
 def ist_run(out, name, msf_run, settings, result, seed=42):
@@ -167,7 +190,7 @@ def test_the_kept_figures_are_of_the_cells_own_run(tmp_path):
 
     cell = Cell("c", "c", {"dim": 5, "seed": 9})
     settings = {"ist": own, "work": {"limit": 0}}
-    fill(cell, tmp_path, tmp_path / "kept" / "here", settings, verb)
+    fill_cell(cell, tmp_path, tmp_path / "kept" / "here", settings, verb)
     assert said == [cell.msf(tmp_path), cell.ist(tmp_path)]
     kept = json.loads((tmp_path / "kept" / "here" / "c.json").read_text())
     (line,) = (x for x in kept["lines"] if (x["setting"], x["group"]) == ("test", "all"))
@@ -186,10 +209,10 @@ def test_a_run_that_is_not_the_cells_own_is_never_taken(tmp_path, msf_run, setti
     some = ist | {"scores": {s: found for s, found in IST.items() if s != lost}}
     ist_run(tmp_path, "ist-1", msf_run, settings, some)
     asked = {"ist": {"steps": 5}, "work": {"limit": 0}}
-    with pytest.raises(StopIteration):
-        fill(Cell("c", "c", {}), tmp_path, tmp_path, asked, lambda command: None)
+    with pytest.raises(ValueError, match="holds no complete IST run in c with the cell's settings"):
+        fill_cell(Cell("c", "c", {}), tmp_path, tmp_path, asked, lambda command: None)
     ist_run(tmp_path, "ist-2", "c", asked["ist"], ist)  # control
-    fill(Cell("c", "c", {}), tmp_path, tmp_path, asked, lambda command: None)
+    fill_cell(Cell("c", "c", {}), tmp_path, tmp_path, asked, lambda command: None)
 
 
 def test_a_cell_of_some_parts_needs_these_alone(tmp_path):
@@ -204,11 +227,11 @@ def test_a_cell_of_some_parts_needs_these_alone(tmp_path):
 
     asked = {"ist": {}, "work": {"limit": 0}}
     parts = ["unseen", "mixture"]
-    fill(Cell("c", "c", {}), tmp_path, tmp_path, asked | {"ist_parts": parts}, verb)
+    fill_cell(Cell("c", "c", {}), tmp_path, tmp_path, asked | {"ist_parts": parts}, verb)
     kept = json.loads((tmp_path / "c.json").read_text())
     assert {x["setting"] for x in kept["lines"]} & set(IST) == {"test", "mixture_test"}
-    with pytest.raises(StopIteration):
-        fill(Cell("c", "c", {}), tmp_path, tmp_path, asked | {"ist_parts": ["unseen", "pca"]}, verb)
+    with pytest.raises(ValueError, match="holds no complete IST run in c with the cell's settings"):
+        fill_cell(Cell("c", "c", {}), tmp_path, tmp_path, asked | {"ist_parts": ["unseen", "pca"]}, verb)
 
 
 SHARE = {"a-dim5-seed1": 0.2, "a-dim5-seed2": 0.4, "a-dim9-seed1": 0.5, "a-dim9-seed2": 0.9, "b": 0.3}
@@ -222,7 +245,7 @@ class Commands:
     said: list = field(default_factory=list)
 
     def __call__(self, command):
-        found = cli._parsed(command)
+        found = cli.parse(command)
         msf, ist = made_pair()
         if command[0] == "msf":
             config = {"kind": "msf", "split": "made", "seed": found["work"].seed}
@@ -233,20 +256,21 @@ class Commands:
         names = ("u1", "u2", "u3", "o1")
         test = scores(names, [SHARE[name] * reference[n]["generated"] for n in names], [None] * 4)
         result = ist | {"scores": {s: test for s in IST_PARTS.values() if s.endswith("test")}}
-        ist_run(self.out, f"ist-{name}", name, json.loads(json.dumps(identity(found["ist"]))), result)
+        ist_run(self.out, f"ist-{name}", name, json.loads(json.dumps(identity(found["config"]))), result)
 
 
 @pytest.fixture
 def study(tmp_path, monkeypatch):
     """Return a function that runs a study of five cells, and what its commands did."""
     commands, checked = Commands(tmp_path / "runs"), []
-    monkeypatch.setattr("ipt.cli.study.check_rows", checked.append)
-    monkeypatch.setattr("ipt.cli.study.hours", lambda asked: [0.5 * i for i in range(1, len(asked) + 1)])
+    monkeypatch.setattr("ipt.resolve.check_rows", checked.append)
+    monkeypatch.setattr("ipt.resolve.hours", lambda asked: [0.5 * i for i in range(1, len(asked) + 1)])
     shared = {"tasks": "t", "ist": {"part": [["random", "pca", "unseen", "mixture"]]}}
     path = study_file(tmp_path, {"name": "a", "dim": [5, 9], "seed": [1, 2]} | shared, {"name": "b"} | shared)
 
     def run(only="*", dry_run=False):
-        run_study(path, tmp_path / "runs", tmp_path / "kept", only, dry_run, cli._parsed, commands)
+        paths = StudyPaths(path, tmp_path / "runs", tmp_path / "kept")
+        run_study(paths, only, CommandLine(cli.parse, commands), dry_run=dry_run)
 
     run.commands, run.checked, run.kept = commands, checked, tmp_path / "kept"
     return run

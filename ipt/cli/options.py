@@ -1,12 +1,49 @@
-"""Settings that come before the command line's own flags: a preset, then a recipe, then a --config file."""
+"""The options that several verbs share, and settings that come before a command line's own flags.
+
+Order: default < preset < recipe < --config file < flag.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from cyclopts import Parameter
 from cyclopts.config import Json, Toml, Yaml
 
-from ipt.config import PRESETS, RECIPES
+from ipt.config import (
+    DEVICE,
+    DRY_RUN,
+    OUT,
+    PARTS,
+    PRESETS,
+    RECIPE,
+    RECIPES,
+    ChoiceConfig,
+    IstConfig,
+    MsfConfig,
+    SourceConfig,
+    TuneConfig,
+    WorkConfig,
+)
+
+Flat = Parameter(name="*")  # a dataclass whose fields are flags without a prefix
+Work = Annotated[WorkConfig, Flat]
+Source = Annotated[SourceConfig, Flat]
+Choice = Annotated[ChoiceConfig, Flat]
+Tune = Annotated[TuneConfig, Flat]
+Msf = Annotated[MsfConfig, Flat]
+Ist = Annotated[IstConfig, Flat]
+Out = Annotated[Path, Parameter(help=OUT)]
+Device = Annotated[str, Parameter(help=DEVICE)]
+DryRun = Annotated[bool, Parameter(help=DRY_RUN)]
+Recipe = Annotated[Literal["ours", "paper"], Parameter(help=RECIPE)]
+Name = Annotated[
+    str,
+    Parameter(help="name of the run folder; chosen from the settings where empty"),
+]
+PartName = Literal["same", "diff", "unseen", "random", "pca", "mixture"]
+Parts = Annotated[tuple[PartName, ...], Parameter(name="--part", help=PARTS)]
+SummaryFile = Annotated[Path | None, Parameter(help="write the means as a small JSON summary")]
 
 
 def flags_before(words: Sequence[str]) -> list[str]:

@@ -1,57 +1,71 @@
-"""`ipt report`: finished runs as one HTML file, with the commands that make them again and those for what is missing.
+"""`ipt report`: finished runs as one HTML file.
 
-The commands spell out every setting of a run's config.json, so that they mean the same when a default changes.
+With it come the commands that make the runs again, and those for what is missing. The commands
+spell out every setting of a run's config.json, so that they mean the same when a default changes.
 """
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 
-from ipt.config import IST_PARTS, LEGACY_DEFAULTS, NOT_IN_IDENTITY, OUT, IstConfig, MsfConfig, TuneConfig
+from ipt.cli.options import Out
+from ipt.config import IST_PARTS, NOT_IN_IDENTITY, IstConfig, MsfConfig, TuneConfig, restored
+from ipt.provenance import to_argv
+from ipt.results import PARTS
 from ipt.run import Run, complete_runs
 
 if TYPE_CHECKING:
     from ipt.analysis.report.views import View
 
-Missing = tuple[str, list[str]]  # what the runs do not tell, and the commands that would
-CODES = 6  # of a run, where its decoder is compared with those of other runs
-PARTS = {  # what a run without a part of ipt ist does not say
-    "same": "Seen tasks with the data that the subspace was found with",
-    "diff": "Seen tasks with other data",
-    "unseen": "Unseen tasks",
-    "random": "A random subspace of equal d, as a control",
-    "pca": "A PCA subspace of equal d, as a control",
-    "mixture": "A mixture of seen prompts of equal d, as a control",
-}
+TANGENT_POINTS = 6  # vectors of a run at which its decoder is compared with those of other runs
+RUNS = "runs of ipt ist, by name below --out or by folder; without: the newest complete one"
+FILE = "HTML file to write, OUT/report.html where not given"
+
+
+class Missing(NamedTuple):
+    """What the runs do not tell, and the commands that would."""
+
+    what: str
+    commands: list[str]
 
 
 def report(
-    *runs: Annotated[Path, Parameter(help="runs of ipt ist, by name below --out or by folder; without: the newest complete one")],
-    out: Annotated[Path, Parameter(help=OUT)] = Path("runs"),
-    file: Annotated[Path | None, Parameter(help="HTML file to write, OUT/report.html where not given")] = None,
+    *runs: Annotated[Path, Parameter(help=RUNS)],
+    out: Out = Path("runs"),
+    file: Annotated[Path | None, Parameter(help=FILE)] = None,
 ) -> None:
-    """Write one HTML file about runs: headline, figures, tables, settings, and what is missing; several stand side by side."""
+    """Write one HTML file about runs: figures, tables, settings, and what is missing.
+
+    Several runs stand side by side.
+    """
     from ipt.analysis.report.page import write_page
     from ipt.analysis.report.views import read_views
 
     folders = [Run.find(run, out).folder for run in runs] or [newest(out)]
-    views, path = with_tangents(read_views(folders)), file or out / "report.html"
+    views = with_tangents(read_views(folders))
+    path = file or out / "report.html"
     if path.suffix != ".html":
         raise ValueError(f"--file must end with .html, found {path}")
+
+    commands = []
+    for view in views:
+        commands += commands_of(view)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        figures = write_page(views, [c for view in views for c in commands_of(view)], missing(views), path)
+        figures = write_page(views, commands, missing(views), path)
     except OSError as error:
-        raise ValueError(f"--file {path} cannot be written ({error.strerror}); choose another") from error
+        raise ValueError(
+            f"--file {path} cannot be written ({error.strerror}); choose another"
+        ) from error
     print(f"report: {path}\nfigures: {figures}")
 
 
 def with_tangents(views: "list[View]") -> "list[View]":
-    """Return several views with their decoders' tangent spaces at six of their codes, a single one as it is."""
+    """Return several views with tangent spaces of their decoders, a single view as it is."""
     if len(views) == 1:
         return views
     import torch
@@ -59,103 +73,162 @@ def with_tangents(views: "list[View]") -> "list[View]":
     from ipt.analysis.geometry import tangent_bases
     from ipt.methods.subspace import Subspace
 
-    found = []
+    views_with = []
     for view in views:
-        subspace = Subspace.load(view.folder.parent / view.settings[1]["msf_run"] / "subspace").double()
-        codes = view.points[1]
-        with torch.no_grad():
-            decode = lambda z, subspace=subspace: subspace.decode(torch.as_tensor(z).double()).flatten(1).numpy()
-            try:
-                found.append(replace(view, tangents=tangent_bases(decode, codes[:: max(1, len(codes) // CODES)][:CODES])))
-            except ValueError:  # fewer directions than d: there are no d angles to compare
-                found.append(view)
-    return found
+        folder = view.folder.parent / view.settings[1]["msf_run"] / "subspace"
+        subspace = Subspace.load(folder).double()
+
+        def decode(vectors: Any, subspace: Subspace = subspace) -> Any:
+            with torch.no_grad():
+                return subspace.decode(torch.as_tensor(vectors).double()).flatten(1).numpy()
+
+        # Points of the whole run, evenly spaced in the order of tasks.
+        vectors = view.points[1]
+        step = max(1, len(vectors) // TANGENT_POINTS)
+        try:
+            tangents = tangent_bases(decode, vectors[::step][:TANGENT_POINTS])
+        except ValueError:
+            # Fewer directions than d: there are no d angles to compare.
+            views_with.append(view)
+        else:
+            views_with.append(replace(view, tangents=tangents))
+    return views_with
 
 
 def newest(out: Path) -> Path:
     """Return the newest complete IST run's folder; raise ValueError where there is none."""
-    found = complete_runs(out, "ist")
-    if not found:
-        raise ValueError(f"{out} holds no complete IST run; run `ipt msf` and then `ipt ist`, or name another folder with --out")
-    return found[-1].folder
+    runs = complete_runs(out, "ist")
+    if not runs:
+        raise ValueError(
+            f"{out} holds no complete IST run; "
+            "run `ipt msf` and then `ipt ist`, or name another folder with --out"
+        )
+    return runs[-1].folder
 
 
-def flags_of(config: type, kept: dict[str, Any], lead: str = "") -> list[str]:
-    """Return a stage's settings as flags; what an older run does not name has the value that it had."""
-    found: list[str] = []
-    for name in (f.name for f in fields(config) if f.name not in NOT_IN_IDENTITY):
-        value = kept.get(name, LEGACY_DEFAULTS.get(name))
-        for item in value if isinstance(value, list) else [value]:
-            found += [] if item is None else [f"--{lead}{name.replace('_', '-')}", str(item)]
-    return found
+def stage_settings(kind: type, record: dict[str, Any]) -> dict[str, Any]:
+    """Return a stage's settings by flag, those of an older run that it does not name as well."""
+    config: Any = restored(kind, record)
+    settings = asdict(config)
+    for name in NOT_IN_IDENTITY:
+        del settings[name]
+    return settings
 
 
 def msf_command(view: "View", name: str, **changes: Any) -> str:
-    """Return the command of a view's MSF run as a run of this name, with some settings changed."""
-    kept = view.settings[0] | changes
-    words = ["ipt", "msf", "--tasks", kept.get("tasks", kept["split"])]
-    if kept.get("tasks") != kept["split"]:  # the split was drawn, or listed in a file
-        words += ["--seen", str(len(kept["parts"]["seen"])), "--unseen", str(len(view.unseen))]
-    for key in ("model", "dtype", "seed", "limit", "held_out"):
-        words += [f"--{key.replace('_', '-')}", str(kept[key])] if kept.get(key) else []
-    words += ["--as-published"] if kept.get("as_published") else []
-    words += ["--prompts", "FOLDER"] if kept.get("given") else []  # which folder is not kept, the prompts' digest is
-    words += flags_of(MsfConfig, kept["msf"]) + flags_of(TuneConfig, kept["tune"], "tune.")
-    return shlex.join([*words, "--out", str(view.folder.parent), "--run", name])
+    """Return the command of a view's MSF run, as a run of this name, some settings changed."""
+    record = view.settings[0] | changes
+    settings = {"tasks": record.get("tasks", record["split"])}
+    # Otherwise the split was drawn, or listed in a file.
+    is_named_split = record.get("tasks") == record["split"]
+    if not is_named_split:
+        settings["seen"] = len(record["parts"]["seen"])
+        settings["unseen"] = len(view.unseen)
+    for key in ("model", "dtype", "seed", "limit", "held_out", "as_published"):
+        if record.get(key):
+            settings[key] = record[key]
+    if record.get("given"):
+        # The digest of these prompts is recorded, their folder is not.
+        settings["prompts"] = "FOLDER"
+
+    settings |= stage_settings(MsfConfig, record["msf"])
+    for key, value in stage_settings(TuneConfig, record["tune"]).items():
+        settings[f"tune.{key}"] = value
+    settings |= {"out": view.folder.parent, "run": name}
+    return shlex.join(["ipt", "msf", *to_argv(settings)])
 
 
-def ist_command(view: "View", run: str, parts: Sequence[str] = (), verb: str = "ist", **changes: Any) -> str:
-    """Return the command of a view's IST run in the subspace of this MSF run, with some settings changed."""
-    kept = view.settings[1] | changes
-    words = ["ipt", verb, "--dim", str(view.results[1]["dim"]), *(["--limit", str(kept["limit"])] if kept["limit"] else [])]
-    words += flags_of(IstConfig, kept["ist"]) + [word for part in parts for word in ("--part", part)]
-    return shlex.join([*words, "--out", str(view.folder.parent), "--run", run])
+def ist_command(
+    view: "View",
+    run: str,
+    parts: Sequence[str] = (),
+    verb: str = "ist",
+    **changes: Any,
+) -> str:
+    """Return the command of a view's IST run in the subspace of an MSF run.
+
+    run: name of the MSF run.
+    parts: parts of IST to do; none: all.
+    changes: settings that differ from the view's.
+    """
+    record = view.settings[1] | changes
+    settings: dict[str, Any] = {"dim": view.results[1]["dim"]}
+    if record["limit"]:
+        settings["limit"] = record["limit"]
+    settings |= stage_settings(IstConfig, record["ist"])
+    settings |= {"part": list(parts), "out": view.folder.parent, "run": run}
+    return shlex.join(["ipt", verb, *to_argv(settings)])
 
 
 def commands_of(view: "View") -> list[str]:
     """Return the commands that make a view's two runs again."""
-    name, scores = view.settings[1]["msf_run"], view.results[1]["scores"]
-    parts = [part for part, setting in IST_PARTS.items() if setting in scores]
-    return [msf_command(view, name), ist_command(view, name, parts if len(parts) < len(IST_PARTS) else ())]
+    name = view.settings[1]["msf_run"]
+    scores = view.results[1]["scores"]
+    parts = [part for part, condition in IST_PARTS.items() if condition in scores]
+    if len(parts) == len(IST_PARTS):
+        parts = []
+    return [msf_command(view, name), ist_command(view, name, parts)]
 
 
 def missing(views: "Sequence[View]") -> list[Missing]:
     """Return what the runs do not tell, each with the commands that would."""
-    found = [
-        (view, item) for view in views for item in (*_settings(view), *_rows(view), *_seeds(view, views), *_stability(view), *_probe(view))
-    ]
-    return [(f"{view.label}: {what}" if len(views) > 1 else what, commands) for view, (what, commands) in found]
+    found = []
+    for view in views:
+        own = [
+            *_missing_parts(view),
+            *_missing_rows(view),
+            *_missing_seeds(view, views),
+            *_missing_stability(view),
+            *_missing_probe(view),
+        ]
+        for item in own:
+            what = f"{view.label}: {item.what}" if len(views) > 1 else item.what
+            found.append(Missing(what, item.commands))
+    return found
 
 
-def _settings(view: "View") -> Iterator[Missing]:
-    for part, what in PARTS.items():
-        if IST_PARTS[part] not in view.by_task and (view.unseen or part in ("same", "diff")):
-            yield what, [ist_command(view, view.settings[1]["msf_run"], [part])]
+def _missing_parts(view: "View") -> Iterator[Missing]:
+    for part, condition in PARTS.items():
+        has_tasks = condition.tasks == "seen" or bool(view.unseen)
+        if has_tasks and condition.name not in view.by_task:
+            command = ist_command(view, view.settings[1]["msf_run"], [part])
+            yield Missing(condition.absence, [command])
 
 
-def _rows(view: "View") -> Iterator[Missing]:
-    if any(config["limit"] or config.get("held_out", "test") != "test" for config in view.settings):
-        name = f"{view.settings[1]['msf_run']}-all-rows"
-        commands = [msf_command(view, name, limit=0, held_out="test"), ist_command(view, name, limit=0)]
-        yield "Scores on all rows of the test sets", commands
-
-
-def _seeds(view: "View", views: "Sequence[View]") -> Iterator[Missing]:
-    seed, alike = view.settings[1]["seed"], (view.settings[1]["split"], view.results[1]["dim"])
-    if any(v.settings[1]["seed"] != seed for v in views if (v.settings[1]["split"], v.results[1]["dim"]) == alike):
+def _missing_rows(view: "View") -> Iterator[Missing]:
+    for record in view.settings:
+        if record["limit"] or record.get("held_out", "test") != "test":
+            break
+    else:
         return
+    name = f"{view.settings[1]['msf_run']}-all-rows"
+    commands = [
+        msf_command(view, name, limit=0, held_out="test"),
+        ist_command(view, name, limit=0),
+    ]
+    yield Missing("Scores on all rows of the test sets", commands)
+
+
+def _missing_seeds(view: "View", views: "Sequence[View]") -> Iterator[Missing]:
+    seed = view.settings[1]["seed"]
+    for other in views:
+        same_split = other.settings[1]["split"] == view.settings[1]["split"]
+        same_dim = other.results[1]["dim"] == view.results[1]["dim"]
+        if same_split and same_dim and other.settings[1]["seed"] != seed:
+            return
     name = f"{view.settings[1]['msf_run']}-seed{seed + 1}"
     commands = [msf_command(view, name, seed=seed + 1), ist_command(view, name)]
-    yield "Further seeds: this page shows one", commands
+    yield Missing("Further seeds: this page shows one", commands)
 
 
-def _stability(view: "View") -> Iterator[Missing]:
-    source = view.settings[1]["msf_run"]
+def _missing_stability(view: "View") -> Iterator[Missing]:
     if view.unseen and not view.stability:
-        yield "How much unseen tasks’ scores depend on the seed", [ist_command(view, source, verb="stability")]
+        command = ist_command(view, view.settings[1]["msf_run"], verb="stability")
+        yield Missing("How much unseen tasks’ scores depend on the seed", [command])
 
 
-def _probe(view: "View") -> Iterator[Missing]:
+def _missing_probe(view: "View") -> Iterator[Missing]:
     if not view.probe[0] and view.results[1]["dim"] > 1:
-        words = ["ipt", "probe", view.folder.name, "--out", str(view.folder.parent)]
-        yield "The loss around a task’s numbers, and what they do for other tasks", [shlex.join(words)]
+        argv = ["ipt", "probe", view.folder.name, "--out", str(view.folder.parent)]
+        what = "The loss around a task’s numbers, and what they do for other tasks"
+        yield Missing(what, [shlex.join(argv)])

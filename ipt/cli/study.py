@@ -1,163 +1,171 @@
-"""`ipt study FILE`: many runs from one short file, cell by cell, resumable; a table in which open cells are named open, and a figure.
+"""`ipt study FILE`: many runs from one short file, cell by cell.
 
-A file holds groups of cells; a list is one cell per value, several lists are all their combinations:
-
-    [[cells]]
-    name = "random"
-    tasks = "random-100"
-    dim = [5, 10, 100]
-    seed = [42, 43, 44]
-    recipe = ["paper", "ours"]
-    ist.steps = 80
-
-Keys are flags of `ipt msf` (tune.KEY: of its prompt tuning); ist.KEY are flags of `ipt ist`. Cells that differ in their seed alone
-are one line of the table. Each cell is the two commands a user would type; its figures are kept as a small JSON file.
+The same command goes on where it was stopped. A table names open cells as open; a figure is drawn
+beside it. What a file holds: `ipt.workflows.study`.
 """
 
-import itertools
-import json
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from fnmatch import fnmatch
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
-from ipt.analysis.scores import read_pair
-from ipt.analysis.summaries import study, study_figure, study_means, summary, table_of
-from ipt.cli.options import dotted, settings_file
-from ipt.cli.runs import show_table
-from ipt.config import IST_PARTS, identity
+from cyclopts import Parameter
+
+from ipt.cli.options import DryRun, Out, settings_file
+from ipt.cli.output import print_table
 from ipt.progress import Reporter
-from ipt.resolve import check_rows, hours, source_record
-from ipt.run import Run
-from ipt.storage import read_json, write_atomic, write_json
+from ipt.storage import write_atomic, write_json
+from ipt.workflows.study import (
+    Cell,
+    CellConfig,
+    Settings,
+    choose_cells,
+    find_ist_run,
+    read_cells,
+    settings_record,
+    stored_summary,
+)
 
-SHARED = ("dim", "recipe", "preset", "device", "limit")  # flags that both commands have; the subspace itself is given by name
-WORK = ("tasks", "as_published", "model", "dtype", "seed", "limit", "held_out", "seen", "unseen", "prompts")  # of its tasks and model
-Settings = dict[str, Any]
-Verb = Callable[[list[str]], object]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One MSF run and the IST run in its subspace; `line` is its row of the table."""
-
-    name: str
-    line: str
-    settings: dict[str, Any]
-
-    def msf(self, out: Path) -> list[str]:
-        """Return the words of its `ipt msf`."""
-        own = {k.removeprefix("msf."): v for k, v in self.settings.items() if not k.startswith("ist.")}
-        return ["msf", *words(own), "--run", self.name, "--out", str(out)]
-
-    def ist(self, out: Path) -> list[str]:
-        """Return the words of its `ipt ist`."""
-        own = {k.removeprefix("ist."): v for k, v in self.settings.items() if k.startswith("ist.") or k in SHARED}
-        return ["ist", *words(own), "--run", self.name, "--out", str(out)]
-
-    @property
-    def command(self) -> str:
-        """The two commands as a user would type them."""
-        out = Path("runs")
-        return f"ipt {' '.join(self.msf(out))}, then ipt {' '.join(self.ist(out))}"
+FILE = "cells with their flags, as the README shows under Studies"
+TO = "folder of the figures, a JSON file a cell"
+ONLY = "names of the cells to do, with * and ?"
+Lines = dict[str, list[dict[str, Any] | None]]
+Call = Callable[[list[str]], object]
 
 
-def words(settings: dict[str, Any]) -> list[str]:
-    """Return settings as flags; a list is a flag given several times."""
-    return [w for key, value in settings.items() for v in (value if isinstance(value, list) else [value]) for w in (f"--{key}", str(v))]
+class CommandLine(NamedTuple):
+    """How a study uses the other verbs."""
+
+    parse: Callable[[list[str]], dict[str, Any]]
+    """Reads tokens into configurations, so that a wrong flag is an error before any work."""
+    call: Call
+    """Does what the tokens say."""
 
 
-def read_cells(path: Path, only: str = "*") -> list[Cell]:
-    """Return the cells of a study file, those of the groups that match; raise ValueError where it is none."""
-    record = settings_file(path, "a study")
-    groups = record.get("cells")
-    if not isinstance(groups, list) or not groups or record.keys() != {"cells"}:
-        raise ValueError(f"{path}: a study is a list of `cells`, each with a name and flags; found {', '.join(record) or 'nothing'}")
-    found = [cell for group in groups for cell in _expand(path, group)]
-    if twice := sorted({c.name for c in found if [d.name for d in found].count(c.name) > 1}):
-        raise ValueError(f"{path}: two cells are {twice[0]}; give their groups different names")
-    chosen = [cell for cell in found if fnmatch(cell.name, only)]
-    if not chosen:
-        raise ValueError(f"--only {only} names none of the cells {', '.join(c.name for c in found)}")
-    return chosen
+class StudyPaths(NamedTuple):
+    """Where a study lies."""
+
+    file: Path
+    runs: Path
+    figures: Path
 
 
-def _expand(path: Path, group: Any) -> list[Cell]:
-    if not isinstance(group, dict) or not isinstance(group.get("name"), str) or not re.fullmatch(r"[\w.+-]+", group["name"]):
-        raise ValueError(f"{path}: each of `cells` needs a name of letters, digits and . _ + -, found {group!r:.80}")
-    flat = dotted({k: v for k, v in group.items() if k != "name"})
-    lists = {k: v for k, v in flat.items() if isinstance(v, list)}
-    cells = []
-    for values in itertools.product(*lists.values()):
-        chosen = dict(zip(lists, values, strict=True))
-        parts = {k: f"{v}" if isinstance(v, str) else f"{k.split('.')[-1]}{v}" for k, v in chosen.items() if len(lists[k]) > 1}
-        name = re.sub(r"[^\w.+-]+", "_", "-".join([group["name"], *parts.values()]))
-        shown = [p if isinstance(chosen[k], str) else f"{k} {chosen[k]}" for k, p in parts.items() if k != "seed"]
-        line = ", ".join([group["name"], *shown])
-        cells.append(Cell(name, line, flat | chosen))
-    return cells
+def study(
+    file: Annotated[Path, Parameter(help=FILE)],
+    *,
+    out: Out = Path("runs"),
+    to: Annotated[Path, Parameter(help=TO)] = Path("results"),
+    only: Annotated[str, Parameter(help=ONLY)] = "*",
+    dry_run: DryRun = False,
+) -> None:
+    """Fill a table of many MSF and IST runs from a short file (JSON, TOML, YAML).
 
-
-def done(cell: Cell, to: Path, settings: Settings) -> dict[str, Any] | None:
-    """Return the kept figures of a cell, or None where it is open; raise ValueError where they are of other settings."""
-    path = to / f"{cell.name}.json"
-    if not path.exists():
-        return None
-    record = read_json(path)
-    if record.get("settings") != settings:
-        raise ValueError(f"{path} holds the figures of another command or of other defaults: {record.get('command')}; move it away")
-    return dict(record)
-
-
-def fill(cell: Cell, out: Path, to: Path, settings: Settings, verb: Verb) -> None:
-    """Run a cell's two commands and keep its figures."""
-    verb(cell.msf(out))
-    verb(cell.ist(out))
-    runs = [Run(path.parent) for path in out.glob("ist-*/result.json")]
-    parts = {part: IST_PARTS[part] for part in settings.get("ist_parts", IST_PARTS)}
-    wanted = {"ist": settings["ist"], "limit": settings["work"]["limit"]} | source_record(Run(out / cell.name))
-    same = (r for r in runs if wanted.items() <= r.config.items())
-    run = next(r for r in same if not r.lacking(parts))
-    to.mkdir(parents=True, exist_ok=True)
-    write_json(to / f"{cell.name}.json", summary(read_pair(run.folder), cell.command, run.config["seed"]) | {"settings": settings})
-
-
-def settings_record(parsed: dict[str, Any]) -> Settings:
-    """Return what a cell's result depends on, defaults included, in JSON's types: however it is said, the same cell has the same."""
-    work = {name: getattr(parsed["work"], name) for name in WORK}
-    some = {"ist_parts": [part for part in IST_PARTS if part in parsed["part"]]} if parsed["part"] else {}
-    whole = {"work": work} | {stage: identity(parsed[stage]) for stage in ("tune", "msf", "ist")} | some
-    return dict(json.loads(json.dumps(whole, default=str)))
-
-
-def run_study(file: Path, out: Path, to: Path, only: str, dry_run: bool, parse: Callable[[list[str]], dict[str, Any]], verb: Verb) -> None:
-    """Do the open cells that `only` names (dry_run: say how long they will take), and print and keep the whole table, drawn too.
-
-    parse: reads a command's words into its configurations, so that a wrong flag is found before any work; verb: does them.
+    The same command goes on where it was stopped.
     """
-    cells, named = read_cells(file), {cell.name for cell in read_cells(file, only)}
-    parsed = {cell.name: {**parse(cell.msf(out)), **parse(cell.ist(out))} for cell in cells}
-    settings = {name: settings_record(found) for name, found in parsed.items()}
-    chosen = [cell for cell in cells if cell.name in named and done(cell, to, settings[cell.name]) is None]
-    asked = [(p["work"], p["tune"], p["msf"], p["ist"], p["part"] or tuple(IST_PARTS)) for p in (parsed[cell.name] for cell in chosen)]
+    from ipt.cli.app import call, parse  # which import this module
+
+    paths = StudyPaths(file, out, to)
+    run_study(paths, only, CommandLine(parse, call), dry_run=dry_run)
+
+
+def run_study(
+    paths: StudyPaths,
+    only: str,
+    commands: CommandLine,
+    *,
+    dry_run: bool = False,
+) -> None:
+    """Do the open cells that `only` names, then print, write and draw the whole table.
+
+    dry_run: print how long they will take, and stop.
+    """
+    from ipt.resolve import check_rows, hours
+
+    cells = read_cells(settings_file(paths.file, "a study"), paths.file)
+    chosen = choose_cells(cells, only)
+    configs = {}
+    settings = {}
+    for cell in cells:
+        configs[cell.name] = parse_cell(cell, paths.runs, commands)
+        settings[cell.name] = settings_record(configs[cell.name])
+
+    open_cells = []
+    for cell in chosen:
+        if stored_summary(cell, paths.figures, settings[cell.name]) is None:
+            open_cells.append(cell)
+    asked = [configs[cell.name].with_every_part() for cell in open_cells]
     check_rows(asked)
     if dry_run:
-        times = hours(asked)
-        for cell, time in zip(chosen, times, strict=True):
-            print(f"{cell.name}: {time:.2f} h")
-        print(f"open: {len(chosen)} of {len(cells)} cells, {sum(times):.1f} h on this machine")
+        _print_hours(open_cells, hours(asked), len(cells))
         return
-    for number, cell in enumerate(chosen, 1):
-        Reporter().info(f"cell {number} of {len(chosen)}: {cell.name}")
-        fill(cell, out, to, settings[cell.name], verb)
-    lines: dict[str, list[dict[str, Any] | None]] = {}
+
+    for number, cell in enumerate(open_cells, 1):
+        Reporter().info(f"cell {number} of {len(open_cells)}: {cell.name}")
+        fill_cell(
+            cell,
+            paths.runs,
+            paths.figures,
+            settings=settings[cell.name],
+            call=commands.call,
+        )
+    write_tables(paths, cells, settings)
+
+
+def parse_cell(cell: Cell, out: Path, commands: CommandLine) -> CellConfig:
+    """Return what a cell's two commands say, defaults included."""
+    msf = commands.parse(cell.msf(out))
+    ist = commands.parse(cell.ist(out))
+    return CellConfig(
+        work=msf["work"],
+        tune=msf["tune"],
+        msf=msf["config"],
+        ist=ist["config"],
+        parts=ist["part"],
+    )
+
+
+def _print_hours(cells: Sequence[Cell], hours: Sequence[float], total: int) -> None:
+    for cell, time in zip(cells, hours, strict=True):
+        print(f"{cell.name}: {time:.2f} h")
+    print(f"open: {len(cells)} of {total} cells, {sum(hours):.1f} h on this machine")
+
+
+def fill_cell(cell: Cell, out: Path, to: Path, settings: Settings, call: Call) -> None:
+    """Run a cell's two commands and write its figures.
+
+    out: folder of the runs.
+    to: folder of the figures.
+    """
+    from ipt.analysis.scores import read_pair
+    from ipt.analysis.summaries import summary
+    from ipt.resolve import source_record
+    from ipt.run import Run
+
+    call(cell.msf(out))
+    call(cell.ist(out))
+    source = source_record(Run(out / cell.name))
+    run = find_ist_run(out, settings, source)
+    record = summary(read_pair(run.folder), cell.command, run.config["seed"])
+    to.mkdir(parents=True, exist_ok=True)
+    write_json(to / f"{cell.name}.json", record | {"settings": settings})
+
+
+def write_tables(
+    paths: StudyPaths,
+    cells: Sequence[Cell],
+    settings: Mapping[str, Settings],
+) -> None:
+    """Print the table of a study, and write it as JSON, Markdown and a figure."""
+    from ipt.analysis import summaries
+
+    lines: Lines = {}
     for cell in cells:
-        lines.setdefault(cell.line, []).append(done(cell, to, settings[cell.name]))
-    found = study(lines, f"ipt study {file}")
-    show_table(study_means(found))
-    write_json(to / f"{file.stem}.json", found)
-    write_atomic(to / f"{file.stem}.md", table_of([found]).encode())
-    study_figure(lines, to / f"{file.stem}.png")
-    print(f"every column, with the least and the largest seed: {to / file.stem}.md")
+        record = stored_summary(cell, paths.figures, settings[cell.name])
+        lines.setdefault(cell.line, []).append(record)
+
+    table = summaries.study(lines, f"ipt study {paths.file}")
+    print_table(summaries.study_means(table))
+    target = f"{paths.figures / paths.file.stem}"
+    write_json(Path(f"{target}.json"), table)
+    write_atomic(Path(f"{target}.md"), summaries.table_of([table]).encode())
+    summaries.study_figure(lines, Path(f"{target}.png"))
+    print(f"every column, with the least and the largest seed: {target}.md")

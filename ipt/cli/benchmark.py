@@ -1,0 +1,52 @@
+"""`ipt bench`: speed and memory of stacking beside PEFT, and the cost of ways to search."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+from rich.console import Console
+from rich.table import Column
+
+from ipt.cli.options import Flat, Out, Source, SummaryFile
+from ipt.cli.output import new_table, write_summary
+from ipt.config import BenchmarkConfig, SourceConfig
+
+PACKAGES = ("peft", "cma")  # of the extra `bench`
+TEXTS = (0, 5)  # columns of the table that hold words
+
+
+def bench(
+    *,
+    source: Source = SourceConfig(),
+    config: Annotated[BenchmarkConfig, Flat] = BenchmarkConfig(),
+    out: Out = Path("runs"),
+    file: SummaryFile = None,
+) -> None:
+    """Measure what stacking gains, and its cost as it grows (needs the extra `bench`)."""
+    from ipt.benchmarks.speed import report
+    from ipt.resolve import bench_parts, bench_race
+
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    if missing:
+        raise ValueError(
+            f"ipt bench needs {' and '.join(missing)}: pip install 'intrinsic-prompt-tuning[bench]'"
+        )
+    if config.race:
+        backbone, measurements = bench_race(source, config, out)
+    else:
+        backbone, measurements = bench_parts(source, config)
+    record = report(backbone, measurements)
+
+    columns = []
+    for position, name in enumerate(record["columns"]):
+        justify = "left" if position in TEXTS else "right"
+        columns.append(Column(name, justify=justify, overflow="fold"))
+    table = new_table(*columns)
+    for row in record["rows"]:
+        table.add_row(*row)
+    Console().print(table)
+    for note in record["notes"]:
+        print(note)
+    if file:
+        write_summary(file, record, source.seed)
+        print(f"summary: {file}")

@@ -1,0 +1,93 @@
+"""What a task's prompt is used for: `ipt predict` answers with it, `ipt export` writes it for PEFT."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+from cyclopts import Parameter
+
+from ipt.cli.options import Out
+from ipt.run import Run
+
+if TYPE_CHECKING:
+    from ipt.experiment import Experiment
+    from ipt.predict import TaskPrompt
+
+MIXTURE = "of an unseen task of an IST run: the mixture of seen prompts in place of its d numbers"
+Mixture = Annotated[bool, Parameter(help=MIXTURE, negative=())]
+
+
+class OpenedPrompt(NamedTuple):
+    """A task's prompt and the experiment that it belongs to."""
+
+    prompt: "TaskPrompt"
+    experiment: "Experiment"
+
+
+def predict(
+    *texts: str,
+    run: Annotated[Path, Parameter(help="run folder, or its name below --out")],
+    task: Annotated[str, Parameter(help="whose prompt answers")],
+    out: Out = Path("runs"),
+    tokens: Annotated[int, Parameter(help="most tokens of an answer")] = 32,
+    mixture: Mixture = False,
+) -> None:
+    """Answer texts with a task's prompt; without texts, the lines of standard input.
+
+    A line is a JSON object with `input`, or plain text.
+    """
+    from ipt.predict import answers
+
+    # Read before the model is loaded: a mistake in a line is told at once.
+    records: list[str | dict[str, Any]] = list(texts) or _read_lines()
+    inputs = []
+    for record in records:
+        inputs.append(record["input"] if isinstance(record, dict) else record)
+
+    opened = _open_prompt(run, task, out, mixture=mixture)
+    outputs = answers(opened.prompt.prompt, opened.experiment, task, inputs, tokens)
+    for record, answer in zip(records, outputs, strict=True):
+        if isinstance(record, dict):
+            print(json.dumps(record | {"output": answer}, ensure_ascii=False))
+        else:
+            print(" ".join(answer.split()))
+
+
+def _read_lines() -> list[str | dict[str, Any]]:
+    """Return the lines of standard input that are not empty, JSON objects read."""
+    from ipt.predict import record_of
+
+    records = []
+    for number, line in enumerate(sys.stdin, 1):
+        if line.strip():
+            records.append(record_of(line.strip(), number))
+    return records
+
+
+def export(
+    run: Path,
+    task: str,
+    *,
+    to: Annotated[Path, Parameter(help="folder to write")],
+    out: Out = Path("runs"),
+    mixture: Mixture = False,
+) -> None:
+    """Write a task's prompt as a PEFT folder: tuned (MSF run), or decoded (IST run)."""
+    from ipt.interop.peft import write_peft
+
+    opened = _open_prompt(run, task, out, mixture=mixture)
+    prompt = opened.prompt
+    write_peft(prompt.prompt, opened.experiment.backbone, to, prompt.about)
+    print(f"PEFT folder: {to}")
+
+
+def _open_prompt(run: Path, task: str, out: Path, *, mixture: bool) -> OpenedPrompt:
+    """Return a task's prompt out of a run, with the experiment that it belongs to."""
+    from ipt.predict import task_prompt
+    from ipt.resolve import reopen_experiment
+
+    source = Run.find(run, out)
+    experiment = reopen_experiment(source.config, source.folder.parent)
+    prompt = task_prompt(source, experiment, task, mixture)
+    return OpenedPrompt(prompt, experiment)

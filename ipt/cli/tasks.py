@@ -1,0 +1,129 @@
+"""`ipt tasks`: list, show, check and export tasks."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.markup import escape
+
+from ipt.cli.output import new_table, print_list
+from ipt.storage import write_json
+
+TASKS = "what --tasks takes elsewhere: a split, all, names, files, crossfit"
+Tasks = Annotated[str, Parameter(help=TASKS)]
+
+tasks_app = App(name="tasks", help="Look at tasks.")
+
+
+@tasks_app.command(name="list")
+def list_tasks(*, tasks: Tasks = "all") -> None:
+    """List tasks: the suite's, your own, or CrossFit's (nothing is downloaded)."""
+    from ipt.tasks.catalog import tasks_of
+    from ipt.tasks.suites import crossfit, embedded
+
+    if f"{tasks}/".startswith(crossfit.LEAD):
+        source = tasks if "/" in tasks else f"{tasks}/all"
+        _list_crossfit(source)
+        return
+
+    table = new_table("task", "category", "subcategory", "metric", "novel", "knowledge", "rows")
+    for task in tasks_of(tasks):
+        table.add_row(
+            task.name,
+            task.category,
+            task.subcategory,
+            task.metric,
+            "novel" if task.novel else "",
+            "knowledge" if task.knowledge else "",
+            str(len(task.examples)),
+        )
+    print_list(table)
+    print("splits: " + ", ".join(embedded.split_names()))
+
+
+def _list_crossfit(source: str) -> None:
+    from ipt.tasks.suites import crossfit
+
+    table = new_table(
+        "task",
+        "kind",
+        "subcategory",
+        "metric",
+        "random",
+        "cls",
+        "non-cls",
+        "checked",
+        "source",
+    )
+    definitions = crossfit.definitions()
+    for name in crossfit.named(source)[1]:
+        definition = definitions[name]
+        table.add_row(
+            definition.task,
+            definition.kind,
+            definition.category,
+            definition.metric,
+            definition.random,
+            definition.cls_split,
+            definition.noncls_split,
+            definition.checked,
+            definition.path or definition.note,
+        )
+    print_list(table)
+    splits = [crossfit.LEAD + name for name in crossfit.split_names()]
+    print("splits: " + ", ".join(splits))
+
+
+@tasks_app.command(name="show")
+def show_task(name: str, *, rows: int = 5, tasks: Tasks = "all") -> None:
+    """Show a task: its definition and first rows."""
+    from ipt.tasks.catalog import tasks_of
+    from ipt.tasks.suites.embedded import known
+
+    # CrossFit's tasks are downloaded one by one: only the named one is read.
+    source = f"crossfit/{name}" if tasks == "crossfit" else tasks
+    by_name = {task.name: task for task in tasks_of(source)}
+    task = by_name[known(name, by_name, "task")]
+
+    title = f"[b]{task.name}[/b]  {task.category}, {task.subcategory}, {task.metric}"
+    Console().print(f"{title}\n{escape(task.definition)}", highlight=False)
+    table = new_table("input", "output")
+    for example in task.examples[:rows]:
+        answers = " / ".join(example.output)
+        table.add_row(escape(example.input), escape(answers))
+    Console().print(table)
+
+
+@tasks_app.command(name="check")
+def check_tasks(path: Path) -> None:
+    """Report every problem of a task file or a folder of them."""
+    from ipt.tasks.readers import schema
+
+    problems = schema.check(path)
+    for line in problems:
+        print(line)
+    if problems:
+        raise ValueError(f"{len(problems)} problems in {path}")
+    print(f"{path}: {len(schema.load(path))} tasks, no problem")
+
+
+@tasks_app.command(name="export")
+def export_tasks(
+    tasks: str,
+    *,
+    to: Annotated[Path, Parameter(help="folder to write, a JSON file per task")],
+) -> None:
+    """Write tasks (a split, names, a table, ...) as files that `--tasks FOLDER` reads."""
+    from ipt.tasks.catalog import tasks_of
+
+    chosen = tasks_of(tasks)
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"--to {to} cannot be written ({error.strerror}); choose another folder"
+        ) from error
+    for task in chosen:
+        write_json(to / f"{task.name}.json", task.to_dict())
+    print(f"{len(chosen)} tasks: {to}")

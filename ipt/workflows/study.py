@@ -1,0 +1,228 @@
+"""A study: the cells of a short file, what each depends on, and which of them are open.
+
+A file holds groups of cells; a list is one cell per value, several lists are all their
+combinations:
+
+    [[cells]]
+    name = "random"
+    tasks = "random-100"
+    dim = [5, 10, 100]
+    seed = [42, 43, 44]
+    recipe = ["paper", "ours"]
+    ist.steps = 80
+
+Keys are flags of `ipt msf` (tune.KEY: of its prompt tuning); ist.KEY are flags of `ipt ist`. Cells
+that differ in their seed alone are one line of the table. Each cell is the two commands a user
+would type; its figures are a small JSON file.
+"""
+
+import itertools
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ipt.config import IST_PARTS, IstConfig, MsfConfig, TuneConfig, WorkConfig, identity
+from ipt.provenance import to_argv
+from ipt.run import Run
+from ipt.storage import read_json
+
+# flags that both commands have; the subspace itself is given by name
+SHARED = ("dim", "recipe", "preset", "device", "limit")
+# settings of tasks and model that a cell's figures depend on
+WORK = (
+    "tasks",
+    "as_published",
+    "model",
+    "dtype",
+    "seed",
+    "limit",
+    "held_out",
+    "seen",
+    "unseen",
+    "prompts",
+)
+CELL_NAME = re.compile(r"[\w.+-]+")
+NOT_IN_NAMES = re.compile(r"[^\w.+-]+")
+Settings = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One MSF run and the IST run in its subspace."""
+
+    name: str
+    line: str
+    """Its row of the table, which cells share that differ in their seed alone."""
+    settings: Settings
+    """Values by flag; those of IST alone start with `ist.`."""
+
+    def msf(self, out: Path) -> list[str]:
+        """Return the tokens of its `ipt msf`."""
+        own = {}
+        for key, value in self.settings.items():
+            if not key.startswith("ist."):
+                own[key.removeprefix("msf.")] = value
+        return ["msf", *to_argv(own), "--run", self.name, "--out", str(out)]
+
+    def ist(self, out: Path) -> list[str]:
+        """Return the tokens of its `ipt ist`."""
+        own = {}
+        for key, value in self.settings.items():
+            if key.startswith("ist.") or key in SHARED:
+                own[key.removeprefix("ist.")] = value
+        return ["ist", *to_argv(own), "--run", self.name, "--out", str(out)]
+
+    @property
+    def command(self) -> str:
+        """The two commands as a user would type them."""
+        out = Path("runs")
+        return f"ipt {' '.join(self.msf(out))}, then ipt {' '.join(self.ist(out))}"
+
+
+class CellConfig(NamedTuple):
+    """What a cell's two commands say, defaults included."""
+
+    work: WorkConfig
+    tune: TuneConfig
+    msf: MsfConfig
+    ist: IstConfig
+    parts: Sequence[str]
+    """Parts of IST; none: all."""
+
+    def with_every_part(self) -> "CellConfig":
+        """Return it with all parts of IST named where none is."""
+        return self._replace(parts=tuple(self.parts) or tuple(IST_PARTS))
+
+
+def read_cells(record: Mapping[str, Any], path: Path) -> list[Cell]:
+    """Return the cells of a study.
+
+    record: what the file holds.
+    path: the file, for messages.
+    Raises ValueError where it is no list of cells, or where two cells have one name.
+    """
+    groups = record.get("cells")
+    if not isinstance(groups, list) or not groups or record.keys() != {"cells"}:
+        keys = ", ".join(record) or "nothing"
+        raise ValueError(
+            f"{path}: a study is a list of `cells`, each with a name and flags; found {keys}"
+        )
+    cells = []
+    for group in groups:
+        cells += _expand(group, path)
+
+    names = [cell.name for cell in cells]
+    duplicates = sorted({name for name in names if names.count(name) > 1})
+    if duplicates:
+        raise ValueError(
+            f"{path}: two cells are {duplicates[0]}; give their groups different names"
+        )
+    return cells
+
+
+def choose_cells(cells: Sequence[Cell], pattern: str) -> list[Cell]:
+    """Return the cells whose name matches; raise ValueError where none does."""
+    chosen = [cell for cell in cells if fnmatch(cell.name, pattern)]
+    if not chosen:
+        names = ", ".join(cell.name for cell in cells)
+        raise ValueError(f"--only {pattern} names none of the cells {names}")
+    return chosen
+
+
+def _expand(group: Any, path: Path) -> list[Cell]:
+    """Return a cell for each combination of the values of a group's lists."""
+    name = group.get("name") if isinstance(group, dict) else None
+    if not isinstance(name, str) or not CELL_NAME.fullmatch(name):
+        raise ValueError(
+            f"{path}: each of `cells` needs a name of letters, digits and . _ + -, "
+            f"found {group!r:.80}"
+        )
+    settings = flatten({key: value for key, value in group.items() if key != "name"})
+    lists = {key: value for key, value in settings.items() if isinstance(value, list)}
+    several = {key for key, value in lists.items() if len(value) > 1}
+
+    cells = []
+    for values in itertools.product(*lists.values()):
+        chosen = dict(zip(lists, values, strict=True))
+        names = [name]
+        titles = [name]
+        for key, value in chosen.items():
+            if key not in several:
+                continue
+            is_text = isinstance(value, str)
+            short = value if is_text else f"{key.split('.')[-1]}{value}"
+            names.append(short)
+            if key != "seed":
+                titles.append(short if is_text else f"{key} {value}")
+
+        cell_name = NOT_IN_NAMES.sub("_", "-".join(names))
+        cells.append(Cell(cell_name, ", ".join(titles), settings | chosen))
+    return cells
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> Settings:
+    """Return nested settings as one level, with dotted keys as flags have them."""
+    flat: Settings = {}
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key.replace("_", "-")] = value
+    return flat
+
+
+def settings_record(config: CellConfig) -> Settings:
+    """Return what a cell's figures depend on, defaults included, in JSON's types.
+
+    However it is said, the same cell has the same record.
+    """
+    record: Settings = {
+        "work": {name: getattr(config.work, name) for name in WORK},
+        "tune": identity(config.tune),
+        "msf": identity(config.msf),
+        "ist": identity(config.ist),
+    }
+    if config.parts:
+        record["ist_parts"] = [part for part in IST_PARTS if part in config.parts]
+    return dict(json.loads(json.dumps(record, default=str)))
+
+
+def stored_summary(cell: Cell, folder: Path, settings: Settings) -> dict[str, Any] | None:
+    """Return the figures of a cell, or None where it is open.
+
+    folder: where the figures are stored, a JSON file a cell.
+    settings: what they must depend on; raises ValueError where they are of others.
+    """
+    path = folder / f"{cell.name}.json"
+    if not path.exists():
+        return None
+    record = read_json(path)
+    if record.get("settings") != settings:
+        raise ValueError(
+            f"{path} holds the figures of another command or of other defaults: "
+            f"{record.get('command')}; move it away"
+        )
+    return dict(record)
+
+
+def find_ist_run(out: Path, settings: Settings, source: Mapping[str, str]) -> Run:
+    """Return the IST run below `out` with a cell's settings and all of its parts.
+
+    source: what identifies the MSF run that it must stand on.
+    Raises ValueError where there is none.
+    """
+    wanted = {"ist": settings["ist"], "limit": settings["work"]["limit"], **source}
+    named = settings.get("ist_parts", IST_PARTS)
+    parts = {part: IST_PARTS[part] for part in named}
+    for path in out.glob("ist-*/result.json"):
+        run = Run(path.parent)
+        if wanted.items() <= run.config.items() and not run.lacking(parts):
+            return run
+    raise ValueError(
+        f"{out} holds no complete IST run in {source['msf_run']} with the cell's settings; "
+        "give the command again"
+    )
