@@ -21,7 +21,7 @@ METRICS = (
     "accuracy", "macro-F1", "exact-match", "rouge-L", "squad-EM", "squad-F1", "matthews", "pearson", "bleu", "published-F1",
 )  # fmt: skip
 CATEGORIES = ("cls", "non-cls")
-NAME = re.compile(r"\w[\w.+-]{0,99}")  # of a task or a run: it becomes the name of a file or folder, and never leaves its own
+NAME_PATTERN = re.compile(r"\w[\w.+-]{0,99}")  # of a task or a run: it becomes the name of a file or folder, and never leaves its own
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Task:
         for name in ("name", "category", "metric", "examples"):
             if not record.get(name):
                 raise ValueError(f"{where}: field '{name}' is missing or empty")
-        if not isinstance(record["name"], str) or not NAME.fullmatch(record["name"]):
+        if not isinstance(record["name"], str) or not NAME_PATTERN.fullmatch(record["name"]):
             raise ValueError(
                 f"{where}: a name is up to 100 letters, digits and . _ + - (files are named after it), found {record['name']!r:.60}"
             )

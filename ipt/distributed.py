@@ -78,7 +78,7 @@ class Processes:
         """Return the sum over processes, bit by bit the same in each."""
         return self._sent(tensor, distributed.all_reduce)
 
-    def copy_first(self, tensors: Iterable[Tensor]) -> None:
+    def broadcast(self, tensors: Iterable[Tensor]) -> None:
         """Give every rank the first one's values, in place."""
         for tensor in tensors:
             tensor.copy_(self._sent(tensor, lambda t: distributed.broadcast(t, 0)))
@@ -91,7 +91,7 @@ class Processes:
         return message.to(tensor.device)
 
 
-def join(device: str) -> Processes:
+def join_processes(device: str) -> Processes:
     """Return this process's place; joins the others where a launcher started several.
 
     Raises ValueError where accelerate is missing, and where the launcher started more processes than there are devices.

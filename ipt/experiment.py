@@ -34,7 +34,7 @@ from ipt.methods.tuning import TunedDelta, tune_deltas
 from ipt.progress import Reporter
 from ipt.recovery import absolute_score
 from ipt.run import Run
-from ipt.storage import hold, read_tensors, write_tensors
+from ipt.storage import lock_folders, read_tensors, write_tensors
 from ipt.training.evaluate import chance, score_deltas
 from ipt.training.source import mix_deltas
 
@@ -74,7 +74,7 @@ class Experiment:
         """Open a run folder and return it with its result; where it has none yet, or lacks some parts, the work makes it, under a lock."""
         run = self.processes.on_main_process(lambda: Run.open(path, settings))
         with run.locked() if self.processes.is_main else nullcontext():
-            found = self.processes.on_main_process(lambda: None if run.lacking(parts or {}) else run.result)
+            found = self.processes.on_main_process(lambda: None if run.missing_parts(parts or {}) else run.result)
             return path, found or work(run)
 
     def of(self, names: Sequence[str]) -> list[Task]:
@@ -121,7 +121,8 @@ class Experiment:
         if not todo:
             return
         with ExitStack() as locks:
-            self.processes.on_main_process(lambda: hold({experiment.bank(data_seed).folder for experiment, _ in todo}, locks, self.reporter.info))
+            folders = {experiment.bank(data_seed).folder for experiment, _ in todo}
+            self.processes.on_main_process(lambda: lock_folders(folders, locks, self.reporter.info))
             todo = lacking()  # fewer where another process was tuning them
             if not todo:
                 return
@@ -297,7 +298,7 @@ def save_subspace(subspace: Subspace, folder: Path) -> None:
 def run_ist(experiment: Experiment, subspace: Subspace, config: IstConfig, run: Run, parts: Mapping[str, str] = IST_PARTS) -> dict[str, Any]:
     """Tune d numbers per task in each of the parts that the run lacks, settings and rivals, score them, and finish the run folder."""
     split, backbone = experiment.split, experiment.backbone
-    known, todo = experiment.processes.on_main_process(lambda: (run.result, run.lacking(parts)))
+    known, todo = experiment.processes.on_main_process(lambda: (run.result, run.missing_parts(parts)))
     seen, unseen = list(split.seen), [*split.unseen, *split.out_of_kind]
     every = {"same": ("train_same", seen, SAME_DATA_SEED), "diff": ("train_diff", seen, DIFF_DATA_SEED)}
     every["unseen"] = ("test", unseen, SAME_DATA_SEED)

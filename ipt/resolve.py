@@ -17,7 +17,7 @@ from ipt.benchmarks.search_cost import race
 from ipt.benchmarks.speed import BART_BASE, Measurement, bart_base_sized, measure
 from ipt.config import BenchmarkConfig, ChoiceConfig, IstConfig, MsfConfig, SourceConfig, TuneConfig, WorkConfig, identity, restored
 from ipt.data import DIFF_DATA_SEED, SAME_DATA_SEED, TaskSplit
-from ipt.distributed import join
+from ipt.distributed import join_processes
 from ipt.encoded import EncodedTask
 from ipt.experiment import Experiment
 from ipt.fewshot import few_shot
@@ -41,7 +41,7 @@ def open_backbone(name: str, prompt_length: int, dtype: str, device: str) -> Bac
 
 def open_experiment(work: WorkConfig, tune: TuneConfig) -> Experiment:
     """Load the tasks and the backbone."""
-    processes = join(work.device)
+    processes = join_processes(work.device)
     reporter = Reporter()
     split, found, skipped = choose(work.tasks, work.seen, work.unseen, work.seed, work.as_published)
     if skipped:
@@ -96,7 +96,7 @@ def reopen_experiment(settings: dict[str, Any], out: Path, limit: int = 0, devic
     changed = [name for name, kept in settings["digests"].items() if name not in found or found[name].digest != kept]
     if changed:
         raise ValueError(f"tasks have changed since the subspace was found: {', '.join(changed[:5])}; run `ipt msf` again")
-    processes = join(device)
+    processes = join_processes(device)
     backbone = open_backbone(settings["model"], settings["tune"]["prompt_length"], settings["dtype"], processes.device)
     if backbone.fingerprint != settings["backbone"]:
         raise ValueError(f"the weights of {settings['model']} have changed since the subspace was found; run `ipt msf` again")

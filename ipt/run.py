@@ -92,7 +92,7 @@ class Run:
         path = self.folder / "result.json"
         return read_json(path) if path.exists() else None
 
-    def lacking(self, parts: Mapping[str, str]) -> list[str]:
+    def missing_parts(self, parts: Mapping[str, str]) -> list[str]:
         """Return those of the parts, each with the setting that it scores, whose scores are not there yet."""
         scored = (self.result or {"scores": {}})["scores"]
         return [part for part, setting in parts.items() if setting not in scored]

@@ -63,7 +63,7 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-def hold(folders: Iterable[Path], locks: ExitStack, say: Callable[[str], None]) -> None:
+def lock_folders(folders: Iterable[Path], locks: ExitStack, say: Callable[[str], None]) -> None:
     """Make the folders of prompts and lock each for this process until `locks` is closed, after any other process that has it."""
     for folder in sorted(folders):  # in one order: no two processes wait for each other
         folder.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from ipt.cli.options import flags_before
 from ipt.cli.report import report
 from ipt.cli.runs import new_table, print_list, runs_app, show, show_table, tasks_app
 from ipt.config import DEVIATIONS, DRY_RUN, IST_PARTS, PARTS, RECIPE, ChoiceConfig, IstConfig, MsfConfig, TuneConfig, WorkConfig, identity
-from ipt.data import DIFF_DATA_SEED, NAME
+from ipt.data import DIFF_DATA_SEED, NAME_PATTERN
 from ipt.progress import is_main_process
 from ipt.run import Run
 from ipt.storage import write_json
@@ -93,7 +93,7 @@ def msf(
     missing = len(experiment.missing(names, SAME_DATA_SEED))
     if projected(experiment, work.dry_run, {"tune": missing, "msf": 2}, msf=msf):
         return
-    if run and not NAME.fullmatch(run):
+    if run and not NAME_PATTERN.fullmatch(run):
         raise ValueError(f"--run is the name of a folder below --out, letters, digits and . _ + -, found {run!r}")
     settings = settings_record("msf", experiment, {"msf": identity(msf)})
     name = run or f"msf-{experiment.split.name}-d{msf.dim}-s{experiment.seed}-{digest(settings)}"
@@ -123,7 +123,7 @@ def ist(
     parts = {name: setting for name, setting in IST_PARTS.items() if name in (part or IST_PARTS)}
     settings = settings_record("ist", experiment, {"ist": identity(ist)} | source_record(source))
     path = choice.out / f"ist-{experiment.split.name}-d{choice.dim}-s{experiment.seed}-{digest(settings)}"
-    todo = experiment.processes.on_main_process(lambda: Run(path).lacking(parts))
+    todo = experiment.processes.on_main_process(lambda: Run(path).missing_parts(parts))
     missing = len(experiment.missing(experiment.split.seen, DIFF_DATA_SEED)) if "diff" in todo else 0
     if projected(experiment, choice.dry_run, {"tune": missing, "ist": ist_jobs(experiment.split, todo)}, ist=ist):
         return

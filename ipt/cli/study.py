@@ -119,7 +119,7 @@ def fill(cell: Cell, out: Path, to: Path, settings: Settings, verb: Verb) -> Non
     parts = {part: IST_PARTS[part] for part in settings.get("ist_parts", IST_PARTS)}
     wanted = {"ist": settings["ist"], "limit": settings["work"]["limit"]} | source_record(Run(out / cell.name))
     same = (r for r in runs if wanted.items() <= r.config.items())
-    run = next(r for r in same if not r.lacking(parts))
+    run = next(r for r in same if not r.missing_parts(parts))
     to.mkdir(parents=True, exist_ok=True)
     write_json(to / f"{cell.name}.json", summary(read_pair(run.folder), cell.command, run.config["seed"]) | {"settings": settings})
 

@@ -148,7 +148,7 @@ def fit(
     """
     loop = Loop(source, jobs, backbone.device)
     checkpoint.restore(loop.tensors())
-    processes.copy_first(loop.tensors().values())
+    processes.broadcast(loop.tensors().values())
     rates = torch.tensor([job.learning_rate for job in jobs], dtype=torch.float64, device=backbone.device)
     while not loop.done.all():
         active = loop.active(config.stacked_jobs)
