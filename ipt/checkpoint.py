@@ -13,52 +13,74 @@ if TYPE_CHECKING:
 
 
 class Checkpoint:
-    """State of one stage in a run folder, saved at most every `seconds`, and its lines of metrics.jsonl.
+    """State of one stage in a run folder, and its lines of metrics.
 
-    The state file records how long the stage's metrics were, so that a resumed run cuts what it will write again.
+    The state file records how long the stage's metrics were, so that a resumed run cuts what it
+    will write again: its metrics are those of an uninterrupted run.
+
+    folder: the run folder; None: nothing is written.
+    stage: the name of both files.
+    seconds: how long to wait between two states.
     """
 
     def __init__(self, folder: Path | None, stage: str, seconds: float = 60.0) -> None:
-        self.stage, self.seconds = stage, seconds
+        self.stage = stage
+        self.seconds = seconds
         self.path = folder / f"checkpoint-{stage}.safetensors" if folder else None
         self.metrics = folder / f"metrics-{stage}.jsonl" if folder else None
         self.saved = time.monotonic()
 
     @classmethod
     def none(cls) -> "Checkpoint":
-        """A checkpoint that keeps nothing."""
+        """Return a checkpoint that writes nothing."""
         return cls(None, "")
 
     def restore(self, tensors: "dict[str, Tensor]") -> bool:
-        """Fill the tensors in place from the state file, where there is one; say whether there was."""
+        """Fill the tensors in place from the state file, if one exists, and say whether it does.
+
+        Raises ValueError where the state has other names or shapes.
+        """
         if not self.path or not self.metrics:
             return False
         if not self.path.exists():
+            # Lines of an attempt that ended before its first state would come twice.
             write_atomic(self.metrics, b"")
             return False
-        found, metadata = read_tensors(self.path)
-        if {k: v.shape for k, v in found.items()} != {k: v.shape for k, v in tensors.items()}:
-            raise ValueError(f"{self.path} holds another state than this run's; remove it and run again")
+
+        state, metadata = read_tensors(self.path)
+        saved_shapes = {name: tensor.shape for name, tensor in state.items()}
+        shapes = {name: tensor.shape for name, tensor in tensors.items()}
+        if saved_shapes != shapes:
+            raise ValueError(
+                f"{self.path} holds another state than this run's; remove it and run again"
+            )
+        # In place, as the optimiser and the source hold these very tensors.
         for name, tensor in tensors.items():
-            tensor.copy_(found[name])
+            tensor.copy_(state[name])
+
         with self.metrics.open("r+b") as handle:
             handle.truncate(int(metadata["metrics"]))
         return True
 
     def log(self, **record: Any) -> None:
+        """Append a line of JSON to the metrics."""
         if self.metrics:
+            line = json.dumps(record, ensure_ascii=False)
             with self.metrics.open("a", encoding="utf8") as handle:
-                handle.write(json.dumps(record, ensure_ascii=False) + "\n")
+                handle.write(f"{line}\n")
 
     def maybe_save(self, tensors: "Callable[[], dict[str, Tensor]]") -> None:
+        """Save the state if the last one is older than `seconds`; it is made only then."""
         if self.path and time.monotonic() - self.saved >= self.seconds:
             self.save(tensors())
 
     def save(self, tensors: "dict[str, Tensor]") -> None:
-        if self.path and self.metrics:
-            length = self.metrics.stat().st_size if self.metrics.exists() else 0
-            write_tensors(self.path, tensors, {"metrics": str(length)})
-            self.saved = time.monotonic()
+        """Save the state, with the present length of the metrics."""
+        if not self.path or not self.metrics:
+            return
+        length = self.metrics.stat().st_size if self.metrics.exists() else 0
+        write_tensors(self.path, tensors, {"metrics": str(length)})
+        self.saved = time.monotonic()
 
     def discard(self) -> None:
         """Remove the state file of a stage whose results are written elsewhere."""

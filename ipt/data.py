@@ -1,9 +1,10 @@
-"""Examples, tasks, and the few-shot sets drawn from them.
+"""Tasks in one schema, and the split into tasks that MSF sees and tasks that it does not.
 
-The paper (section 4.1) takes K = 16 examples per class for classification and 32 examples otherwise, a dev set of the same
-size, and a test set that all draws share. Here the test set is chosen by a hash, whatever the seed; data seed 100 ("same")
-draws first from the rest, and every other data seed ("diff") draws from what seed 100 left: no row and no entity is shared.
-A task that brings its own test set and draws (CrossFit's) keeps them; its data seeds may then share rows, as in the paper.
+A task is a list of examples, text in and accepted answers out, with its metric. Classification
+tasks name their labels in `options`; all others generate. Few-shot sets are drawn from a task by
+`ipt.fewshot`; the tasks of a paper may bring a test set and draws of their own.
+
+Source of categories, shots and splits: Qin et al., arXiv 2110.07867, section 4.1.
 """
 
 import hashlib
@@ -14,19 +15,44 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+# Few-shot sets that the deltas of MSF are tuned on, and other ones of the same tasks.
 SAME_DATA_SEED = 100
 DIFF_DATA_SEED = 21
-TEST_ROWS, FEW_TEST_ROWS = 100, 50
+
+# Held-out rows that every score of a task is the mean over.
+TEST_ROWS = 100
+FEW_TEST_ROWS = 50  # of a small task
+
+# K of the paper: for each label of a classification task, and in all for any other task.
+SHOTS_PER_LABEL = 16
+SHOTS = 32
+SMALL_TASK_SHOTS = 16
+DRAWN_SETS = 4  # train and dev, of two data seeds that share no row
+
+# The names that a task file may give; ipt.metrics.SCORERS has a function for each.
 METRICS = (
-    "accuracy", "macro-F1", "exact-match", "rouge-L", "squad-EM", "squad-F1", "matthews", "pearson", "bleu", "published-F1",
-)  # fmt: skip
+    "accuracy",
+    "macro-F1",
+    "exact-match",
+    "rouge-L",
+    "squad-EM",
+    "squad-F1",
+    "matthews",
+    "pearson",
+    "bleu",
+    "published-F1",
+)
+# What the paper's splits tell apart: classification, and everything else.
 CATEGORIES = ("cls", "non-cls")
-NAME = re.compile(r"\w[\w.+-]{0,99}")  # of a task or a run: it becomes the name of a file or folder, and never leaves its own
+
+# Files and folders are named after tasks and runs: without a leading dot and without a slash,
+# a name never points out of its folder.
+NAME_PATTERN = re.compile(r"\w[\w.+-]{0,99}")
 
 
 @dataclass(frozen=True)
 class Example:
-    """One row of a task: bare input, accepted outputs (the first is trained on), and the entity it is about."""
+    """One row of a task: bare input, accepted outputs (the first is trained on), and its entity."""
 
     input: str
     output: tuple[str, ...]
@@ -34,7 +60,8 @@ class Example:
 
     @property
     def key(self) -> str:
-        """What must not be shared between train, dev and test: the entity, else the input (case and spacing ignored)."""
+        """What train, dev and test must not share: the entity, else the input without case."""
+        # Spaces are joined too: a row copied with another line break is the same row.
         return self.entity or " ".join(self.input.casefold().split())
 
     @property
@@ -48,93 +75,135 @@ class Task:
     """A text-to-text task in the one schema of all tasks.
 
     test: the task's own test set; empty: one is chosen among `examples`.
-    draws: for a task with its own test set, each data seed's order of `examples`, as indices; train and dev are filled from it.
+    draws: for a task with its own test set, the order of `examples` of each data seed, as indices;
+        train and dev are filled from it.
     """
 
     name: str
     category: str
     subcategory: str
     metric: str
-    definition: str
+    definition: str  # the instruction in words, never part of the input
     examples: tuple[Example, ...] = field(repr=False)
-    options: tuple[str, ...] | None = None
-    novel: bool = False
-    knowledge: bool = False
+    options: tuple[str, ...] | None = None  # the labels of a cls task
+    novel: bool = False  # never in the embedded backbone's pre-training
+    knowledge: bool = False  # needs facts that examples cannot teach
     source: str = ""
-    family: str = ""
+    family: str = ""  # tasks of one family are made alike; a split keeps them together
     test: tuple[Example, ...] = field(default=(), repr=False)
     draws: Mapping[int, Sequence[int]] = field(default_factory=dict, repr=False, hash=False)
 
     @classmethod
     def from_dict(cls, record: dict[str, Any], where: str = "task") -> "Task":
-        """Build a task from the schema's JSON object; raise ValueError naming `where` and the field that is wrong."""
-        for name in ("name", "category", "metric", "examples"):
-            if not record.get(name):
-                raise ValueError(f"{where}: field '{name}' is missing or empty")
-        if not isinstance(record["name"], str) or not NAME.fullmatch(record["name"]):
-            raise ValueError(
-                f"{where}: a name is up to 100 letters, digits and . _ + - (files are named after it), found {record['name']!r:.60}"
-            )
-        if record["category"] not in CATEGORIES:
-            raise ValueError(f"{where}: category must be one of {', '.join(CATEGORIES)}, found {record['category']!r}")
-        if record["metric"] not in METRICS:
-            raise ValueError(f"{where}: metric must be one of {', '.join(METRICS)}, found {record['metric']!r}")
+        """Build a task from the schema's JSON object.
+
+        where: what the record is, for errors.
+        Raises ValueError that begins with `where` and names the field that is wrong.
+        """
+        # Checks run from the whole to the parts, so that the first error is the one to mend first.
+        _check_fields(record, where)
         options = tuple(record["options"]) if record.get("options") else None
         if record["category"] == "cls" and not options:
             raise ValueError(f"{where}: a cls task needs 'options', the list of its labels")
-        examples = tuple(_example(row, options, f"{where}: example {i + 1}") for i, row in enumerate(record["examples"]))
-        test = tuple(_example(row, options, f"{where}: test example {i + 1}") for i, row in enumerate(record.get("test") or ()))
-        for part, rows in (("example", examples), ("test example", test)):
-            for i, row in enumerate(rows if record["metric"] == "pearson" else (), 1):
-                if not _is_number(row.output[0]):
-                    raise ValueError(f"{where}: {part} {i}: the metric pearson needs numbers as outputs, found {row.output[0]!r:.60}")
-        draws = _draws(record.get("draws") or {}, len(examples), where)
+
+        examples = _read_examples(record["examples"], options, f"{where}: example")
+        test = _read_examples(record.get("test") or (), options, f"{where}: test example")
+        if record["metric"] == "pearson":
+            _check_numbers(examples, f"{where}: example")
+            _check_numbers(test, f"{where}: test example")
+
+        # A published test set without its draws (or the other way) is half of what was published:
+        # sets drawn here could not be compared with the paper's.
+        draws = _read_draws(record.get("draws") or {}, len(examples), where)
         if bool(test) != bool(draws):
-            raise ValueError(f"{where}: 'test' and 'draws' belong together, found only {'test' if test else 'draws'}")
-        text = {name: str(record.get(name) or "") for name in ("subcategory", "definition", "source")}
-        family = str(record.get("family") or record["name"])
-        flags = {name: bool(record.get(name)) for name in ("novel", "knowledge")}
+            single = "test" if test else "draws"
+            raise ValueError(f"{where}: 'test' and 'draws' belong together, found only {single}")
+
+        # null and a missing field mean the same: JSON written by hand has both.
         return cls(
-            name=record["name"], category=record["category"], metric=record["metric"], examples=examples, options=options,
-            family=family, test=test, draws=draws, **text, **flags,  # type: ignore[arg-type]
-        )  # fmt: skip
+            name=record["name"],
+            category=record["category"],
+            subcategory=str(record.get("subcategory") or ""),
+            metric=record["metric"],
+            definition=str(record.get("definition") or ""),
+            examples=examples,
+            options=options,
+            novel=bool(record.get("novel")),
+            knowledge=bool(record.get("knowledge")),
+            source=str(record.get("source") or ""),
+            family=str(record.get("family") or record["name"]),
+            test=test,
+            draws=draws,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the schema's JSON object."""
-        names = ("name", "category", "subcategory", "metric", "definition", "novel", "knowledge", "source", "family")
-        options = list(self.options) if self.options else None
-        record = {name: getattr(self, name) for name in names} | {"options": options, "examples": _rows(self.examples)}
-        own = {"test": _rows(self.test), "draws": {str(seed): list(order) for seed, order in self.draws.items()}}
-        return record | own if self.test else record
+        record: dict[str, Any] = {
+            "name": self.name,
+            "category": self.category,
+            "subcategory": self.subcategory,
+            "metric": self.metric,
+            "definition": self.definition,
+            "novel": self.novel,
+            "knowledge": self.knowledge,
+            "source": self.source,
+            "family": self.family,
+            "options": list(self.options) if self.options else None,
+            "examples": _write_examples(self.examples),
+        }
+        if self.test:
+            record["test"] = _write_examples(self.test)
+            record["draws"] = {str(seed): list(order) for seed, order in self.draws.items()}
+        return record
 
     @cached_property
     def digest(self) -> str:
         """sha256 over everything that a result depends on: fields, rows and their order."""
-        lines = [self.name, self.category, self.metric, self.definition, "|".join(self.options or ())]
-        lines += [e.line for e in self.examples]
+        # Saved deltas and scores are found by this digest: a change here orphans them all.
+        lines = [
+            self.name,
+            self.category,
+            self.metric,
+            self.definition,
+            "|".join(self.options or ()),
+        ]
+        for example in self.examples:
+            lines.append(example.line)
         if self.test:
-            lines.append(f"test {len(self.test)}")  # where they begin: a row may move from one set to the other
-            lines += [e.line for e in self.test]
-        lines += [f"{seed}:{','.join(map(str, order))}" for seed, order in sorted(self.draws.items())]
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+            # The count marks where the test set begins: a row may move from one set to the other.
+            lines.append(f"test {len(self.test)}")
+            for example in self.test:
+                lines.append(example.line)
+        for seed, order in sorted(self.draws.items()):
+            indices = ",".join(map(str, order))
+            lines.append(f"{seed}:{indices}")
+        text = "\n".join(lines)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @cached_property
     def is_small(self) -> bool:
         """True where the entities are too few for the full sets: then K = 16, and 50 test rows."""
         if self.test:
             return False
-        full = 64 * len(self.options) + TEST_ROWS if self.options and self.category == "cls" else 128 + TEST_ROWS
-        return len({e.key for e in self.examples}) < full
+        set_size = SHOTS
+        if self.options and self.category == "cls":
+            set_size = SHOTS_PER_LABEL * len(self.options)
+        # Sets must not share an entity, so entities are counted, and not rows. All four drawn sets
+        # and the test set must fit in beside each other.
+        entities = {example.key for example in self.examples}
+        return len(entities) < DRAWN_SETS * set_size + TEST_ROWS
 
     @property
     def default_shots(self) -> int:
-        """K: 16 per class, or 32 rows of a non-cls task (16 of a small one)."""
-        return 16 if self.category == "cls" or self.is_small else 32
+        """K: 16 per label, or 32 rows of a non-cls task (16 of a small one)."""
+        if self.category == "cls":
+            return SHOTS_PER_LABEL
+        return SMALL_TASK_SHOTS if self.is_small else SHOTS
 
 
 @dataclass(frozen=True)
 class TaskSplit:
-    """Which tasks MSF sees, which it never sees, and which of those are of the other kind (section 4.1).
+    """Which tasks MSF sees, which it never sees, and which are of the other kind (section 4.1).
 
     new_subcategories: the unseen tasks whose subcategory no seen task has.
     """
@@ -151,41 +220,130 @@ class TaskSplit:
         return self.seen + self.unseen + self.out_of_kind
 
 
+def digest_of(tasks: Sequence[Task], *more: str) -> str:
+    """Return a short digest of the rows of these tasks and of what else is given."""
+    # 12 of 64 digits: it names files, and 48 bits tell the sets of one study apart.
+    digests = [task.digest for task in tasks]
+    text = "".join([*digests, *more])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _check_fields(record: Mapping[str, Any], where: str) -> None:
+    """Raise ValueError where a required field is missing or has a value that no task can have."""
+    for field_name in ("name", "category", "metric", "examples"):
+        if not record.get(field_name):
+            raise ValueError(f"{where}: field '{field_name}' is missing or empty")
+
+    # Files of saved deltas are named after the task.
+    name = record["name"]
+    if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
+        raise ValueError(
+            f"{where}: a name is up to 100 letters, digits and . _ + - "
+            f"(files are named after it), found {name!r:.60}"
+        )
+
+    category = record["category"]
+    if category not in CATEGORIES:
+        expected = ", ".join(CATEGORIES)
+        raise ValueError(f"{where}: category must be one of {expected}, found {category!r}")
+
+    metric = record["metric"]
+    if metric not in METRICS:
+        expected = ", ".join(METRICS)
+        raise ValueError(f"{where}: metric must be one of {expected}, found {metric!r}")
+
+
+def _read_examples(
+    rows: Sequence[Any],
+    options: Sequence[str] | None,
+    where: str,
+) -> tuple[Example, ...]:
+    """Read the rows of one set; errors name a row by its number, from 1."""
+    examples = []
+    for number, row in enumerate(rows, start=1):
+        examples.append(_read_example(row, options, f"{where} {number}"))
+    return tuple(examples)
+
+
+def _read_example(row: Any, options: Sequence[str] | None, where: str) -> Example:
+    """Read one row; raise ValueError where it has no input, no output, or an unknown label."""
+    text = row.get("input") if isinstance(row, dict) else None
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError(f"{where}: 'input' must be a text that is not empty")
+
+    # One answer may be given as a plain text.
+    output = row.get("output")
+    if isinstance(output, str):
+        output = [output]
+    if not _is_list_of_texts(output):
+        raise ValueError(f"{where}: 'output' must be a list of texts that are not empty")
+
+    # Only the first answer is trained on; the others are accepted as they are.
+    label = output[0]
+    if options and label not in options:
+        raise ValueError(f"{where}: label {label!r} is not among the options {list(options)}")
+    return Example(text, tuple(output), str(row.get("entity") or ""))
+
+
+def _is_list_of_texts(value: Any) -> bool:
+    if not isinstance(value, list | tuple) or not value:
+        return False
+    return all(isinstance(text, str) and text.strip() for text in value)
+
+
+def _check_numbers(examples: Sequence[Example], where: str) -> None:
+    """Raise ValueError where the first answer of a row is no finite number."""
+    for number, example in enumerate(examples, start=1):
+        answer = example.output[0]
+        if not _is_number(answer):
+            raise ValueError(
+                f"{where} {number}: the metric pearson needs numbers as outputs, "
+                f"found {answer!r:.60}"
+            )
+
+
 def _is_number(text: str) -> bool:
     try:
+        # float() also reads "nan" and "inf", which have no correlation with anything.
         return math.isfinite(float(text))
     except ValueError:
         return False
 
 
-def _rows(examples: Sequence[Example]) -> list[dict[str, Any]]:
-    return [{"input": e.input, "output": list(e.output), "entity": e.entity} for e in examples]
+def _read_draws(record: Any, count: int, where: str) -> dict[int, tuple[int, ...]]:
+    """Read the order of examples of each data seed; raise ValueError where it is none.
 
-
-def _draws(record: Any, count: int, where: str) -> dict[int, tuple[int, ...]]:
-    """Read each data seed's order of examples; raise ValueError where it is none."""
+    record: a list of indices for each data seed, which JSON gives as a text.
+    count: how many examples there are.
+    """
     if not isinstance(record, dict) or not all(str(seed).isdigit() for seed in record):
-        raise ValueError(f"{where}: 'draws' must give a list of example numbers for each data seed")
+        raise ValueError(
+            f"{where}: 'draws' must give a list of example numbers for each data seed"
+        )
+    draws = {}
     for seed, order in record.items():
-        whole = isinstance(order, list | tuple) and all(isinstance(i, int) and 0 <= i < count for i in order)
-        if not whole or len(set(order)) < len(order):
-            raise ValueError(f"{where}: draw {seed} must list different numbers from 0 to {count - 1}")
-    return {int(seed): tuple(order) for seed, order in record.items()}
+        if not _is_order(order, count):
+            raise ValueError(
+                f"{where}: draw {seed} must list different numbers from 0 to {count - 1}"
+            )
+        draws[int(seed)] = tuple(order)
+    return draws
 
 
-def _example(row: Any, options: Sequence[str] | None, where: str) -> Example:
-    if not isinstance(row, dict) or not isinstance(row.get("input"), str) or not row["input"].strip():
-        raise ValueError(f"{where}: 'input' must be a text that is not empty")
-    output = row.get("output")
-    if isinstance(output, str):
-        output = [output]
-    if not isinstance(output, list | tuple) or not output or not all(isinstance(o, str) and o.strip() for o in output):
-        raise ValueError(f"{where}: 'output' must be a list of texts that are not empty")
-    if options and output[0] not in options:
-        raise ValueError(f"{where}: label {output[0]!r} is not among the options {list(options)}")
-    return Example(row["input"], tuple(output), str(row.get("entity") or ""))
+def _is_order(order: Any, count: int) -> bool:
+    """Say whether this is a list of different indices below `count`."""
+    if not isinstance(order, list | tuple):
+        return False
+    for index in order:
+        if not isinstance(index, int) or not 0 <= index < count:
+            return False
+    # A row listed twice could be drawn into train and dev.
+    return len(set(order)) == len(order)
 
 
-def digest_of(tasks: Sequence[Task], *more: str) -> str:
-    """Return a short digest of these tasks' rows and of what else is given."""
-    return hashlib.sha256("".join([*(t.digest for t in tasks), *more]).encode()).hexdigest()[:12]
+def _write_examples(examples: Sequence[Example]) -> list[dict[str, Any]]:
+    rows = []
+    for example in examples:
+        row = {"input": example.input, "output": list(example.output), "entity": example.entity}
+        rows.append(row)
+    return rows

@@ -1,27 +1,40 @@
-"""Processes that share one run: `accelerate launch -m ipt ...` starts them, on one machine or several.
+"""Processes that share one run: `accelerate launch -m ipt ...` starts them on one or more machines.
 
-Prompt tuning, IST and scoring split the tasks over the processes and do not talk until they end. MSF splits the rows of each step
-and sums the gradient at its prompts [U, n, h]: fewer numbers than the autoencoder's gradient, which every rank then makes from
-that sum by itself, so all hold the same autoencoder. The first rank alone writes files and prints.
+Tuning, IST and scoring shard the tasks over the processes and do not communicate until they end.
+MSF shards the rows of each step and sums the gradient at its deltas [U, P]. That is fewer numbers
+than the autoencoder's gradient, which each process then computes from the sum by itself, so that
+all hold the same autoencoder. Only the main process writes files and prints.
 """
 
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, distributed
 
 T = TypeVar("T")
-PATIENCE = timedelta(days=7)  # processes end a stage at different times; one that is killed ends the launch, not this
+
+# Processes reach the end of a stage at very different times. One that is killed ends the launch
+# by itself, so that waiting this long never hides a failure.
+TIMEOUT = timedelta(days=7)
+
+
+class _Outcome(NamedTuple):
+    """What a function of the main process returned, or the error that it raised."""
+
+    value: object
+    error: Exception | None
 
 
 @dataclass(frozen=True)
 class Processes:
-    """One process's place among those of a run; the default is a process alone, for which nothing is sent.
+    """The place of this process among those of a run; by default it is the only one.
 
+    index: number of this process, from 0.
+    count: how many processes share the run; with one, nothing is ever sent.
     device: what `--device` means for this process.
     """
 
@@ -35,85 +48,143 @@ class Processes:
         return self.index == 0
 
     def name(self, stage: str) -> str:
-        """Return the name of this rank's own part of a stage."""
-        return stage if self.count == 1 else f"{stage}-{self.index + 1}of{self.count}"
+        """Return the name of this process's part of a stage, which names its checkpoint."""
+        if self.count == 1:
+            return stage
+        return f"{stage}-{self.index + 1}of{self.count}"
 
     def shard(self, items: Sequence[T]) -> list[T]:
-        """Return this rank's part: every `count`-th item."""
+        """Return this process's part: every `count`-th item."""
         return list(items[self.index :: self.count])
 
-    def gather(self, own: Sequence[T]) -> list[T]:
-        """Return all processes' items in the order they were shared out; every rank calls it and gets them all."""
-        if self.count == 1:
-            return list(own)
-        parts: list[list[T]] = [[] for _ in range(self.count)]
-        distributed.all_gather_object(parts, list(own))
-        whole: list[T] = [item for part in parts for item in part]
-        for index, part in enumerate(parts):
-            whole[index :: self.count] = part
-        return whole
+    def gather(self, shard: Sequence[T]) -> list[T]:
+        """Return the items of all shards, in their order before `shard`.
 
-    def gather_rows(self, own: Tensor) -> Tensor:
-        """Return the rows of all processes' tensors as one, in the order they were shared out."""
-        rows = self.gather(list(own.cpu()))
-        return torch.stack(rows).to(own.device) if rows else own
-
-    def on_main_process(self, make: Callable[[], T]) -> T:
-        """Let the first rank make something, and return it (or raise its error) in every rank: also a meeting point."""
+        Every process must call it, and gets them all.
+        """
         if self.count == 1:
-            return make()
-        box: list[tuple[T | None, Exception | None]] = [(None, None)]
+            return list(shard)
+        shards: list[list[T]] = [[] for _ in range(self.count)]
+        distributed.all_gather_object(shards, list(shard))
+
+        # The inverse of `shard`: item i of process p stood at place p + i * count.
+        items: list[T] = []
+        for part in shards:
+            items += part
+        for index, part in enumerate(shards):
+            items[index :: self.count] = part
+        return items
+
+    def gather_rows(self, shard: Tensor) -> Tensor:
+        """Return the rows of all processes' tensors as one, in their order before `shard`."""
+        rows = self.gather(list(shard.cpu()))
+        if not rows:
+            return shard
+        return torch.stack(rows).to(shard.device)
+
+    def on_main_process(self, function: Callable[[], T]) -> T:
+        """Call a function in the main process only, and return its value in every process.
+
+        An error that it raises is raised in every process. No process goes on before the main
+        one is done.
+        """
+        if self.count == 1:
+            return function()
+
+        outcome = _Outcome(value=None, error=None)
         if self.is_main:
             try:
-                box = [(make(), None)]
-            except Exception as error:  # whatever it is, the others would wait for ever: all raise it below
-                box = [(None, error)]
-        distributed.broadcast_object_list(box, 0)
-        made, failure = box[0]
-        if failure is not None:
-            raise failure
-        return made  # type: ignore[return-value]
+                outcome = _Outcome(value=function(), error=None)
+            except Exception as error:
+                # Whatever it is: if it were raised here, the others would wait for ever.
+                outcome = _Outcome(value=None, error=error)
+
+        messages = [outcome]
+        distributed.broadcast_object_list(messages, 0)
+        received = messages[0]
+        if received.error is not None:
+            raise received.error
+        return cast(T, received.value)
 
     def sum(self, tensor: Tensor) -> Tensor:
         """Return the sum over processes, bit by bit the same in each."""
-        return self._sent(tensor, distributed.all_reduce)
+        return self._send(tensor, distributed.all_reduce)
 
-    def copy_first(self, tensors: Iterable[Tensor]) -> None:
-        """Give every rank the first one's values, in place."""
+    def broadcast(self, tensors: Iterable[Tensor]) -> None:
+        """Give every process the values of the main one, in place."""
         for tensor in tensors:
-            tensor.copy_(self._sent(tensor, lambda t: distributed.broadcast(t, 0)))
+            values = self._send(tensor, _broadcast_from_main)
+            tensor.copy_(values)
 
-    def _sent(self, tensor: Tensor, send: Callable[[Tensor], object]) -> Tensor:
+    def _send(self, tensor: Tensor, operation: Callable[[Tensor], object]) -> Tensor:
+        """Return a tensor after an operation of all processes on copies of it."""
         if self.count == 1:
             return tensor
+        # NCCL sends only what lies on the process's device, wherever the tensor is.
         message = tensor.detach().clone().to(self.device)
-        send(message)
+        operation(message)
         return message.to(tensor.device)
 
 
 def join_processes(device: str) -> Processes:
     """Return this process's place; joins the others where a launcher started several.
 
-    Raises ValueError where accelerate is missing, and where the launcher started more processes than there are devices.
+    device: value of `--device`.
+    Raises ValueError where accelerate is missing, and where the launcher started more processes
+    than there are devices.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size == 1:
         return Processes(device=device)
     try:
         from accelerate import PartialState
     except ImportError:
-        raise ValueError("several processes need accelerate: pip install 'intrinsic-prompt-tuning[launch]'") from None
-    there = torch.accelerator.current_accelerator(check_available=True)
-    cpu = device == "cpu" or there is None or os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true"
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    if not cpu and device not in ("auto", str(there and there.type)):
-        raise ValueError(f"--device {device} is one device, {os.environ['WORLD_SIZE']} processes were launched; leave it out")
-    if not cpu and local >= torch.accelerator.device_count():
-        raise ValueError(f"process {local} has no device of its own: launch {torch.accelerator.device_count()} processes on this machine")
-    state = PartialState(cpu=cpu, timeout=PATIENCE)
-    return Processes(state.process_index, state.num_processes, str(state.device))
+        raise ValueError(
+            "several processes need accelerate: pip install 'intrinsic-prompt-tuning[launch]'"
+        ) from None
+
+    use_cpu = _uses_cpu(device)
+    if not use_cpu:
+        _check_device(device, world_size)
+    state = PartialState(cpu=use_cpu, timeout=TIMEOUT)
+    return Processes(
+        index=state.process_index,
+        count=state.num_processes,
+        device=str(state.device),
+    )
 
 
 def shutdown() -> None:
-    """Part from the other processes at the end of a command."""
+    """Leave the group of processes at the end of a command."""
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
+
+
+def _uses_cpu(device: str) -> bool:
+    """Say whether the processes compute on the CPU: asked for, or the machine has nothing else."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    # Set by `accelerate launch --cpu`.
+    launched_on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true"
+    return device == "cpu" or accelerator is None or launched_on_cpu
+
+
+def _check_device(device: str, world_size: int) -> None:
+    """Raise ValueError where the processes of this machine would share a device."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    kind = accelerator.type if accelerator else ""
+    if device not in ("auto", kind):
+        raise ValueError(
+            f"--device {device} is one device, {world_size} processes were launched; leave it out"
+        )
+    # Processes of one machine are numbered from 0, and each takes the device of its number.
+    local_index = int(os.environ.get("LOCAL_RANK", "0"))
+    devices = torch.accelerator.device_count()
+    if local_index >= devices:
+        raise ValueError(
+            f"process {local_index} has no device of its own: "
+            f"launch {devices} processes on this machine"
+        )
+
+
+def _broadcast_from_main(message: Tensor) -> None:
+    distributed.broadcast(message, 0)

@@ -1,6 +1,7 @@
 """Scores of generated answers: texts in, one number out, at most 1 (CrossFit's metrics, and BLEU).
 
-Where the released scripts count something else under the same name, it is a metric of its own (`published-F1`).
+Where the released scripts count something else under the same name, it is a metric of its own
+(`published-F1`). Every metric takes predictions [N] and accepted answers [N][>= 1], in one order.
 """
 
 import re
@@ -9,132 +10,231 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.metrics import f1_score, matthews_corrcoef
 
+if TYPE_CHECKING:
+    from rouge_score.rouge_scorer import RougeScorer
+
 References = Sequence[Sequence[str]]
+Metric = Callable[[Sequence[str], References], float]
 
 
 def score(metric: str, predictions: Sequence[str], references: References) -> float:
-    """Return the score of predictions [N] against accepted answers [N][>=1]; raise ValueError on an unknown metric."""
+    """Return the score of predictions against accepted answers.
+
+    metric: a name of SCORERS.
+    predictions: [N] generated answers.
+    references: [N][>= 1] accepted answers.
+    Raises ValueError on an unknown metric, on none or on another number of predictions.
+    """
     if metric not in SCORERS:
-        raise ValueError(f"metric must be one of {', '.join(SCORERS)}, found {metric!r}")
-    if len(predictions) != len(references) or not predictions:
-        raise ValueError(f"{metric} needs one prediction per reference, found {len(predictions)} and {len(references)}")
+        expected = ", ".join(SCORERS)
+        raise ValueError(f"metric must be one of {expected}, found {metric!r}")
+    if not predictions or len(predictions) != len(references):
+        raise ValueError(
+            f"{metric} needs one prediction per reference, "
+            f"found {len(predictions)} and {len(references)}"
+        )
     return SCORERS[metric](predictions, references)
 
 
 def normalise(text: str) -> str:
     """NFC, single spaces, nothing else: case and signs count, since some tasks are about them."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
+    composed = unicodedata.normalize("NFC", text)
+    return " ".join(composed.split())
 
 
 def accuracy(predictions: Sequence[str], references: References) -> float:
     """Share of predictions that are an accepted label, case ignored."""
-    hits = [_plain(p) in map(_plain, accepted) for p, accepted in zip(predictions, references, strict=True)]
-    return sum(hits) / len(hits)
+    return _share_accepted(predictions, references, _label)
 
 
 def macro_f1(predictions: Sequence[str], references: References) -> float:
     """F1 averaged over the labels that occur in the references; any other prediction is a miss."""
-    gold = [_plain(accepted[0]) for accepted in references]
+    gold = _first_labels(references)
+    given = list(map(_label, predictions))
+    # A label of the task that no reference has would add an F1 of 0 to the mean.
     labels = sorted(set(gold))
-    return float(f1_score(gold, [_plain(p) for p in predictions], labels=labels, average="macro", zero_division=0))
+    f1 = f1_score(
+        gold,
+        given,
+        labels=labels,
+        average="macro",
+        zero_division=0,
+    )
+    return float(f1)
 
 
 def exact_match(predictions: Sequence[str], references: References) -> float:
     """Share of predictions equal to one of the accepted answers after `normalise`."""
-    hits = [normalise(p) in map(normalise, accepted) for p, accepted in zip(predictions, references, strict=True)]
-    return sum(hits) / len(hits)
+    return _share_accepted(predictions, references, normalise)
 
 
 def published_f1(predictions: Sequence[str], references: References) -> float:
-    """F1 averaged over every text that occurs, so that each wrong answer outside the labels adds a class with 0 (released code)."""
+    """F1 averaged over every text that occurs, as the released code counts it."""
+    # There, each wrong answer outside the labels adds a class with 0, and neither case nor
+    # spaces are ignored.
     gold = [accepted[0] for accepted in references]
-    return float(f1_score(gold, list(predictions), average="macro", zero_division=0))
+    f1 = f1_score(
+        gold,
+        list(predictions),
+        average="macro",
+        zero_division=0,
+    )
+    return float(f1)
 
 
 def squad_em(predictions: Sequence[str], references: References) -> float:
     """Share of predictions equal to one of the accepted answers after SQuAD's normalisation."""
-    hits = [_squad(p) in map(_squad, accepted) for p, accepted in zip(predictions, references, strict=True)]
-    return sum(hits) / len(hits)
+    return _share_accepted(predictions, references, _normalise_squad)
 
 
 def squad_f1(predictions: Sequence[str], references: References) -> float:
-    """Mean over rows of the best bag-of-words F1 with an accepted answer after SQuAD's normalisation (its version 2)."""
-    best = [max(_bag_f1(p, r) for r in accepted) for p, accepted in zip(predictions, references, strict=True)]
-    return sum(best) / len(best)
+    """Mean over rows of the best bag-of-words F1 with an accepted answer, as SQuAD 2 counts it."""
+    return _mean_of_best(predictions, references, _bag_f1)
 
 
 def matthews(predictions: Sequence[str], references: References) -> float:
-    """Matthews' correlation of predicted and true labels, case ignored; 0 where either is constant."""
-    return float(matthews_corrcoef([_plain(accepted[0]) for accepted in references], [_plain(p) for p in predictions]))
+    """Matthews' correlation of predicted and true labels, case ignored; 0 where one is constant."""
+    gold = _first_labels(references)
+    given = list(map(_label, predictions))
+    return float(matthews_corrcoef(gold, given))
 
 
 def pearson(predictions: Sequence[str], references: References) -> float:
-    """Pearson's correlation of predicted and true numbers; an answer that is no number counts as 0, a constant has none: 0."""
-    pairs = np.array([[_number(p), float(accepted[0])] for p, accepted in zip(predictions, references, strict=True)]).T
-    return float(np.corrcoef(pairs)[0, 1]) if np.ptp(pairs, 1).all() else 0.0
+    """Pearson's correlation of predicted and true numbers; 0 where either is constant.
+
+    An answer that is no number counts as 0.
+    """
+    rows = []
+    for prediction, accepted in zip(predictions, references, strict=True):
+        rows.append([_number(prediction), float(accepted[0])])
+    pairs = np.array(rows).T  # [2, N]
+
+    # The range decides, and not the deviation, which rounding keeps above 0 for equal numbers.
+    if not np.ptp(pairs, axis=1).all():
+        return 0.0
+    return float(np.corrcoef(pairs)[0, 1])
 
 
 def bleu(predictions: Sequence[str], references: References) -> float:
     """Corpus BLEU (sacrebleu's defaults) divided by 100."""
-    from sacrebleu import corpus_bleu  # late: few need it
+    from sacrebleu import corpus_bleu  # late: few tasks need it
 
+    # sacrebleu reads one column a reference; rows with fewer references have None in it.
     most = max(map(len, references))
-    columns: list[Any] = [[accepted[i] if i < len(accepted) else None for accepted in references] for i in range(most)]
-    return float(corpus_bleu(list(predictions), columns).score / 100)
+    columns: list[Any] = []
+    for position in range(most):
+        column = []
+        for accepted in references:
+            column.append(accepted[position] if position < len(accepted) else None)
+        columns.append(column)
+
+    result = corpus_bleu(list(predictions), columns)
+    return float(result.score / 100)
 
 
 def rouge_l(predictions: Sequence[str], references: References) -> float:
-    """Mean over rows of the best ROUGE-L F1 with an accepted answer (rouge-score, words split by spaces and signs)."""
-    scorer = _rouge()
-    pairs = zip(predictions, references, strict=True)
-    best = [max(scorer.score(r, p)["rougeL"].fmeasure for r in accepted) for p, accepted in pairs]
-    return float(sum(best) / len(best))
+    """Mean over rows of the best ROUGE-L F1 with an accepted answer (rouge-score).
+
+    Words are split by spaces and signs, in every script.
+    """
+    return float(_mean_of_best(predictions, references, _rouge_l_f1))
+
+
+def _share_accepted(
+    predictions: Sequence[str],
+    references: References,
+    normal_form: Callable[[str], str],
+) -> float:
+    """Return the share of predictions that equal an accepted answer in their normal form."""
+    hits = 0
+    for prediction, accepted in zip(predictions, references, strict=True):
+        answers = map(normal_form, accepted)
+        if normal_form(prediction) in answers:
+            hits += 1
+    return hits / len(predictions)
+
+
+def _mean_of_best(
+    predictions: Sequence[str],
+    references: References,
+    similarity: Callable[[str, str], float],
+) -> float:
+    """Return the mean over rows of the highest similarity with an accepted answer.
+
+    similarity: of a prediction and one accepted answer, from 0 to 1.
+    """
+    best = []
+    for prediction, accepted in zip(predictions, references, strict=True):
+        similarities = [similarity(prediction, answer) for answer in accepted]
+        best.append(max(similarities))
+    return sum(best) / len(best)
+
+
+def _label(text: str) -> str:
+    """Return a text as labels are compared: case ignored."""
+    return normalise(text).casefold()
+
+
+def _first_labels(references: References) -> list[str]:
+    """Return the label of each row; further accepted answers are for tasks without labels."""
+    return [_label(accepted[0]) for accepted in references]
+
+
+def _normalise_squad(text: str) -> str:
+    """Lower case, no punctuation, no articles, single spaces (SQuAD's evaluation script)."""
+    without_signs = "".join(sign for sign in text.lower() if sign not in string.punctuation)
+    # After the signs, in the script's order: "a-b" becomes the word "ab" and loses no article.
+    without_articles = re.sub(r"\b(a|an|the)\b", " ", without_signs)
+    return " ".join(without_articles.split())
+
+
+def _bag_f1(prediction: str, reference: str) -> float:
+    """Return the F1 of two bags of words; 1 where both are empty (SQuAD's version 2)."""
+    predicted = Counter(_normalise_squad(prediction).split())
+    expected = Counter(_normalise_squad(reference).split())
+    common = (predicted & expected).total()
+    if common:
+        return 2 * common / (predicted.total() + expected.total())
+    return float(predicted == expected)
 
 
 class _Words:
-    """Tokenizer for rouge-score that keeps letters of every script (its own drops all but ASCII)."""
+    """Tokenizer for rouge-score with letters of every script (its own drops all but ASCII)."""
 
     def tokenize(self, text: str) -> list[str]:
+        """Return the words of a text, case ignored."""
         return re.findall(r"\w+", text.casefold())
 
 
 @cache
-def _rouge():  # type: ignore[no-untyped-def]
+def _rouge_scorer() -> "RougeScorer":
     from rouge_score.rouge_scorer import RougeScorer  # late: it imports nltk
 
     return RougeScorer(["rougeL"], tokenizer=_Words())
 
 
-def _plain(text: str) -> str:
-    return normalise(text).casefold()
-
-
-def _squad(text: str) -> str:
-    """Lower case, no punctuation, no articles, single spaces (SQuAD's evaluation script)."""
-    bare = "".join(c for c in text.lower() if c not in string.punctuation)
-    return " ".join(re.sub(r"\b(a|an|the)\b", " ", bare).split())
-
-
-def _bag_f1(prediction: str, reference: str) -> float:
-    a, b = Counter(_squad(prediction).split()), Counter(_squad(reference).split())
-    common = (a & b).total()
-    return 2 * common / (a.total() + b.total()) if common else float(a == b)
+def _rouge_l_f1(prediction: str, reference: str) -> float:
+    scores = _rouge_scorer().score(reference, prediction)
+    return scores["rougeL"].fmeasure  # type: ignore[no-any-return]
 
 
 def _number(text: str) -> float:
+    """Return the number that a text is; 0 where it is none."""
     try:
-        found = float(text)
+        number = float(text)
     except ValueError:
         return 0.0
-    return found if np.isfinite(found) else 0.0
+    # One infinite answer would make the whole correlation undefined.
+    return number if np.isfinite(number) else 0.0
 
 
-SCORERS: dict[str, Callable[[Sequence[str], References], float]] = {
+# By the name that a task gives in `metric`.
+SCORERS: dict[str, Metric] = {
     "accuracy": accuracy,
     "macro-F1": macro_f1,
     "exact-match": exact_match,

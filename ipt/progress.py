@@ -1,4 +1,7 @@
-"""What a command says while it works: bars with an ETA on a terminal, a line per stage elsewhere."""
+"""What a command says while it works: on a terminal bars with an ETA, elsewhere a line a stage.
+
+All of it goes to standard error, so that tables on standard output can be piped.
+"""
 
 import math
 import os
@@ -7,39 +10,85 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 Update = Callable[[int, int, float], None]
+"""Is told (done, total, loss) after each step; a loss of NaN is not shown."""
 
 
 def is_main_process() -> bool:
     """Say whether this process prints: of several that share a run, only the first."""
-    return int(os.environ.get("WORLD_SIZE", "1")) == 1 or os.environ.get("RANK", "0") == "0"
+    # What launchers set; asking torch.distributed would import torch for `ipt --help`.
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    rank = os.environ.get("RANK", "0")
+    return world_size == 1 or rank == "0"
 
 
 class Reporter:
-    """Says what goes on, on standard error, so that tables on standard output can be piped."""
+    """Tells the user what goes on; in every process but the first it is silent."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True, quiet=not is_main_process())
 
     def info(self, text: str) -> None:
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        """Print one line, as it is: names of tasks may hold what rich takes for markup."""
+        self.console.print(
+            text,
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
 
     @contextmanager
     def bar(self, title: str) -> Iterator[Update]:
-        """Give a function (done, total, loss); a loss that is not a number is not shown."""
-        began = time.monotonic()
-        if not self.console.is_terminal:
-            yield lambda done, total, loss: None
-            self.info(f"{title}: {time.monotonic() - began:.0f} s")
+        """Show how far a stage is, until the block ends.
+
+        Yields the function that a loop calls with (done, total, loss). On a terminal the bar has
+        the time elapsed and the time that is left; the latter is estimated anew from the speed of
+        the last steps at each call, as jobs that end early make later steps faster, and `total`
+        may change. Elsewhere one line with the seconds that the stage took is printed at its end.
+        """
+        if self.console.is_terminal:
+            with self._live_bar(title) as update:
+                yield update
             return
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-        with Progress(*columns, TextColumn("{task.fields[note]}"), console=self.console) as progress:
+        began = time.monotonic()
+        yield _ignore
+        seconds = time.monotonic() - began
+        self.info(f"{title}: {seconds:.0f} s")
+
+    @contextmanager
+    def _live_bar(self, title: str) -> Iterator[Update]:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        with Progress(*columns, console=self.console) as progress:
+            # Without a total the bar pulses: it is known at the first step only.
             task = progress.add_task(title, total=None, note="")
 
             def update(done: int, total: int, loss: float) -> None:
                 note = "" if math.isnan(loss) else f"loss {loss:.3f}"
-                progress.update(task, completed=done, total=total, note=note)
+                progress.update(
+                    task,
+                    completed=done,
+                    total=total,
+                    note=note,
+                )
 
             yield update
+
+
+def _ignore(done: int, total: int, loss: float) -> None:
+    """Stand in for a bar where there is no terminal."""

@@ -1,4 +1,7 @@
-"""Files written in one step: a temporary file beside the target, then a rename; a kill leaves the old or the new file."""
+"""Files written in one step, so that a kill at any moment leaves the old or the new file.
+
+Each write goes to a temporary file beside the target, which is then renamed.
+"""
 
 import json
 import os
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 
 def write_atomic(path: Path, content: bytes) -> None:
     """Replace a file in one step; a full disk raises OSError and leaves the old file."""
+    # Beside the target, as a rename is one step only inside one file system; with the process
+    # number, as two processes may write the same file.
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         draft.write_bytes(content)
@@ -25,7 +30,14 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, record: Any) -> None:
-    write_atomic(path, (json.dumps(record, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode())
+    """Write a JSON file: sorted keys, UTF-8, so that equal records are equal files."""
+    text = json.dumps(
+        record,
+        indent=1,
+        ensure_ascii=False,
+        sort_keys=True,
+    )
+    write_atomic(path, f"{text}\n".encode())
 
 
 def read_json(path: Path) -> Any:
@@ -33,18 +45,32 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is not a readable JSON file ({error}); remove the run folder and run again") from error
+        raise ValueError(
+            f"{path} is not a readable JSON file ({error}); "
+            "remove the run folder and run again"
+        ) from error
 
 
-def write_tensors(path: Path, tensors: "dict[str, Tensor]", metadata: dict[str, str] | None = None) -> None:
+def write_tensors(
+    path: Path,
+    tensors: "dict[str, Tensor]",
+    metadata: dict[str, str] | None = None,
+) -> None:
+    """Write a safetensors file, with texts as its metadata."""
     from safetensors.torch import save
 
-    copies = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    # safetensors refuses tensors that share memory or are not contiguous.
+    copies = {}
+    for name, tensor in tensors.items():
+        copies[name] = tensor.detach().cpu().contiguous().clone()
     write_atomic(path, save(copies, metadata))
 
 
 def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, str]]":
-    """Read a safetensors file and its metadata; raise ValueError naming it where it is missing or damaged."""
+    """Read a safetensors file and its metadata.
+
+    Raises ValueError naming the file where it is missing or damaged.
+    """
     from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
 
@@ -53,24 +79,36 @@ def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, str]]":
             metadata = handle.metadata() or {}
         return load_file(path), metadata
     except (OSError, SafetensorError) as error:
-        raise ValueError(f"{path} is not a readable safetensors file ({error}); remove it and run again") from error
+        raise ValueError(
+            f"{path} is not a readable safetensors file ({error}); remove it and run again"
+        ) from error
 
 
 def free_bytes(folder: Path) -> int:
-    """Free space where the folder is or will be."""
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
+    """Return the free space where the folder is or will be."""
+    existing = folder
+    while not existing.exists():
+        existing = existing.parent
+    return shutil.disk_usage(existing).free
 
 
-def hold(folders: Iterable[Path], locks: ExitStack, say: Callable[[str], None]) -> None:
-    """Make the folders of prompts and lock each for this process until `locks` is closed, after any other process that has it."""
-    for folder in sorted(folders):  # in one order: no two processes wait for each other
+def lock_folders(
+    folders: Iterable[Path],
+    locks: ExitStack,
+    inform: Callable[[str], None],
+) -> None:
+    """Make the folders and lock each for this process, after any other process that holds it.
+
+    locks: releases all of them when it is closed.
+    inform: is told of a folder that must be waited for.
+    """
+    # In one order, so that no two processes wait for each other.
+    for folder in sorted(folders):
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            say(f"another process is tuning prompts in {folder}: waiting for it")
+            inform(f"another process is tuning prompts in {folder}: waiting for it")
             lock.acquire()
         locks.callback(lock.release)

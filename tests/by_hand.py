@@ -77,7 +77,7 @@ class Threads(Processes):
     def sum(self, tensor: Tensor) -> Tensor:
         return torch.stack(self.all_of(tensor)).sum(0)
 
-    def copy_first(self, tensors) -> None:
+    def broadcast(self, tensors) -> None:
         for tensor in tensors:
             tensor.copy_(self.all_of(tensor)[0])
 

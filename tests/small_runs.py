@@ -125,7 +125,7 @@ def checked(scores: Scores, processes: Processes | None, told: Told):
         patch.setattr("ipt.resolve.projected", lambda *given, **more: False)
         patch.setattr("ipt.resolve.choose", lambda *given: (SPLIT, tasks(), ()))
         if processes:
-            patch.setattr("ipt.resolve.join", lambda device: processes)
+            patch.setattr("ipt.resolve.join_processes", lambda device: processes)
         yield patch
 
 

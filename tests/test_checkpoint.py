@@ -12,7 +12,7 @@ from ipt import checkpoint as run_module
 from ipt import storage
 from ipt.checkpoint import Checkpoint
 from ipt.run import Run
-from ipt.storage import hold, read_tensors
+from ipt.storage import lock_folders, read_tensors
 
 
 @pytest.fixture
@@ -206,7 +206,7 @@ def is_free(folder):
 def test_banks_are_made_and_held_until_the_stack_is_closed(tmp_path):
     folders, said = [tmp_path / "bank" / "b", tmp_path / "bank" / "a"], []
     with ExitStack() as locks:
-        hold(folders, locks, said.append)
+        lock_folders(folders, locks, said.append)
         assert [is_free(folder) for folder in folders] == [False, False]
     assert [is_free(folder) for folder in folders] == [True, True] and said == []
 
@@ -234,7 +234,7 @@ def test_banks_are_held_in_one_order_and_one_that_is_taken_is_waited_for(tmp_pat
     monkeypatch.setattr(Lock, "calls", [])
     said = []
     with ExitStack() as locks:
-        hold({tmp_path / "z", tmp_path / "taken", tmp_path / "a"}, locks, said.append)
+        lock_folders({tmp_path / "z", tmp_path / "taken", tmp_path / "a"}, locks, said.append)
         assert Lock.calls == [("a", 0), ("taken", 0), ("taken", None), ("z", 0)]
     assert sorted(Lock.calls[4:]) == [("a", "released"), ("taken", "released"), ("z", "released")]
     assert said == [f"another process is tuning prompts in {tmp_path / 'taken'}: waiting for it"]

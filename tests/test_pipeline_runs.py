@@ -14,7 +14,7 @@ from ipt.experiment import Experiment
 from ipt.fewshot import few_shot
 from ipt.interop.peft import GivenDeltas, write_peft
 from ipt.methods.subspace import Subspace
-from ipt.storage import hold, read_tensors
+from ipt.storage import lock_folders, read_tensors
 from ipt.training.evaluate import chance
 
 ALL = [*SEEN, *REST]
@@ -180,9 +180,9 @@ def test_each_seed_is_tuned_from_its_own_start_and_order(base, empty, monkeypatc
 
     def spy(folders, locks, say):
         held.append(set(folders))
-        hold(folders, locks, say)
+        lock_folders(folders, locks, say)
 
-    monkeypatch.setattr("ipt.experiment.hold", spy)
+    monkeypatch.setattr("ipt.experiment.lock_folders", spy)
     shuffled.tune("--more-seeds", "8")
     assert held == [{shuffled.bank(), shuffled.bank(seed=8)}]  # no other process tunes these meanwhile
     assert shuffled.told.said == ["tuning 10 prompts, data seed 100 (0 are there already)"]

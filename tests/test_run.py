@@ -265,11 +265,11 @@ def test_a_config_that_is_no_record_of_settings_is_refused(tmp_path, record):
 def test_parts_are_lacking_whose_setting_has_no_scores(tmp_path):
     parts = {"same": "train_same", "unseen": "test", "pca": "pca_test"}
     run = Run.open(tmp_path, CONFIG)
-    assert run.lacking(parts) == ["same", "unseen", "pca"] and run.lacking({}) == []
+    assert run.missing_parts(parts) == ["same", "unseen", "pca"] and run.missing_parts({}) == []
     run.finish({"scores": {"test": {}, "same": {}}})  # `same` is a part's name, not a setting's
-    assert run.lacking(parts) == ["same", "pca"]
+    assert run.missing_parts(parts) == ["same", "pca"]
     run.finish({"scores": dict.fromkeys(parts.values(), {})})
-    assert run.lacking(parts) == []
+    assert run.missing_parts(parts) == []
 
 
 def test_a_finished_run_has_its_result_and_no_checkpoints(tmp_path):

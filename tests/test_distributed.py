@@ -12,7 +12,7 @@ import torch
 from conftest import ist_words, msf_words
 
 from ipt.cli import app as cli
-from ipt.distributed import Processes, join
+from ipt.distributed import Processes, join_processes
 from ipt.storage import read_tensors
 
 LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
@@ -106,6 +106,6 @@ def test_a_launch_without_devices_for_all_is_refused(monkeypatch):
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: torch.device("cuda"))
     monkeypatch.setattr(torch.accelerator, "device_count", lambda: 1)
     with pytest.raises(ValueError, match="process 1 has no device of its own: launch 1 "):
-        join("auto")
+        join_processes("auto")
     with pytest.raises(ValueError, match="leave it out"):
-        join("cuda:1")
+        join_processes("cuda:1")
