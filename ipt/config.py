@@ -31,10 +31,15 @@ RECIPE = (
     "paper: the released scripts' losses, sampling, clipping and starts; ours: the defaults named "
     "here"
 )
+PARTS = "seen tasks, same or other data, unseen tasks, these in a random or PCA subspace or as mixtures of seen prompts; all if not given"
 CONFIG = "JSON, TOML or YAML file with flags as keys"
 STACKED = "most jobs trained at once; the others wait for a free place"
 CHECKPOINTS = "least seconds between two checkpoints; 0: after each step"
 RATES = "rates tried per task, each as one more job"
+
+
+# Width between the two layers of MSF's decoder in the released code, and the most that is chosen.
+WIDEST = 768
 
 
 def setting(default: Any, text: str, source: str = "") -> Any:
@@ -97,6 +102,10 @@ class WorkConfig(SourceConfig):
     prompts: Path | None = setting(
         None,
         "folder of PEFT prompt-tuning folders named after tasks: these prompts are taken, not tuned",
+    )
+    tuner: str = setting(
+        "soft-prompt",
+        "what is tuned: a name, or name:setting=value,... such as soft-prompt:prompt_length=20",
     )
     out: Path = setting(Path("runs"), OUT)
     dry_run: bool = setting(False, DRY_RUN)
@@ -462,3 +471,48 @@ class PretrainConfig:
             "decoder_layers",
             "token_budget",
         )
+
+PAPER_IST = {
+    "start": "noise", "starts": 1, "pruning": "none", "learning-rates": [0.5, 2.0], "loss": "sum", "label-smoothing": 0.1, "clip": 0.1,
+    "eval-every": 20,
+}  # fmt: skip
+QUICK_IST = {"starts": 1, "pruning": "none", "steps": 40, "rows-per-step": 2, "eval-every": 40, "learning-rates": [0.1]}
+
+# The released scripts' choices, where they can be had at this scale; flags of a verb.
+RECIPES: dict[str, dict[str, dict[str, Any]]] = {
+    "ours": {},
+    "paper": {
+        "msf": {"alpha": 200, "loss": "sum", "label-smoothing": 0.1, "sampling": "rows", "clip": 0.1, "codes": "own"},
+        "ist": PAPER_IST,
+        "stability": PAPER_IST,
+    },
+}
+DEVIATIONS = {  # of a recipe, forced by scale or by the embedded tasks
+    "ours": (),
+    "paper": (
+        "far fewer steps at far higher learning rates (released: MSF 100,000 at 3e-5, IST 100,000 at 1e-5)",
+        "prompt tuning as without the recipe (released: twelve settings a task, 100,000 steps each)",
+        "the best step is the one with the least dev loss (released: the best dev metric)",
+        "greedy answers (released: beam 4)",
+        "no task name before an input (released: [name] input)",
+    ),
+}
+
+# Flags of a verb that a preset sets; what a --config file or the command line says comes first.
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "default": {},
+    "quick": {
+        "tune": {"steps": 100, "rows-per-step": 2, "eval-every": 100, "learning-rates": [0.3]},
+        "msf": {
+            "steps": 260,
+            "eval-every": 260,
+            "tune.steps": 100,
+            "tune.rows-per-step": 2,
+            "tune.eval-every": 100,
+            "tune.learning-rates": [0.3],
+        },
+        "ist": QUICK_IST,
+        "stability": QUICK_IST,
+    },
+}
+

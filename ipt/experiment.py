@@ -110,22 +110,25 @@ def encode_tasks(
     return encoded
 
 
-def in_run(
-    experiment: Experiment,
-    path: Path,
-    settings: dict[str, Any],
-    work: Callable[[Run], object],
-    is_complete: Callable[[Run], bool] = lambda run: run.result is not None,
-) -> Run:
-    """Open a run folder and let the work finish it, where it is not complete yet.
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run that is to be there: its folder, and what identifies it."""
 
-    The folder is locked while the work is done; only the first process holds the lock.
-    Raises ValueError where the folder has other settings or another process has it.
-    """
-    processes = experiment.processes
-    run = processes.on_main_process(lambda: Run.open(path, settings))
-    lock = run.locked() if processes.is_main else nullcontext()
-    with lock:
-        if not processes.on_main_process(lambda: is_complete(run)):
-            work(run)
-    return run
+    experiment: Experiment
+    path: Path
+    settings: dict[str, Any]
+    is_complete: Callable[[Run], bool] = lambda run: run.result is not None
+
+    def finish(self, work: Callable[[Run], object]) -> Run:
+        """Return the run, finished by the work where it is not complete yet.
+
+        The folder is locked while the work is done; only the first process holds the lock.
+        Raises ValueError where the folder has other settings or another process has it.
+        """
+        processes = self.experiment.processes
+        run = processes.on_main_process(lambda: Run.open(self.path, self.settings))
+        lock = run.locked() if processes.is_main else nullcontext()
+        with lock:
+            if not processes.on_main_process(lambda: self.is_complete(run)):
+                work(run)
+        return run

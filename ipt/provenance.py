@@ -8,15 +8,16 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ipt.config import TuneConfig, WorkConfig
 from ipt.data import SAME_DATA_SEED, TaskSplit
-from ipt.experiment import Experiment
 from ipt.run import Run
-from ipt.tuners import TUNERS
-from ipt.tuners.base import Tuner
-from ipt.tuners.soft_prompt import SoftPrompt
+
+if TYPE_CHECKING:
+    # Not imported otherwise: a page about runs needs no torch.
+    from ipt.experiment import Experiment
+    from ipt.tuners.base import Tuner
 
 Config = TypeVar("Config")
 Record = dict[str, Any]
@@ -34,6 +35,8 @@ LEGACY_DEFAULTS: Record = {
 }
 # Values under a name that a setting once had.
 LEGACY_PRUNING = {"halve": "halving", "all": "none"}
+# The one tuner that older versions had; they name its length beside tuning's settings.
+SOFT_PROMPT = "soft-prompt"
 # What a run's settings must name, so that it can be opened again.
 REQUIRED = {
     "split",
@@ -78,28 +81,27 @@ def _legacy_pruning(value: str) -> str:
     return names[value]
 
 
-def tuner_to_record(tuner: Tuner, record: Record) -> Record:
-    """Return a record of `TuneConfig` with the tuner beside it.
-
-    A soft prompt's length is named as older versions named it, and no other tuner was there.
-    """
-    if isinstance(tuner, SoftPrompt):
-        return record | asdict(tuner)
+def tuner_to_record(tuner: "Tuner", record: Record) -> Record:
+    """Return a record of `TuneConfig` with the tuner beside it."""
+    if tuner.name == SOFT_PROMPT:
+        return record | asdict(cast(Any, tuner))
     return record | {"tuner": {"name": tuner.name} | asdict(cast(Any, tuner))}
 
 
-def tune_from_record(record: Mapping[str, Any]) -> tuple[TuneConfig, Tuner]:
+def tune_from_record(record: Mapping[str, Any]) -> "tuple[TuneConfig, Tuner]":
     """Return the tuning's configuration and the tuner of a record that `tuner_to_record` made."""
     values = dict(record)
-    settings = values.pop("tuner", {"name": SoftPrompt.name})
+    settings = values.pop("tuner", {"name": SOFT_PROMPT})
     if "prompt_length" in values:
         settings["prompt_length"] = values.pop("prompt_length")
     tuner = dict(settings)
     return from_record(TuneConfig, values), tuner_from_record(tuner)
 
 
-def tuner_from_record(record: Mapping[str, Any]) -> Tuner:
+def tuner_from_record(record: Mapping[str, Any]) -> "Tuner":
     """Return the tuner with this name and these settings; raise ValueError where there is none."""
+    from ipt.tuners import TUNERS
+
     name = record["name"]
     if name not in TUNERS:
         raise ValueError(f"there is no tuner {name!r}; there are {', '.join(TUNERS)}")
@@ -110,12 +112,12 @@ def tuner_from_record(record: Mapping[str, Any]) -> Tuner:
     return TUNERS[name](**settings)
 
 
-def tune_record(experiment: Experiment) -> Record:
+def tune_record(experiment: "Experiment") -> Record:
     """Return what a tuned delta depends on beside model and data: tuning's settings, the tuner."""
     return tuner_to_record(experiment.model.tuner, to_record(experiment.tune))
 
 
-def bank_record(experiment: Experiment, data_seed: int) -> Record:
+def bank_record(experiment: "Experiment", data_seed: int) -> Record:
     """Return what identifies the deltas of a data seed."""
     record = {
         "backbone": experiment.backbone.fingerprint,
@@ -128,7 +130,7 @@ def bank_record(experiment: Experiment, data_seed: int) -> Record:
     return record
 
 
-def settings_record(kind: str, experiment: Experiment, more: Record) -> Record:
+def settings_record(kind: str, experiment: "Experiment", more: Record) -> Record:
     """Return what identifies a run, in JSON's types; more: of its own stage."""
     work = experiment.work
     given = experiment.given
@@ -203,15 +205,22 @@ def source_record(source: Run) -> dict[str, str]:
     return {"msf_run": name, "msf_settings": settings}
 
 
-def to_argv(settings: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Return settings as words of a command line; a list is a flag given several times.
+def to_argv(settings: Mapping[str, Any]) -> list[str]:
+    """Return settings as flags, in their order.
 
-    settings: by flag; with `_` or `-` between words; None: left out.
-    prefix: before the name of each flag, such as "tune.".
+    settings: values by flag without its dashes, such as `tune.steps`; underscores are dashes. A
+    list is a flag given once for each item, a truth value a flag alone; None is left out.
     """
     argv = []
     for name, value in settings.items():
-        for item in value if isinstance(value, list) else [value]:
-            if item is not None:
-                argv += [f"--{prefix}{name.replace('_', '-')}", str(item)]
+        flag = name.replace("_", "-")
+        if value is None:
+            continue
+        if isinstance(value, bool):
+            argv.append(f"--{flag}" if value else f"--no-{flag}")
+            continue
+
+        items = value if isinstance(value, (list, tuple)) else [value]
+        for item in items:
+            argv += [f"--{flag}", str(item)]
     return argv

@@ -12,9 +12,11 @@ from transformers.utils.logging import disable_progress_bar
 
 from ipt.backbones.base import Backbone
 from ipt.backbones.loading import load_backbone
+from ipt.bank import open_bank
 from ipt.config import ChoiceConfig, TuneConfig, WorkConfig
 from ipt.data import DIFF_DATA_SEED, SAME_DATA_SEED, Task, TaskSplit
 from ipt.distributed import join_processes
+from ipt.estimate import Rates, ist_tasks, ist_work, measure_rates, msf_work, scoring_work, tuning_work
 from ipt.experiment import Experiment, GivenDeltas
 from ipt.fewshot import few_shot
 from ipt.heads import LanguageModel
@@ -22,12 +24,14 @@ from ipt.interop.peft import read_prompts
 from ipt.methods.subspace import Subspace
 from ipt.progress import Reporter
 from ipt.provenance import Record, require_settings, tune_from_record, work_from_record
-from ipt.results import Condition
+from ipt.results import Condition, conditions_of_parts
 from ipt.run import Run
 from ipt.tasks.catalog import choose, tasks_of
 from ipt.training.model import Model
+from ipt.tuners import parse_tuner
 from ipt.tuners.base import Tuner
-from ipt.tuners.soft_prompt import SoftPrompt
+from ipt.workflows.deltas import missing_tasks
+from ipt.workflows.study import CellConfig
 
 
 def open_backbone(name: str, added_tokens: int, dtype: str, device: str) -> Backbone:
@@ -44,10 +48,10 @@ def open_experiment(
     """Load the tasks and the backbone.
 
     tune: how deltas are tuned; the defaults, if not given.
-    tuner: a soft prompt of the default length, if not given.
+    tuner: the one that `work.tuner` describes, if not given.
     Raises ValueError for what does not exist or does not fit together.
     """
-    tuner = tuner or SoftPrompt()
+    tuner = tuner or parse_tuner(work.tuner)
     processes = join_processes(work.device)
     reporter = Reporter()
     split, tasks, skipped = choose(
@@ -194,24 +198,52 @@ def is_chosen(choice: ChoiceConfig, run: Run) -> bool:
     return choice.seed in (None, settings["seed"])
 
 
-def require_rows(
-    work: WorkConfig,
-    shots: int | None,
-    conditions: Sequence[Condition],
-    drawn: set[tuple[object, ...]],
-) -> None:
-    """Draw every few-shot set that MSF and these conditions of IST read.
+def require_rows(cells: Sequence[CellConfig]) -> None:
+    """Draw every few-shot set that these cells read, each once.
 
-    drawn: those of earlier calls, which are not drawn again.
     Raises ValueError where a task has too few rows.
     """
-    split, tasks, _ = choose(work.tasks, work.seen, work.unseen, work.seed, work.as_published)
-    for data_seed, names in tasks_read(split, conditions).items():
-        for name in sorted(names):
-            key = (work.tasks, work.as_published, shots, data_seed, name)
-            if key not in drawn:
-                few_shot(tasks[name], data_seed, shots)
-                drawn.add(key)
+    drawn = set()
+    for cell in cells:
+        work = cell.work
+        split, tasks, _ = choose(work.tasks, work.seen, work.unseen, work.seed, work.as_published)
+        conditions = conditions_of_parts(cell.parts)
+        for data_seed, names in tasks_read(split, conditions).items():
+            for name in sorted(names):
+                few_shot_set = (work.tasks, work.as_published, cell.tune.shots, data_seed, name)
+                if few_shot_set not in drawn:
+                    few_shot(tasks[name], data_seed, cell.tune.shots)
+                    drawn.add(few_shot_set)
+
+
+def cell_hours(cells: Sequence[CellConfig]) -> list[float]:
+    """Return the projected hours of each cell of a study.
+
+    Deltas that an earlier cell tunes are counted there.
+    """
+    rates: dict[tuple[str, str, str], Rates] = {}
+    hours = []
+    tuned: set[tuple[Path, str]] = set()
+    for cell in cells:
+        experiment = open_experiment(cell.work, cell.tune)
+        model = (cell.work.model, cell.work.dtype, cell.work.tuner)
+        if model not in rates:
+            _, rates[model] = measure_rates(experiment)
+        conditions = conditions_of_parts(cell.parts)
+        missing = set()
+        for data_seed, names in tasks_read(experiment.split, conditions).items():
+            folder = open_bank(experiment, data_seed).folder
+            for task in missing_tasks(experiment, names, data_seed):
+                missing.add((folder, task.name))
+        missing -= tuned
+        tuned |= missing
+        split = experiment.split
+        work = tuning_work(cell.tune, len(missing)) + msf_work(split, cell.msf)
+        work += ist_work(split, cell.ist, ist_tasks(split, conditions))
+        # Both commands score.
+        scoring = scoring_work(split, cell.work.limit)
+        hours.append(rates[model].seconds(work + scoring + scoring) / 3600)
+    return hours
 
 
 def tasks_read(split: TaskSplit, conditions: Sequence[Condition]) -> dict[int, Sequence[str]]:

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from ipt.backbones.base import Backbone, Encoded
 from ipt.distributed import Processes
+from ipt.training.model import Model
+from ipt.tuners.bare import Bare
 
 
 def row(*labels: int, inputs: int = 1) -> Encoded:
@@ -17,34 +19,52 @@ def row(*labels: int, inputs: int = 1) -> Encoded:
     return Encoded((7,) * inputs, labels)
 
 
-class Numbers(Backbone):
-    """Each answer token t costs (s - t)^2 nats, s being the sum of the prompt before the row.
-
-    Smoothing makes every token dearer by its share. batches: the rows of each call, one list a call.
-    """
+class OneNumber(Backbone):
+    """A backbone that is asked for nothing but its device and batches."""
 
     def __init__(self) -> None:
         self.name = "numbers"
         self.weight = torch.zeros(1, 1, dtype=torch.float64)
         self.most_tokens = math.inf
-        self.batches: list[list[Encoded]] = []
 
-    def nll(self, prompts: Tensor, rows: Sequence[Encoded], smoothing: float = 0.0) -> Tensor:
-        self.batches.append(list(rows))
-        values = []
-        for total, row in zip(prompts.double().sum((1, 2)), rows, strict=True):
-            tokens = torch.tensor(row.label_ids, dtype=torch.float64)
-            values.append((total - tokens).square().sum() * (1 + smoothing))
-        return torch.stack(values)
+    @staticmethod
+    def reads(config) -> bool:
+        return False
 
     def input_ids(self, text: str) -> list[int]:
         raise NotImplementedError
 
-    def answer_logits(self, prompts: Tensor, rows: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
+    def answer_logits(self, rows: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
         raise NotImplementedError
 
-    def generate(self, prompts: Tensor, rows: Sequence[Encoded], max_tokens: int) -> list[str]:
+    def generate(self, rows: Sequence[Encoded], max_tokens: int) -> list[str]:
         raise NotImplementedError
+
+
+class Numbers(Model):
+    """A model of any deltas: each answer token t costs (s - t)^2 nats, s the sum of the delta.
+
+    Smoothing makes every token dearer by its share. batches: the rows of each call, one list a call.
+    """
+
+    def __init__(self) -> None:
+        backbone = OneNumber()
+        for name, value in (("backbone", backbone), ("tuner", Bare()), ("batches", [])):
+            object.__setattr__(self, name, value)
+
+    def nll(
+        self, deltas: Tensor, owner: Tensor, rows: Sequence[Encoded], smoothing: float = 0.0
+    ) -> Tensor:
+        self.batches.append(list(rows))
+        values = []
+        for total, row in zip(deltas[owner].double().sum(1), rows, strict=True):
+            tokens = torch.tensor(row.label_ids, dtype=torch.float64)
+            values.append((total - tokens).square().sum() * (1 + smoothing))
+        return torch.stack(values)
+
+    @property
+    def name(self) -> str:
+        return self.backbone.name
 
 
 class Scripted(Numbers):
@@ -55,15 +75,15 @@ class Scripted(Numbers):
 
     def __init__(self, script: dict[int, Sequence[float]]) -> None:
         super().__init__()
-        self.script = script
-        self.met: dict[int, list[Tensor]] = {token: [] for token in script}
+        object.__setattr__(self, "script", script)
+        object.__setattr__(self, "met", {token: [] for token in script})
 
-    def losses(self, prompts: Tensor, rows: Sequence[Encoded]) -> Tensor:
+    def losses(self, deltas: Tensor, owner: Tensor, rows: Sequence[Encoded]) -> Tensor:
         values = []
-        for prompt, row in zip(prompts, rows, strict=True):
+        for delta, row in zip(deltas[owner], rows, strict=True):
             token = row.label_ids[0]
             values.append(self.script[token][len(self.met[token])])
-            self.met[token].append(prompt.clone())
+            self.met[token].append(delta.clone())
         return torch.tensor(values, dtype=torch.float64)
 
 

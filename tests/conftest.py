@@ -20,9 +20,10 @@ from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGene
 from ipt.backbones.base import Backbone
 from ipt.backbones.encoder_decoder import EncoderDecoder
 from ipt.cli import app as cli
-from ipt.config import IstConfig, MsfConfig, TuneConfig, identity
+from ipt.config import IstConfig, MsfConfig, TuneConfig
 from ipt.data import Example, Task
 from ipt.methods.subspace import Subspace
+from ipt.provenance import to_record
 from ipt.run import Run
 from ipt.storage import write_json, write_tensors
 from ipt.workflows.stability import FROM, IST, PROMPT, stability
@@ -84,7 +85,7 @@ def tasks() -> list[Task]:
 
 
 QUICK = {
-    "--steps": 8, "--tune.steps": 8, "--eval-every": 4, "--tune.eval-every": 4, "--tune.prompt-length": 3, "--tune.shots": 6,
+    "--steps": 8, "--tune.steps": 8, "--eval-every": 4, "--tune.eval-every": 4, "--tuner": "soft-prompt:prompt_length=3", "--tune.shots": 6,
     "--dim": 2, "--inner-width": 8, "--rows-per-step": 8,
 }  # fmt: skip
 
@@ -149,11 +150,11 @@ def hand_made(out, seen, unseen, seed=42, kept=ALL, dim=3, shots=None, **msf):
         "reference": {"100": score(tasks), "21": score(seen)}, "floor": {n: {"chance": 0.1, "empty": 0.0, "start": 0.0} for n in tasks},
     }  # fmt: skip
     settings = {"kind": "msf", "split": "made", "tasks": "made", "parts": split, "model": "mini", "dtype": "float32", "seed": seed}
-    settings |= {"limit": 0, "backbone": "", "tune": identity(TuneConfig(shots=shots)), "digests": {}}
+    settings |= {"limit": 0, "backbone": "", "tune": to_record(TuneConfig(shots=shots)), "digests": {}}
     stages = {
-        "msf": ({"msf": identity(MsfConfig(dim=dim, **msf))}, {"train_msf": seen, "test_msf": unseen}, ()),
+        "msf": ({"msf": to_record(MsfConfig(dim=dim, **msf))}, {"train_msf": seen, "test_msf": unseen}, ()),
         "ist": (
-            {"ist": identity(IstConfig()), "msf_run": f"msf-{seed}"},
+            {"ist": to_record(IstConfig()), "msf_run": f"msf-{seed}"},
             {"train_same": seen, "train_diff": seen, "test": unseen, "random_test": unseen, "pca_test": unseen, "mixture_test": unseen},
             kept,
         ),

@@ -9,6 +9,7 @@ import inspect
 import json
 import random
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 from filelock import FileLock
@@ -146,32 +147,41 @@ def checksum(prompt: Tensor, data: EncodedTask, part: str = "test") -> float:
     return round(int.from_bytes(digest[:4], "big") / 2**32, 6)
 
 
-def checksum_scores(backbone, prompts, data, part="test", rank=True, token_budget=0, progress=lambda done, total: None):
+def checksum_scores(model, deltas, data, part="test", rank=True, progress=lambda done, total: None):
     """Stand in for `score_deltas`: each score is a checksum, the ranked one another than the generated one."""
     scores = []
-    for prompt, d in zip(prompts, data, strict=True):
-        value = checksum(prompt, d, part)
+    for delta, d in zip(deltas, data, strict=True):
+        value = checksum(delta, d, part)
         ranked = 1 - value if rank and d.options else None
         scores.append(Score(value, ranked, ("stub",) * len(getattr(d, part))))
     return scores
 
 
 class Bowl:
-    """Stand in for a backbone with losses known on paper: a row's is the mean squared distance from its prompt to a number.
+    """Stand in for a model with losses known on paper: a row's is the mean squared distance from its delta to a number.
 
-    That number is the row's first token. A row meets its prompt in a batch of its own order, as in a real backbone.
+    That number is the row's first token. A row meets its delta in a batch of its own order, as in a real backbone.
     """
 
-    name, device, hidden_size, generates = "bowl", torch.device("cpu"), 2, True
+    name, device, size, token_budget = "bowl", torch.device("cpu"), 2, 0
 
-    def losses(self, prompts, rows):
+    @property
+    def backbone(self):
+        return SimpleNamespace(name="bowl", generates=True)
+
+    tuner = SimpleNamespace(name="soft-prompt", rescales=False)
+
+    def losses(self, deltas, owner, rows):
         places = torch.tensor([row.input_ids[0] for row in rows])
-        return (prompts - places[:, None, None]).square().mean((1, 2))
+        return (deltas[owner] - places[:, None]).square().mean(1)
 
-    def nll(self, prompts, rows, smoothing=0.0):
-        return self.losses(prompts, rows) * torch.tensor([len(row.label_ids) for row in rows])
+    def nll(self, deltas, owner, rows, smoothing=0.0):
+        return self.losses(deltas, owner, rows) * self.target_counts(rows)
 
-    def in_batches(self, rows, prompt_length, token_budget, work):
+    def target_counts(self, rows):
+        return torch.tensor([len(row.label_ids) for row in rows])
+
+    def in_batches(self, rows, work, token_budget=0, answer_tokens=0):
         order = sorted(range(len(rows)), key=lambda i: -rows[i].input_ids[0])
         for at in range(0, len(order), 3):
             work(order[at : at + 3])

@@ -32,9 +32,9 @@ SHOTS, LIMIT, LENGTH = 6, 6, 3
 TUNE = {
     "--tune.steps": 6,
     "--tune.eval-every": 3,
-    "--tune.prompt-length": LENGTH,
     "--tune.shots": SHOTS,
 }
+TUNER = {"--tuner": f"soft-prompt:prompt_length={LENGTH}"}
 MSF = {"--dim": 2, "--steps": 6, "--eval-every": 3, "--inner-width": 8, "--rows-per-step": 8}
 
 
@@ -53,10 +53,11 @@ class Scores:
     def __init__(self) -> None:
         self.prompts: dict[float, Tensor] = {}
 
-    def __call__(self, backbone, prompts, data, part="test", rank=True, *, progress):
+    def __call__(self, model, deltas, data, part="test", rank=True, *, progress):
         found = []
         progress(1, 2)
-        for prompt, d in zip(prompts, data, strict=True):
+        for delta, d in zip(deltas, data, strict=True):
+            prompt = delta.view(-1, model.backbone.hidden_size)
             value = checksum(prompt, d, part)
             self.prompts[value] = prompt.detach().clone()
             ranked = 1 - value if rank and d.options else None
@@ -121,8 +122,8 @@ def checked(scores: Scores, processes: Processes | None, told: Told):
     """Let the commands score by checksum, on the split above."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ipt.resolve.Reporter", lambda: told)
-        patch.setattr("ipt.experiment.score_deltas", scores)
-        patch.setattr("ipt.resolve.projected", lambda *given, **more: False)
+        patch.setattr("ipt.workflows.evaluation.score_deltas", scores)
+        patch.setattr("ipt.estimate.announce", lambda *given: None)
         patch.setattr("ipt.resolve.choose", lambda *given: (SPLIT, tasks(), ()))
         if processes:
             patch.setattr("ipt.resolve.join_processes", lambda device: processes)
@@ -168,7 +169,7 @@ class World:
 
     def msf(self, name: str = "base", ends: int = 0, **more) -> Run:
         """Run `ipt msf` under this name, `more` being flags, and return its run."""
-        given = self.source | TUNE | MSF | named(more)
+        given = self.source | TUNER | TUNE | MSF | named(more)
         self.ipt("msf", *flags(given | {"--run": name}), ends=ends)
         return Run(self.out / name)
 
@@ -185,7 +186,7 @@ class World:
     def tune(self, *words: str, ends: int = 0, **more) -> None:
         """Run `ipt tune`, `more` being flags of the source."""
         tuning = {flag.replace("--tune.", "--"): value for flag, value in TUNE.items()}
-        given = self.source | tuning | named(more)
+        given = self.source | TUNER | tuning | named(more)
         self.ipt("tune", *flags(given), *words, ends=ends)
 
     @property
@@ -221,7 +222,8 @@ class World:
         """Return the bank's prompts [T, n, h]."""
         folder = self.bank(data_seed, seed)
         paths = [folder / f"{name}.safetensors" for name in names]
-        return torch.stack([read_tensors(path)[0]["prompt"] for path in paths])
+        deltas = [read_tensors(path)[0]["prompt"] for path in paths]
+        return torch.stack([delta.view(LENGTH, -1) for delta in deltas])
 
 
 def save_small_tasks(folder: Path) -> None:

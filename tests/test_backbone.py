@@ -108,14 +108,14 @@ def test_a_rows_tokens_are_both_its_parts():
 def test_a_text_in_the_prompts_place_has_no_special_tokens():
     backbone = make("gpt2")
     ids = WORDS("to", add_special_tokens=False)["input_ids"]
-    assert torch.equal(backbone.text_prompt("to"), backbone.weight[ids])
-    assert backbone.text_prompt("").shape == (0, WIDTH)
+    assert torch.equal(backbone.text_embeddings("to"), backbone.weight[ids])
+    assert backbone.text_embeddings("").shape == (0, WIDTH)
 
 
 def test_embeddings_are_scaled_where_the_family_scales_them():
     backbone = make("bart")
     ids = WORDS("to", add_special_tokens=False)["input_ids"]
-    assert torch.allclose(backbone.text_prompt("to"), 4 * backbone.weight[ids])  # the root of 16
+    assert torch.allclose(backbone.text_embeddings("to"), 4 * backbone.weight[ids])  # the root of 16
 
 
 def test_the_model_is_frozen_and_without_dropout():

@@ -24,11 +24,10 @@ from ipt.config import (
     SourceConfig,
     TuneConfig,
     WorkConfig,
-    identity,
-    restored,
     setting,
 )
 from ipt.data import DIFF_DATA_SEED
+from ipt.provenance import from_record, to_record
 
 STUDY = Path(__file__).parents[1] / "results" / "study"
 NOT_IN_IDENTITY = {"stacked_jobs", "token_budget", "checkpoint_seconds"}
@@ -40,7 +39,7 @@ def published(name):
 
 
 def in_json(config):
-    return json.loads(json.dumps(identity(config)))
+    return json.loads(json.dumps(to_record(config)))
 
 
 def test_the_defaults_are_those_of_the_published_figures():
@@ -72,7 +71,7 @@ def test_the_preset_quick_is_one_rate_and_few_steps():
 
 
 def test_what_a_search_had_before_its_settings_had_names():
-    assert SearchConfig().learning_rates == (0.3, 1.0) and SearchConfig().rivals == "all"
+    assert SearchConfig().learning_rates == (0.3, 1.0) and SearchConfig().trial_group == "all"
     assert LoopConfig().loss == "mean" and LoopConfig().label_smoothing == 0.0 and MsfConfig().codes == "standard"
 
 
@@ -225,27 +224,27 @@ def test_each_number_of_a_stage_has_a_limit_that_is_tested_here(kind):
 
 @pytest.mark.parametrize("kind", STAGES)
 def test_execution_settings_are_no_part_of_a_results_identity(kind):
-    plain = identity(kind())
+    plain = to_record(kind())
     assert not NOT_IN_IDENTITY & plain.keys() and {f.name for f in fields(kind)} > NOT_IN_IDENTITY
-    assert identity(kind(stacked_jobs=3, token_budget=99, checkpoint_seconds=1.5)) == plain
+    assert to_record(kind(stacked_jobs=3, token_budget=99, checkpoint_seconds=1.5)) == plain
 
 
 def test_later_settings_are_named_where_they_are_not_what_older_runs_had():
     always = {"steps", "rows_per_step", "warmup", "clip", "eval_every", "patience"}
-    assert identity(TuneConfig()).keys() == always | {"learning_rates", "prompt_length", "shots"}
-    assert identity(MsfConfig()).keys() == always | {"learning_rate", "dim", "alpha", "inner_width", "sampling"}
-    assert identity(IstConfig()).keys() == always | {"learning_rates", "start", "starts", "rivals"}
-    older = IstConfig(starts=1, rivals="all")
-    assert identity(older).keys() == always | {"learning_rates", "start"}
+    assert to_record(TuneConfig()).keys() == always | {"learning_rates", "prompt_length", "shots"}
+    assert to_record(MsfConfig()).keys() == always | {"learning_rate", "dim", "alpha", "inner_width", "sampling"}
+    assert to_record(IstConfig()).keys() == always | {"learning_rates", "start", "starts", "rivals"}
+    older = IstConfig(starts=1, pruning="none")
+    assert to_record(older).keys() == always | {"learning_rates", "start"}
     later = {"loss": "sum", "label_smoothing": 0.1, "rivals": "halve"}
-    assert {name: identity(TuneConfig(**later))[name] for name in later} == later
+    assert {name: to_record(TuneConfig(**later))[name] for name in later} == later
 
 
 def test_settings_of_an_older_run_are_what_it_had_and_not_todays_defaults():
-    older = identity(IstConfig(starts=1, rivals="all"))
-    assert restored(IstConfig, older) == IstConfig(starts=1, rivals="all")
-    assert restored(IstConfig, older) != IstConfig()  # eight starts, of which the worse half ends
-    assert restored(MsfConfig, {"dim": 3}) == MsfConfig(dim=3, loss="mean", label_smoothing=0.0, codes="standard")
+    older = to_record(IstConfig(starts=1, pruning="none"))
+    assert from_record(IstConfig, older) == IstConfig(starts=1, pruning="none")
+    assert from_record(IstConfig, older) != IstConfig()  # eight starts, of which the worse half ends
+    assert from_record(MsfConfig, {"dim": 3}) == MsfConfig(dim=3, loss="mean", label_smoothing=0.0, codes="standard")
 
 
 NUMBERS = st.integers(1, 99)
@@ -268,7 +267,7 @@ OF_STAGE = {
 def test_a_configuration_comes_back_from_its_identity_in_json(data):
     kind = data.draw(st.sampled_from(STAGES))
     config = data.draw(st.builds(kind, **SHARED, **OF_STAGE[kind]))
-    assert restored(kind, in_json(config)) == config
+    assert from_record(kind, in_json(config)) == config
 
 
 def test_how_often_a_task_is_tried():
@@ -279,7 +278,7 @@ def test_how_often_a_task_is_tried():
 
 
 def test_only_searches_halve_and_only_where_asked():
-    assert SearchConfig(rivals="halve").halves and IstConfig().halves
+    assert SearchConfig(pruning="halving").halves and IstConfig().halves
     assert not SearchConfig().halves and not TuneConfig().halves and not MsfConfig().halves
     assert LoopConfig().halves is False
 
@@ -288,7 +287,7 @@ def test_the_work_of_a_task_by_hand():
     """Three rates over 50 steps with a dev loss every 20: parts of 20, 20 and 10 steps."""
     rates = {"learning_rates": (0.1, 0.2, 0.3), "steps": 50, "eval_every": 20}
     assert TuneConfig(**rates).work == (3 * 50, 3 * 3)
-    halved = IstConfig(**rates, start="mean", rivals="halve")
+    halved = IstConfig(**rates, start="mean", pruning="halving")
     assert halved.work == (3 * 20 + 2 * 20 + 1 * 10, 3 + 2 + 1)
     assert TuneConfig(steps=40, eval_every=20, learning_rates=(0.1,)).work == (40, 2)
     assert IstConfig(steps=40, eval_every=10, starts=8).work == (10 * (8 + 4 + 2 + 1), 8 + 4 + 2 + 1)
@@ -298,7 +297,7 @@ def test_the_work_of_a_task_by_hand():
 @given(tries=st.integers(1, 9), steps=st.integers(1, 40), every=st.integers(1, 50), halve=st.booleans())
 def test_the_work_is_what_a_loop_over_steps_counts(tries, steps, every, halve):
     config = TuneConfig(
-        steps=steps, eval_every=every, learning_rates=(0.1,) * tries, rivals="halve" if halve else "all"
+        steps=steps, eval_every=every, learning_rates=(0.1,) * tries, pruning="halving" if halve else "all"
     )  # fmt: skip
     left, done, losses = tries, 0, 0
     for step in range(1, steps + 1):

@@ -15,7 +15,8 @@ from ipt.cli import app as cli
 from ipt.config import TuneConfig, WorkConfig
 from ipt.data import METRICS
 from ipt.fewshot import few_shot
-from ipt.resolve import open_experiment, reopen_experiment, settings_record
+from ipt.provenance import settings_record
+from ipt.resolve import open_experiment, reopen_experiment
 from ipt.tasks.catalog import choose, tasks_of
 from ipt.tasks.readers import tables
 from ipt.tasks.suites import crossfit

@@ -263,7 +263,7 @@ def test_a_run_keeps_six_places():
 
 def named_prompt(backbone, kind: str) -> torch.Tensor:
     """The task's name, and two words that name none: what the taught model was taught with."""
-    return backbone.text_prompt(f"{kind} red red")
+    return backbone.text_embeddings(f"{kind} red red")
 
 
 def test_the_taught_models_scores_do_not_depend_on_what_shares_a_batch(taught_folder):

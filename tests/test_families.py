@@ -89,7 +89,7 @@ def as_peft(backbone: Backbone, prompt: torch.Tensor) -> PeftModel:
     kind = "SEQ_2_SEQ_LM" if isinstance(backbone, EncoderDecoder) else "CAUSAL_LM"
     config = PromptTuningConfig(task_type=kind, num_virtual_tokens=LENGTH, num_transformer_submodules=1, token_dim=WIDTH)
     found = get_peft_model(backbone.model, config)
-    found.prompt_encoder["default"].embedding.weight.data = prompt.clone()
+    found.delta_encoder["default"].embedding.weight.data = prompt.clone()
     return found.eval()
 
 

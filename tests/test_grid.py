@@ -15,11 +15,11 @@ from ipt.training import sweep as grid
 from ipt.training.evaluate import Score
 from ipt.training.loop import Outcome
 from ipt.training.source import Source
-from ipt.training.sweep import Choice
+from ipt.training.sweep import Selected
 
 RATES = (0.5, 0.125)
-HALVED = IstConfig(rows_per_step=3, rivals="halve")
-ALL = IstConfig(rows_per_step=3, rivals="all")
+HALVED = IstConfig(rows_per_step=3, pruning="halving")
+ALL = IstConfig(rows_per_step=3, pruning="none")
 
 
 class Counted(Source):
@@ -203,7 +203,7 @@ def test_a_grid_trains_each_job_at_its_rate_and_chooses(monkeypatch, tmp_path):
 def test_halved_jobs_are_chosen_by_loss_at_the_end_of_a_grid(monkeypatch):
     asked = stub(monkeypatch, [0.0, 1.0])
     source = Free(torch.zeros(1, 2, dtype=torch.float64), 2)
-    config = quick(steps=4, rivals="halve")
+    config = quick(steps=4, pruning="halving")
     choices = run_sweep(Bowl(), source, [far("a")], RATES, config, 7, Checkpoint.none(), quiet)
     (choice,) = choices
     assert (choice.index, choice.dev_score) == (0, None)

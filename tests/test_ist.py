@@ -55,7 +55,7 @@ def seen_codes(count, owners):
 
 def plain_starts(table, data, seen, seed, count):
     """Return a task's starts and the pairs met, one candidate and one row after another."""
-    numbers = seen.codes[:, 0].tolist()
+    numbers = seen.vectors[:, 0].tolist()
     left = [sum(numbers) / len(numbers)]
     for number, name in zip(numbers, seen.tasks, strict=True):
         if name != data.task.name:
@@ -84,7 +84,7 @@ def plain_starts(table, data, seen, seed, count):
 )
 def test_starts_are_the_best_of_other_tasks_codes_and_their_mean(seed, codes, rows, count, own):
     seen = seen_codes(codes, {own: "mine"})
-    seen.codes.requires_grad_()
+    seen.vectors.requires_grad_()
     data = number_task("mine", list(range(rows)), [0])
     count = min(count, codes if own < codes else codes + 1)
     table = Table(seed)
@@ -151,7 +151,7 @@ def test_a_task_with_fewer_rows_than_the_rounds_take_has_starts(rows):
     data, seen = number_task("mine", list(range(rows)), [0]), seen_codes(9, {})
     found = choose_starts(Table(0), decode, [data], seen, 0, 1)
     sums = {}
-    for code in (float(seen.mean), *seen.codes[:, 0].tolist()):
+    for code in (float(seen.mean), *seen.vectors[:, 0].tolist()):
         sums[code] = sum(Table(0).loss(code, row) for row in data.train)
     assert float(found) == pytest.approx(min(sums, key=sums.get))
 
@@ -180,8 +180,8 @@ def plain_space(**more):
     """A subspace whose codes are the prompts themselves: two numbers."""
     space = Subspace(1 * 2, 2, 0, **more)
     with torch.no_grad():
-        space.prompt_decoder.first.weight.copy_(torch.eye(2))
-        space.prompt_decoder.first.bias.zero_()
+        space.delta_decoder.first.weight.copy_(torch.eye(2))
+        space.delta_decoder.first.bias.zero_()
     return space.double()
 
 
@@ -203,7 +203,7 @@ def tuned(space, data, config, seeds=3, start=None):
 def test_each_start_meets_each_rate_and_the_vector_is_the_chosen_jobs(monkeypatch, count):
     """Also where starts and rates have a common divisor; each job is preferred in turn."""
     starts, data, jobs = starts_of(2, count), [far("a"), far("b")], count * len(RATES)
-    config = IstConfig(steps=1, eval_every=1, rows_per_step=1, learning_rates=RATES, rivals="all")
+    config = IstConfig(steps=1, eval_every=1, rows_per_step=1, learning_rates=RATES, pruning="none")
     found = [set(), set()]
     for preferred in range(jobs):
 

@@ -46,7 +46,7 @@ def test_digits_are_single_tokens(mini):
 def test_a_definition_does_more_than_no_definition(mini):
     tasks = [t for t in suite.load(suite.split("random-20").seen) if not t.novel][:8]
     data = [EncodedTask.draw(mini, task, SAME_DATA_SEED, limit=20) for task in tasks]
-    told = [score_prompts(mini, mini.text_prompt(t.definition + "\n")[None], [d], rank=False)[0] for t, d in zip(tasks, data, strict=True)]
+    told = [score_prompts(mini, mini.text_embeddings(t.definition + "\n")[None], [d], rank=False)[0] for t, d in zip(tasks, data, strict=True)]
     untold = score_prompts(mini, torch.zeros(len(data), 0, mini.hidden_size), data, rank=False)
     assert sum(s.generated for s in told) > sum(s.generated for s in untold) + 0.5
 

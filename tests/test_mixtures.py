@@ -13,7 +13,7 @@ from ipt.encoded import EncodedTask
 from ipt.methods import mixture as rivals
 from ipt.methods.ist import SeenVectors
 from ipt.training.loop import Outcome
-from ipt.training.sweep import Choice
+from ipt.training.sweep import Selected
 
 SEED = 3
 TWO_RATES = IstConfig(steps=4, rows_per_step=4, eval_every=4, learning_rates=(0.1, 0.5), starts=3)

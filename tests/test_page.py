@@ -14,7 +14,8 @@ from ipt.analysis.report.tables import subcategories_table
 from ipt.analysis.report.views import read_views
 from ipt.analysis.scores import COLUMNS, COMPARED, TITLES, cells, lines, per_task, read_pair
 from ipt.cli import app as cli
-from ipt.config import IST_PARTS, identity
+from ipt.config import IST_PARTS
+from ipt.provenance import to_record
 from ipt.results import PARTS
 
 HOSTILE = (
@@ -75,8 +76,8 @@ def test_the_commands_are_those_that_made_the_runs(done, capsys, undrawn):
     made = [shlex.split(command)[1:] for command in page.commands[:2]]
     parsed = cli.parse(made[0])
     settings = json.loads((next(done.glob("msf-*")) / "config.json").read_text())["config"]
-    assert json.loads(json.dumps(identity(parsed["config"]))) == settings["msf"]
-    assert json.loads(json.dumps(identity(parsed["tune"]))) == settings["tune"]
+    assert json.loads(json.dumps(to_record(parsed["config"]))) == settings["msf"]
+    assert json.loads(json.dumps(to_record(parsed["tune"]))) == settings["tune"]
     assert [cli.main(words) for words in made] == [0, 0]
     assert sorted(done.iterdir()) == folders  # both found their complete runs
 

@@ -202,7 +202,7 @@ def test_what_is_not_read_is_not_in_the_digest(tmp_path):
 def experiment(out, given):
     tasks = {name: toy_task(name, rows=20) for name in ("first", "second", "last")}
     split = TaskSplit("toy", ("first", "second"), ("last",))
-    tune = TuneConfig(prompt_length=3)
+    tune = TuneConfig()
     return Experiment(toy_backbone(), split, tasks, tune, 42, out, 0, Reporter(), given=given)
 
 

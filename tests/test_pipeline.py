@@ -13,14 +13,15 @@ from small_runs import LENGTH, REST, SEED, SEEN, SHOTS, SPLIT, Shuffled, checksu
 from soft_prompts import choose_starts, find_shared_prompt, find_subspace, mix, mixed, tune_prompts, tune_vectors, vocabulary_start
 
 from ipt.checkpoint import Checkpoint
-from ipt.config import IstConfig, MsfConfig, TuneConfig, identity
+from ipt.config import IstConfig, MsfConfig, TuneConfig
 from ipt.methods.ist import SeenVectors
 from ipt.methods.subspace import Subspace
+from ipt.provenance import to_record
 from ipt.storage import read_json, read_tensors
 from ipt.training.evaluate import chance
 
 ALL = [*SEEN, *REST]
-TUNING = TuneConfig(steps=6, eval_every=3, prompt_length=LENGTH, shots=SHOTS)
+TUNING = TuneConfig(steps=6, eval_every=3, shots=SHOTS)
 FINDING = MsfConfig(dim=2, steps=6, eval_every=3, inner_width=8, rows_per_step=8)
 NUMBERS = IstConfig(steps=4, eval_every=2)
 
@@ -92,7 +93,7 @@ def test_a_bank_is_named_after_what_its_prompts_depend_on(made):
     for data_seed in (100, 21):
         setting = {
             "backbone": made.backbone.fingerprint,
-            "tune": identity(TUNING),
+            "tune": to_record(TUNING),
             "seed": SEED,
             "data_seed": data_seed,
         }
@@ -135,7 +136,7 @@ def test_the_subspace_is_found_from_the_seen_tasks_prompts(made):
     other = find_subspace(made.backbone, bank, data, FINDING, "small", SEED + 1, Checkpoint.none())
     for name, weights in ours.state_dict().items():
         same(weights, theirs.state_dict()[name])
-    differ(ours.prompt_encoder.project.weight[None], other.prompt_encoder.project.weight[None])
+    differ(ours.delta_encoder.project.weight[None], other.delta_encoder.project.weight[None])
     assert (ours.kind, ours.split, ours.seed, ours.dim, list(ours.tasks)) == (
         "msf",
         "small",

@@ -252,7 +252,7 @@ def test_given_prompts_are_scored_and_have_a_bank_of_their_own(copied, tmp_path)
 
 def test_given_prompts_are_of_the_first_data_seed_alone(base, tmp_path):
     given = GivenDeltas(("late",), "digest", {"late": torch.zeros(LENGTH, 16)})
-    tune = TuneConfig(prompt_length=LENGTH)
+    tune = TuneConfig()
     experiment = Experiment(base.backbone, SPLIT, tasks(), tune, SEED, tmp_path, 0, base.told, given=given)
     assert [task.name for task in experiment.missing(REST, 100)] == ["first"]
     assert [task.name for task in experiment.missing(REST, 21)] == REST

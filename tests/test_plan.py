@@ -13,11 +13,12 @@ from conftest import toy_backbone, toy_task
 from test_peft_by_hand import numbers, peft_folder
 
 from ipt import resolve as plan
-from ipt.config import BenchmarkConfig, ChoiceConfig, TuneConfig, WorkConfig, identity
+from ipt.config import BenchmarkConfig, ChoiceConfig, TuneConfig, WorkConfig
 from ipt.data import TaskSplit
 from ipt.distributed import Processes
 from ipt.experiment import Experiment
 from ipt.interop.peft import GivenDeltas
+from ipt.provenance import to_record
 from ipt.run import Run
 from ipt.storage import write_json
 
@@ -35,7 +36,7 @@ class Said(list):
 
 def experiment(out="runs", **changes):
     plain = {
-        "backbone": BACKBONE, "split": SPLIT, "tasks": TASKS, "tune": TuneConfig(prompt_length=3), "seed": 7,
+        "backbone": BACKBONE, "split": SPLIT, "tasks": TASKS, "tune": TuneConfig(), "seed": 7,
         "out": Path(out), "limit": 0, "reporter": Said(), "source": "folder",
     }  # fmt: skip
     return Experiment(**plain | changes)
@@ -121,7 +122,7 @@ def test_a_run_is_identified_by_all_that_its_result_depends_on():
         "seed": 7,
         "limit": 0,
         "backbone": BACKBONE.fingerprint,
-        "tune": json.loads(json.dumps(identity(TuneConfig(prompt_length=3)))),
+        "tune": json.loads(json.dumps(to_record(TuneConfig()))),
         "digests": {name: TASKS[name].digest for name in NAMES},
         "ist": {"rates": [0.1]},
         "msf_run": "mine",
@@ -168,7 +169,7 @@ def settings(**changes):
 
 
 def test_a_run_opens_again_on_what_it_was_made_with(opened):
-    tune = TuneConfig(prompt_length=3, loss="sum", learning_rates=(0.5,))
+    tune = TuneConfig(loss="sum", learning_rates=(0.5,))
     first = experiment(tune=tune, limit=6, held_out="dev", as_published=True, given=GivenDeltas(("first",), "0123", {}))
     kept = json.loads(json.dumps(plan.settings_record("msf", first, {})))
     again = plan.reopen_experiment(kept, Path("elsewhere"), device="cpu")
@@ -247,7 +248,7 @@ def test_a_bench_opens_on_what_was_typed(chosen, capsys):
         tasks="here", seen=3, unseen=2, seed=8, model="t5", dtype="float32", device="cpu", limit=6, out=Path("out"),
         held_out="dev", as_published=True,
     )  # fmt: skip
-    tune = TuneConfig(prompt_length=3)
+    tune = TuneConfig()
     made = plan.open_experiment(work, tune)
     assert chosen == [("here", 3, 2, 8, True), ("t5", 3, "float32", "cpu")]
     assert (made.backbone, made.split, made.tasks, made.tune) == (BACKBONE, SPLIT, TASKS, tune)
@@ -258,7 +259,7 @@ def test_a_bench_opens_on_what_was_typed(chosen, capsys):
 
 def test_given_prompts_are_read_at_the_prompt_length_and_told(chosen, tmp_path, capsys):
     peft_folder(tmp_path / "last", numbers(1, width=16))
-    made = plan.open_experiment(WorkConfig(prompts=tmp_path, device="cpu"), TuneConfig(prompt_length=3))
+    made = plan.open_experiment(WorkConfig(prompts=tmp_path, device="cpu"), TuneConfig())
     assert made.given.names == ("last",) and torch.equal(made.given.prompts["last"], numbers(1, width=16))
     assert f"prompts of 1 tasks are taken from {tmp_path}; 3 are tuned" in capsys.readouterr().err
 

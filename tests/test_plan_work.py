@@ -36,7 +36,7 @@ def test_which_sets_the_parts_read():
 
 def test_the_rows_of_the_work_by_hand():
     """4 tasks, 2 of them seen; at most 40 dev rows a task; answers: 3 times each task, twice more each seen one."""
-    tune = TuneConfig(prompt_length=3, steps=50, eval_every=20, learning_rates=(0.1, 0.2), rows_per_step=4)
+    tune = TuneConfig(steps=50, eval_every=20, learning_rates=(0.1, 0.2), rows_per_step=4)
     made = experiment(tune=tune)
     answers = (4 * 3 + 2 * 2) * 100
     assert plan.amounts(made, {"tune": 5}, None, None) == (5 * 2 * 50 * 4, 5 * 2 * 3 * 40, answers)
@@ -53,7 +53,7 @@ def test_the_rows_of_the_work_by_hand():
 
 def test_starts_are_chosen_in_rounds_that_cost_dev_rows():
     """Round by round: all seen tasks' codes meet 1 row, then 20 codes 2 more, then 6 codes 6 more."""
-    tried = {start: IstConfig(start=start, starts=1, learning_rates=(0.2,), rivals="all") for start in ("seen", "mean")}
+    tried = {start: IstConfig(start=start, starts=1, learning_rates=(0.2,), pruning="none") for start in ("seen", "mean")}
     seen, mean = (plan.amounts(experiment(), {"ist": 3}, None, config) for config in tried.values())
     assert seen[1] - mean[1] == 3 * (2 * 1 + 20 * 2 + 6 * 6) and (seen[0], seen[2]) == (mean[0], mean[2])
 
@@ -83,13 +83,13 @@ def test_space_for_twice_the_prompts_of_eight_banks_must_be_free(monkeypatch):
     with pytest.raises(ValueError, match="--out here needs about 0 MB free; make room or choose another folder"):
         plan.projected(experiment("here"), True, {"tune": 5})
     assert asked == [Path("here"), Path("here")]
-    big = experiment("here", tune=TuneConfig(prompt_length=30_000))
+    big = experiment("here", tune=TuneConfig())
     with pytest.raises(ValueError, match="needs about 123 MB free"):
         plan.projected(big, False, {"tune": 5})
 
 
 def cell(parts=("unseen",), shots=6, **work):
-    return (WorkConfig(tasks="here", **work), TuneConfig(prompt_length=3, shots=shots), MsfConfig(), IstConfig(), parts)
+    return (WorkConfig(tasks="here", **work), TuneConfig(shots=shots), MsfConfig(), IstConfig(), parts)
 
 
 def test_the_sets_of_cells_are_drawn_once_each(chosen, monkeypatch):

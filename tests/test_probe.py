@@ -76,8 +76,8 @@ def test_words_and_axes_of_a_planted_subspace(world, done):
     names = experiment.backbone.tokenizer.convert_ids_to_tokens([7, 8, 9])
     assert [row[0] for row in words(experiment, subspace, code)] == [(name, pytest.approx(1.0, abs=1e-3)) for name in names]
     still = Subspace(2, 3, 1, 0)
-    still.prompt_decoder.first.weight.data = torch.tensor([[3.0], [4.0], [0.0], [0.0], [0.0], [0.0]])
-    still.prompt_decoder.first.bias.data = torch.tensor([0.0, 0.0, 10.0, 0.0, 2.0, 0.0])
+    still.delta_decoder.first.weight.data = torch.tensor([[3.0], [4.0], [0.0], [0.0], [0.0], [0.0]])
+    still.delta_decoder.first.bias.data = torch.tensor([0.0, 0.0, 10.0, 0.0, 2.0, 0.0])
     change = axis_change(still, torch.zeros(1), torch.tensor([2.0]))
     assert change.tolist() == [[pytest.approx(1.0), 0.0]]  # 2 x 5 over a length of 10; the second vector stays
 

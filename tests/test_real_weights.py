@@ -35,7 +35,7 @@ def smollm2():
 
 def test_the_weights_know_something(smollm2):
     assert isinstance(smollm2, CausalLM) and smollm2.max_input == 256
-    prompt = smollm2.text_prompt("The capital of France is")[None]
+    prompt = smollm2.text_embeddings("The capital of France is")[None]
     right, wrong = (float(smollm2.nll(prompt, [Encoded((), tuple(smollm2.ids(word)))])) for word in (" Paris", " Berlin"))
     assert right < 1 < wrong
 
@@ -44,13 +44,13 @@ def test_losses_and_answers_are_pefts_row_by_row_whatever_the_company(smollm2):
     texts, answers = ("a gorgeous, witty film .", "What is the capital of France ?", "no"), (" positive", " location", " a longer answer")
     rows = smollm2.encode(texts, answers)
     leads = torch.stack(
-        [smollm2.text_prompt(words)[:4] for words in ("Is this film good?", "What is it about?", "Say something else, please")]
+        [smollm2.text_embeddings(words)[:4] for words in ("Is this film good?", "What is it about?", "Say something else, please")]
     )
     together, written = smollm2.losses(leads, rows), smollm2.generate(leads, rows, 6)
     config = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4)
     peft = get_peft_model(copy.deepcopy(smollm2.model), config).eval()
     for i, row in enumerate(rows):
-        peft.prompt_encoder["default"].embedding.weight.data = leads[i].clone()
+        peft.delta_encoder["default"].embedding.weight.data = leads[i].clone()
         ids = torch.tensor([row.input_ids])
         whole = torch.tensor([row.input_ids + row.label_ids])
         labels = torch.tensor([(-100,) * len(row.input_ids) + row.label_ids])

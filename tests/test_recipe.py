@@ -8,10 +8,11 @@ from conftest import ist_words, msf_words, toy_backbone
 from soft_prompts import Free, answer_logits, backward, stack_jobs, vocabulary_start
 
 from ipt.cli import app as cli
-from ipt.config import RECIPES, IstConfig, MsfConfig, TuneConfig, identity
+from ipt.config import RECIPES, IstConfig, MsfConfig, TuneConfig
 from ipt.encoded import EncodedTask
 from ipt.methods.msf import _joint_job
 from ipt.methods.subspace import Subspace
+from ipt.provenance import to_record
 from ipt.storage import read_tensors
 from ipt.training.loop import take_rows
 
@@ -73,8 +74,8 @@ def test_an_unknown_recipe_is_named(world, tmp_path, capsys):
 
 def test_prompts_and_runs_of_before_the_recipe_are_found_again():
     older = {"loss", "label_smoothing", "codes"}
-    assert not older & identity(TuneConfig()).keys() and not older & identity(MsfConfig()).keys()
-    assert identity(MsfConfig(codes="own"))["codes"] == "own" and identity(TuneConfig(loss="sum"))["loss"] == "sum"
+    assert not older & to_record(TuneConfig()).keys() and not older & to_record(MsfConfig()).keys()
+    assert to_record(MsfConfig(codes="own"))["codes"] == "own" and to_record(TuneConfig(loss="sum"))["loss"] == "sum"
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.0])

@@ -19,7 +19,7 @@ from ipt.storage import read_json, read_tensors, write_json
 from ipt.workflows.stability import FROM, IST, MIXTURE, PROMPT, stability
 
 SEEDS = [7, 8, 9]
-TUNING = TuneConfig(steps=6, eval_every=3, prompt_length=LENGTH, shots=SHOTS)
+TUNING = TuneConfig(steps=6, eval_every=3, shots=SHOTS)
 NUMBERS = IstConfig(steps=4, eval_every=2)
 FLOORS = {
     "late": {"chance": 0.02, "empty": None, "start": 0.01},

@@ -97,7 +97,7 @@ def test_several_starts_are_jobs_and_the_best_by_dev_is_kept(taught_folder):
     data = [EncodedTask.draw(backbone, word_task(kind), 100, shots=6, limit=1) for kind in ("first", "late")]
     subspace = Subspace(3 * 16, 2, 8, "msf", "toy", "toy", 0).double()
     starts = 3 * torch.randn(2, 4, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    config = IstConfig(steps=4, rows_per_step=4, eval_every=2, learning_rates=(0.3, 0.1), rivals="all")
+    config = IstConfig(steps=4, rows_per_step=4, eval_every=2, learning_rates=(0.3, 0.1), pruning="none")
     vectors, choices = tune_vectors(backbone, subspace, data, config, 3, Checkpoint.none(), start=starts)
     alone = [tune_vectors(backbone, subspace, data, config, 3, Checkpoint.none(), start=starts[:, s : s + 1]) for s in range(4)]
     for t in range(2):
@@ -247,7 +247,7 @@ def test_rivals_are_drop_in():
 
 def test_tuning_beats_its_start_and_the_shared_prompt_is_one(backbone, data):
     """One prompt for all tasks is better than the start, and worse than a prompt for each."""
-    config = TuneConfig(steps=60, rows_per_step=8, eval_every=20, prompt_length=3, learning_rates=(0.3, 0.01))
+    config = TuneConfig(steps=60, rows_per_step=8, eval_every=20, learning_rates=(0.3, 0.01))
     start = vocabulary_start(backbone, 3, 5)
     tuned = tune_prompts(backbone, data, config, 5, Checkpoint.none(), start)
     untrained = [mean_dev_loss(backbone, [start], [d]) for d in data]
@@ -279,7 +279,7 @@ def test_the_shared_prompt_is_one_job_over_all_tasks_rows(backbone, data):
 def test_seeds_are_jobs_of_one_run_and_equal_runs_of_their_own(tasks):
     backbone = toy_backbone()  # float64
     data = [EncodedTask.draw(backbone, task, 100, shots=6, limit=1) for task in tasks[:2]]
-    config = TuneConfig(steps=8, rows_per_step=4, eval_every=4, prompt_length=3, learning_rates=(0.1,))
+    config = TuneConfig(steps=8, rows_per_step=4, eval_every=4, learning_rates=(0.1,))
     starts = {seed: vocabulary_start(backbone, 3, seed) for seed in (5, 6)}
     alone = [p for seed in starts for p in tune_prompts(backbone, data, config, seed, Checkpoint.none(), starts[seed])]
     begin = torch.stack([starts[seed] for seed in starts for _ in data])

@@ -13,13 +13,14 @@ from fitted import checksum, checksum_scores, save_tasks
 from ipt import resolve as plan
 from ipt.backbones.base import Backbone
 from ipt.bank import DeltaBank
-from ipt.config import IstConfig, MsfConfig, TuneConfig, WorkConfig, identity
+from ipt.config import IstConfig, MsfConfig, TuneConfig, WorkConfig
 from ipt.data import Example, Task, TaskSplit
 from ipt.encoded import EncodedTask
 from ipt.experiment import Experiment
 from ipt.interop.peft import GivenDeltas
 from ipt.methods.tuning import TunedDelta
 from ipt.progress import Reporter
+from ipt.provenance import to_record
 from ipt.run import Run
 from ipt.training.evaluate import chance
 
@@ -57,7 +58,7 @@ SPLIT = TaskSplit("toy", ("first", "second"), ("early",))
 
 
 def experiment(model, out="runs", **changes):
-    tune = TuneConfig(prompt_length=3, shots=6)
+    tune = TuneConfig(shots=6)
     plain = {"split": SPLIT, "tasks": TASKS, "tune": tune, "seed": 42, "out": Path(out), "limit": 0}
     return Experiment(model, **plain | {"reporter": Reporter()} | changes)
 
@@ -69,7 +70,7 @@ def test_a_run_has_another_key_for_each_setting_that_is_no_execution(model, stag
     if stage is TuneConfig:
         keys = [plan.digest(plan.settings_record("msf", experiment(model, tune=tune), {})) for tune in (plain, changed)]
     else:
-        keys = [plan.digest(plan.settings_record("x", experiment(model), {"stage": identity(c)})) for c in (plain, changed)]
+        keys = [plan.digest(plan.settings_record("x", experiment(model), {"stage": to_record(c)})) for c in (plain, changed)]
     assert (keys[0] == keys[1]) == (name in NOT_IN_IDENTITY)
 
 
@@ -86,7 +87,7 @@ def test_a_setting_that_has_its_value_of_before_is_still_another_than_todays(sta
     names = {"loss": "sum", "label_smoothing": 0.1, "codes": "own", "rivals": "halve", "starts": 2}
     older = {"loss": "mean", "label_smoothing": 0.0, "codes": "standard", "rivals": "all", "starts": 1}
     for name in names.keys() & {field.name for field in fields(stage)}:
-        assert identity(stage(**{name: names[name]})) != identity(stage(**{name: older[name]})), name
+        assert to_record(stage(**{name: names[name]})) != to_record(stage(**{name: older[name]})), name
 
 
 def test_prompts_of_another_seed_data_seed_or_model_are_others(model):
@@ -164,7 +165,7 @@ def typed(tmp_path, monkeypatch, model):
 def test_each_flag_of_the_work_is_part_of_a_runs_key_or_named_as_none(typed):
     """as_published belongs to CrossFit's tasks alone, and is shown above."""
     plain = {"tasks": "tasks", "seen": 2, "unseen": 1}
-    tune = TuneConfig(prompt_length=3)
+    tune = TuneConfig()
     others = {
         "tasks": "copy", "model": "other", "dtype": "bfloat16", "seed": 43, "limit": 6, "held_out": "dev", "seen": 3,
         "unseen": 2, "device": "cpu", "out": Path("o"), "dry_run": True, "preset": "quick", "config": Path("c.json"),

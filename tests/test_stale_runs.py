@@ -15,7 +15,7 @@ from ipt.cli.study import fill_cell
 from ipt.data import Task
 from ipt.encoded import EncodedTask
 from ipt.interop.peft import WEIGHTS, read_peft
-from ipt.resolve import source_record
+from ipt.provenance import source_record
 from ipt.run import Run, complete_runs
 from ipt.storage import read_tensors, write_json, write_tensors
 from ipt.workflows.study import Cell

@@ -10,9 +10,8 @@ from results_by_hand import IST, made_pair, scores
 from ipt.cli import app as cli
 from ipt.cli.options import settings_file
 from ipt.cli.study import CommandLine, StudyPaths, fill_cell, run_study
-from ipt.config import IST_PARTS, IstConfig, MsfConfig, TuneConfig, WorkConfig, identity
-from ipt.provenance import to_argv
-from ipt.resolve import source_record
+from ipt.config import IST_PARTS, IstConfig, MsfConfig, TuneConfig, WorkConfig
+from ipt.provenance import source_record, to_argv, to_record
 from ipt.run import Run
 from ipt.workflows.study import (
     Cell,
@@ -141,7 +140,7 @@ def test_a_cells_settings_hold_each_stage_with_its_defaults():
         "seen": 0, "unseen": 0, "prompts": None,
     }  # fmt: skip
     for stage, config in (("tune", TuneConfig()), ("msf", MsfConfig()), ("ist", IstConfig())):
-        assert found[stage] == json.loads(json.dumps(identity(config)))
+        assert found[stage] == json.loads(json.dumps(to_record(config)))
         changed = settings_record(CONFIG._replace(**{stage: replace(config, steps=7)}))
         assert changed[stage]["steps"] == 7 and changed != found
     assert found.keys() == {"work", "tune", "msf", "ist"}
@@ -256,7 +255,7 @@ class Commands:
         names = ("u1", "u2", "u3", "o1")
         test = scores(names, [SHARE[name] * reference[n]["generated"] for n in names], [None] * 4)
         result = ist | {"scores": {s: test for s in IST_PARTS.values() if s.endswith("test")}}
-        ist_run(self.out, f"ist-{name}", name, json.loads(json.dumps(identity(found["config"]))), result)
+        ist_run(self.out, f"ist-{name}", name, json.loads(json.dumps(to_record(found["config"]))), result)
 
 
 @pytest.fixture

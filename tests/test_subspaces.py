@@ -25,12 +25,12 @@ def hand_set(**more):
     space = Subspace(2 * 2, 1, 2, **more)
     outer = torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 0.0], [1.0, 1.0]])
     with torch.no_grad():
-        space.prompt_encoder.project.weight.copy_(torch.tensor([[1.0, 0.0, 2.0, -1.0]]))
-        space.prompt_encoder.project.bias.copy_(torch.tensor([0.5]))
-        space.prompt_decoder.first.weight.copy_(torch.tensor([[1.0], [-2.0]]))
-        space.prompt_decoder.first.bias.copy_(torch.tensor([0.25, 0.0]))
-        space.prompt_decoder.last.weight.copy_(outer)
-        space.prompt_decoder.last.bias.copy_(torch.tensor([10.0, 20.0, 30.0, 40.0]))
+        space.delta_encoder.project.weight.copy_(torch.tensor([[1.0, 0.0, 2.0, -1.0]]))
+        space.delta_encoder.project.bias.copy_(torch.tensor([0.5]))
+        space.delta_decoder.first.weight.copy_(torch.tensor([[1.0], [-2.0]]))
+        space.delta_decoder.first.bias.copy_(torch.tensor([0.25, 0.0]))
+        space.delta_decoder.last.weight.copy_(outer)
+        space.delta_decoder.last.bias.copy_(torch.tensor([10.0, 20.0, 30.0, 40.0]))
     return space
 
 
@@ -59,22 +59,22 @@ def test_decoding_is_a_tanh_between_two_linear_maps():
 def test_without_an_inner_width_decoding_is_one_linear_map():
     space = Subspace(1 * 3, 2, 0)
     with torch.no_grad():
-        space.prompt_decoder.first.weight.copy_(torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
-        space.prompt_decoder.first.bias.copy_(torch.tensor([0.5, 0.0, -0.5]))
+        space.delta_decoder.first.weight.copy_(torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
+        space.delta_decoder.first.bias.copy_(torch.tensor([0.5, 0.0, -0.5]))
     assert space.decode(torch.tensor([[10.0, 1.0]])).tolist() == [[[12.5, 34.0, 55.5]]]
-    assert space.prompt_decoder.last is None
+    assert space.delta_decoder.last is None
 
 
 def test_a_subspace_is_frozen_and_as_wide_as_asked():
     space = Subspace(3 * 4, 2, 7)
     sizes = {name: tuple(p.shape) for name, p in space.named_parameters()}
     assert sizes == {
-        "prompt_encoder.project.weight": (2, 12),
-        "prompt_encoder.project.bias": (2,),
-        "prompt_decoder.first.weight": (7, 2),
-        "prompt_decoder.first.bias": (7,),
-        "prompt_decoder.last.weight": (12, 7),
-        "prompt_decoder.last.bias": (12,),
+        "delta_encoder.project.weight": (2, 12),
+        "delta_encoder.project.bias": (2,),
+        "delta_decoder.first.weight": (7, 2),
+        "delta_decoder.first.bias": (7,),
+        "delta_decoder.last.weight": (12, 7),
+        "delta_decoder.last.bias": (12,),
     }
     assert not any(p.requires_grad for p in space.parameters())
 
@@ -95,7 +95,7 @@ def test_standardising_moves_the_first_layers_as_on_paper():
     codes = space.encode(prompts)
     assert codes.flatten().tolist() == pytest.approx([-3 / scale, -1 / scale, 4 / scale])
     torch.testing.assert_close(space.decode(codes), before)
-    first = space.prompt_decoder.first
+    first = space.delta_decoder.first
     assert first.weight.flatten().tolist() == pytest.approx([scale, -2 * scale])
     assert first.bias.tolist() == pytest.approx([0.25 + 4, -2 * 4])
     middle = space.decode(torch.zeros(1, 1))  # code 0 is the mean code

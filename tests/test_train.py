@@ -17,7 +17,7 @@ from ipt.encoded import EncodedTask
 from ipt.training.loop import Job, take_rows
 from ipt.training.optimizer import rate_factor
 
-CONFIG = TuneConfig(steps=10, rows_per_step=4, eval_every=2, patience=1, prompt_length=3, clip=0.05, token_budget=400)
+CONFIG = TuneConfig(steps=10, rows_per_step=4, eval_every=2, patience=1, clip=0.05, token_budget=400)
 
 
 def make_jobs(data):
@@ -193,7 +193,7 @@ def test_rivals_are_halved_at_each_dev_loss_and_never_parted(backbone, data, tmp
             expected |= {name: 2 * (turn + 1) for name in left}
             left = sorted(left, key=lambda name: min(curve[name][: turn + 1]))[: (len(left) + 1) // 2]
     assert sorted(expected.values()) == sorted([2, 2, 4, 6, 8] * 3)
-    rivals = [dataclasses.replace(job, rivals=job.name[0]) for job in plain]
+    rivals = [dataclasses.replace(job, trial_group=job.name[0]) for job in plain]
     for places in (512, 7, 2):  # a race that does not fit waits; one that fits nowhere is taken whole
         _, outcomes = run(backbone, rivals, dataclasses.replace(config, stacked_jobs=places))
         assert {job.name: outcome.steps for job, outcome in zip(rivals, outcomes, strict=True)} == expected
@@ -205,7 +205,7 @@ def test_float32_trajectories_end_within_seed_noise(tasks):
     """Adam makes whole steps of rounding noise, so float32 runs may part; where they end must not depend on the company."""
     backbone = toy_backbone(dtype=torch.float32)
     data = [EncodedTask.draw(backbone, task, 100, shots=6) for task in tasks[:3]]
-    config = TuneConfig(steps=30, rows_per_step=4, eval_every=10, prompt_length=3, learning_rates=(0.1,))
+    config = TuneConfig(steps=30, rows_per_step=4, eval_every=10, learning_rates=(0.1,))
     start = vocabulary_start(backbone, 3, 1)
     ends = lambda seed, part: [t.dev_loss for t in tune_prompts(backbone, part, config, seed, Checkpoint.none(), start)]  # noqa: E731
     stacked, separate, other = ends(5, data), [ends(5, [d])[0] for d in data], ends(6, data)

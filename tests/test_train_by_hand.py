@@ -10,14 +10,14 @@ from ipt.training.loop import Job, Loop, take_rows
 from ipt.training.optimizer import StackedAdam, rate_factor
 
 
-def job(name="j", groups=((),), seed=0, rows_per_step=1, rivals=""):
+def job(name="j", groups=((),), seed=0, rows_per_step=1, trial_group=""):
     return Job(name, groups, (), 0.1, seed, rows_per_step, rivals)
 
 
 def loop_of(*rivals):
     """A loop over jobs of one number each, with these rivals' names."""
     source = Free(torch.zeros(1, 1, dtype=torch.float64), len(rivals))
-    jobs = [job(f"job {j}", rivals=name) for j, name in enumerate(rivals)]
+    jobs = [job(f"job {j}", trial_group=name) for j, name in enumerate(rivals)]
     return Loop(source, jobs, torch.device("cpu"))
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from ipt.cli.options import Device, Flat, Out
-from ipt.config import IstConfig, ProbeConfig, restored
+from ipt.config import IstConfig, ProbeConfig
 from ipt.run import Run
 
 RUN = "run of ipt ist: its folder, or its name below --out"
@@ -47,7 +47,9 @@ def probe(
             f"{source.folder} has one number per task; a plane needs a run with --dim 2 or more"
         )
     vectors = read_tensors(source.folder / "vectors.safetensors")[0]
-    ist = restored(IstConfig, source.config["ist"])
+    from ipt.provenance import from_record
+
+    ist = from_record(IstConfig, source.config["ist"])
     run_probe(experiment, subspace, ist, vectors, config, chosen, source)
     print(f"written: {source.folder / 'probe.json'}, {source.folder / 'probe.safetensors'}")
 

@@ -64,6 +64,8 @@ def score(*, source: Source = SourceConfig(tasks="all"), file: SummaryFile = Non
     from ipt.resolve import open_backbone
     from ipt.tasks.catalog import tasks_of
     from ipt.training.evaluate import score_deltas
+    from ipt.training.model import Model
+    from ipt.tuners.soft_prompt import SoftPrompt
 
     found = tasks_of(source.tasks, source.as_published)
     backbone = open_backbone(source.model, LONGEST_DEFINITION, source.dtype, source.device)
@@ -71,9 +73,10 @@ def score(*, source: Source = SourceConfig(tasks="all"), file: SummaryFile = Non
     values: dict[str, float] = {}
     with Reporter().bar("scoring definitions") as progress:
         for i, task in enumerate(found):
-            prompt = backbone.text_prompt(task.definition + "\n").unsqueeze(0)
+            prompt = backbone.text_embeddings(task.definition + "\n")
+            model = Model(backbone, SoftPrompt(prompt_length=len(prompt)))
             data = EncodedTask.draw(backbone, task, SAME_DATA_SEED, limit=source.limit, held_out=source.held_out)
-            (s,) = score_deltas(backbone, prompt, [data])
+            (s,) = score_deltas(model, prompt.flatten()[None], [data])
             values[task.name] = s.generated
             table.add_row(task.name, task.metric, f"{s.generated:.3f}", "" if s.ranked is None else f"{s.ranked:.3f}")
             progress(i + 1, len(found), float("nan"))

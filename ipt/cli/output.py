@@ -3,14 +3,18 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Column, Table
 
 from ipt.data import Task
+from ipt.run import Run
 from ipt.storage import write_atomic, write_json
+
+if TYPE_CHECKING:
+    from ipt.workflows.tuning import TuningResult
 
 LIST_WIDTH = 1000  # characters, more than any list has
 # columns of the table of recoveries that a terminal has no room for: the group of tasks, which is
@@ -136,6 +140,46 @@ def print_quality(
     if file:
         write_summary(file, found, seed)
         print(f"summary: {file}")
+
+
+def print_tuning(result: "TuningResult", file: Path | None, seed: int) -> None:
+    """Print each task's scores, their means by kind of task, and the folders of the deltas."""
+    from ipt.analysis.summaries import spread
+
+    table = new_table("task", "metric", "prompt tuning", "ranked", "floor")
+    for task in result.tasks:
+        table.add_row(
+            task.task.name,
+            task.task.metric,
+            spread(task.generated, 3),
+            spread(task.ranked, 3),
+            f"{task.floor:.3f}",
+        )
+    print_list(table)
+    print_quality(
+        "prompt tuning",
+        [task.task for task in result.tasks],
+        {task.task.name: task.mean for task in result.tasks},
+        {task.task.name: task.floor for task in result.tasks},
+        seed,
+        file,
+        {task.task.name: task.dev_loss for task in result.tasks},
+    )
+    for folder in result.banks:
+        print(f"prompts: {folder}")
+
+
+def print_stability(run: Run, file: Path | None, seed: int) -> None:
+    """Print the table of a finished run of `ipt stability`, and write its summary."""
+    from ipt.analysis.summaries import stability_table
+
+    result = run.result
+    assert result is not None
+    print_table(stability_table(result))
+    print(f"run: {run.folder}")
+    if file:
+        summary = {key: result[key] for key in ("methods", "digest", "by_seed")}
+        write_summary(file, summary, seed)
 
 
 def write_summary(file: Path, record: dict[str, Any], seed: int) -> None:

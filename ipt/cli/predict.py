@@ -12,7 +12,7 @@ from ipt.run import Run
 
 if TYPE_CHECKING:
     from ipt.experiment import Experiment
-    from ipt.predict import TaskPrompt
+    from ipt.predict import TaskDelta
 
 MIXTURE = "of an unseen task of an IST run: the mixture of seen prompts in place of its d numbers"
 Mixture = Annotated[bool, Parameter(help=MIXTURE, negative=())]
@@ -21,7 +21,7 @@ Mixture = Annotated[bool, Parameter(help=MIXTURE, negative=())]
 class OpenedPrompt(NamedTuple):
     """A task's prompt and the experiment that it belongs to."""
 
-    prompt: "TaskPrompt"
+    delta: "TaskDelta"
     experiment: "Experiment"
 
 
@@ -37,7 +37,7 @@ def predict(
 
     A line is a JSON object with `input`, or plain text.
     """
-    from ipt.predict import answers
+    from ipt.predict import answer_texts
 
     # Read before the model is loaded: a mistake in a line is told at once.
     records: list[str | dict[str, Any]] = list(texts) or _read_lines()
@@ -46,7 +46,7 @@ def predict(
         inputs.append(record["input"] if isinstance(record, dict) else record)
 
     opened = _open_prompt(run, task, out, mixture=mixture)
-    outputs = answers(opened.prompt.prompt, opened.experiment, task, inputs, tokens)
+    outputs = answer_texts(opened.delta.delta, opened.experiment, task, inputs, tokens)
     for record, answer in zip(records, outputs, strict=True):
         if isinstance(record, dict):
             print(json.dumps(record | {"output": answer}, ensure_ascii=False))
@@ -77,17 +77,17 @@ def export(
     from ipt.interop.peft import write_peft
 
     opened = _open_prompt(run, task, out, mixture=mixture)
-    prompt = opened.prompt
-    write_peft(prompt.prompt, opened.experiment.backbone, to, prompt.about)
+    delta = opened.delta
+    write_peft(delta.delta, opened.experiment.model, to, delta.about)
     print(f"PEFT folder: {to}")
 
 
 def _open_prompt(run: Path, task: str, out: Path, *, mixture: bool) -> OpenedPrompt:
     """Return a task's prompt out of a run, with the experiment that it belongs to."""
-    from ipt.predict import task_prompt
+    from ipt.predict import task_delta
     from ipt.resolve import reopen_experiment
 
     source = Run.find(run, out)
     experiment = reopen_experiment(source.config, source.folder.parent)
-    prompt = task_prompt(source, experiment, task, mixture)
-    return OpenedPrompt(prompt, experiment)
+    delta = task_delta(source, experiment, task, mixture)
+    return OpenedPrompt(delta, experiment)

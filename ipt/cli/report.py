@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from cyclopts import Parameter
 
 from ipt.cli.options import Out
-from ipt.config import IST_PARTS, NOT_IN_IDENTITY, IstConfig, MsfConfig, TuneConfig, restored
-from ipt.provenance import to_argv
+from ipt.config import IstConfig, MsfConfig, TuneConfig
+from ipt.provenance import NOT_IN_IDENTITY, from_record, to_argv
 from ipt.results import PARTS
 from ipt.run import Run, complete_runs
 
@@ -108,7 +108,7 @@ def newest(out: Path) -> Path:
 
 def stage_settings(kind: type, record: dict[str, Any]) -> dict[str, Any]:
     """Return a stage's settings by flag, those of an older run that it does not name as well."""
-    config: Any = restored(kind, record)
+    config: Any = from_record(kind, record)
     settings = asdict(config)
     for name in NOT_IN_IDENTITY:
         del settings[name]
@@ -164,8 +164,8 @@ def commands_of(view: "View") -> list[str]:
     """Return the commands that make a view's two runs again."""
     name = view.settings[1]["msf_run"]
     scores = view.results[1]["scores"]
-    parts = [part for part, condition in IST_PARTS.items() if condition in scores]
-    if len(parts) == len(IST_PARTS):
+    parts = [part for part, condition in PARTS.items() if condition.name in scores]
+    if len(parts) == len(PARTS):
         parts = []
     return [msf_command(view, name), ist_command(view, name, parts)]
 

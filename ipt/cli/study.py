@@ -78,7 +78,7 @@ def run_study(
 
     dry_run: print how long they will take, and stop.
     """
-    from ipt.resolve import check_rows, hours
+    from ipt.resolve import cell_hours, require_rows
 
     cells = read_cells(settings_file(paths.file, "a study"), paths.file)
     chosen = choose_cells(cells, only)
@@ -93,9 +93,9 @@ def run_study(
         if stored_summary(cell, paths.figures, settings[cell.name]) is None:
             open_cells.append(cell)
     asked = [configs[cell.name].with_every_part() for cell in open_cells]
-    check_rows(asked)
+    require_rows(asked)
     if dry_run:
-        _print_hours(open_cells, hours(asked), len(cells))
+        _print_hours(open_cells, cell_hours(asked), len(cells))
         return
 
     for number, cell in enumerate(open_cells, 1):
@@ -137,7 +137,7 @@ def fill_cell(cell: Cell, out: Path, to: Path, settings: Settings, call: Call) -
     """
     from ipt.analysis.scores import read_pair
     from ipt.analysis.summaries import summary
-    from ipt.resolve import source_record
+    from ipt.provenance import source_record
     from ipt.run import Run
 
     call(cell.msf(out))

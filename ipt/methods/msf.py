@@ -11,7 +11,6 @@ sets, the bank. Written: a `Subspace`.
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from ipt.config import MsfConfig

@@ -29,10 +29,11 @@ from sklearn.decomposition import PCA
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
+from ipt.config import WIDEST
+
 # A decoder of at most so many numbers fits beside its gradient and Adam's two moments (1 GB in
 # float32); width 64 did as well on unseen tasks as 768 (LOG.md).
 MOST_WEIGHTS = 64_000_000
-WIDEST = 768  # released code
 NARROWEST = 64
 
 SMALLEST = 1e-6  # deviation of a coordinate, below which it is not divided by

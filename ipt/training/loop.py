@@ -221,7 +221,7 @@ def fit(
     processes = execution.processes
     loop = Loop(source, jobs, model.device)
     checkpoint.restore(loop.tensors())
-    processes.copy_first(loop.tensors().values())
+    processes.broadcast(loop.tensors().values())
     learning_rates = [job.learning_rate for job in jobs]
     rates = torch.tensor(learning_rates, dtype=torch.float64, device=model.device)
     while not loop.done.all():

@@ -7,7 +7,8 @@ and the bank know nothing else of a tuner. Its settings are the fields of its ow
 import math
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
-from typing import ClassVar
+from dataclasses import fields
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -44,6 +45,17 @@ class Tuner(ABC):
         deltas: [U, P], differentiable.
         owner: [B] index of each row's delta; the batches inside the context have these B rows.
         """
+
+    @property
+    def description(self) -> str:
+        """Return its name and settings, as `--tuner` takes them."""
+        settings = []
+        for field in fields(cast(Any, self)):
+            value = getattr(self, field.name)
+            if isinstance(value, tuple):
+                value = "+".join(map(str, value))
+            settings.append(f"{field.name}={value}")
+        return self.name + (f":{','.join(settings)}" if settings else "")
 
     @property
     def added_tokens(self) -> int:

@@ -12,7 +12,7 @@ from ipt.checkpoint import Checkpoint
 from ipt.data import SAME_DATA_SEED, Task, digest_of
 from ipt.experiment import Experiment, encode_tasks
 from ipt.methods.tuning import Start, TunedDelta, tune_deltas
-from ipt.storage import hold
+from ipt.storage import lock_folders
 from ipt.training.loop import Execution
 
 
@@ -80,7 +80,7 @@ def tune_missing(
     processes = first.processes
     folders = {open_bank(experiment, data_seed).folder for experiment in experiments}
     with ExitStack() as locks:
-        processes.on_main_process(lambda: hold(folders, locks, first.reporter.info))
+        processes.on_main_process(lambda: lock_folders(folders, locks, first.reporter.info))
         # Fewer are missing where another process was tuning them.
         missing = _missing(experiments, names, data_seed)
         if not missing:

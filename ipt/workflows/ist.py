@@ -9,25 +9,28 @@ The conditions of one source are one stacked run.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from torch import Tensor
 
 from ipt.checkpoint import Checkpoint
 from ipt.config import IstConfig
-from ipt.data import SAME_DATA_SEED
+from ipt.data import DIFF_DATA_SEED, SAME_DATA_SEED
 from ipt.encoded import EncodedTask
-from ipt.experiment import Experiment, encode_tasks
+from ipt.estimate import Estimate, estimate, ist_tasks, ist_work, scoring_work, tuning_work
+from ipt.experiment import Experiment, PlannedRun, encode_tasks
 from ipt.methods.ist import SeenVectors, choose_starts, starts_without_search, tune_vectors
 from ipt.methods.mixture import tune_mixtures
 from ipt.methods.msf import scaling_of
 from ipt.methods.subspace import Subspace
 from ipt.methods.tuning import Start
+from ipt.provenance import digest, settings_record, source_record, to_record
 from ipt.results import PARTS, Condition, RunResult
 from ipt.run import Run
 from ipt.storage import read_tensors, write_tensors
 from ipt.training.loop import Execution
 from ipt.training.source import mix_deltas
-from ipt.workflows.deltas import tuned_deltas
+from ipt.workflows.deltas import missing_tasks, tuned_deltas
 from ipt.workflows.evaluation import Scores, floor_scores, reference_scores, score_tasks
 from ipt.workflows.msf import task_records
 
@@ -107,6 +110,42 @@ def run_ist(
         result = merged(RunResult.from_json(previous), result)
     processes.on_main_process(lambda: write(run, tensors, result, had_result=previous is not None))
     return result
+
+
+def plan_ist(
+    experiment: Experiment,
+    config: IstConfig,
+    source: Run,
+    conditions: Sequence[Condition],
+) -> PlannedRun:
+    """Return the run of these settings in the subspace of `source`; complete with its conditions."""
+    more = {"ist": to_record(config)} | source_record(source)
+    settings = settings_record("ist", experiment, more)
+    dim = source.config["msf"]["dim"]
+    name = f"ist-{experiment.split.name}-d{dim}-s{experiment.seed}-{digest(settings)}"
+
+    def is_complete(run: Run) -> bool:
+        return run.result is not None and not missing_conditions(run, conditions)
+
+    return PlannedRun(experiment, experiment.work.out / name, settings, is_complete)
+
+
+def estimate_ist(
+    experiment: Experiment,
+    config: IstConfig,
+    path: Path,
+    conditions: Sequence[Condition],
+) -> Estimate:
+    """Return the cost of the conditions that the run lacks; path: its folder."""
+    processes = experiment.processes
+    missing = processes.on_main_process(lambda: missing_conditions(Run(path), conditions))
+    work = ist_work(experiment.split, config, ist_tasks(experiment.split, missing))
+    if any(condition.data_seed == DIFF_DATA_SEED for condition in missing):
+        untuned = missing_tasks(experiment, experiment.seen, DIFF_DATA_SEED)
+        work += tuning_work(experiment.tune, len(untuned))
+    if missing:
+        work += scoring_work(experiment.split, experiment.work.limit)
+    return estimate(experiment, work)
 
 
 def missing_conditions(run: Run, conditions: Sequence[Condition]) -> list[Condition]:

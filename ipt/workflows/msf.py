@@ -17,15 +17,17 @@ from ipt.checkpoint import Checkpoint
 from ipt.config import MsfConfig
 from ipt.data import SAME_DATA_SEED
 from ipt.encoded import EncodedTask
-from ipt.experiment import Experiment, encode_tasks
+from ipt.estimate import Estimate, estimate, msf_work, scoring_work, tuning_work
+from ipt.experiment import Experiment, PlannedRun, encode_tasks
 from ipt.methods.msf import find_shared_delta, find_subspace
 from ipt.methods.subspace import Subspace, inner_width_for
+from ipt.provenance import digest, settings_record, to_record
 from ipt.recovery import absolute_score
 from ipt.results import RunResult, TaskRecord
 from ipt.run import Run
 from ipt.storage import write_tensors
 from ipt.training.loop import Execution, Progress
-from ipt.workflows.deltas import tuned_deltas
+from ipt.workflows.deltas import missing_tasks, tuned_deltas
 from ipt.workflows.evaluation import Scores, floor_scores, reference_scores, score_tasks
 
 
@@ -72,7 +74,23 @@ def run_msf(experiment: Experiment, config: MsfConfig, run: Run) -> RunResult:
     return result
 
 
-def resolved(experiment: Experiment, config: MsfConfig) -> MsfConfig:
+def plan_msf(experiment: Experiment, config: MsfConfig, name: str = "") -> PlannedRun:
+    """Return the run of these settings; its name ends with their digest, if none is given."""
+    settings = settings_record("msf", experiment, {"msf": to_record(config)})
+    if not name:
+        split = experiment.split.name
+        name = f"msf-{split}-d{config.dim}-s{experiment.seed}-{digest(settings)}"
+    return PlannedRun(experiment, experiment.work.out / name, settings)
+
+
+def estimate_msf(experiment: Experiment, config: MsfConfig) -> Estimate:
+    """Return the cost of tuning what the bank lacks, of the subspace, and of the scores."""
+    missing = missing_tasks(experiment, experiment.split.all, SAME_DATA_SEED)
+    work = tuning_work(experiment.tune, len(missing)) + msf_work(experiment.split, config)
+    return estimate(experiment, work + scoring_work(experiment.split, experiment.work.limit))
+
+
+def resolve_config(experiment: Experiment, config: MsfConfig) -> MsfConfig:
     """Return the configuration with the decoder's width chosen by the size of a delta.
 
     Raises ValueError where d is not below that size.

@@ -24,16 +24,18 @@ from torch import Tensor
 from ipt.config import IstConfig
 from ipt.data import SAME_DATA_SEED
 from ipt.encoded import EncodedTask
-from ipt.experiment import Experiment, encode_tasks
+from ipt.estimate import Estimate, estimate, ist_work, scoring_work, tuning_work
+from ipt.experiment import Experiment, PlannedRun, encode_tasks
 from ipt.methods.ist import tune_vectors
 from ipt.methods.subspace import Subspace
 from ipt.methods.tuning import Start, tune_deltas
+from ipt.provenance import digest, settings_record, source_record, to_record
 from ipt.recovery import recovery
 from ipt.run import Run
 from ipt.storage import write_tensors
 from ipt.training.loop import Execution
 from ipt.training.source import mix_deltas
-from ipt.workflows.deltas import tune_missing, tuned_deltas
+from ipt.workflows.deltas import missing_tasks, tune_missing, tuned_deltas
 from ipt.workflows.evaluation import Scores, floor_scores, reference_scores, score_tasks
 from ipt.workflows.ist import choose_vectors, tune_mixture
 
@@ -59,6 +61,37 @@ class MethodStability:
     """Standard deviation over seeds, averaged over tasks."""
     spread_ratio: float
     """The spread over tuning's; NaN where that is zero."""
+
+
+def plan_stability(
+    experiment: Experiment,
+    config: IstConfig,
+    source: Run,
+    seeds: Sequence[int],
+) -> PlannedRun:
+    """Return the run of these settings in the subspace of `source`."""
+    more = {"ist": to_record(config), "seeds": list(seeds)} | source_record(source)
+    settings = settings_record("stability", experiment, more)
+    dim = source.config["msf"]["dim"]
+    name = f"stability-{experiment.split.name}-d{dim}-s{experiment.seed}-{digest(settings)}"
+    return PlannedRun(experiment, experiment.work.out / name, settings)
+
+
+def estimate_stability(
+    experiment: Experiment,
+    config: IstConfig,
+    seeds: Sequence[int],
+) -> Estimate:
+    """Return the cost of the five ways with all seeds."""
+    names = experiment.unseen
+    jobs = len(seeds) * len(names)
+    missing = 0
+    for seed in seeds:
+        missing += len(missing_tasks(experiment.with_seed(seed), names, SAME_DATA_SEED))
+    # Tuning from two solutions, and two ways to few numbers.
+    work = tuning_work(experiment.tune, missing + 2 * jobs)
+    work += ist_work(experiment.split, config, 2 * jobs)
+    return estimate(experiment, work + scoring_work(experiment.split, experiment.work.limit))
 
 
 def run_stability(

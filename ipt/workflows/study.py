@@ -20,13 +20,14 @@ import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ipt.config import IST_PARTS, IstConfig, MsfConfig, TuneConfig, WorkConfig, identity
-from ipt.provenance import to_argv
+from ipt.config import WIDEST, IstConfig, MsfConfig, TuneConfig, WorkConfig
+from ipt.provenance import SOFT_PROMPT, to_argv, to_record, tuner_to_record
+from ipt.results import PARTS
 from ipt.run import Run
 from ipt.storage import read_json
 
@@ -95,7 +96,7 @@ class CellConfig(NamedTuple):
 
     def with_every_part(self) -> "CellConfig":
         """Return it with all parts of IST named where none is."""
-        return self._replace(parts=tuple(self.parts) or tuple(IST_PARTS))
+        return self._replace(parts=tuple(self.parts) or tuple(PARTS))
 
 
 def read_cells(record: Mapping[str, Any], path: Path) -> list[Cell]:
@@ -180,14 +181,21 @@ def settings_record(config: CellConfig) -> Settings:
 
     However it is said, the same cell has the same record.
     """
+    from ipt.tuners import parse_tuner
+
+    tuner = parse_tuner(config.work.tuner)
+    msf = config.msf
+    if msf.inner_width is None and tuner.name == SOFT_PROMPT:
+        # Deltas of soft prompts are small enough for the released code's width.
+        msf = replace(msf, inner_width=WIDEST)
     record: Settings = {
         "work": {name: getattr(config.work, name) for name in WORK},
-        "tune": identity(config.tune),
-        "msf": identity(config.msf),
-        "ist": identity(config.ist),
+        "tune": tuner_to_record(tuner, to_record(config.tune)),
+        "msf": to_record(msf),
+        "ist": to_record(config.ist),
     }
     if config.parts:
-        record["ist_parts"] = [part for part in IST_PARTS if part in config.parts]
+        record["ist_parts"] = [part for part in PARTS if part in config.parts]
     return dict(json.loads(json.dumps(record, default=str)))
 
 
@@ -216,11 +224,11 @@ def find_ist_run(out: Path, settings: Settings, source: Mapping[str, str]) -> Ru
     Raises ValueError where there is none.
     """
     wanted = {"ist": settings["ist"], "limit": settings["work"]["limit"], **source}
-    named = settings.get("ist_parts", IST_PARTS)
-    parts = {part: IST_PARTS[part] for part in named}
+    named = settings.get("ist_parts", PARTS)
+    parts = {part: PARTS[part].name for part in named}
     for path in out.glob("ist-*/result.json"):
         run = Run(path.parent)
-        if wanted.items() <= run.config.items() and not run.lacking(parts):
+        if wanted.items() <= run.config.items() and not run.missing_parts(parts):
             return run
     raise ValueError(
         f"{out} holds no complete IST run in {source['msf_run']} with the cell's settings; "

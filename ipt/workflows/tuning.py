@@ -1,0 +1,82 @@
+"""`ipt tune`: one delta per task (and seed) without a subspace, and its scores."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ipt.bank import open_bank
+from ipt.data import SAME_DATA_SEED, Task
+from ipt.estimate import Estimate, estimate, scoring_work, tuning_work
+from ipt.experiment import Experiment
+from ipt.results import TaskScore
+from ipt.workflows.deltas import missing_tasks, tune_missing
+from ipt.workflows.evaluation import floor_scores, reference_scores
+
+
+@dataclass(frozen=True)
+class TaskQuality:
+    """What one task's deltas score, a score for each seed."""
+
+    task: Task
+    scores: list[TaskScore]
+    floor: float
+    dev_loss: float
+    """Nats per token, averaged over the seeds."""
+
+    @property
+    def generated(self) -> list[float]:
+        return [score.generated for score in self.scores]
+
+    @property
+    def ranked(self) -> list[float]:
+        return [score.ranked for score in self.scores if score.ranked is not None]
+
+    @property
+    def mean(self) -> float:
+        """The mean over the seeds."""
+        return sum(self.generated) / len(self.generated)
+
+
+@dataclass(frozen=True)
+class TuningResult:
+    """Every task of the split, and the folders of the banks, one for each seed."""
+
+    tasks: list[TaskQuality]
+    banks: list[Path]
+
+
+def estimate_tuning(experiment: Experiment, seeds: Sequence[int]) -> Estimate:
+    """Return the cost of the deltas that the banks of these seeds lack."""
+    missing = 0
+    for seed in seeds:
+        seeded = experiment.with_seed(seed)
+        missing += len(missing_tasks(seeded, experiment.split.all, SAME_DATA_SEED))
+    work = tuning_work(experiment.tune, missing)
+    if missing:
+        work += scoring_work(experiment.split, experiment.work.limit)
+    return estimate(experiment, work)
+
+
+def run_tuning(experiment: Experiment, seeds: Sequence[int]) -> TuningResult:
+    """Tune what is missing, all seeds in one stacked run, and score every task."""
+    names = list(experiment.split.all)
+    experiments = [experiment.with_seed(seed) for seed in dict.fromkeys(seeds)]
+    tune_missing(experiments, names, SAME_DATA_SEED)
+    scores = [reference_scores(seeded, names, SAME_DATA_SEED) for seeded in experiments]
+    floors = floor_scores(experiment, names)
+    banks = [open_bank(seeded, SAME_DATA_SEED) for seeded in experiments]
+    tasks = []
+    for task in experiment.tasks_named(names):
+        losses = []
+        for bank in banks:
+            tuned = bank.get(task)
+            if tuned is not None:
+                losses.append(tuned.dev_loss)
+        quality = TaskQuality(
+            task=task,
+            scores=[of_seed[task.name] for of_seed in scores],
+            floor=floors[task.name].best,
+            dev_loss=sum(losses) / len(experiments),
+        )
+        tasks.append(quality)
+    return TuningResult(tasks, [bank.folder for bank in banks])
