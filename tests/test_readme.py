@@ -3,10 +3,12 @@
 import importlib.util
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from test_layering import ROWS
 
 from ipt.analysis.plots import overview
 from ipt.analysis.summaries import table_of, update_text
@@ -51,7 +53,9 @@ def test_commands_exist_with_their_flags(command, capsys):
 
 
 def test_commands_are_found():
-    text = "```\nipt msf --dim 5  # a subspace\n```\nand `ipt runs`, `ipt.data`, `ipt a, then ipt b`"
+    text = (
+        "```\nipt msf --dim 5  # a subspace\n```\nand `ipt runs`, `ipt.data`, `ipt a, then ipt b`"
+    )
     assert commands_of(text) == {"ipt msf --dim 5", "ipt runs", "ipt a", "ipt b"}
     assert len(COMMANDS) >= 40
 
@@ -206,3 +210,21 @@ def test_control_a_log_out_of_form_is_noticed():
     entry = "## 2026-01-0{}: A try\n" + 16 * "line\n"
     found = problems_of_log(entry.format(1) + entry.format(2) + "## No date\n**Decision.**\n")
     assert len(found) == 5
+
+
+def test_the_table_of_imports_is_that_of_the_test():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf8")
+    rows = {
+        int(row): set(re.findall(r"`(\w+)`", names))
+        for row, names in re.findall(r"^\| (\d+) \| (.*?) \|", text, re.M)
+    }
+    assert rows == dict(enumerate(ROWS))
+
+
+def test_every_dependency_has_its_reason():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf8")
+    reasons = text[text.index("## Dependencies") :]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))["project"]
+    packages = project["dependencies"] + sum(project["optional-dependencies"].values(), [])
+    names = {re.split(r"[^\w.-]", package)[0] for package in packages} - {project["name"]}
+    assert not {name for name in names if not re.search(rf"(?i)\b{name}\b", reasons)}

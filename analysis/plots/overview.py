@@ -21,7 +21,8 @@ SUBSPACE_FILES = "results/study/random-dim5-ours-seed*.json"
 MIXTURE_FILES = "results/study/mixture-dim5-seed*.json"
 COMMAND = "ipt study analysis/studies/recovery.toml"
 
-# Okabe & Ito (2008), as in plots/bars.py.
+# Okabe & Ito (2008), as in plots/bars.py. Grey is what never changes, blue what is trained
+# once for all tasks, orange what is trained for each task.
 FROZEN = "#666E76"
 TRAINED_ONCE = "#0072B2"
 TRAINED_PER_TASK = "#D55E00"
@@ -45,6 +46,7 @@ class Row:
     colour: str = ""
 
 
+# In the order of the table: the two claims first, then what they are held against.
 ROWS = (
     Row("seen tasks, other examples: five numbers", "train_diff", colour=TRAINED_PER_TASK),
     Row("unseen tasks: five numbers in the subspace", "test", colour=TRAINED_PER_TASK),
@@ -74,6 +76,7 @@ def shares_of(row: Row, summaries: Sequence[dict[str, Any]]) -> Share:
     floored = []
     for summary in summaries:
         for line in summary["lines"]:
+            # Groups of tasks (novel, rule, ...) have lines of their own.
             if line["setting"] == row.setting and line["group"] == "all":
                 relative.append(100 * line["relative"])
                 floored.append(100 * line["floored"])
@@ -86,6 +89,7 @@ def table(
     summaries: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
     """Return the table of the README as a record: columns, rows, seeds, digest of the summaries."""
+    # Means over seeds alone: the figure draws their spread, docs/results.md has it in numbers.
     rows = []
     for share in shares:
         relative = statistics.fmean(share.relative)
@@ -93,6 +97,7 @@ def table(
         rows.append([share.row.title, f"{relative:.1f}", f"{floored:.1f}"])
 
     seeds = sorted({summary["seed"] for summary in summaries})
+    # One digest for all scores that the table rests on.
     digests = [summary["digest"] for summary in summaries]
     return {
         "columns": ["what is tuned", "% of prompt tuning", "above the floor"],
@@ -106,6 +111,7 @@ def table(
 def draw(shares: Sequence[Share]) -> Figure:
     """Return the figure: the idea at the left, the shares at the right."""
     figure = Figure(figsize=(9.8, 3.9), layout="constrained")
+    # The drawing needs more room than four bars.
     idea, bars = figure.subplots(1, 2, width_ratios=(1.66, 1))
     draw_idea(idea)
     draw_shares(bars, [share for share in shares if share.row.colour])
@@ -119,7 +125,8 @@ def draw_idea(axes: Axes) -> None:
     axes.set_aspect("equal")
     axes.axis("off")
 
-    # The prompts of many tasks, one strip of vectors each.
+    # The prompts of many tasks, one strip of vectors each. The shades mean nothing, and a fixed
+    # seed makes the same picture each time.
     generator = np.random.default_rng(4)
     for index, task in enumerate(TASKS):
         y = 46 - 5 * index
@@ -129,7 +136,7 @@ def draw_idea(axes: Axes) -> None:
     _label(axes, (23, 53), "tuned prompts\nof many tasks")
     _label(axes, (20, 18.2), "1,920 numbers each", colour=FROZEN)
 
-    # The autoencoder, narrow in its middle.
+    # The autoencoder: wide where a prompt goes in or comes out, narrow at the five numbers.
     middle = 34.5
     _trapezoid(axes, left=(34, 14), right=(41, 6), middle=middle)
     _trapezoid(axes, left=(54, 6), right=(61, 14), middle=middle)
@@ -187,10 +194,12 @@ def draw_shares(axes: Axes, shares: Sequence[Share]) -> None:
     for index, share in enumerate(shares):
         mean = statistics.fmean(share.relative)
         low, high = min(share.relative), max(share.relative)
+        # Bars go downwards in the order of the table.
         y = -index
         axes.barh(y, mean, height=0.46, color=share.row.colour)
         axes.plot([low, high], [y, y], color=INK, linewidth=1.4, solid_capstyle="butt")
         axes.text(1.5, y + 0.36, share.row.title, fontsize=SMALL, color=INK, va="center")
+        # The number stands behind the line of the seeds, not on it.
         axes.text(
             high + 2,
             y,
@@ -201,7 +210,7 @@ def draw_shares(axes: Axes, shares: Sequence[Share]) -> None:
             va="center",
         )
 
-    # What the shares are of.
+    # What the shares are of; the line ends below its name.
     bottom, top = -len(shares) + 0.55, 0.62
     axes.vlines(100, bottom, top, color=INK, linewidth=1, linestyle=(0, (3, 2)), zorder=0)
     axes.text(100, top + 0.05, "prompt tuning", fontsize=SMALL, color=INK, ha="center", va="bottom")
@@ -218,6 +227,7 @@ def _strip(axes: Axes, corner: tuple[float, float], shades: np.ndarray) -> None:
     """Draw a soft prompt: a cell for each vector, darker for larger values of `shades`."""
     x, y = corner
     for index, shade in enumerate(shades):
+        # Also the palest cell must be seen on white.
         cell = Rectangle(
             (x + 1.2 * index, y),
             1.2,
@@ -268,6 +278,7 @@ def read_summaries(root: Path, pattern: str) -> list[dict[str, Any]]:
 
     Raises ValueError where there is none.
     """
+    # Names end in the seed, so this is the order of the seeds.
     paths = sorted(root.glob(pattern))
     if not paths:
         raise ValueError(f"no summary {pattern} below {root}; make it with: {COMMAND}")
@@ -282,6 +293,7 @@ def read_summaries(root: Path, pattern: str) -> list[dict[str, Any]]:
 def measured(root: Path) -> tuple[list[Share], dict[str, Any]]:
     """Return the shares of all rows and the table's record, from the summaries below the root."""
     subspace = read_summaries(root, SUBSPACE_FILES)
+    # A mixture needs no subspace, so it has runs of its own.
     mixture = read_summaries(root, MIXTURE_FILES)
 
     shares = []
