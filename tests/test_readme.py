@@ -1,59 +1,230 @@
-"""The README's commands, files and tables are those of the project."""
+"""Commands, files, tables and examples of README, log and docs are those of the project."""
 
+import importlib.util
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from test_layering import ROWS
 
+from ipt.analysis.plots import overview
 from ipt.analysis.summaries import table_of, update_text
 from ipt.cli import app as cli
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf8")
-COMMANDS = sorted(set(re.findall(r"^ipt .*$", README, re.M)) | {c for c in re.findall(r"`(ipt [^`]+)`", README) if c[4:5] != "."})
+# `make docs` writes these itself.
+GENERATED = {"cli.md"}
+# What was run once, with the flags of its day.
+LOGS = ("LOG.md", "docs/log-archive.md")
+DOCS = sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / "docs").glob("*.md"))
+DOCS = [name for name in DOCS if Path(name).name not in GENERATED]
+PAGES = {name: (ROOT / name).read_text(encoding="utf8") for name in ["README.md", "LOG.md", *DOCS]}
+README = PAGES["README.md"]
+NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+
+
+def commands_of(text: str) -> set[str]:
+    """Return the commands of a page: lines of its code blocks, and what stands in backticks."""
+    lines = re.findall(r"^ipt .*$", text, re.M)
+    inline = re.findall(r"`(ipt [^`\n]+)`", text)
+    commands = set()
+    for line in lines + inline:
+        # A table's source may name two: `ipt msf ..., then ipt ist ...`.
+        for command in line.split("#")[0].split(", then "):
+            commands.add(command.strip())
+    return commands
+
+
+COMMANDS = sorted(set().union(*(commands_of(PAGES[n]) for n in PAGES if n not in LOGS)))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_exist_with_their_flags(command, capsys):
-    words = [w for w in command.split() if w == w.lower()][1:]  # RUN, PATH and NAME stand for something
+    # RUN, PATH and NAME stand for something.
+    words = [word for word in command.split() if word == word.lower()][1:]
     assert cli.main([*words, "--help"]) == 0
     shown = capsys.readouterr().out
     assert "Usage: ipt " in shown
-    for flag in re.findall(r"--[a-z-]+", command):
+    for flag in re.findall(r"--[a-z-]+", command.removesuffix("--help")):
         assert flag in shown
+
+
+def test_commands_are_found():
+    text = (
+        "```\nipt msf --dim 5  # a subspace\n```\nand `ipt runs`, `ipt.data`, `ipt a, then ipt b`"
+    )
+    assert commands_of(text) == {"ipt msf --dim 5", "ipt runs", "ipt a", "ipt b"}
+    assert len(COMMANDS) >= 40
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 150
+    assert len(README.encode()) <= 8000
+    assert len(NUMBER.findall(README)) <= 30
+    assert max(len(line) for line in README.splitlines()) <= 140
 
 
 def test_files_that_are_named_exist():
     block = README[README.index("## Files") :]
     for name in re.findall(r"(\w+\.(?:py|parquet))\b", block):
-        assert [p for room in ("ipt", "tasks", "analysis") for p in (ROOT / room).glob(name)], name
-    for name in re.findall(r"\]\(([\w./-]+\.(?:md|png))\)", README):
-        assert (ROOT / name).exists(), name
+        assert [p for top in ("ipt", "tasks", "analysis") for p in (ROOT / top).glob(name)], name
+
+    tree = re.findall(r"```\n(.*?)```", block, re.S)[0]
+    above = ROOT
+    for indent, name, text in re.findall(r"^( *)(\w+)/ *(.*)$", tree, re.M):
+        folder = above / name if indent else ROOT / name
+        assert folder.is_dir(), folder
+        if not indent:
+            above = folder
+        for inner in re.findall(r"(\w+)/", text):
+            assert (folder / inner).is_dir(), inner
 
 
-@pytest.mark.parametrize("name", ["README.md", "LOG.md"])
+@pytest.mark.parametrize("name", [*PAGES, "CHANGELOG.md", "CONTRIBUTING.md"])
+def test_links_lead_to_files(name):
+    page = ROOT / name
+    for target in re.findall(r"\]\(([\w./-]+\.(?:md|png))(?:#[\w-]+)?\)", page.read_text("utf8")):
+        assert target in GENERATED or (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_tables_are_made_from_their_results(name):
-    text = (ROOT / name).read_text(encoding="utf8")
-    assert update_text(text, ROOT) == text
+    assert update_text(PAGES[name], ROOT) == PAGES[name]
+
+
+def test_every_result_is_shown():
+    shown = set()
+    for text in PAGES.values():
+        for pattern in re.findall(r"<!-- table (\S+) -->", text):
+            shown |= {path.name for path in ROOT.glob(pattern)}
+    assert shown >= {path.name for path in (ROOT / "results").glob("*.json")} - {"mutants.json"}
+
+
+def test_the_overview_is_made_from_the_study():
+    shares, record = overview.measured(ROOT)
+    path = ROOT / "results" / "overview.json"
+    assert json.loads(path.read_text(encoding="utf8")) == record
+
+    study = json.loads((ROOT / "results/study/recovery.json").read_text(encoding="utf8"))
+    rows = {row[0]: dict(zip(study["columns"], row, strict=True)) for row in study["rows"]}
+    ours, mixture = rows["random, dim 5, ours"], rows["mixture, dim 5"]
+    columns = [
+        ours["seen, other data"],
+        ours["unseen"],
+        mixture["mixture"],
+        ours["PCA"],
+        ours["random"],
+    ]
+    assert [row[1] for row in record["rows"]] == [text.split()[0] for text in columns]
+
+    bars = overview.draw(shares).axes[1].patches
+    assert [round(bar.get_width()) for bar in bars] == [100, 67, 73, 46]
 
 
 def test_whole_tables_of_studies_are_those_of_their_json():
-    found = sorted((ROOT / "results").glob("*/*.md"))
-    assert {path.stem for path in found} >= {"recovery", "validation"}
-    for path in found:
-        assert path.read_text(encoding="utf8") == table_of([json.loads(path.with_suffix(".json").read_text(encoding="utf8"))]), path
+    paths = sorted((ROOT / "results").glob("*/*.md"))
+    assert {path.stem for path in paths} >= {"recovery", "validation"}
+    for path in paths:
+        record = json.loads(path.with_suffix(".json").read_text(encoding="utf8"))
+        assert path.read_text(encoding="utf8") == table_of([record]), path
 
 
-def test_the_python_example_runs(tmp_path, monkeypatch):
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
-    assert len([line for line in code.splitlines() if line and not line.startswith(("from", "import"))]) <= 10
-    monkeypatch.chdir(tmp_path)
-    shorter, found = re.subn(r"steps=\d+", "steps=2", code)
-    assert found == 3
+def python_of(name: str) -> str:
+    (code,) = re.findall(r"```python\n(.*?)```", PAGES[name], re.S)
+    return code
+
+
+def run_shortened(code: str, steps: int, folder: Path, monkeypatch) -> dict[str, Any]:
+    """Run an example with few tasks and steps; return its names."""
+    monkeypatch.chdir(folder)
+    shorter, count = re.subn(r"steps=\d+", "steps=2", code)
+    assert count == steps
     few = shorter.replace('tasks="random-20"', 'tasks="ari_m*,gra_tense,let_*", seen=4, unseen=2')
     assert few != shorter
     names: dict[str, Any] = {}
-    exec(compile(few, "README", "exec"), names)
+    exec(compile(few, "example", "exec"), names)
+    return names
+
+
+def test_the_python_example_runs(tmp_path, monkeypatch):
+    code = python_of("README.md")
+    assert len([line for line in code.splitlines() if line]) <= 8
+    names = run_shortened(code, 2, tmp_path, monkeypatch)
+    assert set(names["result"]["scores"]) >= {"train_msf", "test_msf"}
+
+
+def test_the_python_example_of_the_whole_method_runs(tmp_path, monkeypatch):
+    names = run_shortened(python_of("docs/api.md"), 3, tmp_path, monkeypatch)
     assert set(names["result"]["scores"]) >= {"train_same", "train_diff", "test"}
+
+
+def test_the_python_example_of_a_subspace_runs():
+    names: dict[str, Any] = {}
+    exec(compile(python_of("docs/extend.md"), "example", "exec"), names)
+    assert names["again"].shape == (40, 24)
+
+
+def test_every_page_is_in_the_table_of_contents():
+    tree = "\n".join(re.findall(r"```\{toctree\}\n(.*?)```", PAGES["docs/index.md"], re.S))
+    named = set(re.findall(r"<(\w+)>", tree)) | set(re.findall(r"^([\w-]+)$", tree, re.M))
+    assert named == {Path(name).stem for name in DOCS} - {"index"} | {"cli"}
+
+
+def test_the_modules_of_the_python_page_exist():
+    modules = re.findall(r"automodule:: ([\w.]+)", PAGES["docs/api.md"])
+    assert len(modules) >= 25
+    assert not [name for name in modules if importlib.util.find_spec(name) is None]
+
+
+ENTRY = re.compile(r"^## (\d{4}-\d\d-\d\d): (.+)$", re.M)
+
+
+def problems_of_log(text: str) -> list[str]:
+    """Return what is wrong with the form of a log: dates, their order, entries that are too long."""
+    parts = ENTRY.split(text)
+    dates, titles, bodies = parts[1::3], parts[2::3], parts[3::3]
+    problems = []
+    if dates != sorted(dates, reverse=True):
+        problems.append("not newest first")
+    for title, body in zip(titles, bodies, strict=True):
+        lines = [line for line in body.splitlines() if line.strip()]
+        if len(lines) > 15:
+            problems.append(f"{len(lines)} lines: {title}")
+        if "**Decision.**" not in body:
+            problems.append(f"no decision: {title}")
+    if len(re.findall("^## ", text, re.M)) != len(dates):
+        problems.append("an entry without a date")
+    return problems
+
+
+def test_the_log_has_dated_short_entries():
+    assert problems_of_log(PAGES["LOG.md"]) == []
+    assert 15 <= len(ENTRY.findall(PAGES["LOG.md"])) <= 40
+    assert PAGES["LOG.md"].count("(negative)") >= 5
+
+
+def test_control_a_log_out_of_form_is_noticed():
+    entry = "## 2026-01-0{}: A try\n" + 16 * "line\n"
+    found = problems_of_log(entry.format(1) + entry.format(2) + "## No date\n**Decision.**\n")
+    assert len(found) == 5
+
+
+def test_the_table_of_imports_is_that_of_the_test():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf8")
+    rows = {
+        int(row): set(re.findall(r"`(\w+)`", names))
+        for row, names in re.findall(r"^\| (\d+) \| (.*?) \|", text, re.M)
+    }
+    assert rows == dict(enumerate(ROWS))
+
+
+def test_every_dependency_has_its_reason():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf8")
+    reasons = text[text.index("## Dependencies") :]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))["project"]
+    packages = project["dependencies"] + sum(project["optional-dependencies"].values(), [])
+    names = {re.split(r"[^\w.-]", package)[0] for package in packages} - {project["name"]}
+    assert not {name for name in names if not re.search(rf"(?i)\b{name}\b", reasons)}
