@@ -32,11 +32,13 @@ _MODULES = {
     "load_run": "ipt.run",
 }
 
+# What `from ipt import *` and help(ipt) take.
 __all__ = sorted(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name at its first use (PEP 562): most of them need torch, seconds to load."""
+    # `from ipt import storage` comes here too: Python then imports the module itself.
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = import_module(_MODULES[name])

@@ -35,6 +35,7 @@ class Reporter:
     """Tells the user what goes on; in every process but the first it is silent."""
 
     def __init__(self, console: Console | None = None) -> None:
+        # Two processes that draw bars on one terminal overwrite each other.
         self.console = console or Console(stderr=True, quiet=not is_main_process())
 
     def info(self, text: str) -> None:
@@ -59,6 +60,7 @@ class Reporter:
             with self._live_bar(title) as update:
                 yield update
             return
+        # In a log file or a pipe each redraw of a bar would be one more line.
         began = time.monotonic()
         yield _ignore
         seconds = time.monotonic() - began
@@ -66,6 +68,7 @@ class Reporter:
 
     @contextmanager
     def _live_bar(self, title: str) -> Iterator[Update]:
+        # The estimate is rich's: the steps left, at the speed of the last ones.
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -79,6 +82,7 @@ class Reporter:
             task = progress.add_task(title, total=None, note="")
 
             def update(done: int, total: int, loss: float) -> None:
+                # NaN: a stage that has no loss, such as scoring, or no step yet.
                 note = "" if math.isnan(loss) else f"loss {loss:.3f}"
                 progress.update(
                     task,
