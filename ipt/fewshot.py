@@ -117,8 +117,7 @@ def _published(task: Task, data_seed: int, shots: int) -> FewShot:
     if data_seed not in task.draws:
         seeds = ", ".join(map(str, task.draws))
         raise ValueError(
-            f"task {task.name} has draws for the data seeds {seeds}, "
-            f"found {data_seed}"
+            f"task {task.name} has draws for the data seeds {seeds}, found {data_seed}"
         )
 
     # A dict keeps its keys in the order of arrival: here, labels by their first row.

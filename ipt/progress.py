@@ -52,8 +52,8 @@ class Reporter:
         """Show how far a stage is, until the block ends.
 
         Yields the function that a loop calls with (done, total, loss). On a terminal the bar has
-        the time elapsed and the time that is left; the latter is estimated anew from the speed of
-        the last steps at each call, as jobs that end early make later steps faster, and `total`
+        the time elapsed and the time that is left. The latter is estimated anew at each call, from
+        the speed of the last 30 seconds: jobs that end early make later steps faster, and `total`
         may change. Elsewhere one line with the seconds that the stage took is printed at its end.
         """
         if self.console.is_terminal:
@@ -68,7 +68,8 @@ class Reporter:
 
     @contextmanager
     def _live_bar(self, title: str) -> Iterator[Update]:
-        # The estimate is rich's: the steps left, at the speed of the last ones.
+        # The estimate is rich's: the steps that are left, at the speed of the last ones. It knows
+        # nothing of what is planned after this stage; `ipt.estimate` does.
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),

@@ -48,8 +48,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf8"))
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"{path} is not a readable JSON file ({error}); "
-            "remove the run folder and run again"
+            f"{path} is not a readable JSON file ({error}); remove the run folder and run again"
         ) from error
 
 
