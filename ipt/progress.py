@@ -69,7 +69,7 @@ class Reporter:
     @contextmanager
     def _live_bar(self, title: str) -> Iterator[Update]:
         # The estimate is rich's: the steps that are left, at the speed of the last ones. It knows
-        # nothing of what is planned after this stage; `ipt.estimate` does.
+        # nothing of the stages after this one: their time is estimated before the first step.
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
