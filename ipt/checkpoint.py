@@ -24,10 +24,15 @@ class Checkpoint:
     """
 
     def __init__(self, folder: Path | None, stage: str, seconds: float = 60.0) -> None:
+        # Stages of one run, and the processes of one stage, have files of their own.
         self.stage = stage
         self.seconds = seconds
-        self.path = folder / f"checkpoint-{stage}.safetensors" if folder else None
-        self.metrics = folder / f"metrics-{stage}.jsonl" if folder else None
+        self.path: Path | None = None
+        self.metrics: Path | None = None
+        if folder:
+            self.path = folder / f"checkpoint-{stage}.safetensors"
+            self.metrics = folder / f"metrics-{stage}.jsonl"
+        # A clock that setting the time does not move.
         self.saved = time.monotonic()
 
     @classmethod
@@ -58,12 +63,14 @@ class Checkpoint:
         for name, tensor in tensors.items():
             tensor.copy_(state[name])
 
+        # What was written after this state comes again.
         with self.metrics.open("r+b") as handle:
             handle.truncate(int(metadata["metrics"]))
         return True
 
     def log(self, **record: Any) -> None:
         """Append a line of JSON to the metrics."""
+        # Opened for each line: whoever follows the file sees it at once.
         if self.metrics:
             line = json.dumps(record, ensure_ascii=False)
             with self.metrics.open("a", encoding="utf8") as handle:
@@ -78,8 +85,15 @@ class Checkpoint:
         """Save the state, with the present length of the metrics."""
         if not self.path or not self.metrics:
             return
-        length = self.metrics.stat().st_size if self.metrics.exists() else 0
-        write_tensors(self.path, tensors, {"metrics": str(length)})
+        # In the same file as the state, so that one rename writes both or none.
+        length = 0
+        if self.metrics.exists():
+            length = self.metrics.stat().st_size
+        write_tensors(
+            self.path,
+            tensors,
+            metadata={"metrics": str(length)},
+        )
         self.saved = time.monotonic()
 
     def discard(self) -> None:

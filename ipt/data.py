@@ -317,9 +317,7 @@ def _read_draws(record: Any, count: int, where: str) -> dict[int, tuple[int, ...
     count: how many examples there are.
     """
     if not isinstance(record, dict) or not all(str(seed).isdigit() for seed in record):
-        raise ValueError(
-            f"{where}: 'draws' must give a list of example numbers for each data seed"
-        )
+        raise ValueError(f"{where}: 'draws' must give a list of example numbers for each data seed")
     draws = {}
     for seed, order in record.items():
         if not _is_order(order, count):

@@ -55,6 +55,7 @@ class Processes:
 
     def shard(self, items: Sequence[T]) -> list[T]:
         """Return this process's part: every `count`-th item."""
+        # By turns and not in blocks: neighbours in a list of tasks are often alike in length.
         return list(items[self.index :: self.count])
 
     def gather(self, shard: Sequence[T]) -> list[T]:
@@ -64,6 +65,7 @@ class Processes:
         """
         if self.count == 1:
             return list(shard)
+        # Pickled objects: shards may differ in length, which tensors of one collective may not.
         shards: list[list[T]] = [[] for _ in range(self.count)]
         distributed.all_gather_object(shards, list(shard))
 
@@ -77,6 +79,7 @@ class Processes:
 
     def gather_rows(self, shard: Tensor) -> Tensor:
         """Return the rows of all processes' tensors as one, in their order before `shard`."""
+        # Through the CPU, as another process's device is not this one's.
         rows = self.gather(list(shard.cpu()))
         if not rows:
             return shard
@@ -99,6 +102,7 @@ class Processes:
                 # Whatever it is: if it were raised here, the others would wait for ever.
                 outcome = _Outcome(value=None, error=error)
 
+        # broadcast_object_list replaces the items in place.
         messages = [outcome]
         distributed.broadcast_object_list(messages, 0)
         received = messages[0]
@@ -108,6 +112,7 @@ class Processes:
 
     def sum(self, tensor: Tensor) -> Tensor:
         """Return the sum over processes, bit by bit the same in each."""
+        # all_reduce adds in one order for all, so the autoencoders of the processes stay equal.
         return self._send(tensor, distributed.all_reduce)
 
     def broadcast(self, tensors: Iterable[Tensor]) -> None:
@@ -136,6 +141,7 @@ def join_processes(device: str) -> Processes:
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if world_size == 1:
         return Processes(device=device)
+    # An extra of the package: a process alone does without.
     try:
         from accelerate import PartialState
     except ImportError:
@@ -146,6 +152,7 @@ def join_processes(device: str) -> Processes:
     use_cpu = _uses_cpu(device)
     if not use_cpu:
         _check_device(device, world_size)
+    # This call waits for all processes of the launch.
     state = PartialState(cpu=use_cpu, timeout=TIMEOUT)
     return Processes(
         index=state.process_index,
@@ -156,6 +163,7 @@ def join_processes(device: str) -> Processes:
 
 def shutdown() -> None:
     """Leave the group of processes at the end of a command."""
+    # Without it torch warns of leaked resources at exit.
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
 

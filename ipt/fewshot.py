@@ -87,6 +87,7 @@ def test_rows(task: Task) -> tuple[Example, ...]:
         key=lambda example: _test_order(task, example),
     )
 
+    # In the order of the options, which the task file gives.
     groups = []
     longest = 0
     for label in _labels(task):
@@ -116,8 +117,7 @@ def _published(task: Task, data_seed: int, shots: int) -> FewShot:
     if data_seed not in task.draws:
         seeds = ", ".join(map(str, task.draws))
         raise ValueError(
-            f"task {task.name} has draws for the data seeds {seeds}, "
-            f"found {data_seed}"
+            f"task {task.name} has draws for the data seeds {seeds}, found {data_seed}"
         )
 
     # A dict keeps its keys in the order of arrival: here, labels by their first row.
@@ -155,6 +155,7 @@ def _draw(task: Task, data_seed: int, shots: int, taken: set[str]) -> _Draw:
 
     taken: keys of the entities that other sets have.
     """
+    # Ordered by hash and not by a generator: a row that is added or removed moves no other.
     candidates = []
     for example in task.examples:
         if example.key not in taken:
@@ -175,6 +176,7 @@ def _draw(task: Task, data_seed: int, shots: int, taken: set[str]) -> _Draw:
                 set_of_entity[example.key] = drawn_set
                 break
 
+    # A set that is short of rows would make K mean something else for this task.
     for label in _labels(task):
         if train.has_room(label) or dev.has_room(label):
             _raise_too_few(task, data_seed, label, train, dev)
@@ -218,6 +220,7 @@ def _labels(task: Task) -> tuple[str, ...]:
 
 
 def _label_of(task: Task, example: Example) -> str:
+    # The answer that is trained on, where several are accepted.
     return example.output[0] if task.category == "cls" else ""
 
 

@@ -18,6 +18,7 @@ from sklearn.metrics import f1_score, matthews_corrcoef
 if TYPE_CHECKING:
     from rouge_score.rouge_scorer import RougeScorer
 
+# [N] rows, each with one accepted answer or more.
 References = Sequence[Sequence[str]]
 Metric = Callable[[Sequence[str], References], float]
 
@@ -43,6 +44,7 @@ def score(metric: str, predictions: Sequence[str], references: References) -> fl
 
 def normalise(text: str) -> str:
     """NFC, single spaces, nothing else: case and signs count, since some tasks are about them."""
+    # An accent may be one sign or two: models and data files write both.
     composed = unicodedata.normalize("NFC", text)
     return " ".join(composed.split())
 
@@ -77,7 +79,7 @@ def published_f1(predictions: Sequence[str], references: References) -> float:
     """F1 averaged over every text that occurs, as the released code counts it."""
     # There, each wrong answer outside the labels adds a class with 0, and neither case nor
     # spaces are ignored.
-    gold = [accepted[0] for accepted in references]
+    gold = [answers[0] for answers in references]
     f1 = f1_score(
         gold,
         list(predictions),
@@ -99,6 +101,7 @@ def squad_f1(predictions: Sequence[str], references: References) -> float:
 
 def matthews(predictions: Sequence[str], references: References) -> float:
     """Matthews' correlation of predicted and true labels, case ignored; 0 where one is constant."""
+    # scikit-learn takes any texts as classes: an answer outside the labels is one of its own.
     gold = _first_labels(references)
     given = list(map(_label, predictions))
     return float(matthews_corrcoef(gold, given))
@@ -111,6 +114,7 @@ def pearson(predictions: Sequence[str], references: References) -> float:
     """
     rows = []
     for prediction, accepted in zip(predictions, references, strict=True):
+        # A task's own outputs were checked to be numbers when it was read.
         rows.append([_number(prediction), float(accepted[0])])
     pairs = np.array(rows).T  # [2, N]
 
@@ -133,6 +137,7 @@ def bleu(predictions: Sequence[str], references: References) -> float:
             column.append(accepted[position] if position < len(accepted) else None)
         columns.append(column)
 
+    # Of the whole corpus: a mean over rows would be another measure.
     result = corpus_bleu(list(predictions), columns)
     return float(result.score / 100)
 
@@ -151,6 +156,7 @@ def _share_accepted(
     normal_form: Callable[[str], str],
 ) -> float:
     """Return the share of predictions that equal an accepted answer in their normal form."""
+    # A share and no mean of similarities: any of the accepted answers counts as one hit.
     hits = 0
     for prediction, accepted in zip(predictions, references, strict=True):
         answers = map(normal_form, accepted)
@@ -197,6 +203,7 @@ def _bag_f1(prediction: str, reference: str) -> float:
     """Return the F1 of two bags of words; 1 where both are empty (SQuAD's version 2)."""
     predicted = Counter(_normalise_squad(prediction).split())
     expected = Counter(_normalise_squad(reference).split())
+    # A word counts as often as it is in both.
     common = (predicted & expected).total()
     if common:
         return 2 * common / (predicted.total() + expected.total())
@@ -211,6 +218,7 @@ class _Words:
         return re.findall(r"\w+", text.casefold())
 
 
+# Made once: a scorer sets up its tokenizer.
 @cache
 def _rouge_scorer() -> "RougeScorer":
     from rouge_score.rouge_scorer import RougeScorer  # late: it imports nltk

@@ -35,6 +35,7 @@ class Reporter:
     """Tells the user what goes on; in every process but the first it is silent."""
 
     def __init__(self, console: Console | None = None) -> None:
+        # Two processes that draw bars on one terminal overwrite each other.
         self.console = console or Console(stderr=True, quiet=not is_main_process())
 
     def info(self, text: str) -> None:
@@ -51,14 +52,15 @@ class Reporter:
         """Show how far a stage is, until the block ends.
 
         Yields the function that a loop calls with (done, total, loss). On a terminal the bar has
-        the time elapsed and the time that is left; the latter is estimated anew from the speed of
-        the last steps at each call, as jobs that end early make later steps faster, and `total`
+        the time elapsed and the time that is left. The latter is estimated anew at each call, from
+        the speed of the last 30 seconds: jobs that end early make later steps faster, and `total`
         may change. Elsewhere one line with the seconds that the stage took is printed at its end.
         """
         if self.console.is_terminal:
             with self._live_bar(title) as update:
                 yield update
             return
+        # In a log file or a pipe each redraw of a bar would be one more line.
         began = time.monotonic()
         yield _ignore
         seconds = time.monotonic() - began
@@ -66,6 +68,8 @@ class Reporter:
 
     @contextmanager
     def _live_bar(self, title: str) -> Iterator[Update]:
+        # The estimate is rich's: the steps that are left, at the speed of the last ones. It knows
+        # nothing of the stages after this one: their time is estimated before the first step.
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -79,6 +83,7 @@ class Reporter:
             task = progress.add_task(title, total=None, note="")
 
             def update(done: int, total: int, loss: float) -> None:
+                # NaN: a stage that has no loss, such as scoring, or no step yet.
                 note = "" if math.isnan(loss) else f"loss {loss:.3f}"
                 progress.update(
                     task,

@@ -31,13 +31,13 @@ class Recovery:
     undefined: tasks left out of `relative`, as their reference is not above zero.
     """
 
-    tasks: int
+    tasks: int  # how many
     absolute: float
     relative: float
-    interval: tuple[float, float]
+    interval: tuple[float, float]  # low, high
     ratio_of_means: float
     floored: float
-    floored_interval: tuple[float, float]
+    floored_interval: tuple[float, float]  # low, high
     below_floor: tuple[str, ...]
     undefined: tuple[str, ...]
 
@@ -53,44 +53,51 @@ def recovery(
     """
     # By name, so that the order in which tasks come changes no rounding.
     names = sorted(scores)
-
-    # Ratios need a reference above zero, lifts one clearly above the floor.
-    ratios = {}
-    lifts = {}
+    score_values = []
+    reference_values = []
+    ratios = []
+    lifts = []
+    undefined = []
+    below_floor = []
     for name in names:
+        score_values.append(scores[name])
+        reference_values.append(reference[name])
+
+        # The paper's ratio; correlations and the like may have a reference of zero or less.
         if reference[name] > 0:
-            ratios[name] = scores[name] / reference[name]
+            ratios.append(scores[name] / reference[name])
+        else:
+            undefined.append(name)
+
+        # The same above the floor: 0 is doing nothing, 1 is the reference.
         if is_above(reference[name], floor[name]):
             lift = scores[name] - floor[name]
-            lifts[name] = lift / (reference[name] - floor[name])
-    ratio_values = np.array(list(ratios.values()))
-    lift_values = np.array(list(lifts.values()))
+            lifts.append(lift / (reference[name] - floor[name]))
+        else:
+            below_floor.append(name)
 
     # The ratio of means takes every task, also those whose own ratio is undefined.
-    score_values = [scores[name] for name in names]
-    total_score = sum(score_values)
-    total_reference = sum(reference[name] for name in names)
+    ratio_of_means = math.nan
+    total_reference = sum(reference_values)
+    if total_reference:
+        ratio_of_means = sum(score_values) / total_reference
+
     return Recovery(
         tasks=len(names),
         absolute=absolute_score(score_values),
-        relative=relative_score(
-            [scores[name] for name in ratios],
-            [reference[name] for name in ratios],
-        ),
-        interval=bootstrap(ratio_values),
-        ratio_of_means=total_score / total_reference if total_reference else math.nan,
-        floored=float(lift_values.mean()) if len(lift_values) else math.nan,
-        floored_interval=bootstrap(lift_values),
-        below_floor=tuple(name for name in names if name not in lifts),
-        undefined=tuple(name for name in names if name not in ratios),
+        relative=_mean(ratios),
+        interval=bootstrap(np.array(ratios)),
+        ratio_of_means=ratio_of_means,
+        floored=_mean(lifts),
+        floored_interval=bootstrap(np.array(lifts)),
+        below_floor=tuple(below_floor),
+        undefined=tuple(undefined),
     )
 
 
 def absolute_score(scores: Sequence[float]) -> float:
     """E_abs: the plain mean of the tasks' metrics; NaN where there are none."""
-    if not len(scores):
-        return math.nan
-    return float(np.mean(scores))
+    return _mean(scores)
 
 
 def relative_score(scores: Sequence[float], reference: Sequence[float]) -> float:
@@ -98,10 +105,14 @@ def relative_score(scores: Sequence[float], reference: Sequence[float]) -> float
 
     reference: in the order of `scores`, each above zero.
     """
-    if not len(scores):
+    return _mean(np.divide(scores, reference))
+
+
+def _mean(values: Sequence[float] | np.ndarray) -> float:
+    # NumPy's own mean of nothing is NaN too, with a warning.
+    if not len(values):
         return math.nan
-    ratios = np.divide(scores, reference)
-    return float(np.mean(ratios))
+    return float(np.mean(values))
 
 
 def is_above(score: float, floor: float) -> bool:
@@ -122,7 +133,8 @@ def bootstrap(
     count = len(values)
     if not count:
         return math.nan, math.nan
-    # Tasks are resampled and not rows: the claim is about tasks that were not measured.
+    # Tasks are resampled and not rows: the claim is about tasks that were not measured. The seed
+    # is fixed, so that a table made again is the same.
     generator = np.random.default_rng(seed)
     picks = generator.integers(count, size=(resamples, count))
     means = values[picks].mean(axis=1)  # [resamples]
@@ -132,10 +144,11 @@ def bootstrap(
 
 def to_json(figures: Recovery) -> dict[str, Any]:
     """Return the figures as plain JSON values: six digits, null where there is none."""
+    # Six digits: one row of a thousand, and equal files on machines that round differently.
     record = {}
     for name, value in asdict(figures).items():
         if isinstance(value, tuple):
-            record[name] = [_plain(item) for item in value]
+            record[name] = list(map(_plain, value))
         else:
             record[name] = _plain(value)
     return record

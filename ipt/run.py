@@ -65,7 +65,8 @@ class Run:
         _check_writable(folder)
         path = folder / "config.json"
         if path.exists():
-            # Compared as JSON gives them back: tuples are lists there.
+            # The versions are not compared: an update must not end a long run. Settings are, and
+            # as JSON gives them back: tuples are lists there.
             settings = json.loads(json.dumps(config))
             if read_json(path).get("config") != settings:
                 raise ValueError(
@@ -74,11 +75,13 @@ class Run:
                 )
             return cls(folder)
 
+        # A lock, a log or a note of the user's may lie in a new folder; results may not.
         if any(file.suffix in RESULT_SUFFIXES for file in folder.iterdir()):
             raise ValueError(
                 f"{folder} holds files but no config.json: not a run folder; "
                 "choose another with --run"
             )
+        # Before the first step: a run that is killed says what it was.
         write_json(path, {"config": config, "environment": environment()})
         return cls(folder)
 
@@ -88,6 +91,7 @@ class Run:
 
         Raises ValueError where there is none.
         """
+        # A path is what the shell completes, a name is what `ipt runs` prints.
         folder = name
         if not (folder / "config.json").exists():
             folder = out / name
@@ -100,6 +104,7 @@ class Run:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the folder for one process; a second one gets a ValueError at once."""
+        # No waiting: two commands that write one folder are a mistake of the user's.
         try:
             with FileLock(self.folder / ".lock", timeout=0):
                 yield
@@ -133,6 +138,7 @@ class Run:
 
         parts: the condition that each part scores, by the part's name.
         """
+        # A run that was ended after some parts goes on with the others.
         result = self.result or {"scores": {}}
         return [part for part, condition in parts.items() if condition not in result["scores"]]
 
@@ -162,6 +168,7 @@ def complete_runs(out: Path, kind: str) -> list[Run]:
     kind: the command that made them, such as "msf".
     Folders that cannot be read are passed over.
     """
+    # By the time of the result, as folders are named after settings and not after dates.
     results = sorted(out.glob("*/result.json"), key=_modified)
     runs = []
     for path in results:
@@ -169,6 +176,7 @@ def complete_runs(out: Path, kind: str) -> list[Run]:
         try:
             config = run.config
         except ValueError:
+            # One damaged folder, or one of another program, must not hide the others.
             continue
         if config["kind"] == kind:
             runs.append(run)

@@ -26,6 +26,7 @@ def write_atomic(path: Path, content: bytes) -> None:
         draft.write_bytes(content)
         os.replace(draft, path)
     finally:
+        # Gone after the rename; left over where the write failed.
         draft.unlink(missing_ok=True)
 
 
@@ -42,12 +43,12 @@ def write_json(path: Path, record: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """Read a JSON file of a run; raise ValueError naming it where it is missing or damaged."""
+    # UTF-8 whatever the system's own encoding is: runs are copied between machines.
     try:
         return json.loads(path.read_text(encoding="utf8"))
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"{path} is not a readable JSON file ({error}); "
-            "remove the run folder and run again"
+            f"{path} is not a readable JSON file ({error}); remove the run folder and run again"
         ) from error
 
 
@@ -86,6 +87,7 @@ def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, str]]":
 
 def free_bytes(folder: Path) -> int:
     """Return the free space where the folder is or will be."""
+    # A folder that does not exist yet will be on the disk of the nearest one that does.
     existing = folder
     while not existing.exists():
         existing = existing.parent
@@ -105,6 +107,7 @@ def lock_folders(
     # In one order, so that no two processes wait for each other.
     for folder in sorted(folders):
         folder.mkdir(parents=True, exist_ok=True)
+        # The system drops the lock of a process that is killed.
         lock = FileLock(folder / ".lock")
         try:
             lock.acquire(timeout=0)

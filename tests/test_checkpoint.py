@@ -1,4 +1,4 @@
-"""Checkpoints and locks: a stage goes on where it was saved, and no two processes write one folder."""
+"""Checkpoints and locks: a stage resumes where it was saved, no two processes write one folder."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import pytest
 import torch
 from filelock import FileLock, Timeout
 
-from ipt import checkpoint as run_module
+from ipt import checkpoint as checkpoint_module
 from ipt import storage
 from ipt.checkpoint import Checkpoint
 from ipt.run import Run
@@ -19,12 +19,15 @@ from ipt.storage import lock_folders, read_tensors
 def clock(monkeypatch):
     """A clock that a test sets by hand."""
     now = [1000.0]
-    monkeypatch.setattr(run_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(checkpoint_module.time, "monotonic", lambda: now[0])
     return now
 
 
 def state(value=0.0):
-    return {"weights": torch.full((2, 3), value, dtype=torch.float64), "step": torch.tensor([int(value)])}
+    return {
+        "weights": torch.full((2, 3), value, dtype=torch.float64),
+        "step": torch.tensor([int(value)]),
+    }
 
 
 def lines_of(checkpoint):
@@ -97,7 +100,10 @@ def test_a_state_of_other_tensors_is_refused_and_nothing_is_touched(tmp_path, ca
     checkpoint.save(state(3.0))
     checkpoint.log(step=4)
     tensors = {name: tensor.clone() for name, tensor in OTHER[case].items()}
-    with pytest.raises(ValueError, match=rf"{checkpoint.path} holds another state than this run's; remove it and run"):
+    with pytest.raises(
+        ValueError,
+        match=rf"{checkpoint.path} holds another state than this run's; remove it and run",
+    ):
         checkpoint.restore(tensors)
     assert all(torch.equal(tensors[name], tensor) for name, tensor in OTHER[case].items())
     assert lines_of(checkpoint) == [{"step": 4}]

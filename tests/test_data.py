@@ -1,4 +1,4 @@
-"""The schema and the few-shot sets: one test set whatever the seed, no row and no entity shared between data seeds."""
+"""The schema and the few-shot sets: one test set, no row or entity shared between data seeds."""
 
 import dataclasses
 import json
@@ -12,7 +12,9 @@ from ipt.data import Example, Task, TaskSplit
 from ipt.fewshot import few_shot
 
 
-def a_task(entities: int = 300, per_entity: int = 1, options: tuple[str, ...] | None = None) -> Task:
+def a_task(
+    entities: int = 300, per_entity: int = 1, options: tuple[str, ...] | None = None
+) -> Task:
     """Rows of `per_entity` inputs for each entity; labels by turns."""
     rows = []
     for i in range(entities * per_entity):
@@ -57,7 +59,9 @@ def test_a_small_task_gets_smaller_sets():
 
 
 def test_too_many_shots_name_the_task_and_the_counts():
-    with pytest.raises(ValueError, match=r"task toy: data seed 100 needs 200 train and 200 dev rows.*--shots"):
+    with pytest.raises(
+        ValueError, match=r"task toy: data seed 100 needs 200 train and 200 dev rows.*--shots"
+    ):
         few_shot(a_task(), 100, 200)
 
 
@@ -83,7 +87,10 @@ def test_schema_round_trip():
         ({"examples": []}, "field 'examples' is missing or empty"),
         ({"examples": [{"input": " ", "output": ["yes"]}]}, "example 1: 'input'"),
         ({"examples": [{"input": "a", "output": []}]}, "example 1: 'output'"),
-        ({"examples": [{"input": "a", "output": ["maybe"]}]}, "label 'maybe' is not among the options"),
+        (
+            {"examples": [{"input": "a", "output": ["maybe"]}]},
+            "label 'maybe' is not among the options",
+        ),
     ],
 )
 def test_a_wrong_field_is_named(change, message):
@@ -96,19 +103,25 @@ def test_a_split_lists_all_its_tasks():
 
 
 def published(options: tuple[str, ...] | None = None, rows: int = 80) -> Task:
-    """A task with its own test set, and draws shuffled as CrossFit does: the whole list, by NumPy's old generator."""
+    """A task with its own test set and draws as CrossFit's: the whole list, NumPy's old generator."""
     task = a_task(rows, options=options)
     own = tuple(Example(f"test {i}", e.output) for i, e in enumerate(task.examples[:7]))
-    draws = {seed: tuple(np.random.RandomState(seed).permutation(rows).tolist()) for seed in (100, 21)}
+    draws = {}
+    for seed in (100, 21):
+        order = np.random.RandomState(seed).permutation(rows)
+        draws[seed] = tuple(order.tolist())
     return dataclasses.replace(task, test=own, draws=draws)
 
 
 def test_a_published_draw_is_what_crossfits_procedure_gives():
     task = published(("yes", "no"))
     lines = [(e.input, e.output[0]) for e in task.examples]
-    np.random.seed(21)  # the released procedure: shuffle the lines in place, then K per label in order of appearance
+    # The released procedure: shuffle the lines in place, then K per label in order of appearance.
+    np.random.seed(21)
     np.random.shuffle(lines)
-    expected = [line for label in dict.fromkeys(label for _, label in lines) for line in [x for x in lines if x[1] == label][:16]]
+    expected = []
+    for label in dict.fromkeys(label for _, label in lines):
+        expected += [line for line in lines if line[1] == label][:16]
     sets = few_shot(task, 21)
     assert [(e.input, e.output[0]) for e in sets.train] == expected
     assert len(sets.dev) == 32 and not shared_keys(sets.train, sets.dev) and sets.test == task.test
@@ -118,7 +131,9 @@ def test_a_published_draw_without_labels_takes_the_first_rows():
     task = published()
     sets = few_shot(task, 100)
     assert [e.input for e in sets.train + sets.dev] == [f"input {i}" for i in task.draws[100][:64]]
-    with pytest.raises(ValueError, match="needs 41 train and 41 dev rows .*, 80 are there; lower --shots"):
+    with pytest.raises(
+        ValueError, match="needs 41 train and 41 dev rows .*, 80 are there; lower --shots"
+    ):
         few_shot(task, 100, 41)
     with pytest.raises(ValueError, match="needs 21 train and 21 dev rows .*, 40 are there"):
         few_shot(published(("yes", "no")), 100, 21)

@@ -1,4 +1,4 @@
-"""Every metric against its independent definition: scikit-learn, sacrebleu, rouge-score, SQuAD's script, and worked examples."""
+"""Every metric against its independent definition: another package's, or worked examples."""
 
 import math
 
@@ -33,14 +33,18 @@ def test_labels_are_scored_as_scikit_learn_does():
     assert score("macro-F1", SAID, ONE_EACH) == pytest.approx(f1_score(GOLD, SAID, average="macro"))
     assert score("matthews", SAID, ONE_EACH) == pytest.approx(matthews_corrcoef(GOLD, SAID))
     assert score("matthews", ["yes"] * 8, ONE_EACH) == 0
-    assert score("accuracy", ["YES", "No "], [("yes",), ("no",)]) == 1  # as CrossFit, case does not count
+    assert (
+        score("accuracy", ["YES", "No "], [("yes",), ("no",)]) == 1
+    )  # as CrossFit, case does not count
 
 
 def test_an_answer_outside_the_labels_is_a_miss_and_in_the_published_metric_a_class():
     gold, said = [("a",), ("a",), ("b",), ("b",)], ["a", "a", "b", "what"]
     assert score("macro-F1", said, gold) == pytest.approx((1 + 2 / 3) / 2)
     assert score("published-F1", said, gold) == pytest.approx((1 + 2 / 3 + 0) / 3)
-    assert score("published-F1", said, gold) == pytest.approx(f1_score([g for (g,) in gold], said, average="macro", zero_division=0))
+    assert score("published-F1", said, gold) == pytest.approx(
+        f1_score([g for (g,) in gold], said, average="macro", zero_division=0)
+    )
 
 
 def test_exact_match_keeps_case_and_signs_and_squad_does_not():
@@ -52,7 +56,8 @@ def test_exact_match_keeps_case_and_signs_and_squad_does_not():
 
 @pytest.mark.parametrize(
     ("said", "accepted", "expected"),
-    [  # worked by hand after the definition in Rajpurkar et al. 2016: overlap of bags, articles and punctuation dropped
+    # After Rajpurkar et al. 2016: the overlap of bags, articles and punctuation dropped.
+    [
         ("the Denver Broncos", ("Denver Broncos",), 1.0),
         ("Broncos", ("Denver Broncos",), 2 / 3),
         ("in Denver, Colorado", ("Denver", "Colorado state"), 0.5),
@@ -67,15 +72,24 @@ def test_squad_f1(said, accepted, expected):
 
 def test_rouge_l_is_rouge_scores_and_takes_the_best_reference():
     scorer = RougeScorer(["rougeL"], use_stemmer=False)
-    expected = [max(scorer.score(r, said)["rougeL"].fmeasure for r in accepted) for said, accepted in zip(SYSTEM, REFERENCES, strict=True)]
+    expected = [
+        max(scorer.score(r, said)["rougeL"].fmeasure for r in accepted)
+        for said, accepted in zip(SYSTEM, REFERENCES, strict=True)
+    ]
     assert score("rouge-L", SYSTEM, REFERENCES) == pytest.approx(sum(expected) / 3)
-    assert score("rouge-L", ["le château bleu"], [("le château",)]) == pytest.approx(0.8)  # rouge-score itself would drop the â
+    assert score("rouge-L", ["le château bleu"], [("le château",)]) == pytest.approx(
+        0.8
+    )  # rouge-score itself would drop the â
 
 
 def test_bleu_is_sacrebleus():
     columns = [[r[0] for r in REFERENCES], [r[1] for r in REFERENCES]]
-    assert score("bleu", SYSTEM, REFERENCES) == pytest.approx(sacrebleu.corpus_bleu(SYSTEM, columns).score / 100)
-    assert sacrebleu.corpus_bleu(SYSTEM, columns).score == pytest.approx(48.53, abs=0.01)  # the figure of its README
+    assert score("bleu", SYSTEM, REFERENCES) == pytest.approx(
+        sacrebleu.corpus_bleu(SYSTEM, columns).score / 100
+    )
+    assert sacrebleu.corpus_bleu(SYSTEM, columns).score == pytest.approx(
+        48.53, abs=0.01
+    )  # the figure of its README
     ragged = [REFERENCES[0], REFERENCES[1][:1], REFERENCES[2]]
     assert 0 < score("bleu", SYSTEM, ragged) <= score("bleu", SYSTEM, REFERENCES)
 
@@ -83,8 +97,12 @@ def test_bleu_is_sacrebleus():
 def test_pearson_is_scikit_learns_and_a_text_that_is_no_number_counts_as_zero():
     gold, said = ["1", "2", "3", "5"], ["1", "3", "2", "4"]
     pairs = [(g,) for g in gold]
-    assert score("pearson", said, pairs) == pytest.approx(r_regression([[1], [3], [2], [4]], [1, 2, 3, 5])[0])
-    assert score("pearson", ["1", "3", "two", "4"], pairs) == pytest.approx(r_regression([[1], [3], [0], [4]], [1, 2, 3, 5])[0])
+    assert score("pearson", said, pairs) == pytest.approx(
+        r_regression([[1], [3], [2], [4]], [1, 2, 3, 5])[0]
+    )
+    assert score("pearson", ["1", "3", "two", "4"], pairs) == pytest.approx(
+        r_regression([[1], [3], [0], [4]], [1, 2, 3, 5])[0]
+    )
     assert score("pearson", ["3"] * 4, pairs) == 0
     assert not math.isnan(score("pearson", ["nan", "inf", "1", "2"], pairs))
 

@@ -286,4 +286,6 @@ def test_the_order_of_rows_changes_no_score(metric, pairs, order):
 def test_a_word_counts_as_often_as_it_is_in_both():
     """Two of three words are common, also where both are the same word."""
     assert score("squad-F1", ["dog dog cat"], [["dog dog bird"]]) == pytest.approx(2 / 3)
-    assert score("squad-F1", ["dog dog dog"], [["dog bird tree"]]) == pytest.approx(1 / 3)  # control
+    assert score("squad-F1", ["dog dog dog"], [["dog bird tree"]]) == pytest.approx(
+        1 / 3
+    )  # control

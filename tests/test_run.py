@@ -57,8 +57,12 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_write_leaves_the_old_file(tmp_p
     assert names_in(tmp_path) == ["file"]
 
 
-@pytest.mark.parametrize(("failure", "error"), [(not_moved, OSError), (interrupted, KeyboardInterrupt)])
-def test_a_write_that_ends_before_the_rename_leaves_the_old_file(tmp_path, monkeypatch, failure, error):
+@pytest.mark.parametrize(
+    ("failure", "error"), [(not_moved, OSError), (interrupted, KeyboardInterrupt)]
+)
+def test_a_write_that_ends_before_the_rename_leaves_the_old_file(
+    tmp_path, monkeypatch, failure, error
+):
     write_atomic(tmp_path / "file", b"old")
     monkeypatch.setattr(os, "replace", failure)
     with pytest.raises(error):
@@ -68,7 +72,7 @@ def test_a_write_that_ends_before_the_rename_leaves_the_old_file(tmp_path, monke
 
 
 def test_the_whole_content_is_there_before_the_rename_and_in_the_same_folder(tmp_path, monkeypatch):
-    """A rename is one step only inside one file system, and each process needs a draft of its own."""
+    """A rename is one step only inside one file system; each process needs its own draft."""
     moved = []
 
     def replace(source, target):
@@ -106,7 +110,9 @@ write_atomic(Path(sys.argv[1]), b"new content")
 @pytest.mark.parametrize("moment", ["write", "rename"])
 def test_sigkill_in_the_middle_of_a_write_leaves_the_old_file(tmp_path, moment):
     (tmp_path / "file").write_bytes(b"old")
-    made = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "file"), moment], check=False)
+    made = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path / "file"), moment], check=False
+    )
     assert made.returncode == -signal.SIGKILL
     assert (tmp_path / "file").read_bytes() == b"old"
     write_atomic(tmp_path / "file", b"newer")  # what the dead process left is in nobody's way
@@ -126,7 +132,9 @@ def test_json_that_is_missing_or_damaged_is_an_error_that_names_it(tmp_path, con
     path = tmp_path / "result.json"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ValueError, match=rf"{path} is not a readable JSON file \(.+\); remove the run folder"):
+    with pytest.raises(
+        ValueError, match=rf"{path} is not a readable JSON file \(.+\); remove the run folder"
+    ):
         read_json(path)
 
 
@@ -152,7 +160,9 @@ def test_tensors_that_are_missing_or_damaged_are_an_error_that_names_the_file(tm
     path = tmp_path / "codes.safetensors"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ValueError, match=rf"{path} is not a readable safetensors file \(.+\); remove it"):
+    with pytest.raises(
+        ValueError, match=rf"{path} is not a readable safetensors file \(.+\); remove it"
+    ):
         read_tensors(path)
 
 
@@ -162,16 +172,22 @@ def test_tensors_are_written_in_one_step(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", not_moved)
     with pytest.raises(OSError, match="Input/output"):
         write_tensors(path, {"a": torch.ones(2)})
-    assert torch.equal(read_tensors(path)[0]["a"], torch.zeros(2)) and names_in(tmp_path) == [path.name]
+    assert torch.equal(read_tensors(path)[0]["a"], torch.zeros(2)) and names_in(tmp_path) == [
+        path.name
+    ]
 
 
 @pytest.mark.parametrize(("said", "revision"), [("0123abc\n", "0123abc"), ("", "unknown")])
-def test_the_environment_names_versions_and_the_revision_of_the_package(monkeypatch, said, revision):
+def test_the_environment_names_versions_and_the_revision_of_the_package(
+    monkeypatch, said, revision
+):
     asked = []
 
     def git(words, **more):
         asked.append(words)
-        return SimpleNamespace(stdout=said if more["text"] and more["capture_output"] and not more["check"] else None)
+        return SimpleNamespace(
+            stdout=said if more["text"] and more["capture_output"] and not more["check"] else None
+        )
 
     monkeypatch.setattr(subprocess, "run", git)
     packages = ("torch", "transformers", "numpy", "scikit-learn", "intrinsic-prompt-tuning")
@@ -184,8 +200,8 @@ def test_a_new_folder_gets_its_settings_and_the_environment(tmp_path, monkeypatc
     monkeypatch.setattr(run_module, "environment", lambda: {"python": "3"})
     run = Run.open(tmp_path / "out" / "mine", CONFIG | {"rates": (0.3, 1.0)})
     assert run.folder == tmp_path / "out" / "mine" and names_in(run.folder) == ["config.json"]
-    kept = json.loads((run.folder / "config.json").read_text())
-    assert kept == {"config": CONFIG | {"rates": [0.3, 1.0]}, "environment": {"python": "3"}}
+    record = json.loads((run.folder / "config.json").read_text())
+    assert record == {"config": CONFIG | {"rates": [0.3, 1.0]}, "environment": {"python": "3"}}
     assert run.config == CONFIG | {"rates": [0.3, 1.0]} and run.result is None
 
 
@@ -197,11 +213,16 @@ def test_a_folder_opens_again_with_the_same_settings_and_stays_as_it_is(tmp_path
     assert (tmp_path / "mine" / "config.json").stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("other", [CONFIG | {"seed": 8}, CONFIG | {"limit": 0}, {"kind": "msf", "split": "toy"}, {}])
+@pytest.mark.parametrize(
+    "other", [CONFIG | {"seed": 8}, CONFIG | {"limit": 0}, {"kind": "msf", "split": "toy"}, {}]
+)
 def test_a_folder_of_other_settings_is_refused_and_stays_as_it_is(tmp_path, other):
     path = Run.open(tmp_path / "mine", CONFIG).folder / "config.json"
     before = path.read_bytes()
-    with pytest.raises(ValueError, match=rf"mine holds a run with other settings \(see {path}\); choose another with --run"):
+    with pytest.raises(
+        ValueError,
+        match=rf"mine holds a run with other settings \(see {path}\); choose another with --run",
+    ):
         Run.open(tmp_path / "mine", other)
     assert path.read_bytes() == before
 
@@ -209,7 +230,10 @@ def test_a_folder_of_other_settings_is_refused_and_stays_as_it_is(tmp_path, othe
 @pytest.mark.parametrize("name", ["notes.json", "metrics.jsonl", "model.safetensors"])
 def test_a_folder_with_files_of_another_program_is_refused(tmp_path, name):
     (tmp_path / name).touch()
-    with pytest.raises(ValueError, match=r"holds files but no config.json: not a run folder; choose another with --run"):
+    with pytest.raises(
+        ValueError,
+        match=r"holds files but no config.json: not a run folder; choose another with --run",
+    ):
         Run.open(tmp_path, CONFIG)
     assert names_in(tmp_path) == [name]
 
@@ -222,14 +246,19 @@ def test_control_a_lock_and_a_text_are_no_reason_to_refuse_a_folder(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_one_error_before_any_work(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
-    with pytest.raises(ValueError, match=r"--out: .*file/mine cannot be written \(Not a directory\); choose another"):
+    with pytest.raises(
+        ValueError,
+        match=r"--out: .*file/mine cannot be written \(Not a directory\); choose another",
+    ):
         Run.open(tmp_path / "file" / "mine", CONFIG)
 
     def read_only(path, **more):
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(Path, "touch", read_only)
-    with pytest.raises(ValueError, match=r"--out: .*mine cannot be written \(Read-only file system\)"):
+    with pytest.raises(
+        ValueError, match=r"--out: .*mine cannot be written \(Read-only file system\)"
+    ):
         Run.open(tmp_path / "mine", CONFIG)
 
 
@@ -243,30 +272,37 @@ def test_a_run_is_found_by_its_path_first_and_else_by_its_name_below_out(tmp_pat
 
 def test_a_run_that_is_nowhere_is_an_error_with_the_command_that_lists_them(tmp_path):
     (tmp_path / "out" / "empty").mkdir(parents=True)
-    with pytest.raises(ValueError, match=rf"out/empty is no run folder; ipt runs --out {tmp_path}/out lists"):
+    with pytest.raises(
+        ValueError, match=rf"out/empty is no run folder; ipt runs --out {tmp_path}/out lists"
+    ):
         Run.find(Path("empty"), tmp_path / "out")
 
 
 @pytest.mark.parametrize("lost", ["kind", "split", "seed"])
 def test_settings_of_another_program_are_told_with_what_they_lack(tmp_path, lost):
-    kept = {name: value for name, value in CONFIG.items() if name != lost}
-    write_json(tmp_path / "config.json", {"config": kept})
-    with pytest.raises(ValueError, match="is no run of ipt msf or ipt ist: its config.json lacks kind, seed, split; choose"):
+    others = {name: value for name, value in CONFIG.items() if name != lost}
+    write_json(tmp_path / "config.json", {"config": others})
+    with pytest.raises(
+        ValueError,
+        match="is no run of ipt msf or ipt ist: its config.json lacks kind, seed, split; choose",
+    ):
         _ = Run(tmp_path).config
 
 
-@pytest.mark.parametrize("record", [[CONFIG], CONFIG, {"config": ["kind", "split", "seed"]}, "text"])
+@pytest.mark.parametrize(
+    "record", [[CONFIG], CONFIG, {"config": ["kind", "split", "seed"]}, "text"]
+)
 def test_a_config_that_is_no_record_of_settings_is_refused(tmp_path, record):
     write_json(tmp_path / "config.json", record)
     with pytest.raises(ValueError, match="is no run of ipt msf"):
         _ = Run(tmp_path).config
 
 
-def test_parts_are_lacking_whose_setting_has_no_scores(tmp_path):
+def test_parts_are_missing_whose_condition_has_no_scores(tmp_path):
     parts = {"same": "train_same", "unseen": "test", "pca": "pca_test"}
     run = Run.open(tmp_path, CONFIG)
     assert run.missing_parts(parts) == ["same", "unseen", "pca"] and run.missing_parts({}) == []
-    run.finish({"scores": {"test": {}, "same": {}}})  # `same` is a part's name, not a setting's
+    run.finish({"scores": {"test": {}, "same": {}}})  # `same` is a part's name, not a condition's
     assert run.missing_parts(parts) == ["same", "pca"]
     run.finish({"scores": dict.fromkeys(parts.values(), {})})
     assert run.missing_parts(parts) == []
@@ -274,11 +310,21 @@ def test_parts_are_lacking_whose_setting_has_no_scores(tmp_path):
 
 def test_a_finished_run_has_its_result_and_no_checkpoints(tmp_path):
     run = Run.open(tmp_path, CONFIG)
-    for name in ("checkpoint-msf.safetensors", "checkpoint-ist-1of2.safetensors", "vectors.safetensors", "metrics-msf.jsonl"):
+    for name in (
+        "checkpoint-msf.safetensors",
+        "checkpoint-ist-1of2.safetensors",
+        "vectors.safetensors",
+        "metrics-msf.jsonl",
+    ):
         (tmp_path / name).touch()
     run.finish({"scores": {}, "dim": 2})
     assert run.result == {"scores": {}, "dim": 2}
-    assert names_in(tmp_path) == ["config.json", "metrics-msf.jsonl", "result.json", "vectors.safetensors"]
+    assert names_in(tmp_path) == [
+        "config.json",
+        "metrics-msf.jsonl",
+        "result.json",
+        "vectors.safetensors",
+    ]
 
 
 def test_checkpoints_stay_where_the_result_cannot_be_written(tmp_path, monkeypatch):
@@ -287,7 +333,9 @@ def test_checkpoints_stay_where_the_result_cannot_be_written(tmp_path, monkeypat
     monkeypatch.setattr(os, "replace", not_moved)
     with pytest.raises(OSError):
         run.finish({})
-    assert names_in(tmp_path) == ["checkpoint-msf.safetensors", "config.json"] and run.result is None
+    assert (
+        names_in(tmp_path) == ["checkpoint-msf.safetensors", "config.json"] and run.result is None
+    )
 
 
 def finished(out, name, kind, when):

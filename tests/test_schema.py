@@ -289,7 +289,10 @@ def test_the_digest_is_this_one():
 def test_a_row_that_moves_between_the_sets_changes_the_digest():
     rows = [{"input": text, "output": ["yes"]} for text in ("one", "two", "three")]
     draws = {"100": [0]}
-    tasks = [Task.from_dict(RECORD | {"examples": rows[:count], "test": rows[count:], "draws": draws}) for count in (1, 2)]
+    tasks = [
+        Task.from_dict(RECORD | {"examples": rows[:count], "test": rows[count:], "draws": draws})
+        for count in (1, 2)
+    ]
     assert tasks[0].digest != tasks[1].digest
 
 
