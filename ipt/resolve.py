@@ -27,7 +27,7 @@ from ipt.methods.subspace import Subspace
 from ipt.progress import Reporter
 from ipt.run import Run
 from ipt.storage import free_bytes
-from ipt.tasks.catalog import choose, tasks_of
+from ipt.tasks.catalog import load_tasks, select_tasks
 
 CellSettings = tuple[WorkConfig, TuneConfig, MsfConfig, IstConfig, Sequence[str]]  # a study's cell; last: the parts of IST
 REOPENED = {"split", "parts", "tasks", "digests", "model", "dtype", "tune", "backbone", "seed", "limit"}  # settings to open a run with
@@ -43,7 +43,7 @@ def open_experiment(work: WorkConfig, tune: TuneConfig) -> Experiment:
     """Load the tasks and the backbone."""
     processes = join(work.device)
     reporter = Reporter()
-    split, found, skipped = choose(work.tasks, work.seen, work.unseen, work.seed, work.as_published)
+    split, found, skipped = select_tasks(work.tasks, work.seen, work.unseen, work.seed, work.as_published)
     if skipped:
         reporter.info(f"skipped, too few rows for the few-shot sets: {', '.join(skipped)}")
     backbone = open_backbone(work.model, tune.prompt_length, work.dtype, processes.device)
@@ -92,7 +92,7 @@ def reopen_experiment(settings: dict[str, Any], out: Path, limit: int = 0, devic
         raise ValueError(f"the run was made by another version of ipt: its settings lack {', '.join(lacking)}; run `ipt msf` again")
     split = TaskSplit(settings["split"], **{part: tuple(names) for part, names in settings["parts"].items()})
     source, as_published = settings["tasks"], settings.get("as_published", False)
-    found = {t.name: t for t in tasks_of(source, as_published) if t.name in settings["digests"]}
+    found = {t.name: t for t in load_tasks(source, as_published) if t.name in settings["digests"]}
     changed = [name for name, kept in settings["digests"].items() if name not in found or found[name].digest != kept]
     if changed:
         raise ValueError(f"tasks have changed since the subspace was found: {', '.join(changed[:5])}; run `ipt msf` again")
@@ -114,7 +114,7 @@ def bench_parts(source: SourceConfig, bench: BenchmarkConfig) -> tuple[Backbone,
         backbone = bart_base_sized(open_backbone("mini", 0, "float32", "cpu").tokenizer, source.device)
     else:
         backbone = open_backbone(source.model, length, source.dtype, source.device)
-    found = list(tasks_of(source.tasks, source.as_published))
+    found = list(load_tasks(source.tasks, source.as_published))
     data = [EncodedTask.draw(backbone, found[i % len(found)], SAME_DATA_SEED, limit=1) for i in range(bench.jobs)]
     return backbone, measure(backbone, vocabulary_start(backbone, length, source.seed), data, bench, Reporter())
 
@@ -211,7 +211,7 @@ def check_rows(cells: Sequence[CellSettings]) -> None:
     """Draw the few-shot sets of these cells once each; raise ValueError where a task has too few rows for one."""
     drawn: set[tuple[str, bool, int | None, int, str]] = set()
     for work, tune, _, _, parts in cells:
-        split, found, _ = choose(work.tasks, work.seen, work.unseen, work.seed, work.as_published)
+        split, found, _ = select_tasks(work.tasks, work.seen, work.unseen, work.seed, work.as_published)
         wanted = {(work.tasks, work.as_published, tune.shots, s, name) for s, names in sets_of(split, parts).items() for name in names}
         for *_, shots, data_seed, name in sorted(wanted - drawn, key=str):
             few_shot(found[name], data_seed, shots)

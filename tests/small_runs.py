@@ -123,7 +123,7 @@ def checked(scores: Scores, processes: Processes | None, told: Told):
         patch.setattr("ipt.resolve.Reporter", lambda: told)
         patch.setattr("ipt.experiment.score_deltas", scores)
         patch.setattr("ipt.resolve.projected", lambda *given, **more: False)
-        patch.setattr("ipt.resolve.choose", lambda *given: (SPLIT, tasks(), ()))
+        patch.setattr("ipt.resolve.select_tasks", lambda *given: (SPLIT, tasks(), ()))
         if processes:
             patch.setattr("ipt.resolve.join", lambda device: processes)
         yield patch

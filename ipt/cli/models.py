@@ -41,7 +41,7 @@ def pretrain(
     """Make the embedded backbone from the suite's generators (needs the extra `suite`)."""
     from ipt.backbones.pretraining import pretrain as train
     from ipt.tasks.generators.build import all_recipes, pretraining_stream
-    from ipt.tasks.readers.schema import text_lines
+    from ipt.tasks.readers.text import text_lines
     from ipt.tasks.suites.embedded import load
 
     recipes, shipped = all_recipes(), load()
@@ -139,10 +139,10 @@ def score(*, source: Annotated[SourceConfig, Flat] = SourceConfig(tasks="all"), 
     from ipt.data import SAME_DATA_SEED
     from ipt.encoded import EncodedTask
     from ipt.resolve import open_backbone
-    from ipt.tasks.catalog import tasks_of
+    from ipt.tasks.catalog import load_tasks
     from ipt.training.evaluate import score_deltas
 
-    found = tasks_of(source.tasks, source.as_published)
+    found = load_tasks(source.tasks, source.as_published)
     backbone = open_backbone(source.model, LONGEST_DEFINITION, source.dtype, source.device)
     table = new_table("task", "metric", "definition", "ranked")
     values: dict[str, float] = {}

@@ -26,37 +26,36 @@ runs_app = App(name="runs", help="Look at runs.")
 @tasks_app.command(name="list")
 def list_tasks(*, tasks: Annotated[str, Parameter(help=SHOWN_TASKS)] = "all") -> None:
     """List tasks: the suite's, your own, or CrossFit's (nothing is downloaded)."""
-    from ipt.tasks.catalog import tasks_of
-    from ipt.tasks.suites import crossfit
-    from ipt.tasks.suites import embedded as suite
+    from ipt.tasks.catalog import load_tasks
+    from ipt.tasks.suites import crossfit, embedded
 
-    if f"{tasks}/".startswith(crossfit.LEAD):
+    if f"{tasks}/".startswith(crossfit.PREFIX):
         return _list_crossfit(tasks if "/" in tasks else f"{tasks}/all")
     table = new_table("task", "category", "subcategory", "metric", "novel", "knowledge", "rows")
-    for t in tasks_of(tasks):
+    for t in load_tasks(tasks):
         table.add_row(t.name, t.category, t.subcategory, t.metric, "novel" * t.novel, "knowledge" * t.knowledge, str(len(t.examples)))
     print_list(table)
-    print("splits: " + ", ".join(suite.split_names()))
+    print("splits: " + ", ".join(embedded.split_names()))
 
 
 def _list_crossfit(source: str) -> None:
     from ipt.tasks.suites import crossfit
 
     table = new_table("task", "kind", "subcategory", "metric", "random", "cls", "non-cls", "checked", "source")
-    for d in (crossfit.definitions()[name] for name in crossfit.named(source)[1]):
+    for d in (crossfit.definitions()[name] for name in crossfit.select(source).names):
         table.add_row(d.task, d.kind, d.category, d.metric, d.random, d.cls_split, d.noncls_split, d.checked, d.path or d.note)
     print_list(table)
-    print("splits: " + ", ".join(crossfit.LEAD + name for name in crossfit.split_names()))
+    print("splits: " + ", ".join(crossfit.PREFIX + name for name in crossfit.split_names()))
 
 
 @tasks_app.command(name="show")
 def show_task(name: str, *, rows: int = 5, tasks: Annotated[str, Parameter(help=SHOWN_TASKS)] = "all") -> None:
     """Show a task: its definition and first rows."""
-    from ipt.tasks.catalog import tasks_of
-    from ipt.tasks.suites.embedded import known
+    from ipt.tasks.catalog import load_tasks
+    from ipt.tasks.names import check_name
 
-    found = {task.name: task for task in tasks_of(f"crossfit/{name}" if tasks == "crossfit" else tasks)}
-    task = found[known(name, found, "task")]
+    found = {task.name: task for task in load_tasks(f"crossfit/{name}" if tasks == "crossfit" else tasks)}
+    task = found[check_name(name, found, "task")]
     Console().print(f"[b]{task.name}[/b]  {task.category}, {task.subcategory}, {task.metric}\n{escape(task.definition)}", highlight=False)
     table = new_table("input", "output")
     for example in task.examples[:rows]:
@@ -67,22 +66,22 @@ def show_task(name: str, *, rows: int = 5, tasks: Annotated[str, Parameter(help=
 @tasks_app.command
 def check(path: Path) -> None:
     """Report every problem of a task file or a folder of them."""
-    from ipt.tasks.readers import schema as files
+    from ipt.tasks.readers import schema
 
-    problems = files.check(path)
+    problems = schema.find_problems(path)
     for line in problems:
         print(line)
     if problems:
         raise ValueError(f"{len(problems)} problems in {path}")
-    print(f"{path}: {len(files.load(path))} tasks, no problem")
+    print(f"{path}: {len(schema.load(path))} tasks, no problem")
 
 
 @tasks_app.command(name="export")
 def export_tasks(tasks: str, *, to: Annotated[Path, Parameter(help="folder to write, a JSON file per task")]) -> None:
     """Write tasks (a split, names, a table, a task file, ...) as files in the schema, which `--tasks FOLDER` reads."""
-    from ipt.tasks.catalog import tasks_of
+    from ipt.tasks.catalog import load_tasks
 
-    found = tasks_of(tasks)
+    found = load_tasks(tasks)
     try:
         to.mkdir(parents=True, exist_ok=True)
     except OSError as error:
