@@ -26,7 +26,7 @@ from ipt.progress import Reporter
 from ipt.provenance import Record, require_settings, tune_from_record, work_from_record
 from ipt.results import Condition, conditions_of_parts
 from ipt.run import Run
-from ipt.tasks.catalog import choose, tasks_of
+from ipt.tasks.catalog import load_tasks, select_tasks
 from ipt.training.model import Model
 from ipt.tuners import parse_tuner
 from ipt.tuners.base import Tuner
@@ -54,7 +54,7 @@ def open_experiment(
     tuner = tuner or parse_tuner(work.tuner)
     processes = join_processes(work.device)
     reporter = Reporter()
-    split, tasks, skipped = choose(
+    split, tasks, skipped = select_tasks(
         work.tasks,
         work.seen,
         work.unseen,
@@ -135,7 +135,7 @@ def unchanged_tasks(settings: Record, work: WorkConfig) -> dict[str, Task]:
     """Return a run's tasks by name; raise ValueError where one has other rows than then."""
     digests = settings["digests"]
     tasks = {}
-    for task in tasks_of(work.tasks, work.as_published):
+    for task in load_tasks(work.tasks, work.as_published):
         if task.name in digests:
             tasks[task.name] = task
     changed = []
@@ -206,7 +206,7 @@ def require_rows(cells: Sequence[CellConfig]) -> None:
     drawn = set()
     for cell in cells:
         work = cell.work
-        split, tasks, _ = choose(work.tasks, work.seen, work.unseen, work.seed, work.as_published)
+        split, tasks, _ = select_tasks(work.tasks, work.seen, work.unseen, work.seed, work.as_published)
         conditions = conditions_of_parts(cell.parts)
         for data_seed, names in tasks_read(split, conditions).items():
             for name in sorted(names):

@@ -124,7 +124,7 @@ def checked(scores: Scores, processes: Processes | None, told: Told):
         patch.setattr("ipt.resolve.Reporter", lambda: told)
         patch.setattr("ipt.workflows.evaluation.score_deltas", scores)
         patch.setattr("ipt.estimate.announce", lambda *given: None)
-        patch.setattr("ipt.resolve.choose", lambda *given: (SPLIT, tasks(), ()))
+        patch.setattr("ipt.resolve.select_tasks", lambda *given: (SPLIT, tasks(), ()))
         if processes:
             patch.setattr("ipt.resolve.join_processes", lambda device: processes)
         yield patch

@@ -5,8 +5,8 @@ import json
 import pytest
 from conftest import toy_task
 
-from ipt.tasks.catalog import choose, tasks_of
-from ipt.tasks.suites import embedded as suite
+from ipt.tasks.catalog import load_tasks, select_tasks
+from ipt.tasks.suites import embedded
 
 
 @pytest.fixture
@@ -24,28 +24,28 @@ def lists(folder, **record):
 
 
 def test_names_and_patterns_of_the_suite():
-    assert [t.name for t in tasks_of("ari_m*, gra_actor")] == ["ari_max", "ari_min", "gra_actor"]
-    split, found, skipped = choose("ari_*", 3, 1, 42)
+    assert [t.name for t in load_tasks("ari_m*, gra_actor")] == ["ari_max", "ari_min", "gra_actor"]
+    split, found, skipped = select_tasks("ari_*", 3, 1, 42)
     assert len(split.seen) == 3 and len(split.unseen) == 1 and set(found) == set(split.all) and not skipped
     with pytest.raises(ValueError, match="say how many of its 2 tasks are seen"):
-        choose("ari_max,ari_min", 0, 0, 42)
+        select_tasks("ari_max,ari_min", 0, 0, 42)
     with pytest.raises(ValueError, match="unknown task or task split 'ari_mox'; did you mean ari_max"):
-        tasks_of("ari_mox")
+        load_tasks("ari_mox")
 
 
 def test_splits_and_everything():
-    assert choose("random-20", 0, 0, 42)[0] == suite.split("random-20")
-    assert len(tasks_of("all")) == len(suite.names())
+    assert select_tasks("random-20", 0, 0, 42)[0] == embedded.load_split("random-20")
+    assert len(load_tasks("all")) == len(embedded.task_names())
 
 
-def test_a_file_lists_seen_and_unseen_tasks_of_a_folder(folder):
-    split, found, _ = choose(lists(folder, seen=["last", "first"], unseen=["early"], tasks="tasks"), 0, 0, 42)
+def test_a_file_lists_seen_and_unseen_load_tasks_a_folder(folder):
+    split, found, _ = select_tasks(lists(folder, seen=["last", "first"], unseen=["early"], tasks="tasks"), 0, 0, 42)
     assert split.seen == ("last", "first") and split.unseen == ("early",) and split.name == "mine"
     assert found["early"] == toy_task("early") and split.new_subcategories == ()  # all are of one subcategory
 
 
 def test_a_file_lists_tasks_of_the_suite(folder):
-    split, found, _ = choose(lists(folder, seen=["ari_max"], unseen=["gra_actor"]), 0, 0, 42)
+    split, found, _ = select_tasks(lists(folder, seen=["ari_max"], unseen=["gra_actor"]), 0, 0, 42)
     assert split.all == ("ari_max", "gra_actor") == tuple(found) and split.new_subcategories == ("gra_actor",)
 
 
@@ -62,9 +62,9 @@ def test_a_file_lists_tasks_of_the_suite(folder):
 )
 def test_a_broken_list_says_what_is_wrong(folder, record, says):
     with pytest.raises(ValueError, match=says):
-        choose(lists(folder, **record), 0, 0, 42)
+        select_tasks(lists(folder, **record), 0, 0, 42)
 
 
 def test_many_names_are_no_file_name():
-    names = [t.name for t in tasks_of("random-40")]
-    assert len(",".join(names)) > 255 and [t.name for t in tasks_of(",".join(names))] == names
+    names = [t.name for t in load_tasks("random-40")]
+    assert len(",".join(names)) > 255 and [t.name for t in load_tasks(",".join(names))] == names

@@ -17,13 +17,15 @@ from ipt.data import METRICS
 from ipt.fewshot import few_shot
 from ipt.provenance import settings_record
 from ipt.resolve import open_experiment, reopen_experiment
-from ipt.tasks.catalog import choose, tasks_of
-from ipt.tasks.readers import tables
+from ipt.tasks.catalog import load_tasks, select_tasks
+from ipt.tasks.readers import hub
 from ipt.tasks.suites import crossfit
+from ipt.tasks.suites.crossfit_rows import DATA_SEEDS, SLICE, build_task
 from ipt.tasks.suites.crossfit_shapes import SHAPES
+from ipt.tasks.suites.crossfit_table import definitions
 
 CASES = json.loads(Path(__file__).with_name("crossfit_rows.json").read_text(encoding="utf8"))
-TABLE = crossfit.definitions()
+TABLE = definitions()
 GONE = {"eli5-askh", "eli5-asks", "eli5-eli5", "proto_qa"}
 AG_NEWS = [{"text": f"news {i}", "label": (i * i) % 4 if i % 5 else i % 4} for i in range(700)]
 SPIDER = [{"question": f"how many {i}", "query": f"SELECT {i}"} for i in range(300)]
@@ -32,7 +34,7 @@ SPIDER = [{"question": f"how many {i}", "query": f"SELECT {i}"} for i in range(3
 def rendered(name, as_published=False):
     """Return input and answers of every row of a task's case."""
     rows = CASES[name]["rows"]
-    task = crossfit.build(replace(TABLE[name], held_out=""), rows, rows, as_published)
+    task = build_task(replace(TABLE[name], held_out=""), rows, rows, as_published)
     return [[e.input, *e.output] for e in task.test]
 
 
@@ -54,7 +56,7 @@ def test_a_rule_for_rows_to_keep_drops_one(name):
     assert len(CASES[name]["expected"]) < len(rows)
     if definition.keep and not name.startswith("tweet_eval"):  # there the row is empty, and left out in any case
         try:
-            assert len(crossfit.build(replace(definition, keep="", held_out=""), rows, rows).test) > len(CASES[name]["expected"])
+            assert len(build_task(replace(definition, keep="", held_out=""), rows, rows).test) > len(CASES[name]["expected"])
         except ValueError as error:
             assert "cannot be filled" in str(error)
 
@@ -67,7 +69,7 @@ def test_cells_are_of_their_kind(name):
     assert (d.kind == "cls") == bool(labels) and d.kind in ("cls", "non-cls")
     assert d.shape in (*SHAPES, "") and bool(d.path) == (name not in GONE) and (bool(d.path) or d.note)
     assert d.test or d.held_out.startswith("train["), "no test set"
-    assert "".join(f"{a}[{b}:{c}] " for a, b, c in crossfit.SLICE.findall(d.held_out)).strip() == d.held_out
+    assert "".join(f"{a}[{b}:{c}] " for a, b, c in SLICE.findall(d.held_out)).strip() == d.held_out
     assert {e[1] for e in rendered(name)} <= set(labels) or not labels
     assert (d.published_metric == "published-F1") == (d.metric == "macro-F1" or name == "codah")
 
@@ -76,17 +78,17 @@ def test_the_papers_tasks_and_splits():
     paper = [d for d in TABLE.values() if d.random]
     assert len(paper) == 120 and sum(d.category.startswith("classification/") for d in paper) == 44
     assert sum(d.kind == "cls" for d in paper) == 51  # K per class
-    sizes = {name: tuple(map(len, (s.seen, s.unseen, s.out_of_kind))) for name in crossfit.split_names() for s in [crossfit.split(name)]}
+    sizes = {name: tuple(map(len, (s.seen, s.unseen, s.out_of_kind))) for name in crossfit.split_names() for s in [crossfit.load_split(name)]}
     assert sizes == {
         "random-100": (100, 20, 0), "random-20": (20, 20, 0), "random-40": (40, 20, 0), "random-60": (60, 20, 0),
         "random-80": (80, 20, 0), "cls-35": (35, 8, 63), "non-cls-35": (35, 41, 43),
     }  # fmt: skip
-    whole = crossfit.split("random-100")
-    assert whole.unseen == crossfit.split("random-20").unseen and set(crossfit.split("random-40").seen) < set(whole.seen)
-    one, other = crossfit.split("cls-35"), crossfit.split("non-cls-35")
+    whole = crossfit.load_split("random-100")
+    assert whole.unseen == crossfit.load_split("random-20").unseen and set(crossfit.load_split("random-40").seen) < set(whole.seen)
+    one, other = crossfit.load_split("cls-35"), crossfit.load_split("non-cls-35")
     assert set(one.seen + one.unseen) == set(other.out_of_kind) and set(one.out_of_kind) < set(other.seen + other.unseen)
     assert set(whole.all) - set(one.seen + one.unseen + other.seen + other.unseen) == {"discovery"}
-    assert all(len(set(crossfit.split(name).all)) == len(crossfit.split(name).all) for name in crossfit.split_names())
+    assert all(len(set(crossfit.load_split(name).all)) == len(crossfit.load_split(name).all) for name in crossfit.split_names())
     assert all(d.smaller == "" or d.random == "seen" for d in TABLE.values())
 
 
@@ -101,11 +103,11 @@ def published_draw(lines, seed, shots, per_label):
     return [[line for group in groups.values() for line in group[at : at + shots]] for at in (0, shots)]
 
 
-@pytest.mark.parametrize("seed", crossfit.DATA_SEEDS)
+@pytest.mark.parametrize("seed", DATA_SEEDS)
 @pytest.mark.parametrize("shots", [1, 16, 32, 64])
 def test_data_seeds_draw_the_published_rows(seed, shots):
     for name, rows, per_label in (("ag_news", AG_NEWS, True), ("spider", SPIDER, False)):
-        task = crossfit.build(TABLE[name], rows, rows[:5])
+        task = build_task(TABLE[name], rows, rows[:5])
         lines = [(r["text"], task.options[r["label"]]) if per_label else (r["question"], r["query"]) for r in rows]
         sets = few_shot(task, seed, shots)
         assert [[(e.input, e.output[0]) for e in part] for part in (sets.train, sets.dev)] == published_draw(lines, seed, shots, per_label)
@@ -125,7 +127,7 @@ def test_held_out_rows_are_the_published_ones(rule, train, test):
     lines = [(r["question"], r["query"]) for r in SPIDER]
     np.random.seed(42)
     np.random.shuffle(lines)
-    task = crossfit.build(replace(TABLE["spider"], held_out=rule), SPIDER, ())
+    task = build_task(replace(TABLE["spider"], held_out=rule), SPIDER, ())
     assert [(e.input, e.output[0]) for e in task.test] == lines[test]
     drawn = published_draw(lines[train], 13, 32, False)
     assert [[(e.input, e.output[0]) for e in part] for part in (few_shot(task, 13).train, few_shot(task, 13).dev)] == drawn
@@ -135,13 +137,13 @@ def test_a_part_of_the_test_split():
     lines = [r["question"] for r in SPIDER]
     np.random.seed(42)
     np.random.shuffle(lines)
-    task = crossfit.build(replace(TABLE["spider"], held_out="test[:5%]"), SPIDER, SPIDER)
+    task = build_task(replace(TABLE["spider"], held_out="test[:5%]"), SPIDER, SPIDER)
     assert [e.input for e in task.test] == lines[:15]
 
 
 def test_only_rows_that_may_be_drawn_become_examples():
     rows = AG_NEWS * 20
-    task = crossfit.build(TABLE["ag_news"], rows, rows[:5])
+    task = build_task(TABLE["ag_news"], rows, rows[:5])
     assert all(len(order) == 4 * 128 for order in task.draws.values()) and len(task.examples) <= 5 * 4 * 128 < len(rows)
     with pytest.raises(ValueError, match="draws for the data seeds 100, 13, 21, 42, 87, found 7"):
         few_shot(task, 7)
@@ -155,7 +157,7 @@ def test_what_as_published_restores_is_what_is_mended():
         "ethos-directed_vs_generalized", "medical_questions_pairs", "paws", "piqa", "tweet_eval-irony", "tweet_eval-offensive"
     }  # fmt: skip
     rows = [dict(row, text="two\n  lines\there ") for row in CASES["imdb"]["rows"]]
-    ours, theirs = (crossfit.build(TABLE["imdb"], rows, rows, flag) for flag in (False, True))
+    ours, theirs = (build_task(TABLE["imdb"], rows, rows, flag) for flag in (False, True))
     assert ours.test[0].input == "two lines here" and theirs.test[0].input == "two   lines here"
     assert (ours.metric, theirs.metric) == ("macro-F1", "published-F1") and ours.digest != theirs.digest
 
@@ -163,11 +165,11 @@ def test_what_as_published_restores_is_what_is_mended():
 def test_a_label_beyond_the_options_is_an_error_with_the_row():
     rows = [{"text": "a", "label": -1}]
     with pytest.raises(ValueError, match=r"CrossFit task ag_news: 'options\[label\]' cannot be filled .*columns are text, label"):
-        crossfit.build(TABLE["ag_news"], rows, rows)
+        build_task(TABLE["ag_news"], rows, rows)
     with pytest.raises(ValueError, match="CrossFit task imdb: .*'text' is undefined"):
-        crossfit.build(TABLE["imdb"], [{"txt": "a", "label": 0}], [{"txt": "a", "label": 0}])
+        build_task(TABLE["imdb"], [{"txt": "a", "label": 0}], [{"txt": "a", "label": 0}])
     with pytest.raises(ValueError, match="0 training and 0 test rows are not enough"):
-        crossfit.build(TABLE["imdb"], [], [])
+        build_task(TABLE["imdb"], [], [])
 
 
 @pytest.fixture
@@ -179,35 +181,35 @@ def hub_of_rows(monkeypatch):
         asked.append(what)
         return Dataset.from_list(CASES[source.split()[-1]]["rows"] * 50)
 
-    monkeypatch.setattr(tables, "read", read)
-    monkeypatch.setattr(tables, "read_converted", read)
+    monkeypatch.setattr(hub, "read_split", read)
+    monkeypatch.setattr(hub, "read_converted", read)
     return asked
 
 
 def test_names_patterns_splits_and_lists(hub_of_rows, tmp_path):
-    assert [t.name for t in tasks_of("crossfit/glue-[rw]*,crossfit/ag_news")] == ["glue-rte", "glue-wnli", "ag_news"]
-    assert hub_of_rows[0] == ("nyu-mll/glue", "train", {"name": "rte"})
-    assert [t.name for t in tasks_of("crossfit/superglue-rte, piqa")] == ["superglue-rte", "piqa"]
+    assert [t.name for t in load_tasks("crossfit/glue-[rw]*,crossfit/ag_news")] == ["glue-rte", "glue-wnli", "ag_news"]
+    assert hub_of_rows[0] == ("nyu-mll/glue", "train", "rte")
+    assert [t.name for t in load_tasks("crossfit/superglue-rte, piqa")] == ["superglue-rte", "piqa"]
     assert ("aps/super_glue", "refs/convert/parquet", "rte/validation/*.parquet") in hub_of_rows
     assert hub_of_rows[-1] == ("ybisk/piqa", "refs/convert/parquet", "*/validation/*.parquet")
-    split, found, _ = choose("crossfit/random-20,-eli5-*,-glue-wnli", 0, 0, 42)
+    split, found, _ = select_tasks("crossfit/random-20,-eli5-*,-glue-wnli", 0, 0, 42)
     assert split.name == "crossfit-random-20-less-3"  # eli5-asks and glue-wnli seen, eli5-eli5 unseen
     assert len(split.seen) == 18 and len(split.unseen) == 19 and set(found) == set(split.all)
-    split, _, _ = choose("crossfit/glue-sst2,crossfit/glue-cola,crossfit/ag_news", 2, 1, 42)
+    split, _, _ = select_tasks("crossfit/glue-sst2,crossfit/glue-cola,crossfit/ag_news", 2, 1, 42)
     assert len(split.seen) == 2 and len(split.unseen) == 1
     (tmp_path / "mine.json").write_text('{"seen": ["boolq", "piqa"], "unseen": ["art"], "tasks": "crossfit"}', encoding="utf8")
-    split, found, _ = choose(str(tmp_path / "mine.json"), 0, 0, 42, as_published=True)
+    split, found, _ = select_tasks(str(tmp_path / "mine.json"), 0, 0, 42, as_published=True)
     assert split.all == ("boolq", "piqa", "art") == tuple(found) and found["piqa"].options == ("0", "1")
     with pytest.raises(ValueError, match="unknown CrossFit task or task split 'ag_new'; did you mean ag_news"):
-        tasks_of("crossfit/ag_new")
+        load_tasks("crossfit/ag_new")
     with pytest.raises(ValueError, match="leaves no task; say crossfit/all"):
-        tasks_of("crossfit/-ag_news")
+        load_tasks("crossfit/-ag_news")
 
 
 def test_a_table_of_datasets_gives_the_task_that_plain_rows_give():
     for name in ("ag_news", "circa", "hatexplain", "sciq", "kilt_nq", "tweet_eval-hate"):
         rows = CASES[name]["rows"] * 40
-        assert crossfit.build(TABLE[name], Dataset.from_list(rows), Dataset.from_list(rows)) == crossfit.build(TABLE[name], rows, rows)
+        assert build_task(TABLE[name], Dataset.from_list(rows), Dataset.from_list(rows)) == build_task(TABLE[name], rows, rows)
 
 
 def test_every_task_that_cannot_be_had_is_named_at_once(monkeypatch, capsys):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ipt.tasks.suites import crossfit
+from ipt.tasks.suites.crossfit_table import definitions
 
 FOLDER = os.environ.get("IPT_REAL_TASKS", "")
 CASES = json.loads(Path(__file__).with_name("crossfit_rows.json").read_text(encoding="utf8"))
@@ -76,7 +76,7 @@ def agrees(definition, other):
 @pytest.mark.skipif(not FOLDER, reason="IPT_REAL_TASKS names no folder of task files with a field `crossfit`")
 def test_checked_says_real_where_other_data_agree_and_only_there():
     index = json.loads((Path(FOLDER) / "index.json").read_text(encoding="utf8"))["tasks"]
-    table, found = crossfit.definitions(), {}
+    table, found = definitions(), {}
     for entry in index:
         if entry["crossfit"] in table:
             other = json.loads(gzip.decompress((Path(FOLDER) / entry["file"]).read_bytes()))

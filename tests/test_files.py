@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipt.cli import app as cli
-from ipt.tasks.readers import schema as files
-from ipt.tasks.suites import embedded as suite
+from ipt.data import Task
+from ipt.tasks.readers import schema
+from ipt.tasks.splits import draw_split
+from ipt.tasks.suites import embedded
 
 
 def a_record(name: str = "toy", rows: int = 240, **change: object) -> dict:
@@ -31,10 +33,10 @@ def test_a_folder_is_read_in_the_order_of_file_names(tmp_path):
     write(tmp_path / "a.json", a_record("a"))
     write(tmp_path / "index.json", {"tasks": []})
     (tmp_path / "README.md").write_text("notes")
-    tasks = files.load(tmp_path)
-    assert [t.name for t in tasks] == ["a", "b"] and not files.check(tmp_path)
+    tasks = schema.load(tmp_path)
+    assert [t.name for t in tasks] == ["a", "b"] and not schema.find_problems(tmp_path)
     assert tasks[0].examples[0].output == ("answer 0", "other")
-    assert files.load(tmp_path / "b.json.gz") == tasks[1:]
+    assert schema.load(tmp_path / "b.json.gz") == tasks[1:]
 
 
 LABELS = {"category": "cls", "metric": "accuracy", "options": ["yes", "no"]}
@@ -71,16 +73,16 @@ WRONG = {
 def test_a_wrong_record_is_one_error_with_its_file(tmp_path, case):
     record, message = WRONG[case]
     path = write(tmp_path / "task.json", record)
-    problems = files.check(path)
+    problems = schema.find_problems(path)
     assert len(problems) == 1 and problems[0].startswith(f"{path}: ") and message in problems[0]
     with pytest.raises(ValueError, match="task.json"):
-        files.load(path)
+        schema.load(path)
 
 
 def test_malformed_json_names_the_line(tmp_path):
     path = tmp_path / "task.json"
     path.write_text('{"name": "a",\n "category": "cls"\n "metric": 1}')
-    assert files.check(path) == [f"{path}: line 3, column 2: not valid JSON (Expecting ',' delimiter)"]
+    assert schema.find_problems(path) == [f"{path}: line 3, column 2: not valid JSON (Expecting ',' delimiter)"]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,7 @@ def test_malformed_json_names_the_line(tmp_path):
 )
 def test_a_file_that_cannot_be_read_is_named(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
-    problems = files.check(tmp_path)
+    problems = schema.find_problems(tmp_path)
     assert len(problems) == 1 and problems[0].startswith(str(tmp_path / name)) and message in problems[0]
 
 
@@ -105,17 +107,17 @@ def test_every_problem_of_a_folder_is_reported(tmp_path):
     write(tmp_path / "b.json", a_record("twin"))
     write(tmp_path / "c.json", a_record("twin"))
     write(tmp_path / "d.json", a_record("d", examples=[{}] * 50))
-    problems = files.check(tmp_path)
+    problems = schema.find_problems(tmp_path)
     assert "a.json: example 1: 'input'" in problems[0] and "a.json: example 3: 'output'" in problems[1]
     assert problems[-2].endswith("d.json: 30 more examples are wrong") and "named 'twin'" in problems[-1]
     assert len(problems) == 2 + 21 + 1
     with pytest.raises(ValueError, match=r"a\.json: example 1: .* \(and 23 more problems: ipt tasks check"):
-        files.load(tmp_path)
+        schema.load(tmp_path)
 
 
 def test_a_missing_or_empty_folder_is_named(tmp_path):
-    assert "no such file" in files.check(tmp_path / "none")[0]
-    assert "no task files" in files.check(tmp_path)[0]
+    assert "no such file" in schema.find_problems(tmp_path / "none")[0]
+    assert "no task files" in schema.find_problems(tmp_path)[0]
 
 
 def some_tasks(folder: Path, families: dict[str, int], small: int = 0) -> tuple:
@@ -124,19 +126,19 @@ def some_tasks(folder: Path, families: dict[str, int], small: int = 0) -> tuple:
             write(folder / f"{family}{i}.json", a_record(f"{family}{i}", family=family, subcategory=family))
     for i in range(small):
         write(folder / f"small{i}.json", a_record(f"small{i}", rows=40))
-    return files.load(folder)
+    return schema.load(folder)
 
 
 def test_a_split_keeps_families_on_one_side(tmp_path):
     tasks = some_tasks(tmp_path, dict.fromkeys("abcdefgh", 2), small=2)
     family = {t.name: t.family for t in tasks}
-    splits = [files.draw_split(tasks, 7, 4, seed) for seed in range(5)]
+    splits = [draw_split(tasks, 7, 4, seed) for seed in range(5)]
     for split, skipped in splits:
         assert (len(split.seen), len(split.unseen), skipped) == (7, 4, ("small0", "small1"))
         assert not {family[n] for n in split.seen} & {family[n] for n in split.unseen}
         assert split.new_subcategories == split.unseen
     assert len({split.seen for split, _ in splits}) > 1
-    assert files.draw_split(tasks[::-1], 7, 4, 0) == splits[0]
+    assert draw_split(tasks[::-1], 7, 4, 0) == splits[0]
     names = sorted(family)
     crossed = {family[n] for n in names[:7]} & {family[n] for n in names[7:11]}
     assert crossed, "control: a draw without families puts one on both sides"
@@ -145,25 +147,25 @@ def test_a_split_keeps_families_on_one_side(tmp_path):
 def test_a_split_is_found_where_one_family_is_large(tmp_path):
     tasks = some_tasks(tmp_path, {"large": 12, "b": 1})
     for seed in range(6):
-        split, _ = files.draw_split(tasks, 12, 1, seed)
+        split, _ = draw_split(tasks, 12, 1, seed)
         assert split.unseen == ("b0",)
 
 
 def test_too_few_tasks_are_one_error(tmp_path):
     tasks = some_tasks(tmp_path, {"large": 12}, small=1)
     with pytest.raises(ValueError, match=r"8 seen and 4 unseen .* 12 usable tasks of 1 families .*\(1 tasks are too small"):
-        files.draw_split(tasks, 8, 4, 0)
+        draw_split(tasks, 8, 4, 0)
     with pytest.raises(ValueError, match="--seen must be at least 1"):
-        files.draw_split(tasks, 0, 4, 0)
+        draw_split(tasks, 0, 4, 0)
 
 
 def test_a_folder_of_real_tasks():
     folder = os.environ.get("IPT_REAL_TASKS")
     if not folder:
         pytest.skip("set IPT_REAL_TASKS to a folder of real tasks in the schema")
-    assert files.check(folder) == []
-    tasks = files.load(folder)
-    split, skipped = files.draw_split(tasks, 12, 4, 42)
+    assert schema.find_problems(folder) == []
+    tasks = schema.load(folder)
+    split, skipped = draw_split(tasks, 12, 4, 42)
     assert len(split.all) == 16 and not set(skipped) & set(split.all)
 
 
@@ -181,10 +183,10 @@ def test_no_record_whatever_ends_in_a_trace(change, row):
     """Whatever stands in a file, it is a task or a list of problems that name the file."""
     base = a_record(rows=2)
     record = base | {"examples": [*base["examples"], row]} | change
-    problems = files._problems(record, "task.json")
+    problems = schema.record_problems(record, "task.json")
     assert all(p.startswith("task.json: ") for p in problems)
     if not problems:
-        assert files.Task.from_dict(record, "task.json").examples
+        assert Task.from_dict(record, "task.json").examples
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
@@ -192,14 +194,14 @@ def test_no_record_whatever_ends_in_a_trace(change, row):
 def test_no_content_whatever_ends_in_a_trace(tmp_path_factory, content, suffix):
     path = tmp_path_factory.getbasetemp() / f"task{suffix}"
     path.write_bytes(content)
-    assert files.check(path) and all(p.startswith(str(path)) for p in files.check(path))
+    assert schema.find_problems(path) and all(p.startswith(str(path)) for p in schema.find_problems(path))
 
 
 def test_exported_tasks_read_back_as_they_were(tmp_path, capsys):
     assert cli.main(["tasks", "export", "ari_max,gra_actor", "--to", str(tmp_path / "mine")]) == 0
-    back = files.load(tmp_path / "mine")
-    assert [t.name for t in back] == ["ari_max", "gra_actor"] and back == suite.load(["ari_max", "gra_actor"])
-    assert [t.digest for t in back] == [t.digest for t in suite.load(["ari_max", "gra_actor"])]
+    back = schema.load(tmp_path / "mine")
+    assert [t.name for t in back] == ["ari_max", "gra_actor"] and back == embedded.load(["ari_max", "gra_actor"])
+    assert [t.digest for t in back] == [t.digest for t in embedded.load(["ari_max", "gra_actor"])]
     (tmp_path / "file").write_text("")
     assert cli.main(["tasks", "export", "ari_max", "--to", str(tmp_path / "file")]) == 2
     assert "cannot be written" in capsys.readouterr().err

@@ -9,7 +9,9 @@ from random import Random
 import pytest
 
 from ipt.data import Example, Task
-from ipt.tasks.readers import schema as files
+from ipt.tasks.readers import schema
+from ipt.tasks.readers.text import text_lines
+from ipt.tasks.splits import draw_split, make_split, shortfalls
 
 LABELS = {"category": "cls", "metric": "accuracy", "options": ["yes", "no"]}
 
@@ -22,7 +24,7 @@ def a_record(**change):
 def check(folder, record):
     path = folder / "task.json"
     path.write_text(json.dumps(record))
-    return [problem.removeprefix(f"{path}: ") for problem in files.check(path)]
+    return [problem.removeprefix(f"{path}: ") for problem in schema.find_problems(path)]
 
 
 def put(path, name):
@@ -38,26 +40,26 @@ def test_only_task_files_of_the_folder_itself_are_read(tmp_path):
     (tmp_path / "folder.json").mkdir()
     put(tmp_path / "folder.json" / "c.json", "inside")
     (tmp_path / "d.jsonl").write_text("not read beside task files")
-    assert [task.name for task in files.load(tmp_path)] == ["packed", "of-b-json"]
-    assert [task.name for task in files.load(tmp_path / "notes.txt")] == ["of-notes-txt"]  # named itself
+    assert [task.name for task in schema.load(tmp_path)] == ["packed", "of-b-json"]
+    assert [task.name for task in schema.load(tmp_path / "notes.txt")] == ["of-notes-txt"]  # named itself
 
 
 def test_tables_are_tasks_where_a_folder_has_no_task_files(tmp_path):
     for name in ("b", "a"):
         (tmp_path / f"{name}.jsonl").write_text(json.dumps({"input": "x", "output": name}))
     (tmp_path / "notes.md").write_text("x")
-    assert [(t.name, t.examples[0].output) for t in files.load(tmp_path)] == [("a", ("a",)), ("b", ("b",))]
+    assert [(t.name, t.examples[0].output) for t in schema.load(tmp_path)] == [("a", ("a",)), ("b", ("b",))]
 
 
 def test_the_first_problem_is_told_with_how_many_more(tmp_path):
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(ValueError, match=r"a\.json: line 1, column 2: not valid JSON \(Expecting[^(]*\)$"):
-        files.load(tmp_path)
+        schema.load(tmp_path)
     (tmp_path / "b.json").write_text(" \n")
     with pytest.raises(ValueError, match=rf"a\.json: .* \(and 1 more problems: ipt tasks check {tmp_path}\)$"):
-        files.load(tmp_path)
+        schema.load(tmp_path)
     put(tmp_path / "c.json", "right")
-    assert files.check(tmp_path)[1] == f"{tmp_path / 'b.json'}: the file is empty" and len(files.check(tmp_path)) == 2
+    assert schema.find_problems(tmp_path)[1] == f"{tmp_path / 'b.json'}: the file is empty" and len(schema.find_problems(tmp_path)) == 2
 
 
 @pytest.mark.parametrize("name", ["name", "category", "subcategory", "metric", "definition", "source", "family"])
@@ -152,7 +154,7 @@ def test_files_that_share_a_name_are_told_after_all_others(tmp_path):
     for file, name in (("a", "x"), ("b", "y"), ("c", "x")):
         put(tmp_path / f"{file}.json", name)
     (tmp_path / "e.json").write_text("[]")
-    assert files.check(tmp_path) == [
+    assert schema.find_problems(tmp_path) == [
         f"{tmp_path / 'e.json'}: a task is a JSON object, found list",
         f"{tmp_path}: more than one file holds a task named 'x'",
     ]
@@ -161,13 +163,13 @@ def test_files_that_share_a_name_are_told_after_all_others(tmp_path):
 def test_json_that_is_nested_too_deeply_is_one_error(tmp_path):
     path = tmp_path / "a.json"
     path.write_text("[" * 200_000)
-    assert files.check(path) == [f"{path}: not valid JSON (nested too deeply)"]
+    assert schema.find_problems(path) == [f"{path}: not valid JSON (nested too deeply)"]
 
 
 def test_bytes_that_are_no_text_are_told_with_their_place(tmp_path):
     path = tmp_path / "a.json"
     path.write_bytes(b'{"name": "\xff"}')
-    assert files.check(path) == [f"{path}: not UTF-8 text (byte 10)"]
+    assert schema.find_problems(path) == [f"{path}: not UTF-8 text (byte 10)"]
 
 
 def some_task(name, rows, family="", subcategory="x"):
@@ -178,11 +180,11 @@ def some_task(name, rows, family="", subcategory="x"):
 def test_a_task_needs_rows_for_both_data_seeds():
     """With 50 test rows a small task of K = 16 needs 82 rows for data seed 100, and 114 for data seed 21 beside it."""
     tasks = [some_task(f"t{rows}", rows) for rows in (81, 82, 113, 114)]
-    found = files.shortfalls(tasks)
+    found = shortfalls(tasks)
     assert list(found) == ["t81", "t82", "t113"]
     assert "data seed 100 needs 16" in found["t81"] and "data seed 21 needs 16" in found["t113"]
-    assert list(files.shortfalls(tasks, shots=7)) == []
-    assert list(files.shortfalls(tasks, shots=8)) == ["t81"]  # 50 + 32 rows
+    assert list(shortfalls(tasks, shots=7)) == []
+    assert list(shortfalls(tasks, shots=8)) == ["t81"]  # 50 + 32 rows
 
 
 def sha(seed, name):
@@ -193,7 +195,7 @@ def sha(seed, name):
 def test_a_split_takes_tasks_in_the_order_of_their_hash(seed):
     names = [f"t{i}" for i in range(9)]
     tasks = [some_task(name, 114) for name in names] + [some_task("few", 113), some_task("a-few", 90)]
-    split, skipped = files.draw_split(tasks, 4, 3, seed)
+    split, skipped = draw_split(tasks, 4, 3, seed)
     order = sorted(names, key=lambda name: sha(seed, name))
     assert (split.seen, split.unseen) == (tuple(order[:4]), tuple(order[4:7]))
     assert split.name == f"files-{seed}" and skipped == ("a-few", "few") and split.out_of_kind == ()
@@ -202,7 +204,7 @@ def test_a_split_takes_tasks_in_the_order_of_their_hash(seed):
 def test_a_familys_tasks_come_together_and_what_is_too_many_is_left():
     seed, families = 3, ["f", "g", "h"]
     tasks = [some_task(f"{family}{i}", 114, family) for family in families for i in range(3)]
-    split, _ = files.draw_split(tasks, 4, 2, seed)
+    split, _ = draw_split(tasks, 4, 2, seed)
     first, second, third = sorted(families, key=lambda name: sha(seed, name))
     by_hash = lambda family: sorted((f"{family}{i}" for i in range(3)), key=lambda name: sha(seed, name))
     assert split.seen == (*by_hash(first), by_hash(second)[0])
@@ -212,7 +214,7 @@ def test_a_familys_tasks_come_together_and_what_is_too_many_is_left():
 def dealt(sizes, seen, unseen, seed):
     """Return the families of the seen and of the unseen side."""
     tasks = [some_task(f"{family}{i}", 114, family) for family, size in sizes.items() for i in range(size)]
-    split, _ = files.draw_split(tasks, seen, unseen, seed)
+    split, _ = draw_split(tasks, seen, unseen, seed)
     return tuple("".join(sorted({name[0] for name in side})) for side in (split.seen, split.unseen))
 
 
@@ -248,26 +250,26 @@ def test_small_families_come_first_where_nothing_else_gives_a_split():
 
 def test_seen_and_unseen_counts_at_their_ends():
     tasks = [some_task(f"t{i}", 114) for i in range(3)]
-    split, _ = files.draw_split(tasks, 3, 0, 0)
+    split, _ = draw_split(tasks, 3, 0, 0)
     assert len(split.seen) == 3 and split.unseen == ()
-    assert len(files.draw_split(tasks, 1, 2, 0)[0].unseen) == 2
+    assert len(draw_split(tasks, 1, 2, 0)[0].unseen) == 2
     for seen, unseen in ((0, 1), (1, -1)):
         with pytest.raises(ValueError, match=f"at least 0, found {seen} and {unseen}"):
-            files.draw_split(tasks, seen, unseen, 0)
+            draw_split(tasks, seen, unseen, 0)
     with pytest.raises(ValueError, match="3 usable tasks of 3 families cannot give them"):
-        files.draw_split(tasks, 2, 2, 0)
+        draw_split(tasks, 2, 2, 0)
 
 
 def test_shots_say_which_tasks_are_usable():
     tasks = [some_task("a", 114), some_task("b", 82)]
-    assert files.draw_split(tasks, 1, 1, 0, shots=8)[1] == ()
-    assert files.draw_split(tasks, 1, 0, 0)[1] == ("b",)
+    assert draw_split(tasks, 1, 1, 0, shots=8)[1] == ()
+    assert draw_split(tasks, 1, 0, 0)[1] == ("b",)
 
 
 def test_a_subcategory_is_new_where_no_seen_task_has_it():
     seen = [some_task("a", 1, subcategory="x"), some_task("b", 1, subcategory="y")]
     unseen = [some_task("e", 1, subcategory="z"), some_task("c", 1, subcategory="y"), some_task("d", 1, subcategory="w")]
-    split = files.as_split("mine", seen, unseen)
+    split = make_split("mine", seen, unseen)
     assert (split.name, split.seen, split.unseen) == ("mine", ("a", "b"), ("e", "c", "d"))
     assert split.new_subcategories == ("e", "d")
 
@@ -285,6 +287,6 @@ def test_pieces_of_text_are_drawn_by_seed(tmp_path):
             words = draw.choice(lines).split()
             at = draw.randrange(5) if len(words) == 25 else draw.randrange(1)
             expected.append(" ".join(words[at : at + 20]))
-        assert list(islice(files.text_lines(tmp_path, seed), 40)) == expected and len(set(expected)) == 6
+        assert list(islice(text_lines(tmp_path, seed), 40)) == expected and len(set(expected)) == 6
     with pytest.raises(ValueError, match="a paragraph per line, found none"):
-        next(files.text_lines(tmp_path / "none", 0))
+        next(text_lines(tmp_path / "none", 0))

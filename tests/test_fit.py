@@ -23,7 +23,7 @@ DEV = (row(2), row(3, 4))
 def job(index, train=TRAIN, dev=DEV, rate=0.1, trial_group=""):
     rows = tuple((index, r) for r in train)
     held = tuple((index, r) for r in dev)
-    return Job(f"job {index}", (rows,), held, rate, index, 2, rivals)
+    return Job(f"job {index}", (rows,), held, rate, index, 2, trial_group)
 
 
 def prompts(count):

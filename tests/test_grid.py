@@ -112,9 +112,9 @@ def test_the_choice_is_by_the_largest_dev_score_and_not_by_test_or_loss(monkeypa
     asked = stub(monkeypatch, dev)
     outcomes = outcomes_of(losses)
     assert chosen(losses=losses) == [
-        Choice(1, 0.125, outcomes[1], 0.75),
-        Choice(2, 0.5, outcomes[2], 1.0),
-        Choice(5, 0.125, outcomes[5], 0.125),
+        Selected(1, 0.125, outcomes[1], 0.75),
+        Selected(2, 0.5, outcomes[2], 1.0),
+        Selected(5, 0.125, outcomes[5], 0.125),
     ]
     assert asked == [("dev", ["a", "a", "b", "b", "c", "c"], False)]  # each job on its own task
 
@@ -133,9 +133,9 @@ def test_jobs_that_were_halved_by_dev_loss_are_chosen_by_it(monkeypatch):
     losses = [2.0, 1.0, 3.0, 4.0, 6.0, 5.0]
     outcomes = outcomes_of(losses)
     assert chosen(by_loss=True, losses=losses) == [
-        Choice(1, 0.125, outcomes[1], None),
-        Choice(2, 0.5, outcomes[2], None),
-        Choice(5, 0.125, outcomes[5], None),
+        Selected(1, 0.125, outcomes[1], None),
+        Selected(2, 0.5, outcomes[2], None),
+        Selected(5, 0.125, outcomes[5], None),
     ]
     assert asked == []
 
@@ -144,7 +144,7 @@ def test_a_single_rate_leaves_nothing_to_score(monkeypatch):
     asked = stub(monkeypatch, [1.0, 0.0, 0.5])
     choices = chosen(losses=[3.0, 2.0, 1.0], rates=(0.5,))
     outcomes = outcomes_of([3.0, 2.0, 1.0])
-    assert choices == [Choice(t, 0.5, outcomes[t], None) for t in range(3)]
+    assert choices == [Selected(t, 0.5, outcomes[t], None) for t in range(3)]
     assert asked == []
 
 

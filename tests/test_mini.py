@@ -14,7 +14,7 @@ from ipt.encoded import EncodedTask
 from ipt.methods.subspace import Subspace
 from ipt.run import Run
 from ipt.storage import read_tensors
-from ipt.tasks.suites import embedded as suite
+from ipt.tasks.suites import embedded
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "analysis" / "notebooks").glob("*.ipynb"))
 
@@ -44,7 +44,7 @@ def test_digits_are_single_tokens(mini):
 
 
 def test_a_definition_does_more_than_no_definition(mini):
-    tasks = [t for t in suite.load(suite.split("random-20").seen) if not t.novel][:8]
+    tasks = [t for t in embedded.load(embedded.load_split("random-20").seen) if not t.novel][:8]
     data = [EncodedTask.draw(mini, task, SAME_DATA_SEED, limit=20) for task in tasks]
     told = [score_prompts(mini, mini.text_embeddings(t.definition + "\n")[None], [d], rank=False)[0] for t, d in zip(tasks, data, strict=True)]
     untold = score_prompts(mini, torch.zeros(len(data), 0, mini.hidden_size), data, rank=False)
@@ -56,7 +56,7 @@ def test_a_small_run_is_complete_and_its_scores_are_those_of_its_numbers(mini, s
     run = Run(next(small_run.glob("ist-*")))
     result, vectors = run.result, read_tensors(run.folder / "vectors.safetensors")[0]
     split = result["split"]
-    tasks = {task.name: task for task in suite.load([*split["seen"], *split["unseen"]])}
+    tasks = {task.name: task for task in embedded.load([*split["seen"], *split["unseen"]])}
     assert len(split["seen"]) == 4 and len(split["unseen"]) == 2 and set(result["tasks"]) == set(result["floor"]) == set(tasks)
     subspace = Subspace.load(small_run / run.config["msf_run"] / "subspace")
     settings = (("train_same", "seen", SAME_DATA_SEED), ("train_diff", "seen", DIFF_DATA_SEED), ("test", "unseen", SAME_DATA_SEED))

@@ -47,7 +47,7 @@ class Grid:
         self.begin = source.weights(self.jobs).detach()
         generator = torch.Generator().manual_seed(1)
         source.values.data = torch.randn(source.values.shape, generator=generator)
-        return [Choice(i, rates[i % len(rates)], Outcome(0, 0, 0.0), None) for i in self.chosen]
+        return [Selected(i, rates[i % len(rates)], Outcome(0, 0, 0.0), None) for i in self.chosen]
 
     def anchors(self):
         """Return each job's anchors [J, d + 1, S]: its start, and where each number of 1 leads."""

@@ -155,12 +155,12 @@ def opened(monkeypatch):
         asked.append((name, prompt_length, dtype, device))
         return BACKBONE
 
-    def tasks_of(source, as_published):
+    def load_tasks(source, as_published):
         asked.append((source, as_published))
         return tuple(TASKS.values())
 
     monkeypatch.setattr(plan, "open_backbone", backbone)
-    monkeypatch.setattr(plan, "tasks_of", tasks_of)
+    monkeypatch.setattr(plan, "load_tasks", load_tasks)
     return asked
 
 
@@ -205,7 +205,7 @@ def test_settings_of_another_version_are_refused_with_what_they_lack(opened, nam
 def test_tasks_that_changed_or_went_away_are_refused_with_their_names(opened, monkeypatch):
     kept = settings()
     now = [TASKS["first"], replace(TASKS["last"], metric="rouge-L"), replace(TASKS["early"], definition="Else.")]
-    monkeypatch.setattr(plan, "tasks_of", lambda source, as_published: tuple(now))
+    monkeypatch.setattr(plan, "load_tasks", lambda source, as_published: tuple(now))
     with pytest.raises(ValueError) as error:
         plan.reopen_experiment(kept, Path("runs"))
     says = "tasks have changed since the subspace was found: early, last, second; run `ipt msf` again"
@@ -235,11 +235,11 @@ def test_another_weight_is_refused(opened, monkeypatch):
 def chosen(opened, monkeypatch):
     """The stand-ins above, for a command that begins: tasks, split and the tasks that were skipped."""
 
-    def choose(*arguments):
+    def select_tasks(*arguments):
         opened.append(arguments)
         return SPLIT, TASKS, ("tiny", "small")
 
-    monkeypatch.setattr(plan, "choose", choose)
+    monkeypatch.setattr(plan, "select_tasks", select_tasks)
     return opened
 
 
@@ -273,7 +273,7 @@ def test_a_model_that_only_ranks_is_refused_for_tasks_without_options(chosen, mo
         "--model bert is a masked model and processes options; without options: first, second, last; choose cls tasks, or another model"
     )
     only = TaskSplit("cls", ("early",), ())  # control: the other tasks are not of this split
-    monkeypatch.setattr(plan, "choose", lambda *arguments: (only, TASKS, ()))
+    monkeypatch.setattr(plan, "select_tasks", lambda *arguments: (only, TASKS, ()))
     assert plan.open_experiment(WorkConfig(model="bert", device="cpu"), TuneConfig()).backbone is masked
 
 

@@ -17,7 +17,7 @@ from ipt.config import BenchmarkConfig, IstConfig, MsfConfig, SourceConfig, Tune
 def chosen(monkeypatch):
     """Stand-ins for the model and the tasks."""
     monkeypatch.setattr(plan, "open_backbone", lambda *arguments: experiment().backbone)
-    monkeypatch.setattr(plan, "choose", lambda *arguments: (SPLIT, TASKS, ()))
+    monkeypatch.setattr(plan, "select_tasks", lambda *arguments: (SPLIT, TASKS, ()))
 
 
 def test_which_tasks_each_part_finds_numbers_for():
@@ -104,11 +104,11 @@ def test_the_sets_of_cells_are_drawn_once_each(chosen, monkeypatch):
 def test_the_tasks_of_a_cell_are_those_that_its_work_names(monkeypatch):
     asked = []
 
-    def choose(*arguments):
+    def select_tasks(*arguments):
         asked.append(arguments)
         return SPLIT, TASKS, ()
 
-    monkeypatch.setattr(plan, "choose", choose)
+    monkeypatch.setattr(plan, "select_tasks", select_tasks)
     plan.check_rows([cell(seen=3, unseen=2, seed=8, as_published=True)])
     assert asked == [("here", 3, 2, 8, True)]
 
@@ -214,7 +214,7 @@ def test_a_bench_measures_the_first_tasks_again_and_again(monkeypatch):
         return ["measured"]
 
     monkeypatch.setattr(plan, "open_backbone", open_backbone)
-    monkeypatch.setattr(plan, "tasks_of", lambda *arguments: opened.append(arguments) or tuple(TASKS.values()))
+    monkeypatch.setattr(plan, "load_tasks", lambda *arguments: opened.append(arguments) or tuple(TASKS.values()))
     monkeypatch.setattr(plan.EncodedTask, "draw", draw)
     monkeypatch.setattr(plan, "measure", measure)
     config = BenchmarkConfig(jobs=6)

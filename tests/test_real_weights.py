@@ -19,7 +19,7 @@ from ipt.config import TuneConfig, WorkConfig
 from ipt.resolve import open_experiment
 from ipt.run import Run
 from ipt.storage import read_tensors
-from ipt.tasks.readers import schema as files
+from ipt.tasks.readers import schema
 
 MODEL, TASKS = os.environ.get("IPT_SMOLLM2", ""), os.environ.get("IPT_REAL_TASKS", "")
 pytestmark = [
@@ -73,7 +73,7 @@ def three(tmp_path):
 def test_prompt_tuning_on_a_real_task_gets_below_the_untrained_start(three, tmp_path, smollm2):
     few = ["--steps", "20", "--eval-every", "20", "--learning-rates", "0.1", "--shots", "4", "--seen", "1"]
     assert cli.main(["tune", *three, *few]) == 0
-    (task,) = (t for t in files.load(tmp_path / "tasks") if list(tmp_path.glob(f"bank/*/{t.name}.safetensors")))
+    (task,) = (t for t in schema.load(tmp_path / "tasks") if list(tmp_path.glob(f"bank/*/{t.name}.safetensors")))
     experiment = open_experiment(WorkConfig(tasks=str(tmp_path / "tasks"), model=MODEL, seen=1, out=tmp_path), TuneConfig(shots=4))
     (data,) = experiment.data([task.name], 100)
     untrained = row_losses(smollm2, experiment.start[None], [0] * len(data.dev), data.dev, 2048).mean()

@@ -19,9 +19,9 @@ from ipt.data import METRICS, Example, Task
 from ipt.fewshot import few_shot
 from ipt.tasks.generators import build, make_splits
 from ipt.tasks.generators.recipe import Recipe, Row, over
-from ipt.tasks.suites import embedded as suite
+from ipt.tasks.suites import embedded
 
-TASKS = suite.load()
+TASKS = embedded.load()
 BY_NAME = {task.name: task for task in TASKS}
 NEAR_CHANCE = 0.6
 CHEAP = ("morph_plural", "ari_smaller", "fmt_date_iso")
@@ -58,7 +58,7 @@ def test_size_of_the_suite():
 
 
 def test_every_task_keeps_the_rules_of_its_rows():
-    broken = {t.name: build.broken_rules(t, suite.phrasings(t.name)) for t in TASKS}
+    broken = {t.name: build.broken_rules(t, embedded.phrasings(t.name)) for t in TASKS}
     assert not {name: problems for name, problems in broken.items() if problems}
 
 
@@ -131,7 +131,7 @@ def test_inputs_do_not_betray_the_task():
     """For most tasks there is another one with other answers whose inputs look the same to a classifier."""
     groups: dict[str, list[Task]] = defaultdict(list)
     for task in TASKS:
-        groups[suite.inputs(task.name)].append(task)
+        groups[embedded.inputs(task.name)].append(task)
     pairs = [pair for group in groups.values() if len(group) > 1 for pair in zip(group, group[1:] + group[:1], strict=True)]
     hidden: set[str] = set()
     for one, other in pairs[:120]:
@@ -153,35 +153,35 @@ SIZES |= {f"validation-{n}": (n, 20, 0) for n in (40, 80)}
 
 @pytest.mark.parametrize("name", SIZES)
 def test_sizes_of_a_split(name):
-    split = suite.split(name)
+    split = embedded.load_split(name)
     assert (len(split.seen), len(split.unseen), len(split.out_of_kind)) == SIZES[name]
-    assert len(set(split.all)) == len(split.all) and set(split.all) <= set(suite.names())
+    assert len(set(split.all)) == len(split.all) and set(split.all) <= set(embedded.task_names())
     known = {BY_NAME[n].subcategory for n in split.seen}
     assert set(split.new_subcategories) == {n for n in split.unseen if BY_NAME[n].subcategory not in known}
 
 
 def test_splits_cover_the_same_120_tasks():
-    everything = set(suite.split("random-100").all)
+    everything = set(embedded.load_split("random-100").all)
     assert Counter(BY_NAME[n].category for n in everything) == {"cls": 48, "non-cls": 72}
-    assert set(suite.split_names()) == set(SIZES)
+    assert set(embedded.split_names()) == set(SIZES)
     for kind in ("cls", "non-cls"):
-        split = suite.split(f"{kind}-35")
+        split = embedded.load_split(f"{kind}-35")
         assert set(split.all) == everything
         assert {BY_NAME[n].category for n in split.seen + split.unseen} == {kind}
         assert kind not in {BY_NAME[n].category for n in split.out_of_kind}
 
 
 def test_validation_splits_touch_no_unseen_task():
-    full = suite.split("random-100")
+    full = embedded.load_split("random-100")
     for n in (40, 80):
-        split = suite.split(f"validation-{n}")
+        split = embedded.load_split(f"validation-{n}")
         assert split.seen == full.seen[:n] and split.unseen == full.seen[80:] and not set(split.all) & set(full.unseen)
 
 
 def test_random_splits_are_nested_and_hold_novel_tasks():
-    full = suite.split("random-100")
+    full = embedded.load_split("random-100")
     for n in (20, 40, 60, 80):
-        assert suite.split(f"random-{n}").seen == full.seen[:n] and suite.split(f"random-{n}").unseen == full.unseen
+        assert embedded.load_split(f"random-{n}").seen == full.seen[:n] and embedded.load_split(f"random-{n}").unseen == full.unseen
     assert sum(BY_NAME[n].novel for n in full.seen) >= 15 and sum(BY_NAME[n].novel for n in full.unseen) >= 8
     assert len(full.new_subcategories) == 6
     spread = [BY_NAME[n].subcategory for n in full.unseen if n not in full.new_subcategories]
@@ -195,9 +195,9 @@ def test_splits_are_the_ones_the_script_draws():
 
 def test_unknown_names_are_answered_with_close_ones():
     with pytest.raises(ValueError, match="unknown task split 'random-10'; did you mean random-100.*cls-35"):
-        suite.split("random-10")
+        embedded.load_split("random-10")
     with pytest.raises(ValueError, match="unknown task 'morph_plurl'; did you mean morph_plural"):
-        suite.load(["morph_plurl"])
+        embedded.load(["morph_plurl"])
 
 
 def test_digests_are_those_of_the_shipped_rows():
@@ -209,7 +209,7 @@ def test_a_rebuilt_task_is_identical(name):
     needs_extra()
     recipe = next(r for r in build.all_recipes() if r.name == name)
     assert build.build_task(recipe).digest == BY_NAME[name].digest
-    assert recipe.definitions == suite.phrasings(name) and recipe.inputs == suite.inputs(name)
+    assert recipe.definitions == embedded.phrasings(name) and recipe.inputs == embedded.inputs(name)
 
 
 def test_every_family_is_listed():

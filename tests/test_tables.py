@@ -6,8 +6,7 @@ import pytest
 from conftest import toy_task
 from datasets import Dataset
 
-from ipt.tasks.readers import schema as files
-from ipt.tasks.readers import tables
+from ipt.tasks.readers import hub, schema
 
 ROWS = [{"text": f"  word {i}", "label": i % 2, "other": f"w{i}"} for i in range(40)]
 FILE = """
@@ -32,7 +31,7 @@ def folder(tmp_path):
 
 
 def test_a_task_file_says_how_rows_become_inputs_and_outputs(folder):
-    (task,) = files.load(folder)  # the table beside it is its data, not a task
+    (task,) = schema.load(folder)  # the table beside it is its data, not a task
     assert (task.name, task.category, task.metric, task.definition, task.options) == (
         "tone",
         "cls",
@@ -50,7 +49,7 @@ def test_a_bare_table_of_inputs_and_outputs(tmp_path, suffix):
     path = str(tmp_path / f"mine.{suffix}")
     {"csv": table.to_csv, "jsonl": table.to_json, "parquet": table.to_parquet}[suffix](path)
     for place in (tmp_path, path):
-        (task,) = files.load(place)
+        (task,) = schema.load(place)
         assert task.name == "mine" and task.category == "non-cls" and task.metric == "exact-match"
         assert [(e.input, e.output) for e in task.examples] == [(e.input, e.output) for e in toy_task("first").examples]
 
@@ -58,13 +57,13 @@ def test_a_bare_table_of_inputs_and_outputs(tmp_path, suffix):
 def test_several_accepted_answers_are_a_list(tmp_path):
     rows = [{"input": f"x {i}", "output": [f"a{i}", f"b{i}"]} for i in range(5)]
     (tmp_path / "two.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf8")
-    (task,) = files.load(tmp_path)
+    (task,) = schema.load(tmp_path)
     assert task.examples[2].output == ("a2", "b2")
 
 
 def test_at_most_so_many_rows_are_taken_and_the_same_each_time(folder):
     (folder / "tone.yaml").write_text(FILE + "rows: 10\n", encoding="utf8")
-    first, second = files.load(folder), files.load(folder)
+    first, second = schema.load(folder), schema.load(folder)
     assert first == second and len(first[0].examples) == 10 and first[0].examples[0].input != "word 0 / w0"
 
 
@@ -87,8 +86,8 @@ def test_at_most_so_many_rows_are_taken_and_the_same_each_time(folder):
 def test_a_wrong_task_file_says_where(folder, change, says):
     (folder / "tone.yaml").write_text(FILE.replace(*change), encoding="utf8")
     with pytest.raises(ValueError, match=says):
-        files.load(folder)
-    assert str(folder / "tone.yaml") in files.check(folder)[0]
+        schema.load(folder)
+    assert str(folder / "tone.yaml") in schema.find_problems(folder)[0]
 
 
 @pytest.mark.parametrize(("offline", "says"), [(False, "out of reach; set HF_HUB_OFFLINE=1"), (True, "nobody/nothing cannot be read")])
@@ -100,12 +99,12 @@ def test_a_data_set_of_the_hub_fails_at_once_without_it(folder, monkeypatch, off
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     (folder / "tone.yaml").write_text(FILE.replace("csv", "nobody/nothing", 1).replace("data_files: rows.csv", ""), encoding="utf8")
     with pytest.raises(ValueError, match=says):
-        files.load(folder)
+        schema.load(folder)
 
 
 def test_a_table_without_its_columns_is_refused(folder):
     with pytest.raises(ValueError, match="needs the columns input and output, input and output missing"):
-        files.load(folder / "rows.csv")
+        schema.load(folder / "rows.csv")
 
 
 def test_a_converted_data_set_is_read_by_its_files(tmp_path, monkeypatch):
@@ -116,10 +115,10 @@ def test_a_converted_data_set_is_read_by_its_files(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr("ipt.hub.is_reachable", lambda: True)
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **more: asked.append((name, more)) or str(tmp_path))
-    assert tables.read_converted("here", "some/set", "refs/convert/parquet", "*/test/*.parquet").to_list() == ROWS[:3]
+    assert hub.read_converted("here", "some/set", "refs/convert/parquet", "*/test/*.parquet").to_list() == ROWS[:3]
     assert asked == [("some/set", {"repo_type": "dataset", "revision": "refs/convert/parquet", "allow_patterns": "*/test/*.parquet"})]
     with pytest.raises(ValueError, match=r"here: some/set has no file \*/dev/\*.parquet in its revision refs/convert/parquet"):
-        tables.read_converted("here", "some/set", "refs/convert/parquet", "*/dev/*.parquet")
+        hub.read_converted("here", "some/set", "refs/convert/parquet", "*/dev/*.parquet")
 
 
 def test_a_data_sets_folder_is_read_and_its_script_is_not(tmp_path):
@@ -130,10 +129,10 @@ def test_a_data_sets_folder_is_read_and_its_script_is_not(tmp_path):
     file = FILE.replace("dataset_path: csv\ndata_files: rows.csv", "dataset_path: tone\nsplits: [train, test]")
     (tmp_path / "tone.yaml").write_text(file, encoding="utf8")
     try:
-        (task,) = files.load(tmp_path / "tone.yaml")
+        (task,) = schema.load(tmp_path / "tone.yaml")
         assert len(task.examples) == 40 and task.options == ("low", "high")
     except ValueError as error:  # some versions refuse a folder with a script, none may run it
         assert "script" in str(error)
     assert not (tmp_path / "ran").exists()
     (tmp_path / "tone" / "tone.py").unlink()
-    assert len(files.load(tmp_path / "tone.yaml")[0].examples) == 40
+    assert len(schema.load(tmp_path / "tone.yaml")[0].examples) == 40

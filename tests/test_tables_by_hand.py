@@ -6,9 +6,8 @@ import pytest
 from datasets import Dataset
 from jinja2.sandbox import SecurityError
 
-from ipt import hub
-from ipt.tasks.readers import schema as files
-from ipt.tasks.readers import tables
+from ipt.tasks.readers import hub, schema, tables
+from ipt.tasks.readers.templates import sandbox
 
 FILE = """
 task: made
@@ -28,8 +27,8 @@ def unreachable(monkeypatch):
     def asked():
         raise AssertionError("the hub was asked")
 
-    monkeypatch.setattr(hub, "is_offline", asked)
-    monkeypatch.setattr(hub, "is_reachable", asked)
+    monkeypatch.setattr("ipt.hub.is_offline", asked)
+    monkeypatch.setattr("ipt.hub.is_reachable", asked)
 
 
 def put(folder, rows, change=(), more=""):
@@ -142,7 +141,7 @@ def test_a_null_as_it_is_read_today(tmp_path):
         {"input": "None", "output": ["a"], "entity": "None"},
         {"input": "t", "output": [""], "entity": "x"},
     ]
-    (problem,) = files.check(tmp_path / "made.yaml")
+    (problem,) = schema.find_problems(tmp_path / "made.yaml")
     assert "example 2: 'output' must be a list of texts that are not empty" in problem
 
 
@@ -241,15 +240,15 @@ def test_files_lie_beside_the_task_file_and_not_where_the_command_is_given(tmp_p
 def test_a_folder_named_like_a_kind_of_file_is_not_read_for_it(tmp_path, monkeypatch):
     asked = []
     table = Dataset.from_list([{"text": "t", "answer": "a"}])
-    monkeypatch.setattr(tables, "read", lambda *given: asked.append(given) or table)
+    monkeypatch.setattr(hub, "read_files", lambda *given: asked.append(given) or table)
     (tmp_path / "json").mkdir()
     path = put(tmp_path, [{"text": "t", "answer": "a"}])
     tables.from_task_file(path)
-    assert asked == [(str(path), "json", "train", {"data_files": str(tmp_path / "rows.jsonl")})]
+    assert asked == [(str(path), "json", str(tmp_path / "rows.jsonl"), "train")]
 
 
 def test_templates_may_have_filters_of_their_own_and_reach_no_code():
-    made = tables.sandbox({"twice": lambda text: 2 * text})
+    made = sandbox({"twice": lambda text: 2 * text})
     assert made.from_string("{{x|twice}}").render(x="ab") == "abab"
     with pytest.raises(SecurityError):
         made.from_string("{{x.__class__.__mro__}}").render(x="ab")
@@ -290,31 +289,31 @@ def test_a_task_file_that_is_no_mapping_or_no_text(tmp_path):
         path.write_bytes(content)
         with pytest.raises(ValueError, match="made.yaml: not YAML in UTF-8"):
             tables.from_task_file(path)
-    assert files.check(tmp_path / "made.yml") == [f"{tmp_path / 'made.yml'}: no such file or folder"]
+    assert schema.find_problems(tmp_path / "made.yml") == [f"{tmp_path / 'made.yml'}: no such file or folder"]
 
 
 @pytest.mark.parametrize(("offline", "answers", "fails"), [(True, False, False), (False, True, False), (False, False, True)])
 def test_the_hub_is_asked_for_a_data_set_of_the_hub_alone(tmp_path, monkeypatch, offline, answers, fails):
     asked = []
-    monkeypatch.setattr(hub, "is_offline", lambda: offline)
-    monkeypatch.setattr(hub, "is_reachable", lambda: answers)
+    monkeypatch.setattr("ipt.hub.is_offline", lambda: offline)
+    monkeypatch.setattr("ipt.hub.is_reachable", lambda: answers)
     monkeypatch.setattr("datasets.load_dataset", lambda kind, **more: asked.append((kind, more)) or "rows")
     if fails:
         with pytest.raises(ValueError, match="here: some/set is a data set of the hub, which is out of reach; set HF_HUB_OFFLINE=1"):
-            tables.read("here", "some/set", "test", {"name": "part"})
+            hub.read_split("here", "some/set", "test", "part")
     else:
-        assert tables.read("here", "some/set", "test", {"name": "part"}) == "rows"
+        assert hub.read_split("here", "some/set", "test", "part") == "rows"
         assert asked == [("some/set", {"split": "test", "name": "part"})]
 
 
 def test_the_configuration_of_a_data_set_is_asked_for(tmp_path, monkeypatch):
     asked = []
     table = Dataset.from_list([{"text": "t", "answer": "a"}])
-    monkeypatch.setattr(tables, "read", lambda *given: asked.append(given) or table)
+    monkeypatch.setattr(hub, "read_split", lambda *given: asked.append(given) or table)
     change = {"dataset_path: json": "dataset_path: some/set", "data_files: rows.jsonl\n": ""}
     path = put(tmp_path, [], change, "dataset_name: part\nsplits: [test, dev]\n")
     assert len(tables.from_task_file(path)["examples"]) == 2
-    assert asked == [(str(path), "some/set", split, {"name": "part"}) for split in ("test", "dev")]
+    assert asked == [(str(path), "some/set", split, "part") for split in ("test", "dev")]
 
 
 def test_a_file_that_is_damaged_is_named_with_the_cause_in_a_line(tmp_path):
@@ -339,4 +338,4 @@ def test_of_a_cause_of_several_lines_the_first_is_told(tmp_path, monkeypatch):
 
     monkeypatch.setattr("datasets.load_dataset", broken)
     with pytest.raises(ValueError, match=r"^here: csv cannot be read \(first line\)$"):
-        tables.read("here", "csv", "train", {})
+        hub.read_files("here", "csv", "rows.csv")

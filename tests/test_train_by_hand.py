@@ -11,7 +11,7 @@ from ipt.training.optimizer import StackedAdam, rate_factor
 
 
 def job(name="j", groups=((),), seed=0, rows_per_step=1, trial_group=""):
-    return Job(name, groups, (), 0.1, seed, rows_per_step, rivals)
+    return Job(name, groups, (), 0.1, seed, rows_per_step, trial_group)
 
 
 def loop_of(*rivals):

@@ -27,7 +27,7 @@ def pretrain(
     from ipt.backbones.pretraining import Sample
     from ipt.backbones.pretraining import pretrain as train
     from ipt.tasks.generators.build import all_recipes, pretraining_stream
-    from ipt.tasks.readers.schema import text_lines
+    from ipt.tasks.readers.text import text_lines
     from ipt.tasks.suites.embedded import load
 
     recipes = all_recipes()
@@ -62,12 +62,12 @@ def score(*, source: Source = SourceConfig(tasks="all"), file: SummaryFile = Non
     from ipt.data import SAME_DATA_SEED
     from ipt.encoded import EncodedTask
     from ipt.resolve import open_backbone
-    from ipt.tasks.catalog import tasks_of
+    from ipt.tasks.catalog import load_tasks
     from ipt.training.evaluate import score_deltas
     from ipt.training.model import Model
     from ipt.tuners.soft_prompt import SoftPrompt
 
-    found = tasks_of(source.tasks, source.as_published)
+    found = load_tasks(source.tasks, source.as_published)
     backbone = open_backbone(source.model, LONGEST_DEFINITION, source.dtype, source.device)
     table = new_table("task", "metric", "definition", "ranked")
     values: dict[str, float] = {}

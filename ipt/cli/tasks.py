@@ -19,16 +19,16 @@ tasks_app = App(name="tasks", help="Look at tasks.")
 @tasks_app.command(name="list")
 def list_tasks(*, tasks: Tasks = "all") -> None:
     """List tasks: the suite's, your own, or CrossFit's (nothing is downloaded)."""
-    from ipt.tasks.catalog import tasks_of
+    from ipt.tasks.catalog import load_tasks
     from ipt.tasks.suites import crossfit, embedded
 
-    if f"{tasks}/".startswith(crossfit.LEAD):
+    if f"{tasks}/".startswith(crossfit.PREFIX):
         source = tasks if "/" in tasks else f"{tasks}/all"
         _list_crossfit(source)
         return
 
     table = new_table("task", "category", "subcategory", "metric", "novel", "knowledge", "rows")
-    for task in tasks_of(tasks):
+    for task in load_tasks(tasks):
         table.add_row(
             task.name,
             task.category,
@@ -43,7 +43,7 @@ def list_tasks(*, tasks: Tasks = "all") -> None:
 
 
 def _list_crossfit(source: str) -> None:
-    from ipt.tasks.suites import crossfit
+    from ipt.tasks.suites import crossfit, crossfit_table
 
     table = new_table(
         "task",
@@ -56,8 +56,8 @@ def _list_crossfit(source: str) -> None:
         "checked",
         "source",
     )
-    definitions = crossfit.definitions()
-    for name in crossfit.named(source)[1]:
+    definitions = crossfit_table.definitions()
+    for name in crossfit.select(source).names:
         definition = definitions[name]
         table.add_row(
             definition.task,
@@ -71,20 +71,20 @@ def _list_crossfit(source: str) -> None:
             definition.path or definition.note,
         )
     print_list(table)
-    splits = [crossfit.LEAD + name for name in crossfit.split_names()]
+    splits = [crossfit.PREFIX + name for name in crossfit.split_names()]
     print("splits: " + ", ".join(splits))
 
 
 @tasks_app.command(name="show")
 def show_task(name: str, *, rows: int = 5, tasks: Tasks = "all") -> None:
     """Show a task: its definition and first rows."""
-    from ipt.tasks.catalog import tasks_of
-    from ipt.tasks.suites.embedded import known
+    from ipt.tasks.catalog import load_tasks
+    from ipt.tasks.names import check_name
 
     # CrossFit's tasks are downloaded one by one: only the named one is read.
     source = f"crossfit/{name}" if tasks == "crossfit" else tasks
-    by_name = {task.name: task for task in tasks_of(source)}
-    task = by_name[known(name, by_name, "task")]
+    by_name = {task.name: task for task in load_tasks(source)}
+    task = by_name[check_name(name, by_name, "task")]
 
     title = f"[b]{task.name}[/b]  {task.category}, {task.subcategory}, {task.metric}"
     Console().print(f"{title}\n{escape(task.definition)}", highlight=False)
@@ -115,9 +115,9 @@ def export_tasks(
     to: Annotated[Path, Parameter(help="folder to write, a JSON file per task")],
 ) -> None:
     """Write tasks (a split, names, a table, ...) as files that `--tasks FOLDER` reads."""
-    from ipt.tasks.catalog import tasks_of
+    from ipt.tasks.catalog import load_tasks
 
-    chosen = tasks_of(tasks)
+    chosen = load_tasks(tasks)
     try:
         to.mkdir(parents=True, exist_ok=True)
     except OSError as error:

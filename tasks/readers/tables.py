@@ -1,67 +1,106 @@
-"""Tasks from tables: a short task file (YAML) that says how rows become inputs and outputs, or a bare table of both.
+"""Tasks from tables: a task file (YAML) says how rows become inputs and outputs, or a bare table.
 
-The fields are named after lm-evaluation-harness (`dataset_path`, `doc_to_text`, ...), tables are read with `datasets`: CSV, JSON
-lines and Parquet beside the task file, a data set's folder as the hub has it, or a data set of the hub. No data set's own code is run.
+The fields of a task file are named after lm-evaluation-harness (`dataset_path`, `doc_to_text`, ...).
+Tables are CSV, JSON lines and Parquet beside the task file, a data set's folder as the hub has it,
+or a data set of the hub.
 """
 
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
-from ipt import hub
-
-if TYPE_CHECKING:
-    from jinja2 import Template
-
-TASK_FILES = (".yaml", ".yml")
-TABLES = {".csv": "csv", ".jsonl": "json", ".parquet": "parquet"}
-NEEDED = ("task", "dataset_path", "doc_to_text", "doc_to_target", "category", "metric")
-OPTIONAL = ("dataset_name", "data_files", "splits", "doc_to_choice", "description", "subcategory", "family", "entity", "rows")
-LISTS = ("splits", "doc_to_choice")
-MOST_ROWS = 5000  # of a large data set, the first after a shuffle with seed 42; `rows` in the task file says otherwise
+from ipt.tasks.readers import hub
+from ipt.tasks.readers.templates import fill
 
 Record = dict[str, Any]
 
+TASK_FILES = (".yaml", ".yml")
+FORMATS = {".csv": "csv", ".jsonl": "json", ".parquet": "parquet"}
+REQUIRED = (
+    "task",
+    "dataset_path",
+    "doc_to_text",
+    "doc_to_target",
+    "category",
+    "metric",
+)
+OPTIONAL = (
+    "dataset_name",
+    "data_files",
+    "splits",
+    "doc_to_choice",
+    "description",
+    "subcategory",
+    "family",
+    "entity",
+    "rows",
+)
+LISTS = ("splits", "doc_to_choice")
+MOST_ROWS = 5000  # taken of a large table; `rows` in the task file says otherwise
+SHUFFLE_SEED = 42  # of the draw of these rows
+
+
+class _FieldType(NamedTuple):
+    """What a field's value must be, and whether it is."""
+
+    expected: str
+    is_met: bool
+
 
 def from_table(path: Path) -> Record:
-    """Return the schema's record of a bare table with the columns input and output: a non-cls task, exact match."""
-    rows = _load(path, TABLES[path.suffix], {"data_files": str(path)}, ["train"], MOST_ROWS)
-    absent = sorted({"input", "output"} - set(rows[0] if rows else ()))
-    if absent:
-        raise ValueError(f"{path}: a table needs the columns input and output, {' and '.join(absent)} missing; or write a task file")
-    examples = [{"input": row["input"], "output": _texts(row["output"]), "entity": str(row.get("entity") or "")} for row in rows]
-    return {"name": path.stem, "category": "non-cls", "metric": "exact-match", "examples": examples}
+    """Return the schema's record of a bare table: a non-cls task, scored by exact match.
+
+    path: a table with the columns input and output, and perhaps entity.
+
+    Raises ValueError where a column is missing or the table cannot be read.
+    """
+    table = _read_file(path, path, FORMATS[path.suffix])
+    rows = _first_rows([table], MOST_ROWS)
+    columns = rows[0].keys() if rows else ()
+    missing = sorted({"input", "output"}.difference(columns))
+    if missing:
+        raise ValueError(
+            f"{path}: a table needs the columns input and output, "
+            f"{' and '.join(missing)} missing; or write a task file"
+        )
+
+    examples = []
+    for row in rows:
+        example = {
+            "input": row["input"],
+            "output": _texts(row["output"]),
+            "entity": str(row.get("entity") or ""),
+        }
+        examples.append(example)
+    return {
+        "name": path.stem,
+        "category": "non-cls",
+        "metric": "exact-match",
+        "examples": examples,
+    }
 
 
 def from_task_file(path: Path) -> Record:
-    """Return the schema's record of a task file; raise ValueError with the line or row that is wrong."""
-    settings = _settings(path)
-    choices = settings.get("doc_to_choice")
-    local = settings["dataset_path"] in TABLES.values()
-    if local == ("data_files" not in settings):
-        raise ValueError(f"{path}: 'data_files' belongs to dataset_path {', '.join(TABLES.values())}, and these need it")
-    where = {"data_files": str(path.parent / settings["data_files"])} if local else {"name": settings.get("dataset_name")}
-    folder = path.parent / settings["dataset_path"]
-    rows = _load(
-        path,
-        str(folder) if folder.is_dir() and not local else settings["dataset_path"],
-        where,
-        settings.get("splits", ["train"]),
-        settings.get("rows", MOST_ROWS),
-    )
+    """Return the schema's record of a task file; raise ValueError naming the line or row."""
+    settings = _read_settings(path)
+    rows = _read_rows(path, settings)
     examples = []
     for number, row in enumerate(rows, 1):
-        source = f"{path}: row {number}"
-        target = _value(settings["doc_to_target"], row, source)
-        entity = _value(settings["entity"], row, source) if "entity" in settings else ""
-        text = str(_value(settings["doc_to_text"], row, source))
-        examples.append({"input": text, "output": _answers(target, choices, source), "entity": str(entity)})
-    named = {"name": settings["task"], "definition": settings.get("description", ""), "options": choices, "examples": examples}
-    return named | {name: settings.get(name, "") for name in ("category", "metric", "subcategory", "family")}
+        examples.append(_example(settings, row, f"{path}: row {number}"))
+    return {
+        "name": settings["task"],
+        "category": settings["category"],
+        "subcategory": settings.get("subcategory", ""),
+        "metric": settings["metric"],
+        "definition": settings.get("description", ""),
+        "options": settings.get("doc_to_choice"),
+        "family": settings.get("family", ""),
+        "examples": examples,
+    }
 
 
-def _settings(path: Path) -> Record:
+def _read_settings(path: Path) -> Record:
+    """Return the fields of a task file; raise ValueError where one is missing, unknown or wrong."""
     import yaml
 
     try:
@@ -70,117 +109,140 @@ def _settings(path: Path) -> Record:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ValueError(f"{path}: line {line}: not valid YAML ({error.problem})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not YAML in UTF-8 ({str(error).splitlines()[0]})") from error
+        first_line = str(error).splitlines()[0]
+        raise ValueError(f"{path}: not YAML in UTF-8 ({first_line})") from error
+
     if not isinstance(settings, dict):
-        raise ValueError(f"{path}: a task file is a list of fields, found {type(settings).__name__}")
-    absent = [name for name in NEEDED if not settings.get(name)]
-    unknown = sorted(str(name) for name in settings.keys() - {*NEEDED, *OPTIONAL})
-    if absent or unknown:
-        parts = [f"fields missing: {', '.join(absent)}"] * bool(absent) + [f"unknown fields: {', '.join(unknown)}"] * bool(unknown)
-        raise ValueError(f"{path}: {'; '.join(parts)}; known are {', '.join((*NEEDED, *OPTIONAL))}")
+        kind = type(settings).__name__
+        raise ValueError(f"{path}: a task file is a list of fields, found {kind}")
+    _check_fields(path, settings)
     for name, value in settings.items():
-        if name in LISTS:
-            right, wanted = isinstance(value, list) and all(isinstance(v, str) for v in value), "a list of texts"
-        else:
-            right, wanted = (isinstance(value, int), "a whole number") if name == "rows" else (isinstance(value, str), "a text")
-        if not right:
-            hint = "; write yes, no, on and off in quotes" if name == "doc_to_choice" else ""
-            raise ValueError(f"{path}: field '{name}' must be {wanted}, found {value!r:.60}{hint}")
+        _check_value(path, name, value)
     return settings
 
 
-def _load(path: Path, kind: str, where: Mapping[str, Any], splits: list[str], most: int) -> list[Record]:
-    """Return the rows of these splits, at most so many."""
+def _check_fields(path: Path, settings: Record) -> None:
+    """Raise one ValueError with all fields that are missing and all that are unknown."""
+    fields = (*REQUIRED, *OPTIONAL)
+    problems = []
+    missing = [name for name in REQUIRED if not settings.get(name)]
+    if missing:
+        problems.append(f"fields missing: {', '.join(missing)}")
+    # YAML reads a bare 1 or `yes` as a number or a truth value: a name may be no text.
+    unknown = sorted(str(name) for name in settings if name not in fields)
+    if unknown:
+        problems.append(f"unknown fields: {', '.join(unknown)}")
+    if problems:
+        raise ValueError(f"{path}: {'; '.join(problems)}; known are {', '.join(fields)}")
+
+
+def _check_value(path: Path, name: str, value: Any) -> None:
+    """Raise ValueError where a field's value has the wrong type."""
+    if name in LISTS:
+        field_type = _FieldType("a list of texts", _is_list_of_texts(value))
+    elif name == "rows":
+        field_type = _FieldType("a whole number", isinstance(value, int))
+    else:
+        field_type = _FieldType("a text", isinstance(value, str))
+    if field_type.is_met:
+        return
+
+    message = f"{path}: field '{name}' must be {field_type.expected}, found {value!r:.60}"
+    # Labels are often yes and no, which YAML reads as true and false.
+    if name == "doc_to_choice":
+        message += "; write yes, no, on and off in quotes"
+    raise ValueError(message)
+
+
+def _is_list_of_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _read_rows(path: Path, settings: Record) -> list[Record]:
+    """Return the rows of the splits that a task file names; raise ValueError where there are none."""
+    data_set = settings["dataset_path"]
+    splits = settings.get("splits", ["train"])
+    is_file = data_set in FORMATS.values()
+    if is_file != ("data_files" in settings):
+        raise ValueError(
+            f"{path}: 'data_files' belongs to dataset_path {', '.join(FORMATS.values())}, "
+            "and these need it"
+        )
+
+    tables = []
+    if is_file:
+        # Beside the task file, wherever the command is given.
+        file = path.parent / settings["data_files"]
+        for split in splits:
+            tables.append(_read_file(path, file, data_set, split))
+    else:
+        folder = path.parent / data_set
+        if folder.is_dir():
+            data_set = str(folder)
+        config = settings.get("dataset_name")
+        for split in splits:
+            tables.append(hub.read_split(str(path), data_set, split, config))
+    return _first_rows(tables, settings.get("rows", MOST_ROWS))
+
+
+def _read_file(path: Path, file: Path, file_format: str, split: str = "train") -> hub.Table:
+    """Return the table in a local file.
+
+    path: the task file that names it, or the table itself: the start of every error.
+    """
+    if not file.is_file():
+        raise ValueError(f"{path}: {file} is not there")
+    return hub.read_files(str(path), file_format, str(file), split)
+
+
+def _first_rows(tables: list[hub.Table], most: int) -> list[Record]:
+    """Return the rows of these tables, at most so many."""
     from datasets import concatenate_datasets
 
-    if "data_files" in where and not Path(where["data_files"]).is_file():
-        raise ValueError(f"{path}: {where['data_files']} is not there")
-    table = concatenate_datasets([read(str(path), kind, split, where) for split in splits])
-    return (table.shuffle(seed=42).select(range(most)) if len(table) > most else table).to_list()
+    table = concatenate_datasets(tables)
+    # Many tables are sorted, by label or by source: their first rows alone would be of one kind.
+    if len(table) > most:
+        shuffled = table.shuffle(seed=SHUFFLE_SEED)
+        table = shuffled.select(range(most))
+    rows: list[Record] = table.to_list()
+    return rows
 
 
-def read(source: str, kind: str, split: str, where: Mapping[str, Any]) -> Any:
-    """Return a split as a table of `datasets`: local files (a kind of TABLES), a data set's folder, or one of the hub; no script is run.
+def _example(settings: Record, row: Mapping[str, Any], source: str) -> Record:
+    """Return the schema's record of a row.
 
-    Raises ValueError, led by `source`, where it cannot be had: at once where the hub does not answer.
+    source: file and row, the start of every error.
     """
-    from datasets import load_dataset
-    from datasets.exceptions import DatasetGenerationError
-
-    if kind not in TABLES.values() and not Path(kind).is_dir():
-        _in_reach(source, kind)
-    try:
-        return load_dataset(kind, split=split, **where)
-    except (OSError, ValueError, RuntimeError, DatasetGenerationError) as error:
-        raise _unread(source, kind, error) from error
-
-
-def read_converted(source: str, name: str, revision: str, pattern: str) -> Any:
-    """Return the table in Parquet files of a hub data set's revision, where the hub itself converts what only a script could read.
-
-    Raises ValueError as `read` does. By files, since `datasets` does not find those of a revision again when offline.
-    """
-    from huggingface_hub import snapshot_download
-
-    _in_reach(source, name)
-    try:
-        folder = snapshot_download(name, repo_type="dataset", revision=revision, allow_patterns=pattern)
-    except (OSError, ValueError) as error:
-        raise _unread(source, name, error) from error
-    files = sorted(map(str, Path(folder).glob(pattern)))
-    if not files:
-        raise ValueError(f"{source}: {name} has no file {pattern} in its revision {revision}")
-    return read(source, "parquet", "train", {"data_files": files})
-
-
-def _in_reach(source: str, name: str) -> None:
-    if not hub.is_offline() and not hub.is_reachable():
-        remedy = "set HF_HUB_OFFLINE=1 where it was downloaded before, or read its rows from files"
-        raise ValueError(f"{source}: {name} is a data set of the hub, which is out of reach; {remedy}")
-
-
-def _unread(source: str, name: str, error: Exception) -> ValueError:
-    cause = str(error.__cause__ or error).strip().split("\n")[0]
-    return ValueError(f"{source}: {name} cannot be read ({cause})")
-
-
-@cache
-def _template(rule: str) -> "Template":
-    return sandbox({}).from_string(rule)
-
-
-def _value(rule: str, row: Mapping[str, Any], source: str) -> Any:
-    """Return a column where the rule is its name, else the rule filled as a template."""
-    from jinja2 import TemplateError
-
-    if rule in row:
-        return row[rule]
-    if "{" not in rule:
-        raise ValueError(f"{source}: no column {rule!r}; there are {', '.join(row)}")
-    try:
-        return _template(rule).render(row)
-    except TemplateError as error:
-        raise ValueError(f"{source}: {rule!r} cannot be filled ({error}); columns are {', '.join(row)}") from error
-
-
-def sandbox(filters: Mapping[str, Callable[..., Any]]) -> Any:
-    """Return the environment that templates are filled in: no attribute that reaches code, a missing name is an error."""
-    from jinja2 import StrictUndefined
-    from jinja2.sandbox import SandboxedEnvironment
-
-    environment = SandboxedEnvironment(undefined=StrictUndefined)
-    environment.filters.update(filters)
-    return environment
+    target = fill(settings["doc_to_target"], row, source)
+    entity = ""
+    if "entity" in settings:
+        entity = fill(settings["entity"], row, source)
+    text = fill(settings["doc_to_text"], row, source)
+    return {
+        "input": str(text),
+        "output": _answers(target, settings.get("doc_to_choice"), source),
+        "entity": str(entity),
+    }
 
 
 def _answers(target: Any, choices: list[str] | None, source: str) -> list[str]:
     """Return the accepted answers; a whole number is the index of a choice."""
-    if choices and not isinstance(target, list) and str(target).isdigit() and str(target) not in choices:
-        if int(target) >= len(choices):
-            raise ValueError(f"{source}: target {target} is beyond the {len(choices)} choices")
-        return [choices[int(target)]]
-    return _texts(target)
+    if not choices or isinstance(target, list):
+        return _texts(target)
+    # Where a choice is itself a number ("2 stars": 2), the target is the choice and no index.
+    if str(target) in choices or not str(target).isdigit():
+        return _texts(target)
+
+    index = int(target)
+    if index >= len(choices):
+        raise ValueError(f"{source}: target {target} is beyond the {len(choices)} choices")
+    return [choices[index]]
 
 
 def _texts(value: Any) -> list[str]:
-    return [str(v) for v in value] if isinstance(value, list) else ["" if value is None else str(value)]
+    if isinstance(value, list):
+        return [str(item) for item in value]
+    # A null becomes an empty text, which the schema refuses with the number of the row.
+    if value is None:
+        return [""]
+    return [str(value)]

@@ -1,46 +1,54 @@
-"""The embedded suite: tasks that ship with the package, and the fixed task splits over 120 of them (section 4.1).
+"""The embedded suite: tasks that ship with the package, and fixed task splits over 120 of them.
 
-Reads `suite.parquet` (one row per task; built by `ipt.tasks.generators.build`) and `splits.json` (by `ipt.tasks.generators.make_splits`).
+Reads `suite.parquet` (one row per task, built by `ipt.tasks.generators.build`) and `splits.json` (by
+`ipt.tasks.generators.make_splits`). The splits follow section 4.1 of the paper.
 """
 
 import json
 from collections.abc import Iterable
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ipt.data import Task, TaskSplit
+from ipt.tasks.names import check_name
 
-HERE = Path(__file__).parent
+FOLDER = Path(__file__).parent
 
 
 def load(names: Iterable[str] | None = None) -> tuple[Task, ...]:
-    """Return the tasks of these names in this order, all of them for None; raise ValueError on an unknown name."""
+    """Return the tasks of these names in this order, all of them for None.
+
+    Raises ValueError on an unknown name.
+    """
     if names is None:
-        return tuple(_task(name) for name in _records())
-    return tuple(_task(known(name, _records(), "task")) for name in names)
+        names = task_names()
+    return tuple(_task(name) for name in names)
 
 
-def names() -> tuple[str, ...]:
+def task_names() -> tuple[str, ...]:
     """Return the name of every task of the suite, in alphabetical order."""
     return tuple(_records())
 
 
 def phrasings(name: str) -> tuple[str, ...]:
     """Return every wording of a task's definition, the definition itself first."""
-    return tuple(_records()[known(name, _records(), "task")]["phrasings"])
+    return tuple(_record(name)["phrasings"])
 
 
 def inputs(name: str) -> str:
-    """Return the name of the distribution a task's inputs come from; tasks that share it differ in their answers."""
-    return str(_records()[known(name, _records(), "task")]["inputs"])
+    """Return the name of the distribution that a task's inputs come from.
+
+    Tasks that share it differ in their answers only.
+    """
+    return str(_record(name)["inputs"])
 
 
-def split(name: str) -> TaskSplit:
-    """Return a task split by its name; raise ValueError naming the closest and all valid ones where there is none."""
-    record = _splits()[known(name, _splits(), "task split")]
-    return TaskSplit(name, **{part: tuple(tasks) for part, tasks in record.items()})
+def load_split(name: str) -> TaskSplit:
+    """Return a task split; raise ValueError with all valid names where there is none of the name."""
+    check_name(name, split_names(), "task split")
+    sides = {side: tuple(tasks) for side, tasks in _splits()[name].items()}
+    return TaskSplit(name, **sides)
 
 
 def split_names() -> tuple[str, ...]:
@@ -48,33 +56,36 @@ def split_names() -> tuple[str, ...]:
     return tuple(_splits())
 
 
-def known(name: str, valid: Iterable[str], what: str, command: str = "ipt tasks list") -> str:
-    """Return `name` if it is valid; raise ValueError with close matches, and all valid names where few."""
-    choices = list(valid)
-    if name in choices:
-        return name
-    close = get_close_matches(name, choices, n=3, cutoff=0.5)
-    hint = f"; did you mean {' or '.join(close)}?" if close else ""
-    listed = f"; valid are: {', '.join(choices)}" if len(choices) <= 20 else f" ({len(choices)} are listed by: {command})"
-    raise ValueError(f"unknown {what} {name!r}{hint}{listed}")
-
-
 @cache
 def _records() -> dict[str, dict[str, Any]]:
-    import pyarrow.parquet as pq  # late: half a second that `ipt --help` need not wait for
+    """Return every row of the suite's file by the name of its task."""
+    # Late: half a second that `ipt --help` need not wait for.
+    import pyarrow.parquet as pq
 
-    path = HERE / "suite.parquet"
+    path = FOLDER / "suite.parquet"
     if not path.exists():
-        raise ValueError(f"{path} is missing: install the package again, or write it with python -m ipt.tasks.generators.build --write")
-    return {record["name"]: record for record in pq.read_table(path).to_pylist()}
+        raise ValueError(
+            f"{path} is missing: install the package again, "
+            "or write it with python -m ipt.tasks.generators.build --write"
+        )
+    rows = pq.read_table(path).to_pylist()
+    return {row["name"]: row for row in rows}
 
 
+def _record(name: str) -> dict[str, Any]:
+    check_name(name, _records(), "task")
+    return _records()[name]
+
+
+# Tasks are frozen, so all callers may share one; checking its rows again would take longer.
 @cache
 def _task(name: str) -> Task:
-    return Task.from_dict(_records()[name], f"suite task {name}")
+    return Task.from_dict(_record(name), f"suite task {name}")
 
 
 @cache
 def _splits() -> dict[str, dict[str, list[str]]]:
-    found: dict[str, dict[str, list[str]]] = json.loads((HERE / "splits.json").read_text(encoding="utf8"))
-    return found
+    """Return the names of the tasks on each side of each split."""
+    text = (FOLDER / "splits.json").read_text(encoding="utf8")
+    splits: dict[str, dict[str, list[str]]] = json.loads(text)
+    return splits

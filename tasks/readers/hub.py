@@ -1,0 +1,104 @@
+"""Tables of `datasets`: data sets of the hub, folders laid out as there, and single files.
+
+No data set's own code is run. Every error starts with what asked for the table (a task file, a task
+of a suite), since the data set itself is seldom named by the user.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ipt import hub
+
+# Type of every table below: datasets.Dataset, which is imported late as it takes seconds.
+Table = Any
+
+
+def read_split(source: str, path: str, split: str, config: str | None = None) -> Table:
+    """Return a split of a data set.
+
+    source: what asks for it, the start of every error.
+    path: the hub's name of the data set, or a folder that is laid out as there.
+    config: the data set's configuration, None where it has one only.
+
+    Raises ValueError where it cannot be read: at once where the hub does not answer.
+    """
+    if not Path(path).is_dir():
+        _require_hub(source, path)
+    return _load(source, path, split, name=config)
+
+
+def read_files(
+    source: str,
+    file_format: str,
+    files: str | list[str],
+    split: str = "train",
+) -> Table:
+    """Return the table in local files.
+
+    source: what asks for it, the start of every error.
+    file_format: csv, json or parquet.
+    split: `datasets` calls everything in bare files "train".
+
+    Raises ValueError where it cannot be read.
+    """
+    return _load(source, file_format, split, data_files=files)
+
+
+def read_converted(source: str, path: str, revision: str, pattern: str) -> Table:
+    """Return the table in the Parquet files of one revision of a data set of the hub.
+
+    The hub itself converts what only a data set's script could read.
+
+    source: what asks for it, the start of every error.
+    path: the hub's name of the data set.
+    pattern: the files of the revision that are read.
+
+    Raises ValueError as `read_split` does.
+    """
+    from huggingface_hub import snapshot_download
+
+    _require_hub(source, path)
+    # By files, since `datasets` does not find those of a revision again when offline.
+    try:
+        folder = snapshot_download(
+            path,
+            repo_type="dataset",
+            revision=revision,
+            allow_patterns=pattern,
+        )
+    except (OSError, ValueError) as error:
+        raise _unreadable(source, path, error) from error
+
+    files = sorted(str(file) for file in Path(folder).glob(pattern))
+    if not files:
+        raise ValueError(f"{source}: {path} has no file {pattern} in its revision {revision}")
+    return read_files(source, "parquet", files)
+
+
+def _load(source: str, path: str, split: str, **options: Any) -> Table:
+    """Return a table that is within reach; raise ValueError where it cannot be read."""
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetGenerationError
+
+    try:
+        return load_dataset(path, split=split, **options)
+    except (OSError, ValueError, RuntimeError, DatasetGenerationError) as error:
+        raise _unreadable(source, path, error) from error
+
+
+def _require_hub(source: str, path: str) -> None:
+    """Raise ValueError where the hub is needed and does not answer."""
+    # Offline, `datasets` and `huggingface_hub` read what was downloaded before, and ask nobody.
+    if hub.is_offline() or hub.is_reachable():
+        return
+    raise ValueError(
+        f"{source}: {path} is a data set of the hub, which is out of reach; "
+        "set HF_HUB_OFFLINE=1 where it was downloaded before, or read its rows from files"
+    )
+
+
+def _unreadable(source: str, path: str, error: Exception) -> ValueError:
+    # `datasets` wraps the parser's error in one that says only that there was an error.
+    cause = error.__cause__ or error
+    first_line = str(cause).strip().split("\n")[0]
+    return ValueError(f"{source}: {path} cannot be read ({first_line})")
