@@ -83,7 +83,7 @@ prefer:preference"""
 BUILDINGS = """library museum school office castle hospital hotel bakery bank barn cafe cellar cinema garage gym hall
 attic shop theater chapel classroom factory restaurant cabin cottage station tower house studio college villa palace
 store clinic pharmacy workshop bedroom bathroom hostel warehouse tavern"""
-HEADS = """key door roof window garden gate wall entrance floor lamp sign map owner manager clock experiment light visitor
+HEADS = """key door roof window garden gate wall entrance floor lamp sign map owner manager clock bench light visitor
 worker guard cleaner cat chair table ceiling heater plan carpet curtain painting stove shelf mirror cupboard"""
 
 

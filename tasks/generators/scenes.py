@@ -42,9 +42,9 @@ sew: dress shirt curtain button quilt pillow | knit: scarf sweater sock hat blan
 ACTIVITIES = """sleep: on the sofa, in the tent, all morning | run: in the park, along the river, to the bus | swim: in the lake, in the sea, after lunch
 walk: to the station, along the beach, through the forest | dance: at the party, in the hall, all night | sing: in the choir, in the bath, at the party
 laugh: at the joke, with a friend, for a long time | wait: at the bus stop, for the train, in the rain | work: in the garden, at the bank, until six
-sit: on the experiment, near the window, under the tree | stand: at the door, in the line, near the gate | travel: to the coast, by train, with a friend
+sit: on the bench, near the window, under the tree | stand: at the door, in the line, near the gate | travel: to the coast, by train, with a friend
 talk: to a neighbor, about the weather, on the phone | smile: at the baby, in the photo, at the guest | shout: across the street, from the window, at the dog
-jump: over the fence, into the pool, on the bed | play: in the yard, after school, with the dog | rest: in the shade, after the race, on the experiment
+jump: over the fence, into the pool, on the bed | play: in the yard, after school, with the dog | rest: in the shade, after the race, on the bench
 fall: on the ice, from the ladder, into the river | sail: around the island, across the bay, at dawn | camp: near the lake, in the forest, for a week
 study: in the library, for the test, until midnight | shop: at the market, in the city, on Friday | ski: down the hill, in the mountains, every winter
 arrive: at noon, by bus, before dinner | leave: after dinner, at eight, by taxi | listen: to the radio, to the teacher, in silence

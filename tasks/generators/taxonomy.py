@@ -130,7 +130,7 @@ def _mentions() -> list[Recipe]:
                  f"What kind of thing is mentioned: {either}?",
                  f"Name the category of the thing in the sentence ({', '.join(COUNTABLE)}).",
                  f"Sort the thing by kind: {either}.",
-                 "What is it that the sentence is_main_process of? Give its category.",
+                 "What is it that the sentence speaks of? Give its category.",
                  "Replace the thing by the more general word for it."),
         labelled("tax_coarse", "taxonomy", inputs, source, over(mention, text, kind), tuple(KINDS),
                  "Is an animal, a plant or a thing mentioned?",
