@@ -10,7 +10,7 @@ from random import Random
 from ipt.tasks.generators.extraction import SOURCE, WEEK, Report, bag, report
 from ipt.tasks.generators.recipe import Recipe, over
 from ipt.tasks.generators.scenes import CITIES, Clause, clause
-from ipt.tasks.generators.words import a
+from ipt.tasks.generators.words import with_article
 
 SKIES = {
     "sunny": (12, 34), "cloudy": (4, 24), "rainy": (4, 20), "windy": (4, 22), "foggy": (3, 12), "stormy": (6, 26),
@@ -119,7 +119,7 @@ def recipes() -> list[Recipe]:
                 "Say in words who works as what in which town.",
                 "Describe the work of the customer in a full sentence.",
             ),
-            draw=record(lambda x: f"{x.name} works as {a(x.job)} in {x.city}."),
+            draw=record(lambda x: f"{x.name} works as {with_article(x.job)} in {x.city}."),
             inputs="order record",
         ),
         task(

@@ -11,7 +11,7 @@ from random import Random
 from ipt.tasks.generators.extraction import SOURCE, WEEK, bag
 from ipt.tasks.generators.recipe import Recipe, over
 from ipt.tasks.generators.scenes import CITIES, Clause, clause, things
-from ipt.tasks.generators.words import a, names
+from ipt.tasks.generators.words import with_article, first_names
 
 ACTS = ("request", "question", "statement", "thanks", "promise")
 SLOTS = {"travel": "city", "weather": "city", "call": "person", "shopping": "item", "food": "dish"}
@@ -87,7 +87,7 @@ class Utterance:
 
     @property
     def text(self) -> str:
-        return self.frame.format(x=self.slot, a=a(self.slot), d=self.day)
+        return self.frame.format(x=self.slot, a=with_article(self.slot), d=self.day)
 
 
 def utterance(rng: Random) -> Utterance:
@@ -97,7 +97,7 @@ def utterance(rng: Random) -> Utterance:
     fillers = {
         "city": CITIES,
         "dish": DISHES,
-        "person": [name for name, _ in names()],
+        "person": [name for name, _ in first_names()],
         "item": [t.singular for t in things() if t.singular not in NOT_SOLD],
     }
     return Utterance(intent, act, rng.choice(fillers[SLOTS[intent]]), rng.choice(WEEK), rng.choice(FRAMES[intent][act]))

@@ -11,7 +11,7 @@ from random import Random
 
 from ipt.tasks.generators.recipe import Recipe, over
 from ipt.tasks.generators.scenes import CITIES, jobs, things
-from ipt.tasks.generators.words import a, names
+from ipt.tasks.generators.words import article, first_names
 
 SOURCE = "own frames"
 
@@ -58,17 +58,17 @@ class Report:
 
     @property
     def text(self) -> str:
-        article = a(self.job).split()[0]
+        determiner = article(self.job)
         return self.frame.format(
             n=self.name, j=self.job, c=self.city, v=self.verb, k=self.number_word, t=self.things, d=self.day,
-            a=article, A=article.capitalize(),
+            a=determiner, A=determiner.capitalize(),
         )  # fmt: skip
 
 
 def report(rng: Random) -> Report:
     """Draw a report: every part is independent of the others."""
     return Report(
-        rng.choice(names())[0], rng.choice(jobs()), rng.choice(CITIES), rng.choice(VERBS), rng.randint(2, 20),
+        rng.choice(first_names())[0], rng.choice(jobs()), rng.choice(CITIES), rng.choice(VERBS), rng.randint(2, 20),
         rng.choice(things()).plural, rng.choice(WEEK), rng.choice(FRAMES),
     )  # fmt: skip
 

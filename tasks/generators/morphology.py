@@ -3,7 +3,7 @@
 from random import Random
 
 from ipt.tasks.generators.recipe import Recipe, Row, over
-from ipt.tasks.generators.words import Adjective, Noun, Verb, a, adjectives, nouns, verbs
+from ipt.tasks.generators.words import Adjective, Noun, Verb, with_article, adjectives, nouns, verbs
 
 SOURCE = "lemminflect, wonderwords, wordninja"
 
@@ -69,10 +69,10 @@ def recipes() -> list[Recipe]:
                over(a_noun, noun_text, lambda n: n.plurals), "noun", SOURCE),
         Recipe("morph_article", "non-cls", "morphology", "exact-match",
                ("Put the right indefinite article before the noun.", "Add a or an in front of the word.", "noun with its article", "Which article fits? Write it with the noun."),
-               over(a_noun, noun_text, lambda n: a(n.singular)), "noun", SOURCE),
+               over(a_noun, noun_text, lambda n: with_article(n.singular)), "noun", SOURCE),
         Recipe("morph_a_an", "cls", "morphology", "accuracy",
                ("Does this noun take a or an?", "Choose the indefinite article: a or an.", "a or an"),
-               over(a_noun, noun_text, lambda n: a(n.singular).split()[0]), "noun", SOURCE, options=("a", "an")),
+               over(a_noun, noun_text, lambda n: with_article(n.singular).split()[0]), "noun", SOURCE, options=("a", "an")),
         Recipe("morph_noun_ends", "cls", "morphology", "accuracy",
                ("Does the word end in a vowel or a consonant?", "Tell whether the last letter is a vowel or a consonant.", "last letter: vowel or consonant"),
                over(a_noun, noun_text, lambda n: ends_in(n.singular)), "noun", SOURCE, options=("vowel", "consonant"), novel=True),

@@ -6,7 +6,7 @@ from functools import cache
 from random import Random
 
 from ipt.tasks.generators.recipe import Recipe, over
-from ipt.tasks.generators.words import names, surnames
+from ipt.tasks.generators.words import first_names, surnames
 
 MONTHS = tuple(calendar.month_name)[1:]
 SEASONS = {12: "winter", 1: "winter", 2: "winter", 3: "spring", 4: "spring", 5: "spring", 6: "summer", 7: "summer", 8: "summer"}
@@ -66,7 +66,7 @@ def clock(rng: Random) -> Pair:
 
 
 def person(rng: Random) -> tuple[str, str]:
-    return rng.choice(names())[0], rng.choice(surnames())
+    return rng.choice(first_names())[0], rng.choice(surnames())
 
 
 def long_date(d: date) -> str:

@@ -11,7 +11,7 @@ from random import Random
 from ipt.tasks.generators.extraction import SOURCE, bag
 from ipt.tasks.generators.recipe import Recipe, Row, over
 from ipt.tasks.generators.scenes import Subject, actions, person, things
-from ipt.tasks.generators.words import names
+from ipt.tasks.generators.words import first_names
 
 ROOMS = bag(
     """library kitchen garden museum school park office castle forest hospital hotel bakery bank barn cafe cellar cinema
@@ -64,19 +64,19 @@ class Told:
 Material = Callable[[Random], Told | None]
 
 
-def first_names(rng: Random, count: int) -> list[str]:
-    return [name for name, _ in rng.sample(names(), count)]
+def draw_names(rng: Random, count: int) -> list[str]:
+    return [name for name, _ in rng.sample(first_names(), count)]
 
 
 def possession(rng: Random) -> Told:
-    people, owned = first_names(rng, 3), [t.singular for t in rng.sample(things(), 3)]
+    people, owned = draw_names(rng, 3), [t.singular for t in rng.sample(things(), 3)]
     which = rng.randrange(3)
     return Told(f"{rng.choice(HAVING).format(*people, *owned)} | {owned[which]}", (people[which],))
 
 
 def movement(rng: Random) -> Told:
     """Two people, each first in one place and then in another; the one asked for is the cue."""
-    people, places = first_names(rng, 2), rng.sample(ROOMS, 4)
+    people, places = draw_names(rng, 2), rng.sample(ROOMS, 4)
     stay, move = rng.choice(MOVES)
     events = [stay.format(people[i], places[i]) for i in (0, 1)]
     events += [move.format(people[i], places[i + 2]) for i in rng.sample((0, 1), 2)]
@@ -88,7 +88,7 @@ def movement(rng: Random) -> Told:
 
 def comparison(rng: Random) -> Told:
     """Three people in a chain of two comparisons, each worded upwards or downwards; parts run from most to least."""
-    chain = first_names(rng, 3)
+    chain = draw_names(rng, 3)
     more, less = rng.choice(PAIRS)
 
     def say(high: str, low: str) -> str:
@@ -102,9 +102,9 @@ def comparison(rng: Random) -> Told:
 
 
 def pointing(rng: Random) -> Told:
-    one, two = rng.sample(names(), 2)
+    one, two = rng.sample(first_names(), 2)
     while one[1] == two[1]:
-        one, two = rng.sample(names(), 2)
+        one, two = rng.sample(first_names(), 2)
     meant = rng.choice((one, two))
     pronoun = "she" if meant[1] == "f" else "he"
     fillers = {"a": one[0], "b": two[0], "p": pronoun, "P": pronoun.capitalize()}
@@ -112,7 +112,7 @@ def pointing(rng: Random) -> Told:
 
 
 def gift(rng: Random) -> Told:
-    giver, taker = first_names(rng, 2)
+    giver, taker = draw_names(rng, 2)
     had = rng.randint(4, 30)
     given = rng.randint(2, had - 2)
     text = rng.choice(GIVING).format(a=giver, b=taker, m=had, k=given, t=rng.choice(things()).plural)

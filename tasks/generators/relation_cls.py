@@ -11,7 +11,7 @@ from ipt.tasks.generators.extraction import NUMBERS, SOURCE, bag
 from ipt.tasks.generators.nli import plural
 from ipt.tasks.generators.recipe import Recipe, Row, over
 from ipt.tasks.generators.scenes import CITIES, jobs, things
-from ipt.tasks.generators.words import a, names, surnames
+from ipt.tasks.generators.words import with_article, first_names, surnames
 
 RELATIONS = {
     "works_as": ("{n} works as {j}.", "{n} earns money as {j}.", "The name of the {J} is {n}.",
@@ -122,10 +122,10 @@ class Said:
 
 def relation(rng: Random) -> Said:
     kind = rng.choice(tuple(RELATIONS))
-    (one, gender), (two, _) = rng.sample(names(), 2)
+    (one, gender), (two, _) = rng.sample(first_names(), 2)
     job, thing = rng.choice(jobs()), rng.choice(things()).singular
     place, sibling = rng.choice(CITIES), "sister" if gender == "f" else "brother"
-    text = rng.choice(RELATIONS[kind]).format(n=one, m=two, j=a(job), J=job, t=a(thing), T=thing, c=place, s=sibling)
+    text = rng.choice(RELATIONS[kind]).format(n=one, m=two, j=with_article(job), J=job, t=with_article(thing), T=thing, c=place, s=sibling)
     other = {"works_as": job, "owns": thing, "sibling_of": two}.get(kind, place)
     return Said(text, kind, f"{kind}({one}, {other})")
 
@@ -137,7 +137,7 @@ def doings(topic: str) -> tuple[str, ...]:
 
 def doer(rng: Random) -> tuple[str, str]:
     """Draw who does it, worded for the middle of a sentence, and the number."""
-    one, two = (name for name, _ in rng.sample(names(), 2))
+    one, two = (name for name, _ in rng.sample(first_names(), 2))
     kind, job = rng.randrange(3), rng.choice(jobs())
     if rng.random() < 0.5:
         return (one, f"the {job}", rng.choice(SINGULARS))[kind], "singular"
@@ -154,7 +154,7 @@ def topical(rng: Random) -> Said:
 
 
 def message(rng: Random) -> Said:
-    (name, gender), family = rng.choice(names()), rng.choice(surnames())
+    (name, gender), family = rng.choice(first_names()), rng.choice(surnames())
     manner, kind = rng.choice(tuple(MESSAGES))
     title = "Ms" if gender == "f" else "Mr"
     frame = rng.choice(MESSAGES[manner, kind])
@@ -170,7 +170,7 @@ def causes() -> tuple[tuple[str, str], ...]:
 
 def cause_and_effect(rng: Random) -> Said:
     cause, effect = rng.choice(causes())
-    name, gender = rng.choice(names())
+    name, gender = rng.choice(first_names())
     pronoun = "she" if gender == "f" else "he"
     ahead = rng.random() < 0.5
     spoken = (name, pronoun) if ahead else (pronoun, name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
 
-from ipt.tasks.generators.words import Noun, Verb, inflections, names, verb
+from ipt.tasks.generators.words import Noun, Verb, inflections, first_names, verb
 
 ACTIONS = """paint: fence door wall gate picture boat | clean: window kitchen car table floor boat | wash: plate shirt dog car window cup
 open: box door letter window bottle bag | close: door window box gate shop book | buy: lamp ticket bike chair camera hat
@@ -165,7 +165,7 @@ def things() -> tuple[Noun, ...]:
 
 def person(rng: Random) -> Subject:
     """Draw a named subject."""
-    name, gender = rng.choice(names())
+    name, gender = rng.choice(first_names())
     return Subject(name, *(("she", "her", "her") if gender == "f" else ("he", "him", "his")))
 
 
