@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ipt.tasks.generators.groups import Group
 from ipt.tasks.generators.lexemes import RatedWord, opinions, ratings
 from ipt.tasks.generators.recipe import Recipe
-from ipt.tasks.generators.scenes import person
+from ipt.tasks.generators.scenes import draw_person
 from ipt.tasks.generators.vocabulary import read_vocabulary
 from ipt.tasks.generators.words import with_article
 
@@ -82,7 +82,9 @@ def draw_review(rng: Random) -> Opinion:
     word, rating = rng.choice(opinions())
     noun = rng.choice(VOCABULARY["nouns"])
     frame = rng.choice(VOCABULARY["reviews"])
-    text = frame.format(noun=noun, word=word, a_word=with_article(word), person=person(rng).text)
+    text = frame.format(
+        noun=noun, word=word, a_word=with_article(word), person=draw_person(rng).text
+    )
     return Opinion(text, noun, word, rating)
 
 
@@ -91,7 +93,9 @@ def draw_claim(rng: Random) -> Opinion:
     word, rating = rng.choice(opinions())
     noun = rng.choice(VOCABULARY["nouns"])
     frame, holds = rng.choice(VOCABULARY["claims"])
-    text = frame.format(noun=noun, word=word, a_word=with_article(word), person=person(rng).text)
+    text = frame.format(
+        noun=noun, word=word, a_word=with_article(word), person=draw_person(rng).text
+    )
     return Opinion(text, noun, word, rating, holds)
 
 

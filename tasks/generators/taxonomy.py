@@ -20,7 +20,7 @@ from ipt.tasks.generators.lexemes import (
     verb_class_words,
 )
 from ipt.tasks.generators.recipe import Recipe, Row
-from ipt.tasks.generators.scenes import person
+from ipt.tasks.generators.scenes import draw_person
 from ipt.tasks.generators.words import join_with_or, with_article
 
 SOURCE = "randomname, wordninja"
@@ -116,7 +116,7 @@ def draw_mention(rng: Random) -> Mention:
     category = rng.choice(COUNTABLE)
     word = rng.choice(category_words()[category])
     frame = rng.choice(FRAMES)
-    text = frame.format(person=person(rng).text, thing=with_article(word))
+    text = frame.format(person=draw_person(rng).text, thing=with_article(word))
     return Mention(category, word, text)
 
 
