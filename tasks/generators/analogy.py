@@ -4,71 +4,112 @@ Sources: the word lists of `ipt.tasks.generators.words`.
 """
 
 from random import Random
+from typing import NamedTuple
 
 from ipt.tasks.generators.groups import Group
 from ipt.tasks.generators.recipe import Recipe
-from ipt.tasks.generators.words import Adjective, Noun, Verb, adjectives, nouns, verbs
+from ipt.tasks.generators.words import Variants, adjectives, nouns, verbs
 
-WORDS = "lemminflect, wonderwords, wordninja"
-KINDS = ("past", "gerund", "plural", "comparative")
-
-Form = tuple[str, tuple[str, ...]]
-Analogy = tuple[str, Form, Form]
+SOURCE = "lemminflect, wonderwords, wordninja"
+FORMS = ("past", "gerund", "plural", "comparative")
 
 
-def form(rng: Random, kind: str) -> Form:
-    """Draw a word and the accepted spellings of one of its forms."""
-    if kind == "plural":
-        noun: Noun = rng.choice(nouns())
-        return noun.singular, noun.plurals
-    if kind == "comparative":
-        adjective: Adjective = rng.choice(adjectives())
-        return adjective.base, adjective.comparatives
-    verb: Verb = rng.choice(verbs())
-    return verb.lemma, verb.pasts if kind == "past" else (verb.gerund,)
+class InflectedWord(NamedTuple):
+    """A word and the accepted spellings of one of its forms."""
+
+    base: str
+    inflected: Variants
 
 
-def words(rng: Random, kinds: tuple[str, ...] = KINDS) -> Analogy | None:
-    """Draw a kind of form and two different words with it."""
-    kind = rng.choice(kinds)
-    shown, asked = form(rng, kind), form(rng, kind)
-    return (kind, shown, asked) if shown[0] != asked[0] and shown[1][0] != shown[0] else None
+class Analogy(NamedTuple):
+    """Two different words with the same form; that of the second one is asked for."""
+
+    form: str
+    shown: InflectedWord
+    asked: InflectedWord
+
+    @property
+    def text(self) -> str:
+        """The analogy without its last word."""
+        return f"{self.shown.base} : {self.shown.inflected[0]} = {self.asked.base}"
+
+    @property
+    def second_pair(self) -> Variants:
+        """The second word with each accepted spelling of its form."""
+        return tuple(f"{self.asked.base} : {form}" for form in self.asked.inflected)
 
 
-def show(x: Analogy) -> str:
-    return f"{x[1][0]} : {x[1][1][0]} = {x[2][0]}"
+def draw_inflected_word(rng: Random, form: str) -> InflectedWord:
+    """Draw a word with one of its forms."""
+    if form == "plural":
+        noun = rng.choice(nouns())
+        return InflectedWord(noun.singular, noun.plurals)
+    if form == "comparative":
+        adjective = rng.choice(adjectives())
+        return InflectedWord(adjective.base, adjective.comparatives)
+    verb = rng.choice(verbs())
+    return InflectedWord(verb.lemma, verb.pasts if form == "past" else (verb.gerund,))
+
+
+def draw_analogy(rng: Random, forms: tuple[str, ...] = FORMS) -> Analogy | None:
+    """Draw a kind of form and two different words; None where the first pair shows no change."""
+    # A choice among one uses random bits too: the shipped rows rest on it.
+    form = rng.choice(forms)
+    shown = draw_inflected_word(rng, form)
+    asked = draw_inflected_word(rng, form)
+    if shown.base == asked.base or shown.inflected[0] == shown.base:
+        return None
+    return Analogy(form, shown, asked)
+
+
+def draw_past_analogy(rng: Random) -> Analogy | None:
+    """Draw two different verbs with their past."""
+    return draw_analogy(rng, forms=("past",))
+
+
+def draw_plural_analogy(rng: Random) -> Analogy | None:
+    """Draw two different nouns with their plural."""
+    return draw_analogy(rng, forms=("plural",))
 
 
 def recipes() -> list[Recipe]:
-    mixed = Group("word analogy", "analogy", WORDS, words, show, lambda x: x[2][0])
+    """Return the recipes of the family."""
+    return [*_mixed_recipes(), _past_recipe(), _plural_recipe()]
 
-    def one(kind: str, name: str, *definitions: str, novel: bool = False) -> Recipe:
-        group = Group(f"{kind} analogy", "analogy", WORDS, lambda rng: words(rng, (kind,)), show, lambda x: x[2][0])
-        return group.free(name, lambda x: x[2][1], *definitions, novel=novel)
 
+def _mixed_recipes() -> list[Recipe]:
+    # The form is not named: it must be read from the first pair.
+    analogies = Group(
+        inputs="word analogy",
+        subcategory="analogy",
+        source=SOURCE,
+        material=draw_analogy,
+        show=lambda analogy: analogy.text,
+        entity=lambda analogy: analogy.asked.base,
+    )
     return [
-        mixed.free(
+        analogies.free(
             "ana_word",
-            lambda x: x[2][1],
+            lambda analogy: analogy.asked.inflected,
             "Find how the first two words belong together and complete the second pair alike.",
             "Which word is missing at the end of the equation?",
             "Do to the last word what was done to the first one.",
             "Complete the analogy with one word.",
             "Complete the analogy of word forms.",
         ),
-        mixed.labelled(
+        analogies.labelled(
             "ana_word_relation",
-            KINDS,
-            lambda x: x[0],
+            FORMS,
+            lambda analogy: analogy.form,
             "What is the second word to the first: past, gerund, plural or comparative?",
             "Name the form that the pair shows: past, gerund, plural, comparative.",
             "Which change was made: past, gerund, plural or comparative?",
             "Say which grammatical form follows the colon.",
             "form shown by the pair",
         ),
-        mixed.free(
+        analogies.free(
             "ana_word_pair",
-            lambda x: tuple(f"{x[2][0]} : {end}" for end in x[2][1]),
+            lambda analogy: analogy.second_pair,
             "Write the whole second pair, with a colon between its words.",
             "Complete the analogy and write both words on its right side.",
             "Copy the last word and put its missing partner after a colon.",
@@ -76,22 +117,44 @@ def recipes() -> list[Recipe]:
             "second pair of the analogy",
             novel=True,
         ),
-        one(
-            "past",
-            "ana_past",
-            "Complete the analogy: write the past tense of the last verb.",
-            "Which verb form is missing at the end?",
-            "Put the last verb into the past as in the pair before.",
-            "Do to the last verb what was done to the first one.",
-            "complete the analogy of past forms",
-        ),
-        one(
-            "plural",
-            "ana_plural",
-            "Complete the analogy: write the plural of the last noun.",
-            "Which plural is missing at the end?",
-            "Put the last noun into the plural as in the pair before.",
-            "Do to the last noun what was done to the first one.",
-            "complete the analogy of plurals",
-        ),
     ]
+
+
+def _past_recipe() -> Recipe:
+    analogies = Group(
+        inputs="past analogy",
+        subcategory="analogy",
+        source=SOURCE,
+        material=draw_past_analogy,
+        show=lambda analogy: analogy.text,
+        entity=lambda analogy: analogy.asked.base,
+    )
+    return analogies.free(
+        "ana_past",
+        lambda analogy: analogy.asked.inflected,
+        "Complete the analogy: write the past tense of the last verb.",
+        "Which verb form is missing at the end?",
+        "Put the last verb into the past as in the pair before.",
+        "Do to the last verb what was done to the first one.",
+        "complete the analogy of past forms",
+    )
+
+
+def _plural_recipe() -> Recipe:
+    analogies = Group(
+        inputs="plural analogy",
+        subcategory="analogy",
+        source=SOURCE,
+        material=draw_plural_analogy,
+        show=lambda analogy: analogy.text,
+        entity=lambda analogy: analogy.asked.base,
+    )
+    return analogies.free(
+        "ana_plural",
+        lambda analogy: analogy.asked.inflected,
+        "Complete the analogy: write the plural of the last noun.",
+        "Which plural is missing at the end?",
+        "Put the last noun into the plural as in the pair before.",
+        "Do to the last noun what was done to the first one.",
+        "complete the analogy of plurals",
+    )

@@ -49,7 +49,7 @@ def all_recipes() -> tuple[Recipe, ...]:
     if any(installed is None for _, installed in _sources().values()):
         raise ValueError(EXTRA_MISSING)
     try:
-        recipes = [recipe for family in FAMILIES for recipe in import_module(f"ipt.tasks.{family}").recipes()]
+        recipes = [recipe for family in FAMILIES for recipe in import_module(f"ipt.tasks.generators.{family}").recipes()]
     except ImportError as error:
         raise ValueError(f"{EXTRA_MISSING} ({error})") from error
     twice = [name for name, count in Counter(r.name for r in recipes).items() if count > 1]

@@ -1,47 +1,29 @@
-"""Extraction: one made-up report sentence, and what can be asked of it (name, city, job, number, things, day, tags).
+"""Extraction: one made-up report sentence, and what can be asked of it.
 
-Source: own frames, filled with the hand-written lists of `ipt.tasks.generators.words` and `ipt.tasks.generators.scenes`. All tasks share one
-distribution of inputs.
+Name, city, job, number, things, day, tags of words. Source: own frames, filled with the
+hand-written lists of `ipt.tasks.generators.words` and `ipt.tasks.generators.scenes`. All tasks
+share one distribution of inputs.
 """
 
 import re
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from random import Random
 
-from ipt.tasks.generators.recipe import Recipe, over
-from ipt.tasks.generators.scenes import CITIES, jobs, things
-from ipt.tasks.generators.words import a, names
+from ipt.tasks.generators.groups import Group
+from ipt.tasks.generators.recipe import Recipe
+from ipt.tasks.generators.scenes import CITIES, JOBS, things
+from ipt.tasks.generators.vocabulary import read_vocabulary
+from ipt.tasks.generators.words import article, first_names
 
+VOCABULARY = read_vocabulary("extraction")
 SOURCE = "own frames"
-
-
-def bag(text: str) -> tuple[str, ...]:
-    """Return the words of a list that is written as one text."""
-    return tuple(text.split())
-
-
-WEEK = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-NUMBERS = bag(
-    """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
-    eighteen nineteen twenty"""
-)
-VERBS = ("bought", "sold", "ordered", "found", "packed", "lost", "carried", "collected")
-FRAMES = (
-    "{n}, {a} {j} from {c}, {v} {k} {t} on {d}.",
-    "On {d} {n}, {a} {j} in {c}, {v} {k} {t}.",
-    "{A} {j} from {c} called {n} {v} {k} {t} on {d}.",
-    "Last {d} the {j} {n} took {k} {t} to {c}.",
-    "In {c}, the {j} {n} {v} {k} {t} on {d}.",
-    "On {d}, {k} {t} were sent to {n}, {a} {j} in {c}.",
-    "The {j} {n} came from {c} on {d} with {k} {t}.",
-    "{n} is {a} {j} in {c} and {v} {k} {t} on {d}.",
-)
+WEEK: tuple[str, ...] = tuple(VOCABULARY["week"])
+NUMBER_WORDS: tuple[str, ...] = tuple(VOCABULARY["numbers"])
 
 
 @dataclass(frozen=True)
 class Report:
-    """Who (with which job, in which city) did something with how many things on which day, and its wording."""
+    """Who did something with how many things on which day, and its wording."""
 
     name: str
     job: str
@@ -54,135 +36,160 @@ class Report:
 
     @property
     def number_word(self) -> str:
-        return NUMBERS[self.number]
+        """The number as the sentence spells it."""
+        return NUMBER_WORDS[self.number]
 
     @property
     def text(self) -> str:
-        article = a(self.job).split()[0]
+        """The report as a sentence."""
         return self.frame.format(
-            n=self.name, j=self.job, c=self.city, v=self.verb, k=self.number_word, t=self.things, d=self.day,
-            a=article, A=article.capitalize(),
-        )  # fmt: skip
+            name=self.name,
+            job=self.job,
+            city=self.city,
+            verb=self.verb,
+            number=self.number_word,
+            things=self.things,
+            day=self.day,
+            article=article(self.job),
+            Article=article(self.job).capitalize(),
+        )
+
+    @property
+    def tags(self) -> str:
+        """The tag of each word of the sentence: PER, LOC, NUM, DAY, or O."""
+        tag_of_word = {self.name: "PER", self.city: "LOC", self.number_word: "NUM", self.day: "DAY"}
+        words = re.findall(r"\w+", self.text)
+        return " ".join(tag_of_word.get(word, "O") for word in words)
 
 
-def report(rng: Random) -> Report:
+def draw_report(rng: Random) -> Report:
     """Draw a report: every part is independent of the others."""
     return Report(
-        rng.choice(names())[0], rng.choice(jobs()), rng.choice(CITIES), rng.choice(VERBS), rng.randint(2, 20),
-        rng.choice(things()).plural, rng.choice(WEEK), rng.choice(FRAMES),
-    )  # fmt: skip
-
-
-def tags(x: Report) -> str:
-    """Tag each word of the sentence: PER, LOC, NUM, DAY, or O."""
-    known = {x.name: "PER", x.city: "LOC", x.number_word: "NUM", x.day: "DAY"}
-    return " ".join(known.get(word, "O") for word in re.findall(r"\w+", x.text))
+        name=rng.choice(first_names()).name,
+        job=rng.choice(JOBS),
+        city=rng.choice(CITIES),
+        verb=rng.choice(VOCABULARY["verbs"]),
+        number=rng.randint(2, 20),
+        things=rng.choice(things()).plural,
+        day=rng.choice(WEEK),
+        frame=rng.choice(VOCABULARY["frames"]),
+    )
 
 
 def recipes() -> list[Recipe]:
-    task = partial(Recipe, category="non-cls", subcategory="extraction", metric="exact-match", inputs="trip report", source=SOURCE)
-    asked = partial(over, report, lambda x: x.text)
+    """Return the recipes of the family."""
+    # No word of the input says which part is wanted: that is in the definition alone.
+    reports = Group(
+        inputs="trip report",
+        subcategory="extraction",
+        source=SOURCE,
+        material=draw_report,
+        show=lambda report: report.text,
+    )
+    return [*_person_recipes(reports), *_goods_recipes(reports), *_record_recipes(reports)]
+
+
+def _person_recipes(reports: Group[Report]) -> list[Recipe]:
     return [
-        task(
+        reports.free(
             "ext_person",
-            definitions=(
-                "Write the first name of the person in the sentence.",
-                "Who is the sentence about? Give the name only.",
-                "Find the person who is mentioned and copy the name.",
-                "Extract the personal name, without job or city.",
-                "Answer with the name of the man or woman in the text.",
-            ),
-            draw=asked(lambda x: x.name),
+            lambda report: report.name,
+            "Write the first name of the person in the sentence.",
+            "Who is the sentence about? Give the name only.",
+            "Find the person who is mentioned and copy the name.",
+            "Extract the personal name, without job or city.",
+            "Answer with the name of the man or woman in the text.",
         ),
-        task(
+        reports.free(
             "ext_city",
-            definitions=(
-                "Write the city that the sentence names.",
-                "Which city is mentioned? Answer with its name.",
-                "Find the town in the text and copy it.",
-                "Extract the place name from the report.",
-                "Look for the city and write nothing else.",
-            ),
-            draw=asked(lambda x: x.city),
+            lambda report: report.city,
+            "Write the city that the sentence names.",
+            "Which city is mentioned? Answer with its name.",
+            "Find the town in the text and copy it.",
+            "Extract the place name from the report.",
+            "Look for the city and write nothing else.",
         ),
-        task(
+        reports.free(
             "ext_job",
-            definitions=(
-                "Write the job of the person, without an article.",
-                "What does this person do for a living? Give one word.",
-                "Find the profession that is named in the sentence.",
-                "Extract the occupation of the man or woman.",
-                "Answer with the work that the person does, as a noun.",
-            ),
-            draw=asked(lambda x: x.job),
+            lambda report: report.job,
+            "Write the job of the person, without an article.",
+            "What does this person do for a living? Give one word.",
+            "Find the profession that is named in the sentence.",
+            "Extract the occupation of the man or woman.",
+            "Answer with the work that the person does, as a noun.",
         ),
-        task(
+    ]
+
+
+def _goods_recipes(reports: Group[Report]) -> list[Recipe]:
+    return [
+        # Copied as it stands; `ext_number_digits` asks for the same number in another notation.
+        reports.free(
             "ext_number",
-            definitions=(
-                "Write the number word that stands in the sentence.",
-                "How many things are there? Copy the word for the number.",
-                "Find the amount in the text and write it as it stands there.",
-                "Extract the quantity, spelled the way the report spells it.",
-                "Answer with the number of things, in words.",
-            ),
-            draw=asked(lambda x: x.number_word),
+            lambda report: report.number_word,
+            "Write the number word that stands in the sentence.",
+            "How many things are there? Copy the word for the number.",
+            "Find the amount in the text and write it as it stands there.",
+            "Extract the quantity, spelled the way the report spells it.",
+            "Answer with the number of things, in words.",
         ),
-        task(
+        reports.free(
             "ext_things",
-            definitions=(
-                "Write what kind of things the person dealt with, as in the text.",
-                "Which things are counted in the sentence? Give the plural noun.",
-                "Find the goods in the report and copy the word.",
-                "Extract the objects, without their number.",
-                "Answer with the items that are mentioned.",
-            ),
-            draw=asked(lambda x: x.things),
+            lambda report: report.things,
+            "Write what kind of things the person dealt with, as in the text.",
+            "Which things are counted in the sentence? Give the plural noun.",
+            "Find the goods in the report and copy the word.",
+            "Extract the objects, without their number.",
+            "Answer with the items that are mentioned.",
         ),
-        task(
+        reports.free(
             "ext_weekday",
-            definitions=(
-                "Write the day of the week on which it happened.",
-                "When did it happen? Give only the weekday.",
-                "Find the weekday in the sentence and copy it.",
-                "Extract the day from the report.",
-                "Answer with the name of the day, Monday to Sunday.",
-            ),
-            draw=asked(lambda x: x.day),
+            lambda report: report.day,
+            "Write the day of the week on which it happened.",
+            "When did it happen? Give only the weekday.",
+            "Find the weekday in the sentence and copy it.",
+            "Extract the day from the report.",
+            "Answer with the name of the day, Monday to Sunday.",
             novel=True,
         ),
-        task(
+    ]
+
+
+def _record_recipes(reports: Group[Report]) -> list[Recipe]:
+    labelling = replace(reports, subcategory="sequence-labelling")
+    return [
+        reports.free(
             "ext_json",
-            definitions=(
-                "Fill in a record of the form name=…; city=…; job=….",
-                "Write name, city and job of the person as name=, city= and job=, with semicolons.",
-                "Turn the sentence into three fields: name, city, job.",
-                "Extract the personal data as key=value pairs in the order name, city, job.",
-                "Make a data entry with the keys name, city and job from the report.",
-            ),
-            draw=asked(lambda x: f"name={x.name}; city={x.city}; job={x.job}"),
+            lambda report: f"name={report.name}; city={report.city}; job={report.job}",
+            "Fill in a record of the form name=…; city=…; job=….",
+            "Write name, city and job of the person as name=, city= and job=, with semicolons.",
+            "Turn the sentence into three fields: name, city, job.",
+            "Extract the personal data as key=value pairs in the order name, city, job.",
+            "Make a data entry with the keys name, city and job from the report.",
         ),
-        task(
+        labelling.free(
             "seq_ner_bio",
-            subcategory="sequence-labelling",
-            definitions=(
-                "Tag every word: PER for a person, LOC for a city, NUM, DAY, or O for the rest.",
-                "Replace each word by its tag PER, LOC, NUM, DAY or O.",
-                "Label the words of the sentence in order: names PER, cities LOC, numbers NUM, weekdays DAY, others O.",
-                "Write one tag per word, separated by spaces: PER, LOC, NUM, DAY, and O for anything else.",
-                "Mark person, city, number and day as PER, LOC, NUM and DAY, all other words as O.",
+            lambda report: report.tags,
+            "Tag every word: PER for a person, LOC for a city, NUM, DAY, or O for the rest.",
+            "Replace each word by its tag PER, LOC, NUM, DAY or O.",
+            (
+                "Label the words of the sentence in order: names PER, cities LOC, "
+                "numbers NUM, weekdays DAY, others O."
             ),
-            draw=asked(tags),
+            (
+                "Write one tag per word, separated by spaces: PER, LOC, "
+                "NUM, DAY, and O for anything else."
+            ),
+            "Mark person, city, number and day as PER, LOC, NUM and DAY, all other words as O.",
         ),
-        task(
+        reports.free(
             "ext_number_digits",
-            definitions=(
-                "Write the number of things in digits.",
-                "How many things are there? Answer in figures.",
-                "Find the number word and write it as a numeral.",
-                "Extract the amount and convert it to digits.",
-                "Give the quantity of the report as a figure like 7.",
-            ),
-            draw=asked(lambda x: str(x.number)),
+            lambda report: str(report.number),
+            "Write the number of things in digits.",
+            "How many things are there? Answer in figures.",
+            "Find the number word and write it as a numeral.",
+            "Extract the amount and convert it to digits.",
+            "Give the quantity of the report as a figure like 7.",
             novel=True,
         ),
     ]

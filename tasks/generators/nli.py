@@ -1,62 +1,52 @@
-"""Inference over everyday facts: a premise and a hypothesis with a bar between them; syllogisms and truth values.
+"""Inference over everyday facts, syllogisms and truth values.
 
-Source: own frames, filled with the lists of `ipt.tasks.generators.words` and `ipt.tasks.generators.scenes`.
+A premise and a hypothesis stand with a bar between them. Source: own frames, filled with the lists
+of `ipt.tasks.generators.words` and `ipt.tasks.generators.scenes`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from operator import ge, gt, le, lt
 from random import Random
+from typing import NamedTuple
 
-from ipt.tasks.generators.extraction import NUMBERS, SOURCE, WEEK
+from ipt.tasks.generators.extraction import NUMBER_WORDS, SOURCE, WEEK
+from ipt.tasks.generators.groups import Group
 from ipt.tasks.generators.reading import ROOMS
-from ipt.tasks.generators.recipe import Recipe, Row, over
-from ipt.tasks.generators.scenes import actions, activities, jobs, person, things
+from ipt.tasks.generators.recipe import Recipe, Row
+from ipt.tasks.generators.scenes import JOBS, actions, activities, draw_person, things
+from ipt.tasks.generators.vocabulary import read_vocabulary
 
-ENTAILED, CONTRARY, OPEN = VERDICTS = ("entailment", "contradiction", "neutral")
-COUNTED = (
-    "{n} bought {k} {t}.", "{n} sold {k} {t}.", "{n} found {k} {t}.", "There are {k} {t} on the table.",
-    "{n} has {k} {t} at home.",
-)  # fmt: skip
+VOCABULARY = read_vocabulary("nli")
+ENTAILMENT, CONTRADICTION, NEUTRAL = VERDICTS = ("entailment", "contradiction", "neutral")
+SYLLOGISMS: dict[str, list[str]] = VOCABULARY["syllogisms"]
+HOURS = range(1, 13)
+
+
+class Bound(NamedTuple):
+    """Words for a limit, and whether a count keeps it."""
+
+    words: str
+    holds: Callable[[int, int], bool]
+
+
 BOUNDS = (
-    ("more than", lambda k, b: k > b), ("fewer than", lambda k, b: k < b), ("at least", lambda k, b: k >= b),
-    ("at most", lambda k, b: k <= b),
-)  # fmt: skip
-PREMISES = ("{n} {w} {o} on {d}.", "On {d} {n} {w} {o}.", "It was on {d} that {n} {w} {o}.", "Last {d} {n} {w} {o}.")
-HYPOTHESES = {
-    ENTAILED: ("{n} {w} {o}.", "{O} was {u} by {n}.", "{n} has {u} {o}.", "Somebody {w} {o} on {d}.",
-               "{n} did {l} {o}."),
-    CONTRARY: ("{n} did not {l} {o}.", "{O} was not {u} by {n}.", "{n} has never {u} {o}.", "Nobody {w} {o} on {d}.",
-               "{n} never {w} {o}."),
-    OPEN: ("{m} {w} {o}.", "{O} was {u} by {m}.", "{n} {w} {q}.", "{n} and {m} {w} {o} together.",
-           "{n} {w} {o} for {m}.", "{n} did not {l} {q}.", "{m} did not {l} {o}.", "{O} was not {u} by {m}."),
-}  # fmt: skip
-VISITS = (
-    "{n} was in the {p} from {a} to {b}.", "From {a} to {b} {n} was in the {p}.",
-    "{n} came to the {p} at {a} and left at {b}.", "{n} stayed in the {p} between {a} and {b}.",
-    "{n} entered the {p} at {a} and went away at {b}.",
-)  # fmt: skip
-ALL, SOME, NONE, ONE, AT_LEAST = "All the", "Some of the", "None of the", "One of the", "At least one of the"
-NOT_ALL = "Not all the"
-QUANTIFIED = {
-    ENTAILED: ((ALL, SOME), (ALL, AT_LEAST), (SOME, AT_LEAST), (NONE, NOT_ALL), (ONE, AT_LEAST)),
-    CONTRARY: ((ALL, NONE), (ALL, NOT_ALL), (SOME, NONE), (NONE, ALL), (NONE, SOME), (ONE, NONE), (NOT_ALL, ALL)),
-    OPEN: ((SOME, ALL), (SOME, NOT_ALL), (ONE, ALL), (NOT_ALL, SOME), (NOT_ALL, NONE), (AT_LEAST, ALL)),
-}
-SYLLOGISMS = {  # a, b and c are kinds of people; the conclusion comes last
-    "valid": (
-        "All a are b. All b are c. All a are c.", "All a are b. No b are c. No a are c.",
-        "Some a are b. All b are c. Some a are c.", "All a are b. No c are b. No a are c.",
-    ),
-    "invalid": (
-        "All a are b. All c are b. All a are c.", "All a are b. All b are c. All c are a.",
-        "Some a are b. Some b are c. Some a are c.", "All a are b. No a are c. No b are c.",
-        "All a are b. No b are c. All a are c.", "Some a are b. All b are c. No a are c.",
-    ),
-}  # fmt: skip
+    Bound("more than", gt),
+    Bound("fewer than", lt),
+    Bound("at least", ge),
+    Bound("at most", le),
+)
+
+
+class Proposition(NamedTuple):
+    """A logical expression and its truth value."""
+
+    text: str
+    value: bool
 
 
 @dataclass(frozen=True)
-class Pair:
+class Inference:
     """Premise and hypothesis with the verdict."""
 
     premise: str
@@ -65,191 +55,301 @@ class Pair:
 
     @property
     def text(self) -> str:
+        """Write both with a bar between them."""
         return f"{self.premise} | {self.hypothesis}"
 
 
-def quantity(rng: Random) -> Row:
-    kind, count = rng.choice(things()).plural, rng.randint(2, 60)
-    bound = max(1, count + rng.choice((-1, 1)) * rng.randint(1, 15))
-    words, holds = rng.choice(BOUNDS)
-    fillers = {"n": person(rng).text, "t": kind}
-    premise = rng.choice(COUNTED)
-    claim = premise.format(k=f"{words} {bound}", **fillers)
-    return Row(f"{premise.format(k=count, **fillers)} | {claim}", (ENTAILED if holds(count, bound) else CONTRARY,))
+def plural(job: str) -> str:
+    """Return the plural of a job by the rules of spelling; all jobs of the list are regular."""
+    if job.endswith(("ch", "sh", "s", "x")):
+        return f"{job}es"
+    if job.endswith("y"):
+        return f"{job[:-1]}ies"
+    return f"{job}s"
 
 
-def everyday(rng: Random) -> Pair | None:
+def draw_quantity(rng: Random) -> Row:
+    """Draw an exact number and a claim about its limit."""
+    kind = rng.choice(things()).plural
+    count = rng.randint(2, 60)
+    # Never equal: there "at least" and "at most" would both hold.
+    limit = max(1, count + rng.choice((-1, 1)) * rng.randint(1, 15))
+    bound = rng.choice(BOUNDS)
+    name = draw_person(rng).text
+    frame = rng.choice(VOCABULARY["counted"])
+
+    premise = frame.format(name=name, count=count, things=kind)
+    claim = frame.format(name=name, count=f"{bound.words} {limit}", things=kind)
+    verdict = ENTAILMENT if bound.holds(count, limit) else CONTRADICTION
+    return Row(f"{premise} | {claim}", (verdict,))
+
+
+def draw_everyday(rng: Random) -> Inference | None:
     """Draw what somebody did on a day, and a sentence that follows, clashes or leaves it open."""
     verdict = rng.choice(VERDICTS)
     action = rng.choice(actions())
-    done, other = rng.sample(action.objects, 2)
-    one, two = person(rng).text, person(rng).text
-    if one == two:
+    thing, other_thing = rng.sample(action.objects, 2)
+    name, other = draw_person(rng).text, draw_person(rng).text
+    if name == other:
         return None
+
     fillers = {
-        "n": one, "m": two, "w": action.verb.past, "u": action.verb.participle, "l": action.verb.lemma,
-        "o": f"the {done}", "O": f"The {done}", "q": f"the {other}", "d": rng.choice(WEEK),
-    }  # fmt: skip
-    return Pair(rng.choice(PREMISES).format(**fillers), rng.choice(HYPOTHESES[verdict]).format(**fillers), verdict)
+        "name": name,
+        "other": other,
+        "past": action.verb.past,
+        "participle": action.verb.participle,
+        "lemma": action.verb.lemma,
+        "object": f"the {thing}",
+        "Object": f"The {thing}",
+        "other_object": f"the {other_thing}",
+        "day": rng.choice(WEEK),
+    }
+    premise = rng.choice(VOCABULARY["premises"]).format(**fillers)
+    hypothesis = rng.choice(VOCABULARY["hypotheses"][verdict]).format(**fillers)
+    return Inference(premise, hypothesis, verdict)
 
 
-def visit(rng: Random) -> Pair:
-    """Draw where somebody was from when to when, and a claim about one hour (never the first or last one)."""
+def draw_visit(rng: Random) -> Inference:
+    """Draw where somebody was from when to when, and a claim about one hour.
+
+    The hour is never the first or the last one: whether those count would be in dispute.
+    """
     start = rng.randint(1, 8)
     end = rng.randint(start + 2, 12)
-    place, other = rng.sample(ROOMS, 2)
+    place, other_place = rng.sample(ROOMS, 2)
     verdict = rng.choice(VERDICTS)
     inside = range(start + 1, end)
-    outside = [h for h in range(1, 13) if h < start or h > end] or [12]
-    if verdict == OPEN and outside == [end]:
-        verdict = ENTAILED
-    hour = NUMBERS[rng.choice(outside if verdict == OPEN else inside)]
-    elsewhere = verdict == CONTRARY or (verdict == OPEN and rng.random() < 0.5)
-    who, claimed = person(rng).text, other if elsewhere else place
-    premise = rng.choice(VISITS).format(n=who, p=place, a=NUMBERS[start], b=NUMBERS[end])
-    said = rng.choice((f"At {hour} {who} was in the {claimed}.", f"{who} was in the {claimed} at {hour}."))
-    return Pair(premise, said, verdict)
+    outside = [hour for hour in HOURS if hour < start or hour > end]
+    # A visit from one to twelve leaves no hour open.
+    if verdict == NEUTRAL and not outside:
+        verdict = ENTAILMENT
+
+    hour = NUMBER_WORDS[rng.choice(outside if verdict == NEUTRAL else inside)]
+    is_elsewhere = verdict == CONTRADICTION
+    if verdict == NEUTRAL:
+        is_elsewhere = rng.random() < 0.5
+    name = draw_person(rng).text
+    premise = rng.choice(VOCABULARY["visits"]).format(
+        name=name,
+        place=place,
+        start=NUMBER_WORDS[start],
+        end=NUMBER_WORDS[end],
+    )
+    claim = f"{name} was in the {other_place if is_elsewhere else place}"
+    hypothesis = rng.choice((f"At {hour} {claim}.", f"{claim} at {hour}."))
+    return Inference(premise, hypothesis, verdict)
 
 
-def plural(job: str) -> str:
-    if job.endswith(("ch", "sh", "s", "x")):
-        return f"{job}es"
-    return f"{job[:-1]}ies" if job.endswith("y") else f"{job}s"
-
-
-def quantified(rng: Random) -> Pair:
+def draw_quantified(rng: Random) -> Inference:
+    """Draw a statement about all, some or none of a group, and another one about the same group."""
     verdict = rng.choice(VERDICTS)
-    first, second = rng.choice(QUANTIFIED[verdict])
+    quantifier, other_quantifier = rng.choice(VOCABULARY["quantifiers"][verdict])
     activity = rng.choice(activities())
-    rest = f"{plural(rng.choice(jobs()))} {activity.verb.past} {rng.choice(activity.adjuncts)}."
-    return Pair(f"{first} {rest}", f"{second} {rest}", verdict)
+    group = plural(rng.choice(JOBS))
+    statement = f"{group} {activity.verb.past} {rng.choice(activity.adjuncts)}."
+    return Inference(f"{quantifier} {statement}", f"{other_quantifier} {statement}", verdict)
 
 
-def syllogism(rng: Random) -> Pair:
+def draw_syllogism(rng: Random) -> Inference:
     """Draw two premises in any order and a conclusion."""
     verdict = rng.choice(tuple(SYLLOGISMS))
-    kinds = dict(zip("abc", map(plural, rng.sample(jobs(), 3)), strict=True))
+    kinds = {}
+    for variable, job in zip("abc", rng.sample(JOBS, 3), strict=True):
+        kinds[variable] = plural(job)
+
     form = rng.choice(SYLLOGISMS[verdict])
-    *premises, end = (" ".join(kinds.get(word, word) for word in part.split()) for part in form[:-1].split("."))
+    sentences = []
+    for sentence in form.removesuffix(".").split("."):
+        words = [kinds.get(word, word) for word in sentence.split()]
+        sentences.append(" ".join(words))
+    *premises, conclusion = sentences
     rng.shuffle(premises)
-    return Pair(f"{'. '.join(premises)}.", f"{end}.", verdict)
+    return Inference(f"{'. '.join(premises)}.", f"{conclusion}.", verdict)
 
 
-def literal(rng: Random) -> tuple[str, bool]:
-    value, negated = rng.random() < 0.5, rng.random() < 0.4
-    return f"{'not ' if negated else ''}{str(value).lower()}", value != negated
+def draw_literal(rng: Random) -> Proposition:
+    """Draw true or false, maybe with "not" before it."""
+    value = rng.random() < 0.5
+    is_negated = rng.random() < 0.4
+    text = str(value).lower()
+    if is_negated:
+        return Proposition(f"not {text}", not value)
+    return Proposition(text, value)
 
 
-def joined(rng: Random, one: tuple[str, bool], two: tuple[str, bool]) -> tuple[str, bool]:
+def join(rng: Random, left: Proposition, right: Proposition) -> Proposition:
+    """Join two propositions by "and" or "or"."""
     if rng.random() < 0.5:
-        return f"{one[0]} and {two[0]}", one[1] and two[1]
-    return f"{one[0]} or {two[0]}", one[1] or two[1]
+        return Proposition(f"{left.text} and {right.text}", left.value and right.value)
+    return Proposition(f"{left.text} or {right.text}", left.value or right.value)
 
 
-def truth(rng: Random) -> tuple[str, bool]:
-    """Draw an expression of two or three truth values, always with brackets where the order would matter."""
-    text, value = joined(rng, literal(rng), literal(rng))
+def draw_proposition(rng: Random) -> Proposition:
+    """Draw an expression of two or three truth values.
+
+    Brackets stand wherever the order would matter.
+    """
+    inner = join(rng, draw_literal(rng), draw_literal(rng))
     if rng.random() < 0.3:
-        text, value = f"not ({text})", not value
+        bracketed = Proposition(f"not ({inner.text})", not inner.value)
     elif rng.random() < 0.15:
-        return text, value
+        return inner
     else:
-        text = f"({text})"
-    whole = (text, value), literal(rng)
-    return joined(rng, *(whole if rng.random() < 0.5 else whole[::-1]))
+        bracketed = Proposition(f"({inner.text})", inner.value)
+
+    literal = draw_literal(rng)
+    if rng.random() < 0.5:
+        return join(rng, bracketed, literal)
+    return join(rng, literal, bracketed)
 
 
 def recipes() -> list[Recipe]:
-    task = partial(Recipe, category="cls", subcategory="nli", metric="accuracy", source=SOURCE, options=VERDICTS)
-    logic = partial(task, subcategory="logic")
+    """Return the recipes of the family."""
     return [
-        task(
-            "nli_quantity",
-            definitions=(
-                "Does the claim about the number hold? Answer entailment or contradiction.",
-                "Compare the exact count with the limit: entailment if it fits, contradiction if not.",
-                "Label the pair of sentences entailment or contradiction.",
-                "Check whether the number in the first sentence agrees with the second sentence.",
-                "Decide if the amount stated first makes the statement after the bar true.",
-            ),
-            draw=quantity,
-            inputs="exact and bounded number",
-            options=(ENTAILED, CONTRARY),
+        _quantity_recipe(),
+        *_everyday_recipes(),
+        *_visit_and_quantifier_recipes(),
+        *_logic_recipes(),
+    ]
+
+
+def _quantity_recipe() -> Recipe:
+    return Recipe(
+        name="nli_quantity",
+        category="cls",
+        subcategory="nli",
+        metric="accuracy",
+        definitions=(
+            "Does the claim about the number hold? Answer entailment or contradiction.",
+            "Compare the exact count with the limit: entailment if it fits, contradiction if not.",
+            "Label the pair of sentences entailment or contradiction.",
+            "Check whether the number in the first sentence agrees with the second sentence.",
+            "Decide if the amount stated first makes the statement after the bar true.",
         ),
-        task(
+        draw=draw_quantity,
+        inputs="exact and bounded number",
+        source=SOURCE,
+        # With both numbers given, nothing stays open.
+        options=(ENTAILMENT, CONTRADICTION),
+    )
+
+
+def _everyday_recipes() -> list[Recipe]:
+    pairs = Group(
+        inputs="everyday pair",
+        subcategory="nli",
+        source=SOURCE,
+        material=draw_everyday,
+        show=lambda pair: pair.text,
+    )
+    return [
+        pairs.labelled(
             "nli_everyday",
-            definitions=(
-                "Does the second sentence follow? Answer entailment, contradiction or neutral.",
-                "Label the pair entailment, contradiction or neutral.",
-                "Say whether the hypothesis is certain, impossible or open: entailment, contradiction, neutral.",
-                "Judge the sentence after the bar in the light of the one before it.",
-                "Entailment if the first sentence proves the second, contradiction if it excludes it, else neutral.",
+            VERDICTS,
+            lambda pair: pair.verdict,
+            "Does the second sentence follow? Answer entailment, contradiction or neutral.",
+            "Label the pair entailment, contradiction or neutral.",
+            (
+                "Say whether the hypothesis is certain, impossible or open: "
+                "entailment, contradiction, neutral."
             ),
-            draw=over(everyday, lambda x: x.text, lambda x: x.verdict),
-            inputs="everyday pair",
+            "Judge the sentence after the bar in the light of the one before it.",
+            (
+                "Entailment if the first sentence proves the second, "
+                "contradiction if it excludes it, else neutral."
+            ),
         ),
-        task(
+        pairs.labelled(
             "nli_follows",
-            definitions=(
-                "Is the second sentence surely true if the first one is? Answer yes or no.",
-                "Yes or no: does the sentence after the bar follow from the one before?",
-                "Answer yes if the premise proves the hypothesis, otherwise no.",
-                "Say yes where the first sentence is enough to know the second, no everywhere else.",
-                "Can you be certain of the claim, given the fact?",
-            ),
-            draw=over(everyday, lambda x: x.text, lambda x: "yes" if x.verdict == ENTAILED else "no"),
-            inputs="everyday pair",
-            options=("yes", "no"),
+            ("yes", "no"),
+            lambda pair: "yes" if pair.verdict == ENTAILMENT else "no",
+            "Is the second sentence surely true if the first one is? Answer yes or no.",
+            "Yes or no: does the sentence after the bar follow from the one before?",
+            "Answer yes if the premise proves the hypothesis, otherwise no.",
+            "Say yes where the first sentence is enough to know the second, no everywhere else.",
+            "Can you be certain of the claim, given the fact?",
             novel=True,
         ),
-        task(
+    ]
+
+
+def _visit_and_quantifier_recipes() -> list[Recipe]:
+    visits = Group(
+        inputs="visit pair",
+        subcategory="nli",
+        source=SOURCE,
+        material=draw_visit,
+        show=lambda pair: pair.text,
+    )
+    statements = Group(
+        inputs="quantifier pair",
+        subcategory="nli",
+        source=SOURCE,
+        material=draw_quantified,
+        show=lambda pair: pair.text,
+    )
+    return [
+        visits.labelled(
             "nli_place_time",
-            definitions=(
-                "Is the claim about place and hour entailment, contradiction or neutral?",
-                "Entailment if place and hour fit, contradiction if the place is wrong, neutral outside the hours.",
-                "Compare places and times, then answer entailment, contradiction or neutral.",
-                "Judge whether the person was there at the hour claimed after the bar.",
-                "What does the stay in the first sentence say of the second sentence?",
+            VERDICTS,
+            lambda pair: pair.verdict,
+            "Is the claim about place and hour entailment, contradiction or neutral?",
+            (
+                "Entailment if place and hour fit, contradiction if the place is "
+                "wrong, neutral outside the hours."
             ),
-            draw=over(visit, lambda x: x.text, lambda x: x.verdict),
-            inputs="visit pair",
+            "Compare places and times, then answer entailment, contradiction or neutral.",
+            "Judge whether the person was there at the hour claimed after the bar.",
+            "What does the stay in the first sentence say of the second sentence?",
         ),
-        task(
+        statements.labelled(
             "nli_quantifier",
-            definitions=(
-                "Mind all, some and none, strictly by logic: entailment, contradiction or neutral?",
-                "Does the second statement follow from the first, clash with it, or neither?",
-                "Label the pair of group statements entailment, contradiction or neutral.",
-                "Look at how many of the group are meant and judge the sentence after the bar.",
-                "Answer entailment, contradiction or neutral for what is said of the same group twice.",
-            ),
-            draw=over(quantified, lambda x: x.text, lambda x: x.verdict),
-            inputs="quantifier pair",
+            VERDICTS,
+            lambda pair: pair.verdict,
+            "Mind all, some and none, strictly by logic: entailment, contradiction or neutral?",
+            "Does the second statement follow from the first, clash with it, or neither?",
+            "Label the pair of group statements entailment, contradiction or neutral.",
+            "Look at how many of the group are meant and judge the sentence after the bar.",
+            "Answer entailment, contradiction or neutral for what is said of the same group twice.",
         ),
-        logic(
+    ]
+
+
+def _logic_recipes() -> list[Recipe]:
+    # The kinds of people are drawn at random: what is true of them in life is no help.
+    syllogisms = Group(
+        inputs="syllogism",
+        subcategory="logic",
+        source=SOURCE,
+        material=draw_syllogism,
+        show=lambda pair: pair.text,
+    )
+    propositions = Group(
+        inputs="boolean expression",
+        subcategory="logic",
+        source=SOURCE,
+        material=draw_proposition,
+        show=lambda proposition: proposition.text,
+    )
+    return [
+        syllogisms.labelled(
             "log_syllogism",
-            definitions=(
-                "Is the conclusion after the bar valid or invalid?",
-                "Judge the form of the argument only and answer valid or invalid.",
-                "Does the last sentence follow from the two premises? Say valid or invalid.",
-                "Label the syllogism as valid or invalid.",
-                "Check whether the conclusion must be true whenever both premises are.",
-            ),
-            draw=over(syllogism, lambda x: x.text, lambda x: x.verdict),
-            inputs="syllogism",
-            options=("valid", "invalid"),
+            ("valid", "invalid"),
+            lambda pair: pair.verdict,
+            "Is the conclusion after the bar valid or invalid?",
+            "Judge the form of the argument only and answer valid or invalid.",
+            "Does the last sentence follow from the two premises? Say valid or invalid.",
+            "Label the syllogism as valid or invalid.",
+            "Check whether the conclusion must be true whenever both premises are.",
         ),
-        logic(
+        propositions.labelled(
             "log_boolean",
-            definitions=(
-                "Work out the logical expression: is it true or false?",
-                "Evaluate the formula and answer true or false.",
-                "Give the truth value of the whole, true or false.",
-                "Compute brackets first, then the rest, and write the resulting truth value.",
-                "What does this combination of truth values come to?",
-            ),
-            draw=over(truth, lambda x: x[0], lambda x: str(x[1]).lower()),
-            inputs="boolean expression",
-            options=("true", "false"),
+            ("true", "false"),
+            lambda proposition: str(proposition.value).lower(),
+            "Work out the logical expression: is it true or false?",
+            "Evaluate the formula and answer true or false.",
+            "Give the truth value of the whole, true or false.",
+            "Compute brackets first, then the rest, and write the resulting truth value.",
+            "What does this combination of truth values come to?",
         ),
     ]

@@ -1,169 +1,647 @@
-"""Numbers, dates, times and names in other notations: every distribution of inputs serves several tasks."""
+"""Numbers, dates, times and names in other notations: several tasks over each kind of input."""
 
 import calendar
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import cache
 from random import Random
+from typing import NamedTuple
 
-from ipt.tasks.generators.recipe import Recipe, over
-from ipt.tasks.generators.words import names, surnames
+from ipt.tasks.generators.groups import Group
+from ipt.tasks.generators.recipe import Recipe
+from ipt.tasks.generators.words import first_names, surnames
 
+SOURCE = "own rules, inflect"
 MONTHS = tuple(calendar.month_name)[1:]
-SEASONS = {12: "winter", 1: "winter", 2: "winter", 3: "spring", 4: "spring", 5: "spring", 6: "summer", 7: "summer", 8: "summer"}
-Pair = tuple[int, int]
+SEASONS = ("winter", "spring", "summer", "autumn")
+PARTS_OF_DAY = ("night", "morning", "afternoon", "evening")
+ORDINAL_ENDINGS = {1: "st", 2: "nd", 3: "rd"}
+FIRST_DAY = date(1950, 1, 1)
+DAYS = 36500
+"""A century of them, from FIRST_DAY on."""
+FIRST_OR_SECOND = ("first", "second")
+YES_NO = ("yes", "no")
+PARITIES = ("even", "odd")
+
+Numbers = tuple[int, ...]
 
 
-def table(category_options: tuple[str, ...] | None, subcategory: str, inputs: str, material, show):  # type: ignore[no-untyped-def]
-    """Return a maker of recipes over one distribution of inputs."""
+class NumberPair(NamedTuple):
+    """Two numbers from 1 to 99."""
 
-    def make(
-        name: str, definitions: tuple[str, ...], answer, options=category_options, novel: bool = False, kind: str = subcategory
-    ) -> Recipe:  # type: ignore[no-untyped-def]
-        category, metric = ("cls", "accuracy") if options else ("non-cls", "exact-match")
-        return Recipe(
-            name, category, kind, metric, definitions, over(material, show, answer), inputs, "own rules, inflect", options, novel=novel
-        )
+    first: int
+    second: int
 
-    return make
+    @property
+    def text(self) -> str:
+        """Write both numbers."""
+        return f"{self.first} {self.second}"
+
+
+class Clock(NamedTuple):
+    """A time of the day, by the 24-hour clock."""
+
+    hour: int
+    minute: int
+
+    @property
+    def text(self) -> str:
+        """The time with two digits each."""
+        return f"{self.hour:02d}:{self.minute:02d}"
+
+    @property
+    def half(self) -> str:
+        """The half of the day."""
+        return "AM" if self.hour < 12 else "PM"
+
+    @property
+    def twelve_hour_text(self) -> str:
+        """The time by the 12-hour clock, where midnight and noon are 12."""
+        return f"{(self.hour + 11) % 12 + 1}:{self.minute:02d} {self.half}"
+
+
+class FullName(NamedTuple):
+    """A first name and a surname."""
+
+    first: str
+    surname: str
 
 
 @cache
 def in_words(number: int) -> str:
+    """Return a number in words, without commas."""
     import inflect  # late: only the extra `suite` has it
 
     return str(inflect.engine().number_to_words(str(number))).replace(",", "")
 
 
 def ordinal(number: int) -> str:
-    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number}{ending}"
+    """Return a number as an ordinal with digits: 1st, 11th, 21st."""
+    if number % 100 in (11, 12, 13):
+        return f"{number}th"
+    return f"{number}{ORDINAL_ENDINGS.get(number % 10, 'th')}"
 
 
-def pair(rng: Random) -> Pair:
-    return rng.randint(1, 99), rng.randint(1, 99)
+def parity(number: int) -> str:
+    """Return "even" or "odd"."""
+    return "odd" if number % 2 else "even"
 
 
-def number(rng: Random) -> int:
+def spaced(numbers: Numbers) -> str:
+    """Return numbers with spaces between them."""
+    return " ".join(map(str, numbers))
+
+
+def larger_of_two(pair: NumberPair) -> str | None:
+    """Return which number is larger; None where they are equal."""
+    if pair.first == pair.second:
+        return None
+    return "first" if pair.first > pair.second else "second"
+
+
+def next_of_sequence(numbers: Numbers) -> str | None:
+    """Return the number that continues a sequence; None where it would be negative."""
+    following = 2 * numbers[-1] - numbers[-2]
+    return str(following) if following >= 0 else None
+
+
+def month_name(day: date) -> str:
+    """Return the English name of the month."""
+    return MONTHS[day.month - 1]
+
+
+def next_month_name(day: date) -> str:
+    """Return the English name of the following month."""
+    return MONTHS[day.month % 12]
+
+
+def long_date(day: date) -> str:
+    """Return a date as June 27, 2016."""
+    return f"{month_name(day)} {day.day}, {day.year}"
+
+
+def short_date(day: date) -> str:
+    """Return a date as Jun 27, 2016."""
+    return f"{month_name(day)[:3]} {day.day}, {day.year}"
+
+
+def season(day: date) -> str:
+    """Return the season in the north by the month: December to February are winter."""
+    return SEASONS[day.month % 12 // 3]
+
+
+def draw_pair(rng: Random) -> NumberPair:
+    """Draw two numbers from 1 to 99."""
+    return NumberPair(rng.randint(1, 99), rng.randint(1, 99))
+
+
+def draw_number(rng: Random) -> int:
+    """Draw a number from 1 to 999."""
     return rng.randint(1, 999)
 
 
-def number_list(rng: Random) -> tuple[int, ...]:
+def draw_number_list(rng: Random) -> Numbers:
+    """Draw three to five different numbers below 100."""
     return tuple(rng.sample(range(1, 100), rng.randint(3, 5)))
 
 
-def progression(rng: Random) -> tuple[int, ...]:
-    start, step = rng.randint(1, 60), rng.choice((1, 2, 3, 4, 5, 10))
-    values = [start + i * step for i in range(4)]
-    return tuple(values[::-1] if rng.random() < 0.4 else values)
+def draw_progression(rng: Random) -> Numbers:
+    """Draw four numbers with equal steps, falling in two of five draws."""
+    start = rng.randint(1, 60)
+    step = rng.choice((1, 2, 3, 4, 5, 10))
+    rising = tuple(range(start, start + 4 * step, step))
+    return rising[::-1] if rng.random() < 0.4 else rising
 
 
-def day(rng: Random) -> date:
-    return date(1950, 1, 1) + timedelta(days=rng.randrange(36500))
+def draw_day(rng: Random) -> date:
+    """Draw a day of a hundred years."""
+    return FIRST_DAY + timedelta(days=rng.randrange(DAYS))
 
 
-def clock(rng: Random) -> Pair:
-    return rng.randrange(24), rng.randrange(60)
+def draw_clock(rng: Random) -> Clock:
+    """Draw a time to the minute."""
+    return Clock(rng.randrange(24), rng.randrange(60))
 
 
-def person(rng: Random) -> tuple[str, str]:
-    return rng.choice(names())[0], rng.choice(surnames())
-
-
-def long_date(d: date) -> str:
-    return f"{MONTHS[d.month - 1]} {d.day}, {d.year}"
+def draw_full_name(rng: Random) -> FullName:
+    """Draw a first name and a surname."""
+    return FullName(rng.choice(first_names()).name, rng.choice(surnames()))
 
 
 def recipes() -> list[Recipe]:
-    return [*_pairs(), *_numbers(), *_lists(), *_dates(), *_times(), *_people()]
-
-
-def _pairs() -> list[Recipe]:
-    make = table(None, "arithmetic", "pair of numbers", pair, lambda p: f"{p[0]} {p[1]}")
-    side = lambda ok: "first" if ok else "second"  # noqa: E731
+    """Return the recipes of the family."""
     return [
-        make("ari_add", ("Add the two numbers.", "What is the sum?", "sum"), lambda p: str(p[0] + p[1])),
-        make("ari_larger", ("Write the larger number.", "Which number is bigger?", "maximum"), lambda p: str(max(p))),
-        make("ari_smaller", ("Write the smaller number.", "Which number is less?", "minimum"), lambda p: str(min(p)), novel=True),
-        make("ari_which_larger", ("Which number is larger, the first or the second?", "Compare: first or second is bigger?", "larger: first or second"), lambda p: None if p[0] == p[1] else side(p[0] > p[1]), ("first", "second")),
-        make("ari_sum_over_100", ("Is the sum over one hundred? yes or no", "Add them: more than 100? Answer yes or no.", "sum over 100: yes or no"), lambda p: "yes" if sum(p) > 100 else "no", ("yes", "no")),
-    ]  # fmt: skip
+        *_pair_recipes(),
+        *_number_recipes(),
+        *_spoken_number_recipes(),
+        *_list_recipes(),
+        *_sequence_recipes(),
+        *_long_date_recipes(),
+        *_iso_date_recipes(),
+        *_clock_recipes(),
+        *_name_recipes(),
+    ]
 
 
-def _numbers() -> list[Recipe]:
-    make = table(None, "number notation", "number", number, str)
-    spoken = table(None, "number notation", "number in words", number, in_words)
+def _pair_recipes() -> list[Recipe]:
+    # No sign between the numbers: the definition alone says what to do with them.
+    pairs = Group(
+        inputs="pair of numbers",
+        subcategory="arithmetic",
+        source=SOURCE,
+        material=draw_pair,
+        show=lambda pair: pair.text,
+    )
     return [
-        make("fmt_num_to_words", ("Write the number in words.", "How is the number spoken?", "digits to words"), in_words),
-        make("fmt_ordinal", ("Write the number as an ordinal with digits.", "Add st, nd, rd or th.", "ordinal number"), ordinal),
-        make("ari_next", ("Write the next number.", "Add one to the number.", "plus one"), lambda n: str(n + 1)),
-        make("ari_previous", ("Write the number before it.", "Subtract one from the number.", "minus one"), lambda n: str(n - 1), novel=True),
-        make("fmt_digits_spaced", ("Write the digits with spaces between.", "Separate the digits.", "digits one by one"), lambda n: " ".join(str(n)), novel=True),
-        make("ari_parity", ("Is the number even or odd?", "Can it be divided by two? Say even or odd.", "even or odd"), lambda n: "odd" if n % 2 else "even", ("even", "odd")),
-        make("ari_round_ten", ("Round the number down to tens.", "Replace the last digit by zero.", "tens only"), lambda n: str(n // 10 * 10)),
-        spoken("fmt_words_to_num", ("Write the number in digits.", "Which number is it? Use digits.", "words to digits"), str),
-        spoken("fmt_words_parity", ("Is this number even or odd?", "Say whether it is even or odd.", "spoken number: even or odd"), lambda n: "odd" if n % 2 else "even", ("even", "odd"), novel=True),
-        spoken("fmt_words_ordinal", ("Write it as an ordinal with digits: 1st, 2nd.", "Which place is it? Use digits.", "spoken number to ordinal"), ordinal, novel=True),
-    ]  # fmt: skip
+        pairs.free(
+            "ari_add",
+            lambda pair: str(pair.first + pair.second),
+            "Add the two numbers.",
+            "What is the sum?",
+            "sum",
+        ),
+        pairs.free(
+            "ari_larger",
+            lambda pair: str(max(pair)),
+            "Write the larger number.",
+            "Which number is bigger?",
+            "maximum",
+        ),
+        # Novel: the backbone is taught the larger one of the same pairs.
+        pairs.free(
+            "ari_smaller",
+            lambda pair: str(min(pair)),
+            "Write the smaller number.",
+            "Which number is less?",
+            "minimum",
+            novel=True,
+        ),
+        pairs.labelled(
+            "ari_which_larger",
+            FIRST_OR_SECOND,
+            larger_of_two,
+            "Which number is larger, the first or the second?",
+            "Compare: first or second is bigger?",
+            "larger: first or second",
+        ),
+        pairs.labelled(
+            "ari_sum_over_100",
+            YES_NO,
+            lambda pair: "yes" if pair.first + pair.second > 100 else "no",
+            "Is the sum over one hundred? yes or no",
+            "Add them: more than 100? Answer yes or no.",
+            "sum over 100: yes or no",
+        ),
+    ]
 
 
-def _lists() -> list[Recipe]:
-    joined = lambda x: " ".join(map(str, x))  # noqa: E731
-    make = table(None, "number list", "list of numbers", number_list, joined)
-    step = table(None, "sequence", "sequence", progression, joined)
-    rising = lambda x: "rising" if x[1] > x[0] else "falling"  # noqa: E731
+def _number_recipes() -> list[Recipe]:
+    numbers = Group(
+        inputs="number",
+        subcategory="number notation",
+        source=SOURCE,
+        material=draw_number,
+        show=str,
+    )
     return [
-        make("ari_max", ("Write the largest number of the list.", "Which number is the greatest?", "maximum of the list"), lambda x: str(max(x))),
-        make("ari_min", ("Write the smallest number of the list.", "Which number is the least?", "minimum of the list"), lambda x: str(min(x)), novel=True),
-        make("ari_sort", ("Sort the numbers from small to large.", "Put the numbers into rising order.", "rising order"), lambda x: joined(sorted(x))),
-        make("ari_sort_down", ("Sort the numbers from large to small.", "Put the numbers into falling order.", "falling order"), lambda x: joined(sorted(x, reverse=True)), novel=True),
-        make("cnt_numbers", ("How many numbers are in the list: 3, 4 or 5?", "Count the numbers, 3 to 5.", "length of the list"), lambda x: str(len(x)), ("3", "4", "5"), kind="counting"),
-        step("ari_next_sequence", ("Continue the sequence with one number.", "Which number comes next in the row?", "next of the sequence"), lambda x: str(2 * x[3] - x[2]) if 2 * x[3] >= x[2] else None),
-        step("seq_step", ("By how much do the numbers change from one to the next?", "Write the step of the sequence.", "step width"), lambda x: str(abs(x[1] - x[0]))),
-        step("seq_direction", ("Is the sequence rising or falling?", "Do the numbers grow? Say rising or falling.", "rising or falling"), rising, ("rising", "falling")),
-    ]  # fmt: skip
+        numbers.free(
+            "fmt_num_to_words",
+            in_words,
+            "Write the number in words.",
+            "How is the number spoken?",
+            "digits to words",
+        ),
+        numbers.free(
+            "fmt_ordinal",
+            ordinal,
+            "Write the number as an ordinal with digits.",
+            "Add st, nd, rd or th.",
+            "ordinal number",
+        ),
+        numbers.free(
+            "ari_next",
+            lambda number: str(number + 1),
+            "Write the next number.",
+            "Add one to the number.",
+            "plus one",
+        ),
+        numbers.free(
+            "ari_previous",
+            lambda number: str(number - 1),
+            "Write the number before it.",
+            "Subtract one from the number.",
+            "minus one",
+            novel=True,
+        ),
+        numbers.free(
+            "fmt_digits_spaced",
+            lambda number: " ".join(str(number)),
+            "Write the digits with spaces between.",
+            "Separate the digits.",
+            "digits one by one",
+            novel=True,
+        ),
+        numbers.labelled(
+            "ari_parity",
+            PARITIES,
+            parity,
+            "Is the number even or odd?",
+            "Can it be divided by two? Say even or odd.",
+            "even or odd",
+        ),
+        numbers.free(
+            "ari_round_ten",
+            lambda number: str(number // 10 * 10),
+            "Round the number down to tens.",
+            "Replace the last digit by zero.",
+            "tens only",
+        ),
+    ]
 
 
-def _dates() -> list[Recipe]:
-    make = table(None, "date", "long date", day, long_date)
-    iso = table(None, "date", "iso date", day, date.isoformat)
+def _spoken_number_recipes() -> list[Recipe]:
+    numbers = Group(
+        inputs="number in words",
+        subcategory="number notation",
+        source=SOURCE,
+        material=draw_number,
+        show=in_words,
+    )
     return [
-        make("fmt_date_iso", ("Write the date in ISO format.", "Give year, month and day as digits with hyphens.", "iso date"), date.isoformat),
-        make("fmt_date_short_month", ("Shorten the month to three letters, keep the rest.", "Abbreviate the month.", "short month"), lambda d: f"{MONTHS[d.month - 1][:3]} {d.day}, {d.year}"),
-        make("cal_year", ("Write the year of the date.", "In which year was it?", "year only"), lambda d: str(d.year)),
-        make("cal_month", ("Write the month of the date.", "In which month was it?", "month only"), lambda d: MONTHS[d.month - 1], novel=True),
-        make("cal_season", ("Which season is it in the north: winter, spring, summer or autumn?", "Name the season by the month: winter, spring, summer, autumn.", "season"), lambda d: SEASONS.get(d.month, "autumn"), ("winter", "spring", "summer", "autumn")),
-        make("cal_century", ("Is the date in the 20th or the 21st century?", "Say 20th for 19 hundred something, 21st for 20 hundred something.", "century: 20th or 21st"), lambda d: "20th" if d.year < 2000 else "21st", ("20th", "21st")),
-        make("cal_half", ("Does the day lie in the first or the second half of the year?", "Say first for January to June, second otherwise.", "half of the year"), lambda d: "first" if d.month < 7 else "second", ("first", "second"), novel=True),
-        iso("fmt_date_long", ("Write the date with the name of the month.", "Spell the month out: month, day, year.", "long date"), long_date),
-        iso("cal_iso_month", ("Write the name of the month.", "Which month is it?", "name of month"), lambda d: MONTHS[d.month - 1]),
-        iso("cal_iso_day", ("Write the day of the month as a number.", "Which day of the month is it?", "day number"), lambda d: str(d.day), novel=True),
-        iso("cal_next_month", ("Write the name of the month after it.", "Which month follows?", "following month"), lambda d: MONTHS[d.month % 12]),
-    ]  # fmt: skip
+        numbers.free(
+            "fmt_words_to_num",
+            str,
+            "Write the number in digits.",
+            "Which number is it? Use digits.",
+            "words to digits",
+        ),
+        # Novel: both ask in words what the backbone has learnt to do with digits.
+        numbers.labelled(
+            "fmt_words_parity",
+            PARITIES,
+            parity,
+            "Is this number even or odd?",
+            "Say whether it is even or odd.",
+            "spoken number: even or odd",
+            novel=True,
+        ),
+        numbers.free(
+            "fmt_words_ordinal",
+            ordinal,
+            "Write it as an ordinal with digits: 1st, 2nd.",
+            "Which place is it? Use digits.",
+            "spoken number to ordinal",
+            novel=True,
+        ),
+    ]
 
 
-def _times() -> list[Recipe]:
-    show = lambda t: f"{t[0]:02d}:{t[1]:02d}"  # noqa: E731
-    make = table(None, "time", "time", clock, show)
-    twelve = lambda t: f"{(t[0] + 11) % 12 + 1}:{t[1]:02d} {'AM' if t[0] < 12 else 'PM'}"  # noqa: E731
-    part = lambda t: ("night", "morning", "afternoon", "evening")[t[0] // 6]  # noqa: E731
+def _list_recipes() -> list[Recipe]:
+    lists = Group(
+        inputs="list of numbers",
+        subcategory="number list",
+        source=SOURCE,
+        material=draw_number_list,
+        show=spaced,
+    )
+    counting = replace(lists, subcategory="counting")
     return [
-        make("fmt_time12", ("Write the time with AM or PM.", "Use the 12-hour clock.", "12-hour clock"), twelve),
-        make("tim_next_hour", ("Write the time one hour later.", "Add one hour.", "an hour later"), lambda t: show(((t[0] + 1) % 24, t[1]))),
-        make("tim_minutes_left", ("How many minutes are left until the full hour?", "Count the minutes to the next hour.", "minutes left"), lambda t: str(60 - t[1]) if t[1] else None),
-        make("tim_half", ("Is the time AM or PM?", "Before or after noon? Say AM or PM.", "AM or PM"), lambda t: "AM" if t[0] < 12 else "PM", ("AM", "PM"), novel=True),
-        make("tim_part", ("Is it night (0-6), morning, afternoon or evening (from 18)?", "Name the part of the day: night, morning, afternoon, evening.", "part of the day"), part, ("night", "morning", "afternoon", "evening")),
-    ]  # fmt: skip
+        lists.free(
+            "ari_max",
+            lambda numbers: str(max(numbers)),
+            "Write the largest number of the list.",
+            "Which number is the greatest?",
+            "maximum of the list",
+        ),
+        lists.free(
+            "ari_min",
+            lambda numbers: str(min(numbers)),
+            "Write the smallest number of the list.",
+            "Which number is the least?",
+            "minimum of the list",
+            novel=True,
+        ),
+        lists.free(
+            "ari_sort",
+            lambda numbers: spaced(tuple(sorted(numbers))),
+            "Sort the numbers from small to large.",
+            "Put the numbers into rising order.",
+            "rising order",
+        ),
+        lists.free(
+            "ari_sort_down",
+            lambda numbers: spaced(tuple(sorted(numbers, reverse=True))),
+            "Sort the numbers from large to small.",
+            "Put the numbers into falling order.",
+            "falling order",
+            novel=True,
+        ),
+        counting.labelled(
+            "cnt_numbers",
+            ("3", "4", "5"),
+            lambda numbers: str(len(numbers)),
+            "How many numbers are in the list: 3, 4 or 5?",
+            "Count the numbers, 3 to 5.",
+            "length of the list",
+        ),
+    ]
 
 
-def _people() -> list[Recipe]:
-    make = table(None, "person name", "full name", person, " ".join)
-    low = lambda p: (p[0].lower(), p[1].lower())  # noqa: E731
+def _sequence_recipes() -> list[Recipe]:
+    sequences = Group(
+        inputs="sequence",
+        subcategory="sequence",
+        source=SOURCE,
+        material=draw_progression,
+        show=spaced,
+    )
     return [
-        make("fmt_name_last_first", ("Write the surname, a comma and the first name.", "Put the family name first, with a comma.", "surname, first name"), lambda p: f"{p[1]}, {p[0]}"),
-        make("fmt_initials", ("Write the initials with points.", "Shorten both names to letters.", "initials"), lambda p: f"{p[0][0]}. {p[1][0]}."),
-        make("fmt_short_name", ("Shorten the first name to a letter with a point.", "Write an initial and the surname.", "initial and surname"), lambda p: f"{p[0][0]}. {p[1]}", novel=True),
-        make("fmt_email", ("Write the e-mail address at mail.com: both names with a point between.", "Make a mail.com address of the name.", "e-mail address"), lambda p: "{}.{}@mail.com".format(*low(p))),
-        make("fmt_login", ("Write a login: first letter and surname in lower case.", "Make a user name of initial and surname.", "login"), lambda p: low(p)[0][0] + low(p)[1]),
-        make("nam_first", ("Write only the first name.", "What is the given name?", "given name"), lambda p: p[0]),
-        make("nam_surname", ("Write only the surname.", "What is the family name?", "family name"), lambda p: p[1]),
-    ]  # fmt: skip
+        sequences.free(
+            "ari_next_sequence",
+            next_of_sequence,
+            "Continue the sequence with one number.",
+            "Which number comes next in the row?",
+            "next of the sequence",
+        ),
+        sequences.free(
+            "seq_step",
+            lambda numbers: str(abs(numbers[1] - numbers[0])),
+            "By how much do the numbers change from one to the next?",
+            "Write the step of the sequence.",
+            "step width",
+        ),
+        sequences.labelled(
+            "seq_direction",
+            ("rising", "falling"),
+            lambda numbers: "rising" if numbers[1] > numbers[0] else "falling",
+            "Is the sequence rising or falling?",
+            "Do the numbers grow? Say rising or falling.",
+            "rising or falling",
+        ),
+    ]
+
+
+def _long_date_recipes() -> list[Recipe]:
+    dates = Group(
+        inputs="long date",
+        subcategory="date",
+        source=SOURCE,
+        material=draw_day,
+        show=long_date,
+    )
+    return [
+        dates.free(
+            "fmt_date_iso",
+            date.isoformat,
+            "Write the date in ISO format.",
+            "Give year, month and day as digits with hyphens.",
+            "iso date",
+        ),
+        dates.free(
+            "fmt_date_short_month",
+            short_date,
+            "Shorten the month to three letters, keep the rest.",
+            "Abbreviate the month.",
+            "short month",
+        ),
+        dates.free(
+            "cal_year",
+            lambda day: str(day.year),
+            "Write the year of the date.",
+            "In which year was it?",
+            "year only",
+        ),
+        dates.free(
+            "cal_month",
+            month_name,
+            "Write the month of the date.",
+            "In which month was it?",
+            "month only",
+            novel=True,
+        ),
+        dates.labelled(
+            "cal_season",
+            SEASONS,
+            season,
+            "Which season is it in the north: winter, spring, summer or autumn?",
+            "Name the season by the month: winter, spring, summer, autumn.",
+            "season",
+        ),
+        # Years from 1950 to 2049: both centuries are equally common.
+        dates.labelled(
+            "cal_century",
+            ("20th", "21st"),
+            lambda day: "20th" if day.year < 2000 else "21st",
+            "Is the date in the 20th or the 21st century?",
+            "Say 20th for 19 hundred something, 21st for 20 hundred something.",
+            "century: 20th or 21st",
+        ),
+        dates.labelled(
+            "cal_half",
+            FIRST_OR_SECOND,
+            lambda day: "first" if day.month < 7 else "second",
+            "Does the day lie in the first or the second half of the year?",
+            "Say first for January to June, second otherwise.",
+            "half of the year",
+            novel=True,
+        ),
+    ]
+
+
+def _iso_date_recipes() -> list[Recipe]:
+    dates = Group(
+        inputs="iso date",
+        subcategory="date",
+        source=SOURCE,
+        material=draw_day,
+        show=date.isoformat,
+    )
+    return [
+        dates.free(
+            "fmt_date_long",
+            long_date,
+            "Write the date with the name of the month.",
+            "Spell the month out: month, day, year.",
+            "long date",
+        ),
+        dates.free(
+            "cal_iso_month",
+            month_name,
+            "Write the name of the month.",
+            "Which month is it?",
+            "name of month",
+        ),
+        dates.free(
+            "cal_iso_day",
+            lambda day: str(day.day),
+            "Write the day of the month as a number.",
+            "Which day of the month is it?",
+            "day number",
+            novel=True,
+        ),
+        dates.free(
+            "cal_next_month",
+            next_month_name,
+            "Write the name of the month after it.",
+            "Which month follows?",
+            "following month",
+        ),
+    ]
+
+
+def _clock_recipes() -> list[Recipe]:
+    times = Group(
+        inputs="time",
+        subcategory="time",
+        source=SOURCE,
+        material=draw_clock,
+        show=lambda clock: clock.text,
+    )
+
+    def an_hour_later(clock: Clock) -> str:
+        return Clock((clock.hour + 1) % 24, clock.minute).text
+
+    return [
+        times.free(
+            "fmt_time12",
+            lambda clock: clock.twelve_hour_text,
+            "Write the time with AM or PM.",
+            "Use the 12-hour clock.",
+            "12-hour clock",
+        ),
+        times.free(
+            "tim_next_hour",
+            an_hour_later,
+            "Write the time one hour later.",
+            "Add one hour.",
+            "an hour later",
+        ),
+        # At the full hour the answer could be 0 or 60.
+        times.free(
+            "tim_minutes_left",
+            lambda clock: str(60 - clock.minute) if clock.minute else None,
+            "How many minutes are left until the full hour?",
+            "Count the minutes to the next hour.",
+            "minutes left",
+        ),
+        times.labelled(
+            "tim_half",
+            ("AM", "PM"),
+            lambda clock: clock.half,
+            "Is the time AM or PM?",
+            "Before or after noon? Say AM or PM.",
+            "AM or PM",
+            novel=True,
+        ),
+        times.labelled(
+            "tim_part",
+            PARTS_OF_DAY,
+            lambda clock: PARTS_OF_DAY[clock.hour // 6],
+            "Is it night (0-6), morning, afternoon or evening (from 18)?",
+            "Name the part of the day: night, morning, afternoon, evening.",
+            "part of the day",
+        ),
+    ]
+
+
+def _name_recipes() -> list[Recipe]:
+    names = Group(
+        inputs="full name",
+        subcategory="person name",
+        source=SOURCE,
+        material=draw_full_name,
+        show=" ".join,
+    )
+    return [
+        names.free(
+            "fmt_name_last_first",
+            lambda name: f"{name.surname}, {name.first}",
+            "Write the surname, a comma and the first name.",
+            "Put the family name first, with a comma.",
+            "surname, first name",
+        ),
+        names.free(
+            "fmt_initials",
+            lambda name: f"{name.first[0]}. {name.surname[0]}.",
+            "Write the initials with points.",
+            "Shorten both names to letters.",
+            "initials",
+        ),
+        # Novel: half of it is `fmt_initials`, the other half is copied.
+        names.free(
+            "fmt_short_name",
+            lambda name: f"{name.first[0]}. {name.surname}",
+            "Shorten the first name to a letter with a point.",
+            "Write an initial and the surname.",
+            "initial and surname",
+            novel=True,
+        ),
+        names.free(
+            "fmt_email",
+            lambda name: f"{name.first}.{name.surname}@mail.com".lower(),
+            "Write the e-mail address at mail.com: both names with a point between.",
+            "Make a mail.com address of the name.",
+            "e-mail address",
+        ),
+        names.free(
+            "fmt_login",
+            lambda name: f"{name.first[0]}{name.surname}".lower(),
+            "Write a login: first letter and surname in lower case.",
+            "Make a user name of initial and surname.",
+            "login",
+        ),
+        names.free(
+            "nam_first",
+            lambda name: name.first,
+            "Write only the first name.",
+            "What is the given name?",
+            "given name",
+        ),
+        names.free(
+            "nam_surname",
+            lambda name: name.surname,
+            "Write only the surname.",
+            "What is the family name?",
+            "family name",
+        ),
+    ]

@@ -1,129 +1,212 @@
 """Sounds of words: pronunciation, syllables, stress, rhyme.
 
-Source: misaki (American pronunciations), written with the ASCII symbols of the ARPAbet without stress digits.
+Source: misaki (American pronunciations), written with the ASCII symbols of the ARPAbet without
+stress digits.
 """
 
 from collections import defaultdict
+from dataclasses import replace
 from functools import cache
 from random import Random
+from typing import NamedTuple
 
-from ipt.tasks.generators.lexemes import VOWELS, free, labelled, pronunciations, syllables
-from ipt.tasks.generators.recipe import Recipe, over
-from ipt.tasks.generators.words import fair
+from ipt.tasks.generators.groups import Group
+from ipt.tasks.generators.lexemes import VOWELS, Sounds, count_syllables, pronunciations
+from ipt.tasks.generators.recipe import Recipe
+from ipt.tasks.generators.words import is_common
 
+SOURCE = "misaki, wordninja"
 FIRST_SOUNDS = ("b", "d", "f", "k", "m", "p", "r", "s")
 LONGEST_WORD = 8
-YES_NO = ("yes", "no")
-Sounds = tuple[str, ...]
-Spoken = tuple[str, Sounds, int]  # word, its sounds, its stressed syllable
+"""In letters."""
+
+
+class SpokenWord(NamedTuple):
+    """A word, its sounds, and its stressed syllable, from 1."""
+
+    word: str
+    sounds: Sounds
+    stress: int
+
+    @property
+    def syllables(self) -> int:
+        """How many syllables are heard."""
+        return count_syllables(self.sounds)
+
+    @property
+    def rhyme(self) -> Sounds:
+        """The sounds from the stressed vowel on."""
+        vowel_places = [i for i, sound in enumerate(self.sounds) if sound in VOWELS]
+        return self.sounds[vowel_places[self.stress - 1] :]
+
+
+class RhymePair(NamedTuple):
+    """Two words and whether they rhyme."""
+
+    first: str
+    second: str
+    rhymes: bool
 
 
 @cache
-def spoken_words() -> tuple[Spoken, ...]:
-    return tuple((w, *entry) for w, entry in sorted(pronunciations().items()) if len(w) <= LONGEST_WORD and fair(w))
+def spoken_words() -> tuple[SpokenWord, ...]:
+    """Return the short common words with their pronunciation."""
+    short = []
+    for word, pronunciation in sorted(pronunciations().items()):
+        if len(word) <= LONGEST_WORD and is_common(word):
+            short.append(SpokenWord(word, pronunciation.sounds, pronunciation.stress))
+    return tuple(short)
 
 
 @cache
-def rhymes() -> tuple[tuple[Spoken, ...], ...]:
-    """Groups of words that sound the same from the stressed vowel on."""
-    found = defaultdict(list)
-    for word, sounds, stress in spoken_words():
-        if syllables(sounds) < 3:
-            found[sounds[_stressed_vowel(sounds, stress) :]].append((word, sounds, stress))
-    return tuple(tuple(words) for _, words in sorted(found.items()) if len({sounds for _, sounds, _ in words}) > 2)
+def rhyme_groups() -> tuple[tuple[SpokenWord, ...], ...]:
+    """Return groups of words that sound the same from the stressed vowel on."""
+    by_rhyme = defaultdict(list)
+    for spoken in spoken_words():
+        if spoken.syllables < 3:
+            by_rhyme[spoken.rhyme].append(spoken)
+
+    groups = []
+    for _, spoken_alike in sorted(by_rhyme.items()):
+        # Words that sound the same all through (sea, see) are no rhyme: they count once.
+        different = {spoken.sounds for spoken in spoken_alike}
+        if len(different) > 2:
+            groups.append(tuple(spoken_alike))
+    return tuple(groups)
 
 
-def spoken(rng: Random) -> Spoken:
+def draw_spoken_word(rng: Random) -> SpokenWord:
+    """Draw a word with its pronunciation."""
     return rng.choice(spoken_words())
 
 
-def rhyme_pair(rng: Random) -> tuple[str, str, str] | None:
-    """Draw two words and whether they rhyme, which half of them do."""
-    group = rng.choice(rhymes())
-    word, sounds, _ = rng.choice(group)
+def draw_rhyme_pair(rng: Random) -> RhymePair | None:
+    """Draw two words, of one rhyme in half of the draws; None where they sound the same."""
+    group = rng.choice(rhyme_groups())
+    first = rng.choice(group)
     if rng.random() < 0.5:
-        other, heard, _ = rng.choice(group)
-        return None if heard == sounds else (word, other, "yes")
-    others = rng.choice(rhymes())
-    return None if others is group else (word, rng.choice(others)[0], "no")
+        second = rng.choice(group)
+        return None if second.sounds == first.sounds else RhymePair(first.word, second.word, True)
+
+    other_group = rng.choice(rhyme_groups())
+    if other_group is group:
+        return None
+    return RhymePair(first.word, rng.choice(other_group).word, False)
+
+
+def few_syllables(spoken: SpokenWord) -> str | None:
+    """Return the number of syllables, None above three."""
+    return str(spoken.syllables) if spoken.syllables < 4 else None
+
+
+def stressed_syllable(spoken: SpokenWord) -> str | None:
+    """Return "first" or "second"; None for one syllable, where nothing is to be told."""
+    if not 1 < spoken.syllables < 4 or spoken.stress > 2:
+        return None
+    return ("first", "second")[spoken.stress - 1]
+
+
+def first_sound(spoken: SpokenWord) -> str | None:
+    """Return the first sound where it is one of the labels."""
+    return spoken.sounds[0] if spoken.sounds[0] in FIRST_SOUNDS else None
 
 
 def recipes() -> list[Recipe]:
-    return [*_single(), *_pairs()]
+    """Return the recipes of the family."""
+    spoken = Group(
+        inputs="spoken word",
+        subcategory="phonology",
+        source=SOURCE,
+        material=draw_spoken_word,
+        show=lambda spoken: spoken.word,
+        entity=lambda spoken: spoken.word,
+        knowledge=True,
+    )
+    return [*_sound_recipes(spoken), *_label_recipes(spoken), _rhyme_recipe()]
 
 
-def _single() -> list[Recipe]:
-    source, inputs = "misaki, wordninja", "spoken word"
-
-    def word(x: Spoken) -> str:
-        return x[0]
-
-    def number(x: Spoken) -> str | None:
-        return str(syllables(x[1])) if syllables(x[1]) < 4 else None
-
-    def stress(x: Spoken) -> str | None:
-        return ("first", "second")[x[2] - 1] if 1 < syllables(x[1]) < 4 and x[2] < 3 else None
-
-    def first(x: Spoken) -> str | None:
-        return x[1][0] if x[1][0] in FIRST_SOUNDS else None
-
+def _sound_recipes(spoken: Group[SpokenWord]) -> list[Recipe]:
     return [
-        free("pho_g2p", "phonology", inputs, source, over(spoken, word, lambda x: " ".join(x[1]), word),
-             "Pronounce the word: write its sounds, separated by spaces.",
-             "Turn the spelling into sound symbols with a space between them.",
-             "How is this word spoken? Give one symbol for each sound.",
-             "Transcribe the written word into the sounds one hears.",
-             "Write down, sound by sound, how an American says the word."),
-        free("pho_last_sound", "phonology", inputs, source, over(spoken, word, lambda x: x[1][-1], word),
-             "Write the symbol of the last sound of the word.",
-             "Which sound does one hear at the end of this word?",
-             "Pronounce the word and give only its final sound.",
-             "Say the word; what is the very last sound symbol?",
-             "Give the sound, not the letter, on which the word ends.", novel=True),
-        labelled("pho_syllables", "phonology", "spoken word of one to three syllables", source,
-                 over(spoken, word, number, word), ("1", "2", "3"),
-                 "How many syllables does the word have: 1, 2 or 3?",
-                 "Count the syllables of the spoken word. Answer 1, 2 or 3.",
-                 "Say the word aloud and count its beats, from 1 to 3.",
-                 "Number of syllables in this word?",
-                 "Tell whether one, two or three syllables are heard; write 1, 2 or 3."),
-        labelled("pho_stress", "phonology", "spoken word of two or three syllables", source,
-                 over(spoken, word, stress, word), ("first", "second"),
-                 "Which syllable of the word is stressed, the first or the second?",
-                 "Where does the main stress of this word lie? Answer first or second.",
-                 "Say the word: is the first or the second syllable the strongest?",
-                 "Name the syllable that carries the accent.",
-                 "Is the word accented on its first syllable or on its second?"),
-        labelled("pho_first_sound", "phonology", "spoken word with a common first sound", source,
-                 over(spoken, word, first, word), FIRST_SOUNDS,
-                 f"With which sound does the word begin: {', '.join(FIRST_SOUNDS)}?",
-                 f"Give the first sound, not the first letter: {', '.join(FIRST_SOUNDS)}.",
-                 f"Say the word and name the sound it starts with ({', '.join(FIRST_SOUNDS)}).",
-                 "Which sound is heard at the start of the word?",
-                 "Write the symbol of the opening sound of this word."),
-    ]  # fmt: skip
+        spoken.free(
+            "pho_g2p",
+            lambda spoken: " ".join(spoken.sounds),
+            "Pronounce the word: write its sounds, separated by spaces.",
+            "Turn the spelling into sound symbols with a space between them.",
+            "How is this word spoken? Give one symbol for each sound.",
+            "Transcribe the written word into the sounds one hears.",
+            "Write down, sound by sound, how an American says the word.",
+        ),
+        spoken.free(
+            "pho_last_sound",
+            lambda spoken: spoken.sounds[-1],
+            "Write the symbol of the last sound of the word.",
+            "Which sound does one hear at the end of this word?",
+            "Pronounce the word and give only its final sound.",
+            "Say the word; what is the very last sound symbol?",
+            "Give the sound, not the letter, on which the word ends.",
+            novel=True,
+        ),
+    ]
 
 
-def _pairs() -> list[Recipe]:
-    source = "misaki, wordninja"
-
-    def show(x: tuple[str, str, str]) -> str:
-        return f"{x[0]} | {x[1]}"
-
-    def key(x: tuple[str, str, str]) -> str:
-        return "|".join(sorted(x[:2]))
-
+def _label_recipes(spoken: Group[SpokenWord]) -> list[Recipe]:
+    # Each label leaves some words out, so that each has inputs of its own.
+    short = replace(spoken, inputs="spoken word of one to three syllables")
+    stressed = replace(spoken, inputs="spoken word of two or three syllables")
+    starting = replace(spoken, inputs="spoken word with a common first sound")
+    first_sounds = ", ".join(FIRST_SOUNDS)
     return [
-        labelled("pho_rhyme", "phonology", "rhyming or not", source,
-                 over(rhyme_pair, show, lambda x: x[2], key), YES_NO,
-                 "Do the two words rhyme? Answer yes or no.",
-                 "Yes or no: could these words end two lines of a rhyme?",
-                 "Do both words sound alike from the stressed vowel on, yes or no?",
-                 "Say yes if the words rhyme and no if they do not.",
-                 "Listen to the endings of both words and decide if they are a rhyme."),
-    ]  # fmt: skip
+        short.labelled(
+            "pho_syllables",
+            ("1", "2", "3"),
+            few_syllables,
+            "How many syllables does the word have: 1, 2 or 3?",
+            "Count the syllables of the spoken word. Answer 1, 2 or 3.",
+            "Say the word aloud and count its beats, from 1 to 3.",
+            "Number of syllables in this word?",
+            "Tell whether one, two or three syllables are heard; write 1, 2 or 3.",
+        ),
+        stressed.labelled(
+            "pho_stress",
+            ("first", "second"),
+            stressed_syllable,
+            "Which syllable of the word is stressed, the first or the second?",
+            "Where does the main stress of this word lie? Answer first or second.",
+            "Say the word: is the first or the second syllable the strongest?",
+            "Name the syllable that carries the accent.",
+            "Is the word accented on its first syllable or on its second?",
+        ),
+        starting.labelled(
+            "pho_first_sound",
+            FIRST_SOUNDS,
+            first_sound,
+            f"With which sound does the word begin: {first_sounds}?",
+            f"Give the first sound, not the first letter: {first_sounds}.",
+            f"Say the word and name the sound it starts with ({first_sounds}).",
+            "Which sound is heard at the start of the word?",
+            "Write the symbol of the opening sound of this word.",
+        ),
+    ]
 
 
-def _stressed_vowel(sounds: Sounds, stress: int) -> int:
-    """Return the place of the vowel of the stressed syllable."""
-    return [i for i, sound in enumerate(sounds) if sound in VOWELS][stress - 1]
+def _rhyme_recipe() -> Recipe:
+    pairs = Group(
+        inputs="rhyming or not",
+        subcategory="phonology",
+        source=SOURCE,
+        material=draw_rhyme_pair,
+        show=lambda pair: f"{pair.first} | {pair.second}",
+        # The same two words in the other order are no new pair.
+        entity=lambda pair: "|".join(sorted((pair.first, pair.second))),
+        knowledge=True,
+    )
+    return pairs.labelled(
+        "pho_rhyme",
+        ("yes", "no"),
+        lambda pair: "yes" if pair.rhymes else "no",
+        "Do the two words rhyme? Answer yes or no.",
+        "Yes or no: could these words end two lines of a rhyme?",
+        "Do both words sound alike from the stressed vowel on, yes or no?",
+        "Say yes if the words rhyme and no if they do not.",
+        "Listen to the endings of both words and decide if they are a rhyme.",
+    )

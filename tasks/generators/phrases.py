@@ -1,141 +1,217 @@
 """Short phrases in eight languages: translation, language of a phrase, names of emoji.
 
-Source: emoji (names of the Unicode CLDR in lower case; German nouns are accepted with and without their capital).
+Source: emoji (names of the Unicode CLDR in lower case; German nouns are accepted with and without
+their capital).
 """
 
 from collections import defaultdict
-from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from random import Random
+from typing import NamedTuple
 
-from ipt.tasks.generators.lexemes import LANGUAGES, emoji_names, free, labelled
-from ipt.tasks.generators.recipe import Recipe, Row, over
+from ipt.tasks.generators.groups import Group
+from ipt.tasks.generators.lexemes import LANGUAGES, emoji_names
+from ipt.tasks.generators.recipe import Recipe
+from ipt.tasks.generators.words import join_with_or
 
-NAMES = {
-    "de": "German", "en": "English", "es": "Spanish", "fr": "French",
-    "id": "Indonesian", "it": "Italian", "pt": "Portuguese", "tr": "Turkish",
-}  # fmt: skip
 SOURCE = "emoji"
+NAME_OF_LANGUAGE = {
+    "de": "German",
+    "en": "English",
+    "es": "Spanish",
+    "fr": "French",
+    "id": "Indonesian",
+    "it": "Italian",
+    "pt": "Portuguese",
+    "tr": "Turkish",
+}
+
+
+class Translation(NamedTuple):
+    """A phrase and its accepted translations."""
+
+    phrase: str
+    meanings: tuple[str, ...]
+
+
+class ForeignPhrase(NamedTuple):
+    """A phrase of one language only, by its code, with its English meanings."""
+
+    phrase: str
+    language: str
+    meanings: tuple[str, ...]
+
+
+class NamedEmoji(NamedTuple):
+    """An emoji and its English name."""
+
+    sign: str
+    name: str
 
 
 @cache
-def dictionary(source: str, target: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Every phrase of the source language with all its translations; the closest in length comes first."""
-    found = defaultdict(set)
+def dictionary(source: str, target: str) -> tuple[Translation, ...]:
+    """Return every phrase of the source language with all its translations."""
+    meanings_of = defaultdict(set)
     for names in emoji_names().values():
-        found[names[source]].add(names[target])
-    table = []
-    for phrase, meanings in sorted(found.items()):
-        ranked = sorted(meanings, key=lambda m: (abs(len(m.split()) - len(phrase.split())), m))
-        table.append((phrase, tuple(dict.fromkeys(w for m in ranked for w in (m, *_written(m, target))))))
-    return tuple(table)
+        meanings_of[names[source]].add(names[target])
+
+    translations = []
+    for phrase, meanings in sorted(meanings_of.items()):
+        # The first answer is the one trained on: the closest in length says the least besides.
+        length = len(phrase.split())
+        ranked = sorted(meanings, key=lambda meaning: (abs(len(meaning.split()) - length), meaning))
+        accepted = []
+        for meaning in ranked:
+            accepted.append(meaning)
+            if target == "de":
+                accepted += _german_spellings(meaning)
+        translations.append(Translation(phrase, tuple(dict.fromkeys(accepted))))
+    return tuple(translations)
 
 
 @cache
-def one_language() -> tuple[tuple[str, str, tuple[str, ...]], ...]:
-    """(phrase, language, English names) of phrases that stand in one language only."""
-    tables = {code: dict(dictionary(code, "en")) for code in LANGUAGES}
-    english = {phrase for phrase, _ in dictionary("en", "de")}
-    uses: dict[str, list[str]] = defaultdict(list)
-    for code, table in tables.items():
-        for phrase in table:
-            uses[phrase].append(code)
-    return tuple(
-        (phrase, codes[0], tables[codes[0]][phrase]) for phrase, codes in sorted(uses.items()) if len(codes) == 1 and phrase not in english
-    )
+def single_language_phrases() -> tuple[ForeignPhrase, ...]:
+    """Return the phrases that stand in one language only, English ones left out."""
+    english = {entry.phrase for entry in dictionary("en", "de")}
+    languages_of: dict[str, list[str]] = defaultdict(list)
+    meanings_in = {language: dict(dictionary(language, "en")) for language in LANGUAGES}
+    for language, meanings in meanings_in.items():
+        for phrase in meanings:
+            languages_of[phrase].append(language)
+
+    single = []
+    for phrase, languages in sorted(languages_of.items()):
+        if len(languages) == 1 and phrase not in english:
+            language = languages[0]
+            single.append(ForeignPhrase(phrase, language, meanings_in[language][phrase]))
+    return tuple(single)
 
 
-def foreign(rng: Random) -> tuple[str, str, tuple[str, ...]]:
+@cache
+def _phrases_in(language: str) -> tuple[ForeignPhrase, ...]:
+    return tuple(entry for entry in single_language_phrases() if entry.language == language)
+
+
+@cache
+def _emoji() -> tuple[NamedEmoji, ...]:
+    return tuple(NamedEmoji(sign, names["en"]) for sign, names in sorted(emoji_names().items()))
+
+
+def draw_foreign_phrase(rng: Random) -> ForeignPhrase:
     """Draw a phrase of any of the seven languages."""
-    code = rng.choice(LANGUAGES)
-    return rng.choice(_by_language()[code])
+    language = rng.choice(LANGUAGES)
+    return rng.choice(_phrases_in(language))
 
 
-def entry(source: str, target: str) -> Callable[[Random], Row]:
-    def draw(rng: Random) -> Row:
-        phrase, answers = rng.choice(dictionary(source, target))
-        return Row(phrase, answers, phrase)
-
-    return draw
+def draw_emoji(rng: Random) -> NamedEmoji:
+    """Draw an emoji with its name."""
+    return rng.choice(_emoji())
 
 
-def emoji(rng: Random) -> tuple[str, str]:
-    sign = rng.choice(_signs())
-    return sign, emoji_names()[sign]["en"]
+def _german_spellings(phrase: str) -> list[str]:
+    """Return the phrase with capitals at its start, at its last word, and everywhere.
+
+    CLDR's names were lowered, so that it is not known which words are nouns.
+    """
+    words = phrase.split()
+    capitals = [word[0].upper() + word[1:] for word in words]
+    return [
+        phrase[0].upper() + phrase[1:],
+        " ".join([*words[:-1], capitals[-1]]),
+        " ".join(capitals),
+    ]
 
 
 def recipes() -> list[Recipe]:
-    pairs = [("en", code) for code in ("de", "es", "fr", "it", "pt")]
-    pairs += [(code, "en") for code in ("de", "es", "fr")]
-    return [
-        *(translation(*pair) for pair in pairs), translation("de", "fr", novel=True),
-        *_foreign(), *_emoji(),
-    ]  # fmt: skip
+    """Return the recipes of the family."""
+    pairs = []
+    for target in ("de", "es", "fr", "it", "pt"):
+        pairs.append(translation("en", target))
+    for source in ("de", "es", "fr"):
+        pairs.append(translation(source, "en"))
+    # The backbone knows both languages from other tasks, but never in this pair.
+    pairs.append(translation("de", "fr", novel=True))
+    return [*pairs, *_foreign_recipes(), _emoji_recipe()]
 
 
 def translation(source: str, target: str, novel: bool = False) -> Recipe:
-    one, other = NAMES[source], NAMES[target]
-    return free(
-        f"tr_phrase_{source}_{target}", "translation", f"{one} phrase", SOURCE, entry(source, target),
-        f"Translate the {one} phrase into {other}.",
-        f"How does one say this in {other}?",
-        f"Give the {other} for the {one} words.",
-        f"Write the same thing in {other}, in small letters.",
-        f"{one} is given; answer with the {other} translation.", novel=novel,
-    )  # fmt: skip
+    """Make the task of translating phrases from one language into another."""
+    from_name = NAME_OF_LANGUAGE[source]
+    to_name = NAME_OF_LANGUAGE[target]
+    phrases = Group(
+        inputs=f"{from_name} phrase",
+        subcategory="translation",
+        source=SOURCE,
+        material=lambda rng: rng.choice(dictionary(source, target)),
+        show=lambda entry: entry.phrase,
+        entity=lambda entry: entry.phrase,
+        knowledge=True,
+    )
+    return phrases.free(
+        f"tr_phrase_{source}_{target}",
+        lambda entry: entry.meanings,
+        f"Translate the {from_name} phrase into {to_name}.",
+        f"How does one say this in {to_name}?",
+        f"Give the {to_name} for the {from_name} words.",
+        f"Write the same thing in {to_name}, in small letters.",
+        f"{from_name} is given; answer with the {to_name} translation.",
+        novel=novel,
+    )
 
 
-def _foreign() -> list[Recipe]:
-    def text(x: tuple[str, str, tuple[str, ...]]) -> str:
-        return x[0]
-
-    labels = tuple(NAMES[code] for code in LANGUAGES)
-    listed = f"{', '.join(labels[:-1])} or {labels[-1]}"
+def _foreign_recipes() -> list[Recipe]:
+    phrases = Group(
+        inputs="foreign phrase",
+        subcategory="translation",
+        source=SOURCE,
+        material=draw_foreign_phrase,
+        show=lambda entry: entry.phrase,
+        entity=lambda entry: entry.phrase,
+        knowledge=True,
+    )
+    identification = replace(phrases, subcategory="language identification")
+    languages = tuple(NAME_OF_LANGUAGE[language] for language in LANGUAGES)
     return [
-        labelled("lid_phrase", "language identification", "foreign phrase", SOURCE,
-                 over(foreign, text, lambda x: NAMES[x[1]], text), labels,
-                 f"Which language is this: {listed}?",
-                 f"Name the language of the phrase ({', '.join(labels)}).",
-                 f"Are these words {listed}?",
-                 "In which language are these words written?",
-                 "Identify the language of the given words."),
-        free("tr_any_en", "translation", "foreign phrase", SOURCE, over(foreign, text, lambda x: x[2], text),
-             "Translate the phrase into English, whatever its language is.",
-             "What does this mean in English?",
-             "Give the English for these foreign words.",
-             "Find out the language and write the phrase in English.",
-             "Write the same thing in English, in small letters."),
-    ]  # fmt: skip
+        identification.labelled(
+            "lid_phrase",
+            languages,
+            lambda entry: NAME_OF_LANGUAGE[entry.language],
+            f"Which language is this: {join_with_or(languages)}?",
+            f"Name the language of the phrase ({', '.join(languages)}).",
+            f"Are these words {join_with_or(languages)}?",
+            "In which language are these words written?",
+            "Identify the language of the given words.",
+        ),
+        phrases.free(
+            "tr_any_en",
+            lambda entry: entry.meanings,
+            "Translate the phrase into English, whatever its language is.",
+            "What does this mean in English?",
+            "Give the English for these foreign words.",
+            "Find out the language and write the phrase in English.",
+            "Write the same thing in English, in small letters.",
+        ),
+    ]
 
 
-def _emoji() -> list[Recipe]:
-    def sign(x: tuple[str, str]) -> str:
-        return x[0]
-
-    return [
-        free("rel_emoji_name", "relation", "emoji", SOURCE, over(emoji, sign, lambda x: x[1], sign),
-             "Name the emoji in English.",
-             "What does this little picture show?",
-             "Write the English name of the emoji.",
-             "Describe the picture with its usual name, in small letters.",
-             "Say in words what the symbol stands for."),
-    ]  # fmt: skip
-
-
-@cache
-def _signs() -> tuple[str, ...]:
-    return tuple(sorted(emoji_names()))
-
-
-@cache
-def _by_language() -> dict[str, tuple[tuple[str, str, tuple[str, ...]], ...]]:
-    return {code: tuple(x for x in one_language() if x[1] == code) for code in LANGUAGES}
-
-
-def _written(phrase: str, language: str) -> tuple[str, ...]:
-    """Return further spellings of a phrase: German ones with capitals."""
-    if language != "de":
-        return ()
-    *before, last = phrase.split()
-    capitals = " ".join(word[0].upper() + word[1:] for word in phrase.split())
-    return phrase[0].upper() + phrase[1:], " ".join([*before, last[0].upper() + last[1:]]), capitals
+def _emoji_recipe() -> Recipe:
+    emoji = Group(
+        inputs="emoji",
+        subcategory="relation",
+        source=SOURCE,
+        material=draw_emoji,
+        show=lambda emoji: emoji.sign,
+        entity=lambda emoji: emoji.sign,
+        knowledge=True,
+    )
+    return emoji.free(
+        "rel_emoji_name",
+        lambda emoji: emoji.name,
+        "Name the emoji in English.",
+        "What does this little picture show?",
+        "Write the English name of the emoji.",
+        "Describe the picture with its usual name, in small letters.",
+        "Say in words what the symbol stands for.",
+    )

@@ -1,267 +1,343 @@
 """Reading: tiny stories, sometimes with a cue after a bar, and what follows from them.
 
-Source: own frames, filled with the lists of `ipt.tasks.generators.words` and `ipt.tasks.generators.scenes`.
+Source: own frames, filled with the lists of `ipt.tasks.generators.words` and
+`ipt.tasks.generators.scenes`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 from random import Random
+from typing import NamedTuple
 
-from ipt.tasks.generators.extraction import SOURCE, bag
-from ipt.tasks.generators.recipe import Recipe, Row, over
-from ipt.tasks.generators.scenes import Subject, actions, person, things
-from ipt.tasks.generators.words import names
+from ipt.tasks.generators.extraction import SOURCE
+from ipt.tasks.generators.groups import Group
+from ipt.tasks.generators.recipe import Recipe
+from ipt.tasks.generators.scenes import actions, capitalize, draw_person, things
+from ipt.tasks.generators.vocabulary import read_vocabulary
+from ipt.tasks.generators.words import first_names
 
-ROOMS = bag(
-    """library kitchen garden museum school park office castle forest hospital hotel bakery bank barn cafe cellar cinema
-    garage gym hall attic shop theater tent chapel classroom courtyard factory yard zoo restaurant village"""
-)
-HAVING = (
-    "{0} has the {3}, {1} has the {4} and {2} has the {5}.", "{0} took the {3}, {1} the {4} and {2} the {5}.",
-    "The {3} belongs to {0}, the {4} to {1} and the {5} to {2}.",
-    "{0} owns the {3}. {1} owns the {4}. {2} owns the {5}.",
-    "The {3} is for {0}, the {4} for {1}, the {5} for {2}.", "{0} got the {3}, while {1} got the {4} and {2} the {5}.",
-)  # fmt: skip
-MOVES = (
-    ("{0} is in the {1}. ", "{0} goes to the {1}. "), ("{0} sits in the {1}. ", "{0} leaves for the {1}. "),
-    ("{0} was in the {1}. ", "{0} walked to the {1}. "), ("{0} came from the {1}. ", "{0} left for the {1}. "),
-    ("{0} started in the {1}. ", "Then {0} went to the {1}. "), ("{0} waited in the {1}. ", "{0} ran to the {1}. "),
-)  # fmt: skip
-PAIRS = (("taller", "shorter"), ("older", "younger"), ("faster", "slower"), ("stronger", "weaker"))
-MEETINGS = bag(
-    """called helped thanked visited met invited phoned greeted followed missed needed joined surprised noticed
-    saw remembered asked"""
-)
-STATES = (
-    "was lost", "was late", "was ill", "had no money", "needed a rest", "had good news", "had lost the key",
-    "had a birthday", "was in a hurry", "felt lonely", "was new in town", "had a cold", "had won a prize",
-    "had a new car", "could not sleep", "wanted to talk", "was at home", "had a free day", "was carrying a heavy bag",
-)  # fmt: skip
-POINTING = (
-    "{a} {v} {b} because {p} {s}.", "{a} {v} {b} when {p} {s}.", "When {a} {v} {b}, {p} {s}.", "{a} {v} {b}. {P} {s}.",
-    "As {p} {s}, {a} {v} {b}.", "{a} {v} {b} while {p} {s}.",
-)  # fmt: skip
-GIVING = (
-    "{a} had {m} {t} and gave {k} to {b}.", "{a} had {m} {t}. {b} took {k} of them.",
-    "Of {m} {t}, {a} sold {k} to {b}.", "{a} bought {m} {t} and sent {k} to {b}.",
-    "{a} picked up {m} {t} but dropped {k}.", "There were {m} {t}, and {a} took {k}.",
-)  # fmt: skip
-ORDERING = (
-    "{n} {e} before {p} {f}.", "{n} {f} after {p} {e}.", "Before {p} {f}, {n} {e}.", "After {p} {e}, {n} {f}.",
-    "{n} {e} and then {f}.", "First {n} {e}, later {p} {f}.", "{n} {f}. Before that, {p} {e}.",
-)  # fmt: skip
+VOCABULARY = read_vocabulary("reading")
+ROOMS: tuple[str, ...] = tuple(VOCABULARY["rooms"])
 
 
-@dataclass(frozen=True)
-class Told:
-    """A story and the parts of it that can be asked for."""
+class Possession(NamedTuple):
+    """Who of three has what; the thing after the bar is asked for."""
 
     text: str
-    parts: tuple[str, ...]
+    owner: str
 
 
-Material = Callable[[Random], Told | None]
+class Movement(NamedTuple):
+    """Two people who move; the one after the bar is asked for."""
+
+    text: str
+    first_place: str
+    last_place: str
 
 
-def first_names(rng: Random, count: int) -> list[str]:
-    return [name for name, _ in rng.sample(names(), count)]
+class Ranking(NamedTuple):
+    """Three people in a chain of two comparisons."""
+
+    text: str
+    most: str
+    middle: str
+    least: str
 
 
-def possession(rng: Random) -> Told:
-    people, owned = first_names(rng, 3), [t.singular for t in rng.sample(things(), 3)]
-    which = rng.randrange(3)
-    return Told(f"{rng.choice(HAVING).format(*people, *owned)} | {owned[which]}", (people[which],))
+class Coreference(NamedTuple):
+    """A sentence with two people and a pronoun, and whom it stands for."""
+
+    text: str
+    referent: str
 
 
-def movement(rng: Random) -> Told:
-    """Two people, each first in one place and then in another; the one asked for is the cue."""
-    people, places = first_names(rng, 2), rng.sample(ROOMS, 4)
-    stay, move = rng.choice(MOVES)
-    events = [stay.format(people[i], places[i]) for i in (0, 1)]
-    events += [move.format(people[i], places[i + 2]) for i in rng.sample((0, 1), 2)]
-    if rng.random() < 0.4:  # one after the other instead of interleaved
+class Gift(NamedTuple):
+    """What somebody had and gave away, and how much is left."""
+
+    text: str
+    rest: int
+
+
+class TwoEvents(NamedTuple):
+    """What somebody did, told in this order or the other way round."""
+
+    text: str
+    first: str
+    second: str
+
+
+def draw_names(rng: Random, count: int) -> list[str]:
+    """Draw different first names."""
+    return [drawn.name for drawn in rng.sample(first_names(), count)]
+
+
+def draw_possession(rng: Random) -> Possession:
+    """Draw three owners and their things, and one of the things as the cue."""
+    people = draw_names(rng, 3)
+    owned = [thing.singular for thing in rng.sample(things(), 3)]
+    asked = rng.randrange(3)
+    story = rng.choice(VOCABULARY["having"]).format(*people, *owned)
+    return Possession(f"{story} | {owned[asked]}", people[asked])
+
+
+def draw_movement(rng: Random) -> Movement:
+    """Draw two people, each first in one place and then in another, and one of them as the cue."""
+    people = draw_names(rng, 2)
+    places = rng.sample(ROOMS, 4)
+    first_places, last_places = places[:2], places[2:]
+    stay, move = rng.choice(VOCABULARY["moves"])
+
+    events = []
+    for person, place in zip(people, first_places, strict=True):
+        events.append(stay.format(person=person, place=place))
+    for mover in rng.sample((0, 1), 2):
+        events.append(move.format(person=people[mover], place=last_places[mover]))
+    # One person after the other instead of both interleaved.
+    if rng.random() < 0.4:
         events.sort(key=lambda event: people[1] in event)
-    who = rng.randrange(2)
-    return Told(f"{''.join(events)}| {people[who]}", (places[who], places[who + 2]))
+
+    asked = rng.randrange(2)
+    text = f"{''.join(events)}| {people[asked]}"
+    return Movement(text, first_places[asked], last_places[asked])
 
 
-def comparison(rng: Random) -> Told:
-    """Three people in a chain of two comparisons, each worded upwards or downwards; parts run from most to least."""
-    chain = first_names(rng, 3)
-    more, less = rng.choice(PAIRS)
+def draw_ranking(rng: Random) -> Ranking:
+    """Draw three people and two comparisons, each worded upwards or downwards."""
+    most, middle, least = draw_names(rng, 3)
+    more, less = rng.choice(VOCABULARY["comparatives"])
+    facts = []
+    for higher, lower in ((most, middle), (middle, least)):
+        upwards = f"{higher} is {more} than {lower}"
+        downwards = f"{lower} is {less} than {higher}"
+        facts.append(rng.choice((upwards, downwards)))
 
-    def say(high: str, low: str) -> str:
-        return rng.choice((f"{high} is {more} than {low}", f"{low} is {less} than {high}"))
-
-    facts = [say(chain[0], chain[1]), say(chain[1], chain[2])]
     rng.shuffle(facts)
-    whole = f"{chain[1]} is {less} than {chain[0]} but {more} than {chain[2]}"
-    text = rng.choice((". ".join(facts), ", and ".join(facts), "; ".join(facts), whole))
-    return Told(f"{text}.", tuple(chain))
+    in_one = f"{middle} is {less} than {most} but {more} than {least}"
+    text = rng.choice((". ".join(facts), ", and ".join(facts), "; ".join(facts), in_one))
+    return Ranking(f"{text}.", most, middle, least)
 
 
-def pointing(rng: Random) -> Told:
-    one, two = rng.sample(names(), 2)
-    while one[1] == two[1]:
-        one, two = rng.sample(names(), 2)
-    meant = rng.choice((one, two))
-    pronoun = "she" if meant[1] == "f" else "he"
-    fillers = {"a": one[0], "b": two[0], "p": pronoun, "P": pronoun.capitalize()}
-    return Told(rng.choice(POINTING).format(v=rng.choice(MEETINGS), s=rng.choice(STATES), **fillers), (meant[0],))
+def draw_coreference(rng: Random) -> Coreference:
+    """Draw two people of different gender, and a pronoun for one of them."""
+    first, second = rng.sample(first_names(), 2)
+    # Only the gender can tell whom the pronoun stands for.
+    while first.gender == second.gender:
+        first, second = rng.sample(first_names(), 2)
+
+    referent = rng.choice((first, second))
+    pronoun = "she" if referent.gender == "f" else "he"
+    frame = rng.choice(VOCABULARY["pronoun_frames"])
+    text = frame.format(
+        first=first.name,
+        second=second.name,
+        verb=rng.choice(VOCABULARY["meetings"]),
+        state=rng.choice(VOCABULARY["states"]),
+        pronoun=pronoun,
+        Pronoun=pronoun.capitalize(),
+    )
+    return Coreference(text, referent.name)
 
 
-def gift(rng: Random) -> Told:
-    giver, taker = first_names(rng, 2)
-    had = rng.randint(4, 30)
-    given = rng.randint(2, had - 2)
-    text = rng.choice(GIVING).format(a=giver, b=taker, m=had, k=given, t=rng.choice(things()).plural)
-    return Told(text, (str(had - given),))
+def draw_gift(rng: Random) -> Gift:
+    """Draw how many things somebody had and gave away; at least two are left."""
+    giver, taker = draw_names(rng, 2)
+    owned = rng.randint(4, 30)
+    given = rng.randint(2, owned - 2)
+    frame = rng.choice(VOCABULARY["giving"])
+    text = frame.format(
+        giver=giver,
+        taker=taker,
+        owned=owned,
+        given=given,
+        things=rng.choice(things()).plural,
+    )
+    return Gift(text, owned - given)
 
 
-def deed(rng: Random) -> str:
+def draw_event(rng: Random) -> str:
+    """Draw what was done to a thing: "opened the door"."""
     action = rng.choice(actions())
     return f"{action.verb.past} the {rng.choice(action.objects)}"
 
 
-def two_events(rng: Random) -> Told | None:
-    """Draw what somebody did first and second."""
-    who: Subject = person(rng)
-    first, second = deed(rng), deed(rng)
-    if first.split()[0] == second.split()[0] or first.split()[-1] == second.split()[-1]:
+def draw_two_events(rng: Random) -> TwoEvents | None:
+    """Draw what somebody did first and second; None where both have the verb or the thing."""
+    person = draw_person(rng)
+    first, second = draw_event(rng), draw_event(rng)
+    first_words, second_words = first.split(), second.split()
+    if first_words[0] == second_words[0] or first_words[-1] == second_words[-1]:
         return None
-    text = rng.choice(ORDERING).format(n=who.text, p=who.pronoun, e=first, f=second)
-    return Told(text[0].upper() + text[1:], (first, second))
+
+    frame = rng.choice(VOCABULARY["ordering"])
+    text = frame.format(name=person.text, pronoun=person.pronoun, earlier=first, later=second)
+    return TwoEvents(capitalize(text), first, second)
 
 
 def recipes() -> list[Recipe]:
-    task = partial(Recipe, category="non-cls", subcategory="reading", metric="exact-match", source=SOURCE)
-
-    def story(material: Material) -> Callable[[int], Callable[[Random], Row | None]]:
-        return lambda part: over(material, lambda x: x.text, lambda x: x.parts[part])
-
-    has, moved, chain, events = story(possession), story(movement), story(comparison), story(two_events)
+    """Return the recipes of the family."""
     return [
-        task(
-            "rc_who_has",
-            definitions=(
-                "Who has the thing that is named after the bar?",
-                "Write the name of the owner of the last word's object.",
-                "Read who owns what and answer whose the final item is.",
-                "Find the person to whom the item after the bar belongs.",
-                "Give the name of the one who holds the thing at the end.",
-            ),
-            draw=has(0),
-            inputs="possession with cue",
-        ),
-        task(
+        _possession_recipe(),
+        *_movement_recipes(),
+        *_ranking_recipes(),
+        _coreference_recipe(),
+        _gift_recipe(),
+        *_event_recipes(),
+    ]
+
+
+def _possession_recipe() -> Recipe:
+    stories = Group(
+        inputs="possession with cue",
+        subcategory="reading",
+        source=SOURCE,
+        material=draw_possession,
+        show=lambda story: story.text,
+    )
+    return stories.free(
+        "rc_who_has",
+        lambda story: story.owner,
+        "Who has the thing that is named after the bar?",
+        "Write the name of the owner of the last word's object.",
+        "Read who owns what and answer whose the final item is.",
+        "Find the person to whom the item after the bar belongs.",
+        "Give the name of the one who holds the thing at the end.",
+    )
+
+
+def _movement_recipes() -> list[Recipe]:
+    stories = Group(
+        inputs="two movers",
+        subcategory="reading",
+        source=SOURCE,
+        material=draw_movement,
+        show=lambda story: story.text,
+    )
+    return [
+        stories.free(
             "rc_location_tracking",
-            definitions=(
-                "Where is the person after the bar in the end?",
-                "Track the moves and write the place where the named person is now.",
-                "Write the last place of the person whose name comes at the end.",
-                "Follow the person after the bar and give the final place, without an article.",
-                "In which place did the named person end up?",
-            ),
-            draw=moved(1),
-            inputs="two movers",
+            lambda story: story.last_place,
+            "Where is the person after the bar in the end?",
+            "Track the moves and write the place where the named person is now.",
+            "Write the last place of the person whose name comes at the end.",
+            "Follow the person after the bar and give the final place, without an article.",
+            "In which place did the named person end up?",
         ),
-        task(
+        # Novel: in pre-training the same stories ask for the last place only.
+        stories.free(
             "rc_first_place",
-            definitions=(
-                "Where was the person after the bar at first?",
-                "Write the place in which the named person started.",
-                "Give the first place of the person whose name comes at the end.",
-                "Where had the named person been before moving?",
-                "Find the starting place, without an article, of the person after the bar.",
-            ),
-            draw=moved(0),
-            inputs="two movers",
+            lambda story: story.first_place,
+            "Where was the person after the bar at first?",
+            "Write the place in which the named person started.",
+            "Give the first place of the person whose name comes at the end.",
+            "Where had the named person been before moving?",
+            "Find the starting place, without an article, of the person after the bar.",
             novel=True,
         ),
-        task(
+    ]
+
+
+def _ranking_recipes() -> list[Recipe]:
+    rankings = Group(
+        inputs="three compared",
+        subcategory="reading",
+        source=SOURCE,
+        material=draw_ranking,
+        show=lambda ranking: ranking.text,
+    )
+    return [
+        rankings.free(
             "rc_tallest",
-            definitions=(
-                "Who is the tallest, oldest, fastest or strongest of the three?",
-                "Order the three people and write the one at the top.",
-                "Name the person who has the most height, age, speed or strength.",
-                "Who stands above the two others in the comparison?",
-                "Find the person that nobody beats in age, height, speed or strength.",
-            ),
-            draw=chain(0),
-            inputs="three compared",
+            lambda ranking: ranking.most,
+            "Who is the tallest, oldest, fastest or strongest of the three?",
+            "Order the three people and write the one at the top.",
+            "Name the person who has the most height, age, speed or strength.",
+            "Who stands above the two others in the comparison?",
+            "Find the person that nobody beats in age, height, speed or strength.",
         ),
-        task(
+        rankings.free(
             "rc_shortest",
-            definitions=(
-                "Who is the shortest, youngest, slowest or weakest of the three?",
-                "Order the three people and write the one at the bottom.",
-                "Name the person who has the least height, age, speed or strength.",
-                "Who stands below the two others in the comparison?",
-                "Find the person whom both others beat in age, height, speed or strength.",
-            ),
-            draw=chain(2),
-            inputs="three compared",
+            lambda ranking: ranking.least,
+            "Who is the shortest, youngest, slowest or weakest of the three?",
+            "Order the three people and write the one at the bottom.",
+            "Name the person who has the least height, age, speed or strength.",
+            "Who stands below the two others in the comparison?",
+            "Find the person whom both others beat in age, height, speed or strength.",
         ),
-        task(
+        # Novel: in pre-training the same comparisons ask for the two ends only.
+        rankings.free(
             "rc_between",
-            definitions=(
-                "Who comes between the two others?",
-                "Order the three people and write the one in the middle.",
-                "Name the person who is neither first nor last in the comparison.",
-                "Who beats one of the others and is beaten by one?",
-                "Find the person with the middle height, age, speed or strength.",
-            ),
-            draw=chain(1),
-            inputs="three compared",
+            lambda ranking: ranking.middle,
+            "Who comes between the two others?",
+            "Order the three people and write the one in the middle.",
+            "Name the person who is neither first nor last in the comparison.",
+            "Who beats one of the others and is beaten by one?",
+            "Find the person with the middle height, age, speed or strength.",
             novel=True,
         ),
-        task(
-            "rc_coref",
-            definitions=(
-                "Which person is meant by he or she? Write the name.",
-                "Find the name that the pronoun stands for.",
-                "Resolve the pronoun: answer with one of the two names.",
-                "Write whom the word he or she refers to.",
-                "One of the two is spoken of again with a pronoun. Who?",
-            ),
-            draw=story(pointing)(0),
-            inputs="pronoun sentence",
-        ),
-        task(
-            "rc_how_many_left",
-            definitions=(
-                "How many are left in the end? Write the number.",
-                "Subtract what went away from what was there at first.",
-                "Compute the number of things that remain.",
-                "Take the second number from the first one.",
-                "Give the rest after the loss, in digits.",
-            ),
-            draw=story(gift)(0),
-            inputs="giving away",
-        ),
-        task(
+    ]
+
+
+def _coreference_recipe() -> Recipe:
+    sentences = Group(
+        inputs="pronoun sentence",
+        subcategory="reading",
+        source=SOURCE,
+        material=draw_coreference,
+        show=lambda sentence: sentence.text,
+    )
+    return sentences.free(
+        "rc_coref",
+        lambda sentence: sentence.referent,
+        "Which person is meant by he or she? Write the name.",
+        "Find the name that the pronoun stands for.",
+        "Resolve the pronoun: answer with one of the two names.",
+        "Write whom the word he or she refers to.",
+        "One of the two is spoken of again with a pronoun. Who?",
+    )
+
+
+def _gift_recipe() -> Recipe:
+    stories = Group(
+        inputs="giving away",
+        subcategory="reading",
+        source=SOURCE,
+        material=draw_gift,
+        show=lambda story: story.text,
+    )
+    return stories.free(
+        "rc_how_many_left",
+        lambda story: str(story.rest),
+        "How many are left in the end? Write the number.",
+        "Subtract what went away from what was there at first.",
+        "Compute the number of things that remain.",
+        "Take the second number from the first one.",
+        "Give the rest after the loss, in digits.",
+    )
+
+
+def _event_recipes() -> list[Recipe]:
+    stories = Group(
+        inputs="two events",
+        subcategory="reading",
+        source=SOURCE,
+        material=draw_two_events,
+        show=lambda story: story.text,
+    )
+    return [
+        stories.free(
             "rc_first_event",
-            definitions=(
-                "What did the person do first? Write verb and object.",
-                "Find the earlier of the two actions and copy it without the person.",
-                "Which action happened before the other?",
-                "Write the deed that comes first in time, even where it is told last.",
-                "Give the action that was over when the other one began.",
-            ),
-            draw=events(0),
-            inputs="two events",
+            lambda story: story.first,
+            "What did the person do first? Write verb and object.",
+            "Find the earlier of the two actions and copy it without the person.",
+            "Which action happened before the other?",
+            "Write the deed that comes first in time, even where it is told last.",
+            "Give the action that was over when the other one began.",
         ),
-        task(
+        stories.free(
             "rc_second_event",
-            definitions=(
-                "What did the person do last? Write verb and object.",
-                "Find the later of the two actions and copy it without the person.",
-                "Which action happened when the other one was already done?",
-                "Write the deed that comes second in time, even where it is told first.",
-                "Give the action with which it all ended.",
-            ),
-            draw=events(1),
-            inputs="two events",
+            lambda story: story.second,
+            "What did the person do last? Write verb and object.",
+            "Find the later of the two actions and copy it without the person.",
+            "Which action happened when the other one was already done?",
+            "Write the deed that comes second in time, even where it is told first.",
+            "Give the action with which it all ended.",
         ),
     ]

@@ -1,319 +1,343 @@
-"""Classification of sentences (relation, topic, formality, kind of message, order of cause and effect) and comparisons.
+"""Classification of sentences, and comparisons.
 
-Source: own frames and vocabularies, filled with the lists of `ipt.tasks.generators.words` and `ipt.tasks.generators.scenes`.
+Relation, topic, formality, kind of message, order of cause and effect; two lengths, two numbers.
+Source: own frames and vocabularies, filled with the lists of `ipt.tasks.generators.words` and
+`ipt.tasks.generators.scenes`.
 """
 
-from dataclasses import dataclass
-from functools import cache, partial
+from dataclasses import replace
 from random import Random
+from typing import Literal, NamedTuple
 
-from ipt.tasks.generators.extraction import NUMBERS, SOURCE, bag
+from ipt.tasks.generators.extraction import NUMBER_WORDS, SOURCE
+from ipt.tasks.generators.groups import Group
 from ipt.tasks.generators.nli import plural
-from ipt.tasks.generators.recipe import Recipe, Row, over
-from ipt.tasks.generators.scenes import CITIES, jobs, things
-from ipt.tasks.generators.words import a, names, surnames
+from ipt.tasks.generators.recipe import Recipe, Row
+from ipt.tasks.generators.scenes import CITIES, JOBS, capitalize, things
+from ipt.tasks.generators.vocabulary import read_vocabulary
+from ipt.tasks.generators.words import first_names, surnames, with_article
 
-RELATIONS = {
-    "works_as": ("{n} works as {j}.", "{n} earns money as {j}.", "The name of the {J} is {n}.",
-                 "{n} has been {j} for years.", "{n} found a job as {j}."),
-    "lives_in": ("{n} lives in {c}.", "The home of {n} is in {c}.", "{n} has a flat in {c}.",
-                 "{n} rents a room in {c}.", "The house of {n} stands in {c}."),
-    "born_in": ("{n} was born in {c}.", "{c} is the birthplace of {n}.", "{n} came into the world in {c}.",
-                "{n} first saw the light in {c}."),
-    "travelled_to": ("{n} took a train to {c}.", "{n} spent a holiday in {c}.", "The plane brought {n} to {c}.",
-                     "{n} flew to {c} last week.", "{n} went on a trip to {c}."),
-    "owns": ("The {T} belongs to {n}.", "{n} has {t}.", "This is the {T} of {n}.", "{n} owns {t}.",
-             "The owner of the {T} is {n}."),
-    "sibling_of": ("{n} is the {s} of {m}.", "{n} and {m} have the same parents.", "{m} has a {s} called {n}.",
-                   "{n} grew up with {m}, the other child of the family.", "{n} is one of the siblings of {m}."),
-}  # fmt: skip
-TOPICS = {
-    "food": (
-        "cooked a soup; baked some bread; ate a salad; ordered a pizza; tasted the cheese; fried the eggs; "
-        "had a big lunch; shared a cake; boiled the potatoes; made a sandwich; sliced the onions; "
-        "drank the orange juice; peeled the carrots"
-    ),
-    "sport": (
-        "won the match; kicked the ball; scored two goals; ran a marathon; trained in the gym; lost the final; "
-        "played tennis; swam ten laps; joined the team; jumped over the bar; threw the javelin; watched the football; "
-        "rode in the race"
-    ),
-    "travel": (
-        "booked a flight; missed the train; packed the suitcases; stayed at a hotel; crossed the border; "
-        "landed at the airport; showed the passports; took a taxi; visited the island; sailed to the coast; "
-        "looked at the map; went on a cruise; rented a car"
-    ),
-    "music": (
-        "played the violin; sang a song; joined the choir; practised the piano; tuned the guitar; danced to the band; "
-        "wrote a melody; went to the concert; beat the drum; listened to the opera; learned the chords; "
-        "blew the trumpet; heard the orchestra"
-    ),
-    "school": (
-        "passed the exam; did the homework; studied maths; read the textbook; asked the teacher; learned the alphabet; "
-        "failed the test; sat in the classroom; took a spelling quiz; wrote an essay; got good grades; "
-        "listened to the lecture"
-    ),
-    "money": (
-        "paid the bill; opened a bank account; saved fifty dollars; lost the coins; got a loan; counted the cash; "
-        "spent the savings; earned a salary; paid taxes; changed some euros; asked for a discount; "
-        "owed a hundred dollars; signed the cheque"
-    ),
-    "garden": (
-        "watered the roses; planted a tree; mowed the lawn; cut the hedge; pulled up the weeds; sowed the seeds; "
-        "dug the soil; picked the tulips; raked the leaves; trimmed the bushes; grew some lilies; built a greenhouse; "
-        "fed the worms"
-    ),
-    "health": (
-        "saw a doctor; took a pill; caught a cold; had a fever; went to hospital; broke a leg; hurt a finger; "
-        "bought cough syrup; felt a headache; visited the dentist; got a vaccine; wore a bandage; "
-        "measured the blood pressure"
-    ),
-}
-WHEN = ("yesterday", "last week", "on Monday", "in the morning", "this year", "after that", "on Sunday", "last month")
-PLURALS = ("the children", "two friends", "my brothers", "our neighbors", "her sisters", "the twins", "both boys")
-SINGULARS = ("the child", "a friend", "my brother", "our neighbor", "her sister", "the boy", "a girl", "his cousin")
-MESSAGES = {
-    ("formal", "statement"): ("Dear {f}, your {t} has arrived.", "I am writing to inform you that the {t} is ready.",
-                              "Dear {f}, the {t} was received.", "We regret that the {t} is no longer available."),
-    ("formal", "question"): ("Dear {f}, when will the {t} arrive?", "May I ask whether the {t} is still available?",
-                             "Dear {f}, is the {t} included?", "Would you know who received the {t}?"),
-    ("formal", "request"): ("Dear {f}, kindly return the {t}.", "We would be grateful if you sent us the {t}.",
-                            "I respectfully ask you to replace the {t}.", "Dear {f}, please forward the {t}."),
-    ("informal", "statement"): ("Hey {n}, got your {t}!", "Wow, that {t} is so cool!", "Hi {n}, the {t} is here, yay!",
-                                "Oops, I kinda broke the {t}."),
-    ("informal", "question"): ("Hey {n}, where's the {t}?", "Wanna see my {t}?", "Hi {n}, got a {t}?",
-                               "So, what's up with the {t}?"),
-    ("informal", "request"): ("Hey {n}, gimme the {t}!", "Grab the {t} for me, mate!", "Hi {n}, bring the {t}, ok!",
-                              "C'mon, lend me your {t}!"),
-}  # fmt: skip
-CAUSES = """\
-missed the bus>came late; lost the key>could not get in; forgot the umbrella>got wet; slept badly>was tired all day
-ate too much>felt ill; studied hard>passed the exam; broke a leg>stayed at home; won the prize>gave a party
-ran too fast>fell down; saved some money>bought a bike; had a cold>did not go swimming
-left the window open>was cold at night; skipped breakfast>was hungry at ten; worked all night>fell asleep at noon
-had no map>took the wrong road; heard a joke>laughed; spilled the coffee>washed the shirt; saw a spider>screamed
-trained every day>won the race; got good news>smiled; lost the wallet>went to the police
-burned the soup>ordered a pizza; broke the cup>said sorry; had a toothache>went to the dentist
-forgot the birthday>sent flowers; had a day off>slept until noon; got a raise>bought a new car; lost the game>was sad
-found a puppy>called the vet; moved to the city>sold the farm; was thirsty>drank some water
-sat in the sun>got a red nose"""
-CAUSE_FIRST = ("{c}, so {e}", "because {c}, {e}", "{c}. That is why {e}", "since {c}, {e}", "{c} and therefore {e}")
-EFFECT_FIRST = (
-    "{e} because {c}",
-    "{e}. The reason is that {c}",
-    "{e}, as {c}",
-    "{e}. This was because {c}",
-    "{e} since {c}",
-)
-UNITS = (("millimetres", 1), ("centimetres", 10), ("inches", 25.4), ("feet", 304.8), ("yards", 914.4), ("metres", 1000),
-         ("kilometres", 10**6), ("miles", 1609344))  # fmt: skip
-TENS = bag("- - twenty thirty forty fifty sixty seventy eighty ninety")
-ORDER = ("first", "second")
+VOCABULARY = read_vocabulary("relation_cls")
+RELATIONS: dict[str, list[str]] = VOCABULARY["relations"]
+TOPICS: dict[str, list[str]] = VOCABULARY["topics"]
+MESSAGES: dict[str, dict[str, list[str]]] = VOCABULARY["messages"]
+FIRST, SECOND = FIRST_OR_SECOND = ("first", "second")
+TENS = ("", "", *"twenty thirty forty fifty sixty seventy eighty ninety".split())
+"""Words for the tens, in the place of their first digit."""
+
+GrammaticalNumber = Literal["singular", "plural"]
 
 
-@dataclass(frozen=True)
-class Said:
-    """A sentence and the label of what was drawn for it."""
+class RelationSentence(NamedTuple):
+    """A sentence, the relation it tells, and the fact as a triple."""
 
     text: str
-    label: str
-    second: str = ""
+    relation: str
+    triple: str
 
 
-def relation(rng: Random) -> Said:
-    kind = rng.choice(tuple(RELATIONS))
-    (one, gender), (two, _) = rng.sample(names(), 2)
-    job, thing = rng.choice(jobs()), rng.choice(things()).singular
-    place, sibling = rng.choice(CITIES), "sister" if gender == "f" else "brother"
-    text = rng.choice(RELATIONS[kind]).format(n=one, m=two, j=a(job), J=job, t=a(thing), T=thing, c=place, s=sibling)
-    other = {"works_as": job, "owns": thing, "sibling_of": two}.get(kind, place)
-    return Said(text, kind, f"{kind}({one}, {other})")
+class TopicSentence(NamedTuple):
+    """A sentence, its topic, and the grammatical number of its subject."""
+
+    text: str
+    topic: str
+    number: GrammaticalNumber
 
 
-@cache
-def doings(topic: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in TOPICS[topic].split(";"))
+class Message(NamedTuple):
+    """A message, its formality and its kind."""
+
+    text: str
+    formality: str
+    kind: str
 
 
-def doer(rng: Random) -> tuple[str, str]:
-    """Draw who does it, worded for the middle of a sentence, and the number."""
-    one, two = (name for name, _ in rng.sample(names(), 2))
-    kind, job = rng.randrange(3), rng.choice(jobs())
+class CausalText(NamedTuple):
+    """A cause and its effect in a text, and which part the cause is."""
+
+    text: str
+    place_of_cause: str
+
+
+class Actor(NamedTuple):
+    """Who does something, worded for the middle of a sentence."""
+
+    text: str
+    number: GrammaticalNumber
+
+
+def draw_relation(rng: Random) -> RelationSentence:
+    """Draw a sentence that tells one relation of a person."""
+    relation = rng.choice(tuple(RELATIONS))
+    one, two = rng.sample(first_names(), 2)
+    job = rng.choice(JOBS)
+    thing = rng.choice(things()).singular
+    city = rng.choice(CITIES)
+    frame = rng.choice(RELATIONS[relation])
+    text = frame.format(
+        name=one.name,
+        other=two.name,
+        job=job,
+        a_job=with_article(job),
+        thing=thing,
+        a_thing=with_article(thing),
+        city=city,
+        sibling="sister" if one.gender == "f" else "brother",
+    )
+    other_side = {"works_as": job, "owns": thing, "sibling_of": two.name}.get(relation, city)
+    return RelationSentence(text, relation, f"{relation}({one.name}, {other_side})")
+
+
+def draw_actor(rng: Random) -> Actor:
+    """Draw who does something: one or two named people, or people by job or by kinship."""
+    one, two = rng.sample(first_names(), 2)
+    kind = rng.randrange(3)
+    job = rng.choice(JOBS)
+    # All three are made and one is taken: the draws are the same whichever it is.
     if rng.random() < 0.5:
-        return (one, f"the {job}", rng.choice(SINGULARS))[kind], "singular"
-    return (f"{one} and {two}", f"the {plural(job)}", rng.choice(PLURALS))[kind], "plural"
+        singular = (one.name, f"the {job}", rng.choice(VOCABULARY["singular_actors"]))
+        return Actor(singular[kind], "singular")
+    both = f"{one.name} and {two.name}"
+    several = (both, f"the {plural(job)}", rng.choice(VOCABULARY["plural_actors"]))
+    return Actor(several[kind], "plural")
 
 
-def topical(rng: Random) -> Said:
+def draw_topic_sentence(rng: Random) -> TopicSentence:
+    """Draw who did something that belongs to a topic."""
     topic = rng.choice(tuple(TOPICS))
-    done, when = rng.choice(doings(topic)), rng.choice(WHEN)
-    who, number = doer(rng)
-    frame = rng.choice(("{s} {v}.", "{t}, {s} {v}.", "{s} {v} {t}.", "{s} also {v}.", "{t} it was {s} who {v}."))
-    text = frame.format(s=who, v=done, t=when)
-    return Said(text[0].upper() + text[1:], topic, number)
+    deed = rng.choice(TOPICS[topic])
+    time = rng.choice(VOCABULARY["times"])
+    actor = draw_actor(rng)
+    frame = rng.choice(VOCABULARY["topic_frames"])
+    text = frame.format(actor=actor.text, deed=deed, time=time)
+    return TopicSentence(capitalize(text), topic, actor.number)
 
 
-def message(rng: Random) -> Said:
-    (name, gender), family = rng.choice(names()), rng.choice(surnames())
-    manner, kind = rng.choice(tuple(MESSAGES))
+def draw_message(rng: Random) -> Message:
+    """Draw a message; formality and kind are independent of each other."""
+    name, gender = rng.choice(first_names())
+    surname = rng.choice(surnames())
+    manners = []
+    for formality, kinds in MESSAGES.items():
+        manners += [(formality, kind) for kind in kinds]
+    formality, kind = rng.choice(manners)
+
+    frame = rng.choice(MESSAGES[formality][kind])
+    # Some frames put "a" before the thing.
+    sayable = [thing.singular for thing in things() if thing.singular[0] not in "aeiou"]
     title = "Ms" if gender == "f" else "Mr"
-    frame = rng.choice(MESSAGES[manner, kind])
-    thing = rng.choice([t.singular for t in things() if t.singular[0] not in "aeiou"])
-    return Said(frame.format(f=f"{title} {family}", n=name, t=thing), manner, kind)
+    text = frame.format(title=f"{title} {surname}", name=name, thing=rng.choice(sayable))
+    return Message(text, formality, kind)
 
 
-@cache
-def causes() -> tuple[tuple[str, str], ...]:
-    pairs = [pair.split(">") for pair in CAUSES.replace("\n", ";").split(";")]
-    return tuple((cause.strip(), effect.strip()) for cause, effect in pairs)
-
-
-def cause_and_effect(rng: Random) -> Said:
-    cause, effect = rng.choice(causes())
-    name, gender = rng.choice(names())
+def draw_cause_and_effect(rng: Random) -> CausalText:
+    """Draw a cause and its effect, in this order in half of the draws."""
+    cause, effect = rng.choice(VOCABULARY["causes"])
+    name, gender = rng.choice(first_names())
     pronoun = "she" if gender == "f" else "he"
-    ahead = rng.random() < 0.5
-    spoken = (name, pronoun) if ahead else (pronoun, name)
-    frame = rng.choice(CAUSE_FIRST if ahead else EFFECT_FIRST)
-    text = frame.format(c=f"{spoken[0]} {cause}", e=f"{spoken[1]} {effect}")
-    return Said(f"{text[0].upper()}{text[1:]}.", ORDER[not ahead], cause)
+    # Whichever part comes first names the person; the other one has the pronoun.
+    if rng.random() < 0.5:
+        frame = rng.choice(VOCABULARY["cause_first"])
+        text = frame.format(cause=f"{name} {cause}", effect=f"{pronoun} {effect}")
+        return CausalText(f"{capitalize(text)}.", FIRST)
+    frame = rng.choice(VOCABULARY["effect_first"])
+    text = frame.format(cause=f"{pronoun} {cause}", effect=f"{name} {effect}")
+    return CausalText(f"{capitalize(text)}.", SECOND)
 
 
-def lengths(rng: Random) -> Row | None:
-    """Draw two lengths in units of similar size, never about equal."""
-    place = rng.randrange(len(UNITS))
-    (unit, size), (other, scale) = UNITS[place], rng.choice(UNITS[max(0, place - 2) : place + 3])
-    one, two = rng.randint(2, 99), rng.randint(2, 99)
-    ratio = one * size / (two * scale)
+def draw_lengths(rng: Random) -> Row | None:
+    """Draw two lengths in units of similar size; None where they are about equal."""
+    units = VOCABULARY["units"]
+    place = rng.randrange(len(units))
+    unit, millimetres = units[place]
+    other_unit, other_millimetres = rng.choice(units[max(0, place - 2) : place + 3])
+    count, other_count = rng.randint(2, 99), rng.randint(2, 99)
+
+    ratio = count * millimetres / (other_count * other_millimetres)
     if 0.9 < ratio < 1.1:
         return None
-    return Row(f"{one} {unit} | {two} {other}", (ORDER[ratio < 1],))
+    longer = SECOND if ratio < 1 else FIRST
+    return Row(f"{count} {unit} | {other_count} {other_unit}", (longer,))
 
 
-def in_words(number: int) -> str:
-    """Spell a number from 1 to 999."""
-    hundreds, rest = divmod(number, 100)
-    ten, one = divmod(rest, 10)
-    low = NUMBERS[rest] if rest <= 20 else TENS[ten] + (f"-{NUMBERS[one]}" if one else "")
+def spell_number(number: int) -> str:
+    """Return a number from 1 to 999 in words, with "and" behind the hundreds."""
+    hundreds, below_hundred = divmod(number, 100)
+    tens, ones = divmod(below_hundred, 10)
+    if below_hundred < len(NUMBER_WORDS):
+        words = NUMBER_WORDS[below_hundred]
+    elif ones:
+        words = f"{TENS[tens]}-{NUMBER_WORDS[ones]}"
+    else:
+        words = TENS[tens]
+
     if not hundreds:
-        return low
-    return f"{NUMBERS[hundreds]} hundred" + (f" and {low}" if rest else "")
+        return words
+    if not below_hundred:
+        return f"{NUMBER_WORDS[hundreds]} hundred"
+    return f"{NUMBER_WORDS[hundreds]} hundred and {words}"
 
 
-def spelled(rng: Random) -> Row:
-    """Draw two different numbers, half of them below 100, in words."""
-    one, two = rng.sample(range(1, 1000 if rng.random() < 0.5 else 100), 2)
-    return Row(f"{in_words(one)} | {in_words(two)}", (ORDER[one < two],))
+def draw_spelled_numbers(rng: Random) -> Row:
+    """Draw two different numbers, half of the pairs below 100, in words."""
+    end = 1000 if rng.random() < 0.5 else 100
+    first, second = rng.sample(range(1, end), 2)
+    larger = SECOND if first < second else FIRST
+    return Row(f"{spell_number(first)} | {spell_number(second)}", (larger,))
 
 
 def recipes() -> list[Recipe]:
-    task = partial(Recipe, category="cls", metric="accuracy", source=SOURCE)
-    topics, messages = partial(over, topical, lambda x: x.text), partial(over, message, lambda x: x.text)
+    """Return the recipes of the family."""
     return [
-        task(
+        *_relation_recipes(),
+        *_topic_recipes(),
+        *_message_recipes(),
+        *_cause_recipes(),
+        *_comparison_recipes(),
+    ]
+
+
+def _relation_recipes() -> list[Recipe]:
+    sentences = Group(
+        inputs="relation sentence",
+        subcategory="relation-cls",
+        source=SOURCE,
+        material=draw_relation,
+        show=lambda sentence: sentence.text,
+    )
+    return [
+        sentences.labelled(
             "rex_relation",
-            subcategory="relation-cls",
-            definitions=(
-                "Which relation is told: works_as, lives_in, born_in, travelled_to, owns or sibling_of?",
-                "Choose works_as, lives_in, born_in, travelled_to, owns or sibling_of for the sentence.",
-                "Name the relation between the two things that the sentence connects.",
-                "Label the fact with one of works_as, lives_in, born_in, travelled_to, owns, sibling_of.",
-                "Is this about a job, a home, a birth, a journey, a possession or brothers and sisters?",
+            tuple(RELATIONS),
+            lambda sentence: sentence.relation,
+            (
+                "Which relation is told: works_as, lives_in, born_in, "
+                "travelled_to, owns or sibling_of?"
             ),
-            draw=over(relation, lambda x: x.text, lambda x: x.label),
-            inputs="relation sentence",
-            options=tuple(RELATIONS),
+            (
+                "Choose works_as, lives_in, born_in, travelled_to, owns "
+                "or sibling_of for the sentence."
+            ),
+            "Name the relation between the two things that the sentence connects.",
+            (
+                "Label the fact with one of works_as, lives_in, born_in, "
+                "travelled_to, owns, sibling_of."
+            ),
+            (
+                "Is this about a job, a home, a birth, a journey, a "
+                "possession or brothers and sisters?"
+            ),
         ),
-        task(
+        sentences.free(
             "rex_triple",
-            category="non-cls",
-            subcategory="relation-cls",
-            metric="exact-match",
-            definitions=(
-                "Write the fact as relation(person, other), as in owns(Anna, lamp).",
-                "Turn the sentence into a formula: relation name, then both things in brackets.",
-                "Note the relation such as born_in or works_as with its two sides in brackets.",
-                "Extract a triple in the notation lives_in(Tom, Oslo).",
-                "Give the statement in the style of a database of facts, relation first.",
-            ),
-            draw=over(relation, lambda x: x.text, lambda x: x.second),
-            inputs="relation sentence",
+            lambda sentence: sentence.triple,
+            "Write the fact as relation(person, other), as in owns(Anna, lamp).",
+            "Turn the sentence into a formula: relation name, then both things in brackets.",
+            "Note the relation such as born_in or works_as with its two sides in brackets.",
+            "Extract a triple in the notation lives_in(Tom, Oslo).",
+            "Give the statement in the style of a database of facts, relation first.",
         ),
-        task(
+    ]
+
+
+def _topic_recipes() -> list[Recipe]:
+    sentences = Group(
+        inputs="topical sentence",
+        subcategory="topic",
+        source=SOURCE,
+        material=draw_topic_sentence,
+        show=lambda sentence: sentence.text,
+    )
+    # The same sentences, asked about their form: the topic does not give it away.
+    grammar = replace(sentences, subcategory="grammar")
+    return [
+        sentences.labelled(
             "top_everyday",
-            subcategory="topic",
-            definitions=(
-                "What is the sentence about: food, sport, travel, music, school, money, garden or health?",
-                "Choose the topic: food, sport, travel, music, school, money, garden, health.",
-                "Sort the sentence under food, sport, travel, music, school, money, garden or health.",
-                "Name the everyday topic that the sentence belongs to.",
-                "Under which heading of a magazine would this sentence stand?",
+            tuple(TOPICS),
+            lambda sentence: sentence.topic,
+            (
+                "What is the sentence about: food, sport, travel, music, "
+                "school, money, garden or health?"
             ),
-            draw=topics(lambda x: x.label),
-            inputs="topical sentence",
-            options=tuple(TOPICS),
+            "Choose the topic: food, sport, travel, music, school, money, garden, health.",
+            "Sort the sentence under food, sport, travel, music, school, money, garden or health.",
+            "Name the everyday topic that the sentence belongs to.",
+            "Under which heading of a magazine would this sentence stand?",
         ),
-        task(
+        grammar.labelled(
             "gra_subject_count",
-            subcategory="grammar",
-            definitions=(
-                "Is the one who acts singular or plural?",
-                "Did one person do it or several? Answer singular or plural.",
-                "Give the grammatical number of the subject: singular or plural.",
-                "Label the subject of the sentence as singular or plural.",
-                "Look at who did it and name the number.",
-            ),
-            draw=topics(lambda x: x.second),
-            inputs="topical sentence",
-            options=("singular", "plural"),
+            ("singular", "plural"),
+            lambda sentence: sentence.number,
+            "Is the one who acts singular or plural?",
+            "Did one person do it or several? Answer singular or plural.",
+            "Give the grammatical number of the subject: singular or plural.",
+            "Label the subject of the sentence as singular or plural.",
+            "Look at who did it and name the number.",
         ),
-        task(
+    ]
+
+
+def _message_recipes() -> list[Recipe]:
+    messages = Group(
+        inputs="short message",
+        subcategory="style",
+        source=f"{SOURCE}, mimesis",
+        material=draw_message,
+        show=lambda message: message.text,
+    )
+    return [
+        messages.labelled(
             "sty_formality",
-            subcategory="style",
-            definitions=(
-                "Is the message formal or informal?",
-                "Judge the style of the message: formal or informal.",
-                "Would you write this to an office or a friend? Answer formal or informal.",
-                "Label the tone of these words as formal or informal.",
-                "Decide how close the writer is to the reader by the style.",
-            ),
-            draw=messages(lambda x: x.label),
-            inputs="short message",
-            source=f"{SOURCE}, mimesis",
-            options=("formal", "informal"),
+            ("formal", "informal"),
+            lambda message: message.formality,
+            "Is the message formal or informal?",
+            "Judge the style of the message: formal or informal.",
+            "Would you write this to an office or a friend? Answer formal or informal.",
+            "Label the tone of these words as formal or informal.",
+            "Decide how close the writer is to the reader by the style.",
         ),
-        task(
+        messages.labelled(
             "sty_kind",
-            subcategory="style",
-            definitions=(
-                "Is the message a statement, a question or a request?",
-                "Does the writer tell, ask or want something: statement, question or request?",
-                "Label the message as statement, question or request.",
-                "Choose between statement, question and request, whatever the tone.",
-                "Decide what the writer expects: nothing, an answer or an action.",
-            ),
-            draw=messages(lambda x: x.second),
-            inputs="short message",
-            source=f"{SOURCE}, mimesis",
-            options=("statement", "question", "request"),
+            ("statement", "question", "request"),
+            lambda message: message.kind,
+            "Is the message a statement, a question or a request?",
+            "Does the writer tell, ask or want something: statement, question or request?",
+            "Label the message as statement, question or request.",
+            "Choose between statement, question and request, whatever the tone.",
+            "Decide what the writer expects: nothing, an answer or an action.",
         ),
-        task(
+    ]
+
+
+def _cause_recipes() -> list[Recipe]:
+    texts = Group(
+        inputs="cause and effect",
+        subcategory="causality",
+        source=SOURCE,
+        material=draw_cause_and_effect,
+        show=lambda causal: causal.text,
+    )
+    return [
+        texts.labelled(
             "cau_order",
-            subcategory="causality",
-            definitions=(
-                "Where does the cause stand, first or second?",
-                "Is the reason told in the first or the second part?",
-                "Answer first if the cause comes before the effect in the text, otherwise second.",
-                "Find the part that explains the other and say first or second.",
-                "Which of the two parts made the other one happen?",
-            ),
-            draw=over(cause_and_effect, lambda x: x.text, lambda x: x.label),
-            inputs="cause and effect",
-            options=ORDER,
+            FIRST_OR_SECOND,
+            lambda causal: causal.place_of_cause,
+            "Where does the cause stand, first or second?",
+            "Is the reason told in the first or the second part?",
+            "Answer first if the cause comes before the effect in the text, otherwise second.",
+            "Find the part that explains the other and say first or second.",
+            "Which of the two parts made the other one happen?",
         ),
-        task(
-            "cmp_lengths",
+    ]
+
+
+def _comparison_recipes() -> list[Recipe]:
+    return [
+        Recipe(
+            name="cmp_lengths",
+            category="cls",
             subcategory="comparison",
+            metric="accuracy",
             definitions=(
                 "Which length is greater, the first or the second?",
                 "Compare the two lengths and answer first or second for the longer one.",
@@ -321,13 +345,16 @@ def recipes() -> list[Recipe]:
                 "Mind the units and pick the longer of the two.",
                 "Is the first or the second of these measures the bigger one?",
             ),
-            draw=lengths,
+            draw=draw_lengths,
             inputs="two lengths",
-            options=ORDER,
+            source=SOURCE,
+            options=FIRST_OR_SECOND,
         ),
-        task(
-            "cmp_number_words",
+        Recipe(
+            name="cmp_number_words",
+            category="cls",
             subcategory="comparison",
+            metric="accuracy",
             definitions=(
                 "Which number is greater, the first or the second?",
                 "Compare the two numbers and answer first or second for the larger one.",
@@ -335,8 +362,9 @@ def recipes() -> list[Recipe]:
                 "Pick the higher of the two numbers that are written out in words.",
                 "Does the first or the second number stand for more?",
             ),
-            draw=spelled,
+            draw=draw_spelled_numbers,
             inputs="two numbers in words",
-            options=ORDER,
+            source=SOURCE,
+            options=FIRST_OR_SECOND,
         ),
     ]

@@ -1,99 +1,117 @@
-"""The two spellings of English: common words that are written differently in America and in Britain. Lists by hand."""
+"""The two spellings of English: common words that differ in America and in Britain, by hand."""
 
 from functools import cache
 from random import Random
+from typing import NamedTuple
 
 from ipt.tasks.generators.groups import Group
 from ipt.tasks.generators.recipe import Recipe
+from ipt.tasks.generators.vocabulary import read_vocabulary
 
-Spelling = tuple[str, str, str]  # lemma, American form, British form
+VOCABULARY = read_vocabulary("spelling")
+VARIETIES = ("American", "British")
 
-IZE = """apolog author capital categor character civil colon critic custom digit econom emphas energ equal fertil
-final formal general harmon hospital ideal immun initial internal item legal local magnet maxim memor minim mobil
-modern moral national neutral normal optim organ oxid patron penal personal polar popular priorit public random
-rational real recogn revolution scandal sensit social special stabil standard steril subsid summar symbol sympath
-synchron theor trivial urban util vandal verbal visual vital western agon antagon brutal central commercial crystal
-dramat familiar global hypnot hypothes italic jeopard liberal mechan mesmer monopol motor natural pressur ritual
-romantic scrutin stigmat systemat tranquil traumat victim computer human fantas plagiar alphabet anonym atom caramel
-carbon decentral disorgan external fossil glamor idol immortal individual industrial institutional marginal material
-miniatur modular mytholog novel objectiv pasteur philosoph polymer pulver sanit sentimental spiritual tabular union
-vocal volatil winter"""
-YZE = """anal paral catal"""
-OUR = """arbor ardor armor behavior candor clamor color demeanor endeavor favor fervor flavor harbor honor humor labor
-neighbor odor parlor rancor rigor rumor savior splendor tumor valor vapor vigor watercolor"""
-OTHERS = """center:centre fiber:fibre liter:litre meter:metre theater:theatre kilometer:kilometre
-centimeter:centimetre millimeter:millimetre caliber:calibre luster:lustre meager:meagre somber:sombre specter:spectre
-scepter:sceptre saber:sabre ocher:ochre analog:analogue catalog:catalogue dialog:dialogue monolog:monologue
-defense:defence offense:offence pretense:pretence gray:grey plow:plough mold:mould cozy:cosy mustache:moustache
-pajamas:pyjamas airplane:aeroplane aluminum:aluminium skeptic:sceptic skeptical:sceptical artifact:artefact
-sulfur:sulphur maneuver:manoeuvre archeology:archaeology encyclopedia:encyclopaedia jewelry:jewellery skillful:skilful
-fulfill:fulfil enroll:enrol molt:moult smolder:smoulder woolen:woollen marvelous:marvellous traveler:traveller
-jeweler:jeweller counselor:counsellor donut:doughnut pediatric:paediatric anesthetic:anaesthetic
-orthopedic:orthopaedic leukemia:leukaemia hemoglobin:haemoglobin estrogen:oestrogen favorite:favourite
-colorful:colourful honorable:honourable neighborhood:neighbourhood flavoring:flavouring humorless:humourless
-willful:wilful installment:instalment fulfillment:fulfilment enrollment:enrolment skepticism:scepticism"""
-UNCOUNTED = (
-    "candor", "demeanor", "fervor", "rancor", "rigor", "splendor",
-    "valor", "vigor", "humor", "ardor", "clamor",
-)  # fmt: skip
-DOUBLED = """barrel bevel cancel channel chisel counsel dial duel equal fuel funnel gravel label level marvel model
-parcel pedal quarrel refuel remodel rival shovel shrivel signal snorkel spiral swivel total towel travel tunnel
-unravel"""
+
+class Spelling(NamedTuple):
+    """A form of a word in both spellings."""
+
+    lemma: str
+    american: str
+    british: str
+
+
+class ShownSpelling(NamedTuple):
+    """A form of a word and the variety it is shown in."""
+
+    spelling: Spelling
+    variety: str
+
+    @property
+    def text(self) -> str:
+        """The form as this variety spells it."""
+        if self.variety == "American":
+            return self.spelling.american
+        return self.spelling.british
 
 
 @cache
 def spellings() -> tuple[Spelling, ...]:
-    """Forms that are written differently in American and British English."""
-    found = []
-    for stems, american, british in ((IZE, "iz", "is"), (YZE, "yz", "ys")):
-        for stem in stems.split():
-            found += [(stem, stem + american + end, stem + british + end) for end in ("e", "es", "ed", "ing")]
-    for word in OUR.split():
-        ends = ("",) if word in UNCOUNTED else ("", "s")
-        found += [(word, word + end, f"{word[:-2]}our{end}") for end in ends]
-    for verb in DOUBLED.split():
-        found += [(verb, verb + end, f"{verb}l{end}") for end in ("ed", "ing")]
-    found += [(american, american, british) for american, british in (entry.split(":") for entry in OTHERS.split())]
-    return tuple(found)
+    """Return forms that are spelled differently in American and British English."""
+    forms = []
+    for stem in VOCABULARY["ize"]:
+        for ending in ("e", "es", "ed", "ing"):
+            forms.append(Spelling(stem, f"{stem}iz{ending}", f"{stem}is{ending}"))
+    for stem in VOCABULARY["yze"]:
+        for ending in ("e", "es", "ed", "ing"):
+            forms.append(Spelling(stem, f"{stem}yz{ending}", f"{stem}ys{ending}"))
+    for word in VOCABULARY["our"]:
+        british = f"{word.removesuffix('or')}our"
+        forms.append(Spelling(word, word, british))
+        if word not in VOCABULARY["uncounted"]:
+            forms.append(Spelling(word, f"{word}s", f"{british}s"))
+    for verb in VOCABULARY["doubled"]:
+        for ending in ("ed", "ing"):
+            forms.append(Spelling(verb, verb + ending, f"{verb}l{ending}"))
+    for american, british in VOCABULARY["others"].items():
+        forms.append(Spelling(american, american, british))
+    return tuple(forms)
 
 
 @cache
-def _by_lemma() -> dict[str, list[Spelling]]:
-    table: dict[str, list[Spelling]] = {}
-    for one in spellings():
-        table.setdefault(one[0], []).append(one)
-    return table
+def _spellings_by_lemma() -> dict[str, list[Spelling]]:
+    by_lemma: dict[str, list[Spelling]] = {}
+    for spelling in spellings():
+        by_lemma.setdefault(spelling.lemma, []).append(spelling)
+    return by_lemma
 
 
-def spelling(rng: Random) -> Spelling:
-    return rng.choice(_by_lemma()[rng.choice(list(_by_lemma()))])
-
-
-def either_spelling(rng: Random) -> tuple[Spelling, str]:
-    one = spelling(rng)
-    return one, rng.choice(("American", "British"))
+def draw_spelling(rng: Random) -> ShownSpelling:
+    """Draw a word, one of its forms and a variety; each word is equally common."""
+    lemma = rng.choice(list(_spellings_by_lemma()))
+    spelling = rng.choice(_spellings_by_lemma()[lemma])
+    return ShownSpelling(spelling, rng.choice(VARIETIES))
 
 
 def recipes() -> list[Recipe]:
+    """Return the recipes of the family."""
     either = Group(
-        "spelling", "derivation", "own lists", either_spelling, lambda x: x[0][1 if x[1] == "American" else 2],
-        lambda x: x[0][0], True,
-    )  # fmt: skip
+        inputs="spelling",
+        subcategory="derivation",
+        source="own lists",
+        material=draw_spelling,
+        show=lambda shown: shown.text,
+        # All forms of a word go to the same set.
+        entity=lambda shown: shown.spelling.lemma,
+        knowledge=True,
+    )
     return [
         either.labelled(
-            "der_british", ("American", "British"), lambda x: x[1],
-            "Is the spelling American or British?", "Name the variety of English: American or British.",
-            "Where is the word spelled like this: American or British?", "Tell the two spellings of English apart.",
+            "der_british",
+            VARIETIES,
+            lambda shown: shown.variety,
+            "Is the spelling American or British?",
+            "Name the variety of English: American or British.",
+            "Where is the word spelled like this: American or British?",
+            "Tell the two spellings of English apart.",
             "American or British",
         ),
+        # Half of the words are copied: whether to change them is part of the task.
         either.free(
-            "der_to_british", lambda x: x[0][2],
-            "Write the word in British spelling.", "Spell it the British way.", "How is it written in London?",
-            "Change it to British English, or keep it if it already is.", "to British spelling",
+            "der_to_british",
+            lambda shown: shown.spelling.british,
+            "Write the word in British spelling.",
+            "Spell it the British way.",
+            "How is it written in London?",
+            "Change it to British English, or keep it if it already is.",
+            "to British spelling",
         ),
         either.free(
-            "der_to_american", lambda x: x[0][1],
-            "Write the word in American spelling.", "Spell it the American way.", "How is it written in New York?",
-            "Change it to American English, or keep it if it already is.", "to American spelling",
+            "der_to_american",
+            lambda shown: shown.spelling.american,
+            "Write the word in American spelling.",
+            "Spell it the American way.",
+            "How is it written in New York?",
+            "Change it to American English, or keep it if it already is.",
+            "to American spelling",
         ),
-    ]  # fmt: skip
+    ]

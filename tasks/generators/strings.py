@@ -1,146 +1,491 @@
-"""Letters and words as such: three input distributions, a single word, a list of words, and a list of letters."""
+"""Letters and words as such: a single word, a list of words, two words, and a list of letters."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 
-from ipt.tasks.generators.recipe import Recipe, over
+from ipt.tasks.generators.groups import Group
+from ipt.tasks.generators.recipe import Recipe
 from ipt.tasks.generators.words import plain_words
 
 SOURCE = "wordninja, lemminflect"
+LETTERS = "abcdefghijklmnoprstuvwy"
+"""Without the rare q, x and z."""
+VOWELS = "aeiou"
+YES_NO = ("yes", "no")
+FIRST_OR_SECOND = ("first", "second")
+
 Words = tuple[str, ...]
 
 
-def word(rng: Random) -> str:
+def draw_word(rng: Random) -> str:
+    """Draw a word."""
     return rng.choice(plain_words())
 
 
-def word_list(rng: Random) -> Words:
+def draw_word_list(rng: Random) -> Words:
     """Draw three to five different words."""
     return tuple(rng.sample(plain_words(), rng.randint(3, 5)))
 
 
-def with_repeat(rng: Random) -> Words:
+def draw_list_with_repeat(rng: Random) -> Words:
     """Draw three different words, and one of them again."""
     words = rng.sample(plain_words(), 3)
     words.insert(rng.randrange(4), rng.choice(words))
     return tuple(words)
 
 
-def word_pair(rng: Random) -> Words:
+def draw_word_pair(rng: Random) -> Words:
+    """Draw two different words."""
     return tuple(rng.sample(plain_words(), 2))
 
 
-def letters(rng: Random) -> Words:
+def draw_letters(rng: Random) -> Words:
     """Draw four to six different letters."""
-    return tuple(rng.sample("abcdefghijklmnoprstuvwy", rng.randint(4, 6)))
+    return tuple(rng.sample(LETTERS, rng.randint(4, 6)))
 
 
-def unique_extreme(words: Words, longest: bool) -> str | None:
-    """Return the longest or shortest word, None where two share the length."""
-    lengths = sorted((len(w) for w in words), reverse=longest)
-    return None if lengths[0] == lengths[1] else next(w for w in words if len(w) == lengths[0])
+def vowels_in(letters: Sequence[str]) -> list[str]:
+    """Return the vowels, in their order and as often as they occur."""
+    return [letter for letter in letters if letter in VOWELS]
+
+
+def without_vowels(word: str) -> str:
+    """Return the consonants of a word."""
+    return "".join(letter for letter in word if letter not in VOWELS)
+
+
+def few_vowels(word: str) -> str | None:
+    """Return the number of vowels; None where it is not one of the labels."""
+    count = len(vowels_in(word))
+    return str(count) if 1 <= count <= 3 else None
+
+
+def kind_of_first_letter(word: str) -> str:
+    """Return "vowel" or "consonant"."""
+    return "vowel" if word[0] in VOWELS else "consonant"
+
+
+def longest(words: Words) -> str | None:
+    """Return the longest word; None where two share the length."""
+    longest_word, next_word = sorted(words, key=len, reverse=True)[:2]
+    return None if len(longest_word) == len(next_word) else longest_word
+
+
+def acronym(words: Words) -> str:
+    """Return the first letters as capitals."""
+    return "".join(word[0] for word in words).upper()
+
+
+def camel_case(words: Words) -> str:
+    """Return the words as one name."""
+    return words[0] + "".join(map(str.capitalize, words[1:]))
+
+
+def enumeration(words: Words) -> str:
+    """Return the words as a sentence lists them."""
+    return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def repeated(words: Words) -> str:
-    return next(w for w in words if words.count(w) > 1)
+    """Return the word that occurs twice."""
+    for word in words:
+        if words.count(word) > 1:
+            return word
+    raise ValueError(f"no word occurs twice in {words}")
 
 
-def once(words: Words) -> str:
+def without_repeat(words: Words) -> str:
+    """Return the words without the second occurrence of any."""
     return " ".join(dict.fromkeys(words))
 
 
-def camel(words: Words) -> str:
-    return words[0] + "".join(w.capitalize() for w in words[1:])
+def earlier_in_dictionary(words: Words) -> str:
+    """Return which of two words comes first in the alphabet."""
+    first, second = words
+    return "first" if first < second else "second"
+
+
+def longer_of_two(words: Words) -> str | None:
+    """Return which of two words is longer; None where neither is."""
+    first, second = words
+    if len(first) == len(second):
+        return None
+    return "first" if len(first) > len(second) else "second"
 
 
 def recipes() -> list[Recipe]:
-    return [*_single_word(), *_word_list(), *_pairs_and_repeats(), *_letters()]
-
-
-def _single_word() -> list[Recipe]:
-    def make(name: str, definitions: tuple[str, ...], answer, options=None, novel: bool = False) -> Recipe:  # type: ignore[no-untyped-def]
-        category, metric = ("cls", "accuracy") if options else ("non-cls", "exact-match")
-        return Recipe(name, category, "string", metric, definitions, over(word, str, answer), "word", SOURCE, options, novel=novel)
-
+    """Return the recipes of the family."""
     return [
-        make("str_first_letter", ("Write the first letter of the word.", "With which letter does it begin?", "first letter"), lambda w: w[0]),
-        make("str_last_letter", ("Write the last letter of the word.", "With which letter does it end?", "last letter"), lambda w: w[-1]),
-        make("str_first_two", ("Write the first two letters.", "How does the word begin? Two letters.", "two letters from the start"), lambda w: w[:2], novel=True),
-        make("str_upper", ("Write the word in capital letters.", "Change every letter to upper case.", "upper case"), str.upper),
-        make("str_spell_out", ("Spell the word with hyphens between the letters.", "Separate all letters by hyphens.", "spell with hyphens"), "-".join),
-        make("str_drop_first", ("Leave out the first letter of the word.", "Write the word without its first letter.", "drop first letter"), lambda w: w[1:]),
-        make("str_drop_last", ("Leave out the last letter of the word.", "Write the word without its last letter.", "drop last letter"), lambda w: w[:-1]),
-        make("str_remove_vowels", ("Remove all vowels from the word.", "Keep only the consonants.", "without vowels"), lambda w: "".join(c for c in w if c not in "aeiou")),
-        make("str_pig_latin", ("Move the first letter to the end and add ay.", "Say it in simple pig Latin: first letter last, then ay.", "pig Latin"), lambda w: w[1:] + w[0] + "ay"),
-        make("str_length", ("How many letters does the word have?", "Count the letters: 3, 4, 5, 6 or 7.", "number of letters, 3 to 7"), lambda w: str(len(w)), tuple("34567")),
-        make("str_starts_vowel", ("Does the word start with a vowel or a consonant?", "Name the kind of the first letter: vowel or consonant.", "first letter: vowel or consonant"),
-             lambda w: "vowel" if w[0] in "aeiou" else "consonant", ("vowel", "consonant")),
-        make("str_contains_e", ("Does the word contain the letter e? yes or no", "Say yes if there is an e in it, else no.", "has an e: yes or no"), lambda w: "yes" if "e" in w else "no", ("yes", "no")),
-        make("cnt_vowels", ("How many vowels has the word: 1, 2 or 3?", "Count the letters a, e, i, o, u: 1 to 3.", "number of vowels, 1 to 3"),
-             lambda w: str(n) if 1 <= (n := sum(c in "aeiou" for c in w)) <= 3 else None, tuple("123")),
-    ]  # fmt: skip
-
-
-def _word_list() -> list[Recipe]:
-    def make(name: str, definitions: tuple[str, ...], answer, options=None, novel: bool = False, subcategory: str = "word list") -> Recipe:  # type: ignore[no-untyped-def]
-        category, metric = ("cls", "accuracy") if options else ("non-cls", "exact-match")
-        return Recipe(
-            name, category, subcategory, metric, definitions, over(word_list, " ".join, answer), "word list", SOURCE, options, novel=novel
-        )
-
-    return [
-        make("str_first_word", ("Write the first word.", "Which word comes first?", "first of the words"), lambda w: w[0]),
-        make("str_second_word", ("Write the second word.", "Which word comes second?", "second of the words"), lambda w: w[1]),
-        make("str_last_word", ("Write the last word.", "Which word is at the end?", "last of the words"), lambda w: w[-1], novel=True),
-        make("str_drop_last_word", ("Leave out the last word.", "Write all words but the last.", "without the last word"), lambda w: " ".join(w[:-1]), novel=True),
-        make("str_reverse_words", ("Write the words in the opposite order.", "Reverse the order of the words.", "words backwards"), lambda w: " ".join(w[::-1])),
-        make("str_sort_words", ("Sort the words alphabetically.", "Put the words into dictionary order.", "words from a to z"), lambda w: " ".join(sorted(w))),
-        make("str_first_in_dictionary", ("Which of the words comes first in a dictionary?", "Write the alphabetically first word.", "first from a to z"), min),
-        make("str_longest_word", ("Write the longest word.", "Which word has the most letters?", "longest of the words"), lambda w: unique_extreme(w, True)),
-        make("str_acronym", ("Write the first letters as an acronym in capitals.", "Make an abbreviation of the words.", "acronym"), lambda w: "".join(x[0] for x in w).upper()),
-        make("str_camel", ("Join the words in camel case.", "Write it as one name, each later word with a capital.", "camel case"), camel),
-        make("str_and", ("Join the words with commas and the last one with and.", "Write the list as in a sentence.", "list with and"), lambda w: ", ".join(w[:-1]) + " and " + w[-1], novel=True),
-        make("cnt_words", ("How many words are there: 3, 4 or 5?", "Count the words, 3 to 5.", "number of words"), lambda w: str(len(w)), tuple("345"), subcategory="counting"),
-    ]  # fmt: skip
-
-
-def _pairs_and_repeats() -> list[Recipe]:
-    def pair(name: str, definitions: tuple[str, ...], answer, options=None, novel: bool = False) -> Recipe:  # type: ignore[no-untyped-def]
-        category, metric = ("cls", "accuracy") if options else ("non-cls", "exact-match")
-        return Recipe(
-            name, category, "word pair", metric, definitions, over(word_pair, " | ".join, answer), "word pair", SOURCE, options, novel=novel
-        )
-
-    def side(first: bool | None) -> str | None:
-        return None if first is None else "first" if first else "second"
-
-    repeats = [
-        ("str_duplicate_removal", ("Write each word only once.", "Remove the word that comes again.", "without repetition"), once),
-        ("str_repeated_word", ("Which word occurs twice?", "Write the word that is repeated.", "the doubled word"), repeated),
+        *_letter_of_word_recipes(),
+        *_word_label_recipes(),
+        *_word_list_recipes(),
+        *_whole_list_recipes(),
+        *_word_pair_recipes(),
+        *_repeat_recipes(),
+        *_letter_list_recipes(),
     ]
+
+
+def _words() -> Group[str]:
+    return Group(
+        inputs="word",
+        subcategory="string",
+        source=SOURCE,
+        material=draw_word,
+        show=str,
+    )
+
+
+def _letter_of_word_recipes() -> list[Recipe]:
+    words = _words()
     return [
-        pair("str_alphabetical_first", ("Which word comes first in a dictionary, the first or the second?", "Compare the spelling: first or second is earlier in the alphabet?", "alphabet: first or second"),
-             lambda w: side(w[0] < w[1]), ("first", "second")),
-        pair("str_longer", ("Which word is longer, the first or the second?", "Compare the number of letters: first or second.", "longer: first or second"),
-             lambda w: side(None if len(w[0]) == len(w[1]) else len(w[0]) > len(w[1])), ("first", "second")),
-        pair("str_swap", ("Swap the two words, keep the bar.", "Write the second word, a bar, and the first word.", "exchange the sides"), lambda w: f"{w[1]} | {w[0]}"),
-        pair("str_compound", ("Join the two words into one.", "Write both words together without a space.", "join the sides"), "".join),
-        *(Recipe(name, "non-cls", "word list", "exact-match", definitions, over(with_repeat, " ".join, answer), "list with repeat", SOURCE) for name, definitions, answer in repeats),
-    ]  # fmt: skip
+        words.free(
+            "str_first_letter",
+            lambda word: word[0],
+            "Write the first letter of the word.",
+            "With which letter does it begin?",
+            "first letter",
+        ),
+        words.free(
+            "str_last_letter",
+            lambda word: word[-1],
+            "Write the last letter of the word.",
+            "With which letter does it end?",
+            "last letter",
+        ),
+        # Novel: in pre-training one letter is asked for, never two.
+        words.free(
+            "str_first_two",
+            lambda word: word[:2],
+            "Write the first two letters.",
+            "How does the word begin? Two letters.",
+            "two letters from the start",
+            novel=True,
+        ),
+        words.free(
+            "str_upper",
+            str.upper,
+            "Write the word in capital letters.",
+            "Change every letter to upper case.",
+            "upper case",
+        ),
+        words.free(
+            "str_spell_out",
+            "-".join,
+            "Spell the word with hyphens between the letters.",
+            "Separate all letters by hyphens.",
+            "spell with hyphens",
+        ),
+        words.free(
+            "str_drop_first",
+            lambda word: word[1:],
+            "Leave out the first letter of the word.",
+            "Write the word without its first letter.",
+            "drop first letter",
+        ),
+        words.free(
+            "str_drop_last",
+            lambda word: word[:-1],
+            "Leave out the last letter of the word.",
+            "Write the word without its last letter.",
+            "drop last letter",
+        ),
+        words.free(
+            "str_remove_vowels",
+            without_vowels,
+            "Remove all vowels from the word.",
+            "Keep only the consonants.",
+            "without vowels",
+        ),
+        words.free(
+            "str_pig_latin",
+            lambda word: f"{word[1:]}{word[0]}ay",
+            "Move the first letter to the end and add ay.",
+            "Say it in simple pig Latin: first letter last, then ay.",
+            "pig Latin",
+        ),
+    ]
 
 
-def _letters() -> list[Recipe]:
-    def make(name: str, definitions: tuple[str, ...], answer, options=None, novel: bool = False) -> Recipe:  # type: ignore[no-untyped-def]
-        category, metric = ("cls", "accuracy") if options else ("non-cls", "exact-match")
-        return Recipe(
-            name, category, "letters", metric, definitions, over(letters, " ".join, answer), "letters", SOURCE, options, novel=novel
-        )
-
+def _word_label_recipes() -> list[Recipe]:
+    words = _words()
     return [
-        make("let_reverse", ("Write the letters in the opposite order.", "Reverse the letters.", "letters backwards"), lambda x: " ".join(x[::-1])),
-        make("let_sort", ("Sort the letters alphabetically.", "Put the letters into the order of the alphabet.", "letters from a to z"), lambda x: " ".join(sorted(x))),
-        make("let_join", ("Write the letters as one word.", "Join the letters without spaces.", "letters together"), "".join),
-        make("let_vowels", ("Write only the vowels.", "Which of the letters are vowels?", "only the vowels"), lambda x: " ".join(c for c in x if c in "aeiou")),
-        make("let_first_alphabet", ("Which letter comes first in the alphabet?", "Write the earliest letter of the alphabet among them.", "earliest letter"), min),
-        make("let_last_alphabet", ("Which letter comes last in the alphabet?", "Write the latest letter of the alphabet among them.", "latest letter"), max, novel=True),
-        make("let_has_vowel", ("Is there a vowel among the letters? yes or no", "Say yes if any letter is a vowel, else no.", "some vowel: yes or no"), lambda x: "yes" if set(x) & set("aeiou") else "no", ("yes", "no")),
-    ]  # fmt: skip
+        # The words have three to seven letters.
+        words.labelled(
+            "str_length",
+            ("3", "4", "5", "6", "7"),
+            lambda word: str(len(word)),
+            "How many letters does the word have?",
+            "Count the letters: 3, 4, 5, 6 or 7.",
+            "number of letters, 3 to 7",
+        ),
+        words.labelled(
+            "str_starts_vowel",
+            ("vowel", "consonant"),
+            kind_of_first_letter,
+            "Does the word start with a vowel or a consonant?",
+            "Name the kind of the first letter: vowel or consonant.",
+            "first letter: vowel or consonant",
+        ),
+        words.labelled(
+            "str_contains_e",
+            YES_NO,
+            lambda word: "yes" if "e" in word else "no",
+            "Does the word contain the letter e? yes or no",
+            "Say yes if there is an e in it, else no.",
+            "has an e: yes or no",
+        ),
+        words.labelled(
+            "cnt_vowels",
+            ("1", "2", "3"),
+            few_vowels,
+            "How many vowels has the word: 1, 2 or 3?",
+            "Count the letters a, e, i, o, u: 1 to 3.",
+            "number of vowels, 1 to 3",
+        ),
+    ]
+
+
+def _word_lists() -> Group[Words]:
+    return Group(
+        inputs="word list",
+        subcategory="word list",
+        source=SOURCE,
+        material=draw_word_list,
+        show=" ".join,
+    )
+
+
+def _word_list_recipes() -> list[Recipe]:
+    lists = _word_lists()
+    return [
+        lists.free(
+            "str_first_word",
+            lambda words: words[0],
+            "Write the first word.",
+            "Which word comes first?",
+            "first of the words",
+        ),
+        lists.free(
+            "str_second_word",
+            lambda words: words[1],
+            "Write the second word.",
+            "Which word comes second?",
+            "second of the words",
+        ),
+        # Novel: lists differ in length, so that the last word has no fixed place.
+        lists.free(
+            "str_last_word",
+            lambda words: words[-1],
+            "Write the last word.",
+            "Which word is at the end?",
+            "last of the words",
+            novel=True,
+        ),
+        lists.free(
+            "str_drop_last_word",
+            lambda words: " ".join(words[:-1]),
+            "Leave out the last word.",
+            "Write all words but the last.",
+            "without the last word",
+            novel=True,
+        ),
+        lists.free(
+            "str_reverse_words",
+            lambda words: " ".join(words[::-1]),
+            "Write the words in the opposite order.",
+            "Reverse the order of the words.",
+            "words backwards",
+        ),
+        lists.free(
+            "str_sort_words",
+            lambda words: " ".join(sorted(words)),
+            "Sort the words alphabetically.",
+            "Put the words into dictionary order.",
+            "words from a to z",
+        ),
+        lists.free(
+            "str_first_in_dictionary",
+            min,
+            "Which of the words comes first in a dictionary?",
+            "Write the alphabetically first word.",
+            "first from a to z",
+        ),
+        lists.free(
+            "str_longest_word",
+            longest,
+            "Write the longest word.",
+            "Which word has the most letters?",
+            "longest of the words",
+        ),
+    ]
+
+
+def _whole_list_recipes() -> list[Recipe]:
+    lists = _word_lists()
+    counting = replace(lists, subcategory="counting")
+    return [
+        lists.free(
+            "str_acronym",
+            acronym,
+            "Write the first letters as an acronym in capitals.",
+            "Make an abbreviation of the words.",
+            "acronym",
+        ),
+        lists.free(
+            "str_camel",
+            camel_case,
+            "Join the words in camel case.",
+            "Write it as one name, each later word with a capital.",
+            "camel case",
+        ),
+        lists.free(
+            "str_and",
+            enumeration,
+            "Join the words with commas and the last one with and.",
+            "Write the list as in a sentence.",
+            "list with and",
+            novel=True,
+        ),
+        counting.labelled(
+            "cnt_words",
+            ("3", "4", "5"),
+            lambda words: str(len(words)),
+            "How many words are there: 3, 4 or 5?",
+            "Count the words, 3 to 5.",
+            "number of words",
+        ),
+    ]
+
+
+def _word_pair_recipes() -> list[Recipe]:
+    pairs = Group(
+        inputs="word pair",
+        subcategory="word pair",
+        source=SOURCE,
+        material=draw_word_pair,
+        show=" | ".join,
+    )
+    return [
+        pairs.labelled(
+            "str_alphabetical_first",
+            FIRST_OR_SECOND,
+            earlier_in_dictionary,
+            "Which word comes first in a dictionary, the first or the second?",
+            "Compare the spelling: first or second is earlier in the alphabet?",
+            "alphabet: first or second",
+        ),
+        pairs.labelled(
+            "str_longer",
+            FIRST_OR_SECOND,
+            longer_of_two,
+            "Which word is longer, the first or the second?",
+            "Compare the number of letters: first or second.",
+            "longer: first or second",
+        ),
+        pairs.free(
+            "str_swap",
+            lambda words: " | ".join(words[::-1]),
+            "Swap the two words, keep the bar.",
+            "Write the second word, a bar, and the first word.",
+            "exchange the sides",
+        ),
+        pairs.free(
+            "str_compound",
+            "".join,
+            "Join the two words into one.",
+            "Write both words together without a space.",
+            "join the sides",
+        ),
+    ]
+
+
+def _repeat_recipes() -> list[Recipe]:
+    lists = Group(
+        inputs="list with repeat",
+        subcategory="word list",
+        source=SOURCE,
+        material=draw_list_with_repeat,
+        show=" ".join,
+    )
+    return [
+        lists.free(
+            "str_duplicate_removal",
+            without_repeat,
+            "Write each word only once.",
+            "Remove the word that comes again.",
+            "without repetition",
+        ),
+        lists.free(
+            "str_repeated_word",
+            repeated,
+            "Which word occurs twice?",
+            "Write the word that is repeated.",
+            "the doubled word",
+        ),
+    ]
+
+
+def _letter_list_recipes() -> list[Recipe]:
+    # The rules of the word tasks over other symbols: what was learnt there must carry over.
+    lists = Group(
+        inputs="letters",
+        subcategory="letters",
+        source=SOURCE,
+        material=draw_letters,
+        show=" ".join,
+    )
+    return [
+        lists.free(
+            "let_reverse",
+            lambda letters: " ".join(letters[::-1]),
+            "Write the letters in the opposite order.",
+            "Reverse the letters.",
+            "letters backwards",
+        ),
+        lists.free(
+            "let_sort",
+            lambda letters: " ".join(sorted(letters)),
+            "Sort the letters alphabetically.",
+            "Put the letters into the order of the alphabet.",
+            "letters from a to z",
+        ),
+        lists.free(
+            "let_join",
+            "".join,
+            "Write the letters as one word.",
+            "Join the letters without spaces.",
+            "letters together",
+        ),
+        lists.free(
+            "let_vowels",
+            lambda letters: " ".join(vowels_in(letters)),
+            "Write only the vowels.",
+            "Which of the letters are vowels?",
+            "only the vowels",
+        ),
+        lists.free(
+            "let_first_alphabet",
+            min,
+            "Which letter comes first in the alphabet?",
+            "Write the earliest letter of the alphabet among them.",
+            "earliest letter",
+        ),
+        lists.free(
+            "let_last_alphabet",
+            max,
+            "Which letter comes last in the alphabet?",
+            "Write the latest letter of the alphabet among them.",
+            "latest letter",
+            novel=True,
+        ),
+        lists.labelled(
+            "let_has_vowel",
+            YES_NO,
+            lambda letters: "yes" if vowels_in(letters) else "no",
+            "Is there a vowel among the letters? yes or no",
+            "Say yes if any letter is a vowel, else no.",
+            "some vowel: yes or no",
+        ),
+    ]

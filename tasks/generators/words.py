@@ -1,193 +1,289 @@
 """Common English words with their forms: what the generators fill their rows with.
 
-Sources: wordninja (frequency order), lemminflect (inflections of the SPECIALIST lexicon), wonderwords (common verbs,
-adjectives, nouns; list of words to avoid), mimesis (surnames); first names by hand. Files are read directly; nothing is imported.
+Sources: wordninja (frequency order), lemminflect (inflections of the SPECIALIST lexicon),
+wonderwords (common verbs, adjectives, nouns; list of words to avoid), mimesis (surnames);
+first names by hand. Files are read directly, without importing their packages.
 """
 
 import gzip
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal, NamedTuple
 
-MORE_BLOCKED = """ass arse bitch bloody bomb breast bum cock crap damn dead death devil dick die dyke fag fanny fascist gay gun hell
-homo hooker hump idiot jap jew kill killer knob lesbian murder muslim nazi negro nude nut nuts oral orgy randy pansy penis poop porn prick
-prostitute pussy queer racist rape rapist screw sex sexy shag shit slave slut spade spastic strip suck suicide tit toilet torture virgin
-whore xxx homosexual communist nun terrorism nation civil gender minority christian catholic protestant hindu islam god jesus christ church terror terrorist abortion drug drugs heroin cocaine
-weed strap stripper topless bondage fetish erotic thong bra panties lingerie viagra casino poker gambling bet hitler war weapon""".split()
+from ipt.tasks.generators.vocabulary import read_vocabulary
+
+VOCABULARY = read_vocabulary("words")
+ODD_FORMS = frozenset(VOCABULARY["odd_forms"])
+AMBIGUOUS = frozenset(VOCABULARY["ambiguous"])
+LAST_RANK = 10**6
+"""Rank of a word that the frequency list lacks: behind every word of the list."""
+SILENT_H = ("hour", "honest", "heir", "honor")
+SOUNDS_LIKE_A_CONSONANT = ("uni", "use", "usu", "eu", "one", "ute")
+
+Variants = tuple[str, ...]
+"""The accepted spellings of one form, the best known first."""
+
+
+class FirstName(NamedTuple):
+    """A well-known first name and who bears it."""
+
+    name: str
+    gender: Literal["f", "m"]
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb with its forms."""
+
+    lemma: str
+    third: str
+    pasts: Variants
+    participles: Variants
+    gerund: str
+
+    @property
+    def past(self) -> str:
+        """The usual spelling of the past tense."""
+        return self.pasts[0]
+
+    @property
+    def participle(self) -> str:
+        """The usual spelling of the past participle."""
+        return self.participles[0]
+
+
+@dataclass(frozen=True)
+class Noun:
+    """A count noun with its plural."""
+
+    singular: str
+    plurals: Variants
+
+    @property
+    def plural(self) -> str:
+        """The usual spelling of the plural."""
+        return self.plurals[0]
+
+
+@dataclass(frozen=True)
+class Adjective:
+    """An adjective with its forms in -er and -est."""
+
+    base: str
+    comparatives: Variants
+    superlatives: Variants
 
 
 def package_file(package: str, *parts: str) -> Path:
     """Return the path of a file inside an installed package, without importing the package."""
     spec = find_spec(package)
     if spec is None or spec.origin is None:
-        raise ValueError(f'needs the extra "suite" ({package} is missing): pip install "intrinsic-prompt-tuning[suite]"')
+        install = 'pip install "intrinsic-prompt-tuning[suite]"'
+        raise ValueError(f'needs the extra "suite" ({package} is missing): {install}')
     return Path(spec.origin).parent.joinpath(*parts)
 
 
-def lines(package: str, *parts: str) -> list[str]:
-    return [line.strip() for line in package_file(package, *parts).read_text(encoding="utf8").splitlines() if line.strip()]
+def package_lines(package: str, *parts: str) -> list[str]:
+    """Return the lines of a file inside an installed package, without the empty ones."""
+    text = package_file(package, *parts).read_text(encoding="utf8")
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 @cache
-def rank() -> dict[str, int]:
-    """Word to its place in the frequency order."""
-    with gzip.open(package_file("wordninja", "wordninja", "wordninja_words.txt.gz"), "rt", encoding="utf8") as handle:
-        return {word: i for i, word in enumerate(handle.read().split())}
+def frequency_ranks() -> dict[str, int]:
+    """Return each word's place in the frequency order, from 0."""
+    path = package_file("wordninja", "wordninja", "wordninja_words.txt.gz")
+    with gzip.open(path, "rt", encoding="utf8") as file:
+        words = file.read().split()
+
+    return {word: rank for rank, word in enumerate(words)}
+
+
+def frequency_rank(word: str) -> int:
+    """Return a word's place in the frequency order; LAST_RANK where it has none."""
+    return frequency_ranks().get(word, LAST_RANK)
 
 
 @cache
 def blocked() -> frozenset[str]:
-    return frozenset(lines("wonderwords", "assets", "profanitylist.txt")) | frozenset(MORE_BLOCKED)
+    """Return the words that no row may hold."""
+    return frozenset(package_lines("wonderwords", "assets", "profanitylist.txt")).union(
+        VOCABULARY["blocked"]
+    )
 
 
-def fair(word: str, top: int = 12000) -> bool:
-    """Say whether a word is lower-case ASCII, among the most frequent `top`, and not blocked."""
-    return word.isascii() and word.isalpha() and word.islower() and rank().get(word, top) < top and word not in blocked()
-
-
-# Variants of the lexicon that nobody should be taught, and words whose forms belong to two words.
-ODD_FORMS = """controled occured refered payed flied teared over-came staid bended targetted archs camerae halfs leafs axises busses
-abdomina diplomata embryoes feti phenomenons""".split()
-AMBIGUOUS = "lie lay overcome axe axis base basis colon real penny ellipse".split()
-
-
-@dataclass(frozen=True)
-class Verb:
-    lemma: str
-    third: str
-    pasts: tuple[str, ...]
-    participles: tuple[str, ...]
-    gerund: str
-
-    @property
-    def past(self) -> str:
-        return self.pasts[0]
-
-    @property
-    def participle(self) -> str:
-        return self.participles[0]
-
-    @property
-    def regular(self) -> bool:
-        return self.past.endswith("ed")
-
-
-@dataclass(frozen=True)
-class Noun:
-    singular: str
-    plurals: tuple[str, ...]
-
-    @property
-    def plural(self) -> str:
-        return self.plurals[0]
-
-
-@dataclass(frozen=True)
-class Adjective:
-    base: str
-    comparatives: tuple[str, ...]
-    superlatives: tuple[str, ...]
+def is_common(word: str, top: int = 12000) -> bool:
+    """Tell whether a word is lower-case ASCII, among the `top` most frequent, and not blocked."""
+    if not (word.isascii() and word.isalpha() and word.islower()):
+        return False
+    return frequency_rank(word) < top and word not in blocked()
 
 
 @cache
-def inflections() -> dict[tuple[str, str], list[tuple[str, ...]]]:
-    """(lemma, part of speech) to its inflected forms, each with the variants the lexicon accepts."""
+def inflections() -> dict[tuple[str, str], list[Variants]]:
+    """Return the inflected forms of each (lemma, part of speech), with their variants.
+
+    The order is that of the lexicon: past, participle, gerund and third person of a verb, plural
+    of a noun, comparative and superlative of an adjective.
+    """
     table = {}
-    with gzip.open(package_file("lemminflect", "resources", "infl_lu.csv.gz"), "rt", encoding="utf8") as handle:
-        for line in handle:
-            lemma, pos, *forms = line.strip().split(",")
-            table[lemma, pos] = [tuple(f for f in form.split("/") if f) for form in forms]
+    path = package_file("lemminflect", "resources", "infl_lu.csv.gz")
+    with gzip.open(path, "rt", encoding="utf8") as file:
+        for line in file:
+            lemma, part_of_speech, *forms = line.strip().split(",")
+            table[lemma, part_of_speech] = [tuple(filter(None, form.split("/"))) for form in forms]
+
     return table
 
 
-def american(variants: tuple[str, ...]) -> tuple[str, ...]:
-    """Put the more frequent variant first and leave out the odd ones."""
-    return tuple(sorted((v for v in variants if v not in ODD_FORMS), key=lambda w: rank().get(w, 10**6)))
+def usual_first(variants: Variants) -> Variants:
+    """Return the variants by frequency without the odd ones, so that American ones come first."""
+    taught = [variant for variant in variants if variant not in ODD_FORMS]
+    return tuple(sorted(taught, key=frequency_rank))
 
 
-def _verb(lemma: str) -> Verb | None:
+def _inflected_verb(lemma: str) -> Verb | None:
     forms = inflections().get((lemma, "verb"))
+    # Without all forms it is no full verb of today (beware), or a form of another one (kept).
     if not forms or len(forms) < 4 or not forms[0] or not forms[2] or not forms[3]:
         return None
-    pasts = american(forms[0])
-    regular = tuple(p for p in pasts if p.endswith("ed")) if pasts[0].endswith("ed") else ()
-    participles = tuple(dict.fromkeys(regular + american(forms[1]))) or pasts
-    return Verb(lemma, forms[3][0], pasts, participles, american(forms[2])[0])
+
+    past_forms, participle_forms, gerund_forms, third_forms = forms[:4]
+    pasts = usual_first(past_forms)
+    # The lexicon leaves the participle of a regular verb out: it is the past (walked), also where
+    # an irregular variant exists (burned, burnt).
+    regular: Variants = ()
+    if pasts[0].endswith("ed"):
+        regular = tuple(past for past in pasts if past.endswith("ed"))
+    participles = tuple(dict.fromkeys(regular + usual_first(participle_forms)))
+
+    return Verb(
+        lemma,
+        third=third_forms[0],
+        pasts=pasts,
+        participles=participles or pasts,
+        gerund=usual_first(gerund_forms)[0],
+    )
 
 
 @cache
 def verb(lemma: str) -> Verb:
-    found = _verb(lemma)
-    if found is None:
+    """Return a verb with its forms; raise ValueError where the lexicon lacks it."""
+    inflected = _inflected_verb(lemma)
+    if inflected is None:
         raise ValueError(f"no inflections for the verb {lemma!r}")
-    return found
+    return inflected
+
+
+def _listed_words(file: str, top: int) -> Iterator[str]:
+    """Yield the unambiguous words of a list of wonderwords, among the `top` most frequent."""
+    for word in sorted(set(package_lines("wonderwords", "assets", file))):
+        if len(word) > 2 and is_common(word, top) and word not in AMBIGUOUS:
+            yield word
 
 
 @cache
 def verbs() -> tuple[Verb, ...]:
-    """Several hundred common verbs."""
-    names = sorted(w for w in set(lines("wonderwords", "assets", "verblist.txt")) if fair(w, 9000) and len(w) > 2 and w not in AMBIGUOUS)
-    found = [v for v in map(_verb, names) if v and len(v.pasts) < 3 and v.past != v.lemma]
-    return tuple(v for v in found if all(rank().get(f, 10**6) < 60000 for f in (v.past, v.gerund, v.third)))
+    """Return several hundred common verbs."""
+    common = []
+    for lemma in _listed_words("verblist.txt", top=9000):
+        candidate = _inflected_verb(lemma)
+        # A past that looks like the base form (cut) would make tense invisible.
+        if not candidate or len(candidate.pasts) > 2 or candidate.past == lemma:
+            continue
+        rarest = max(map(frequency_rank, (candidate.past, candidate.gerund, candidate.third)))
+        if rarest < 60000:
+            common.append(candidate)
+
+    return tuple(common)
 
 
 @cache
 def nouns() -> tuple[Noun, ...]:
-    """Common count nouns that are not also a plural."""
-    names = sorted(w for w in set(lines("wonderwords", "assets", "nounlist.txt")) if fair(w, 15000) and len(w) > 2 and w not in AMBIGUOUS)
-    found = []
-    for name in names:
-        plurals = tuple(p for p in american((inflections().get((name, "noun")) or [()])[0]) if p != name)
-        if plurals and rank().get(plurals[0], 10**6) < 40000 and not name.endswith("ss"):
-            found.append(Noun(name, plurals))
-    return tuple(n for n in found if n.singular not in {m.plural for m in found})
+    """Return common count nouns that are not also a plural."""
+    common = []
+    for singular in _listed_words("nounlist.txt", top=15000):
+        forms = inflections().get((singular, "noun")) or [()]
+        plurals = tuple(plural for plural in usual_first(forms[0]) if plural != singular)
+        # The lexicon also inflects what is hardly counted: its plural is rare, or it ends in -ness
+        # (the rule costs glass and dress).
+        if plurals and frequency_rank(plurals[0]) < 40000 and not singular.endswith("ss"):
+            common.append(Noun(singular, plurals))
+
+    taken = {noun.plural for noun in common}
+    return tuple(noun for noun in common if noun.singular not in taken)
 
 
 @cache
 def adjectives() -> tuple[Adjective, ...]:
-    """Common adjectives that inflect (-er, -est)."""
-    found = []
-    for (lemma, pos), forms in sorted(inflections().items()):
-        if pos == "adj" and len(forms) == 2 and forms[0] and forms[1] and fair(lemma, 30000):
-            found.append(Adjective(lemma, american(forms[0]), american(forms[1])))
-    return tuple(found)
+    """Return the common adjectives that inflect (-er, -est)."""
+    common = []
+    for (lemma, part_of_speech), forms in sorted(inflections().items()):
+        if part_of_speech != "adj" or len(forms) != 2:
+            continue
+        if forms[0] and forms[1] and is_common(lemma, top=30000):
+            common.append(Adjective(lemma, usual_first(forms[0]), usual_first(forms[1])))
+
+    return tuple(common)
 
 
 @cache
 def plain_words() -> tuple[str, ...]:
-    """Common words of 3 to 7 letters: nouns, verbs and adjectives in their base form."""
-    known = {lemma for lemma, pos in inflections() if pos in ("noun", "verb", "adj")}
-    return tuple(sorted(w for w in rank() if 3 <= len(w) <= 7 and fair(w, 5000) and w in known))
+    """Return the common words of 3 to 7 letters: nouns, verbs and adjectives in base form."""
+    lemmas = set()
+    for lemma, part_of_speech in inflections():
+        if part_of_speech in ("noun", "verb", "adj"):
+            lemmas.add(lemma)
 
-
-WOMEN = """Alice Amanda Amy Andrea Angela Anna Barbara Bella Betty Carla Carol Cathy Clara Claire Cindy Daisy Deborah Diana Donna Elena Ella
-Ellen Elsa Emily Emma Erica Eva Fiona Flora Gina Gloria Hannah Heidi Helen Ida Ingrid Irene Isabel Jane Janet Jenny Jessica Joan Judith
-Julia Karen Kate Laura Lena Linda Lisa Lucy Lydia Maria Marta Mary Megan Mia Monica Nancy Nina Nora Olga Olivia Paula Rachel Rebecca Rita
-Rosa Ruth Sally Sandra Sarah Silvia Sofia Sonia Susan Tanya Teresa Tina Ursula Vera Wendy Zoe""".split()
-MEN = """Aaron Adam Alan Albert Andrew Arthur Ben Boris Brian Carl Charles Colin Daniel David Dennis Edgar Eric Felix Frank Fred Gary George
-Gregory Harold Harry Henry Hugo Ian Isaac Jack Jacob James Jason Jeff Jeremy Joel John Jonas Joseph Karl Keith Kevin Leo Leon Louis Lucas
-Luke Marco Mario Martin Matthew Max Michael Miguel Nathan Neil Nicholas Norman Oliver Oscar Otto Patrick Paul Pedro Peter Philip Ralph
-Raymond Richard Robert Roger Roland Ronald Samuel Sebastian Simon Stefan Stephen Steven Theo Thomas Timothy Tobias Tom Victor Vincent Walter
-William""".split()
+    common = []
+    for word in frequency_ranks():
+        if 3 <= len(word) <= 7 and is_common(word, top=5000) and word in lemmas:
+            common.append(word)
+    return tuple(sorted(common))
 
 
 @cache
-def names() -> tuple[tuple[str, str], ...]:
-    """Well-known first names with "f" or "m"."""
-    return tuple(sorted({(n, "f") for n in WOMEN} | {(n, "m") for n in MEN}))
+def first_names() -> tuple[FirstName, ...]:
+    """Return well-known first names with their gender."""
+    women = {FirstName(name, "f") for name in VOCABULARY["women"]}
+    men = {FirstName(name, "m") for name in VOCABULARY["men"]}
+    return tuple(sorted(women | men))
 
 
 @cache
 def surnames() -> tuple[str, ...]:
-    people = json.loads(package_file("mimesis", "datasets", "en", "person.json").read_text(encoding="utf8"))["surnames"]
-    kept = [n for n in sorted(set(people)) if 4 <= len(n) <= 9 and n.isascii() and n.isalpha() and n.lower() not in blocked()]
-    return tuple(kept)
+    """Return short English surnames that are no blocked word."""
+    path = package_file("mimesis", "datasets", "en", "person.json")
+    people = json.loads(path.read_text(encoding="utf8"))
+    short = []
+    for surname in sorted(set(people["surnames"])):
+        is_plain = surname.isascii() and surname.isalpha()
+        if is_plain and 4 <= len(surname) <= 9 and surname.lower() not in blocked():
+            short.append(surname)
+    return tuple(short)
 
 
-def a(noun: str) -> str:
-    """Put "a" or "an" before a word (vowel letters, with the common exceptions by sound)."""
-    silent = noun.startswith(("hour", "honest", "heir", "honor"))
-    hard = noun.startswith(("uni", "use", "usu", "eu", "one", "ute"))
-    return f"{'an' if silent or (noun[0] in 'aeiou' and not hard) else 'a'} {noun}"
+def article(word: str) -> str:
+    """Return "a" or "an", whichever stands before the word.
+
+    Decided by its first letter, with the common exceptions by sound (an hour, a uniform).
+    """
+    if word.startswith(SILENT_H):
+        return "an"
+    if word[0] in "aeiou" and not word.startswith(SOUNDS_LIKE_A_CONSONANT):
+        return "an"
+    return "a"
+
+
+def with_article(word: str) -> str:
+    """Return a word behind its indefinite article."""
+    return f"{article(word)} {word}"
+
+
+def join_with_or(labels: Sequence[str]) -> str:
+    """Return labels as a definition offers them: "bird, fish or tree"."""
+    return f"{', '.join(labels[:-1])} or {labels[-1]}"

@@ -1,226 +1,502 @@
 """Facts of the world: countries, languages, elements; and their names in other languages.
 
-Sources: countryinfo (facts), babel (CLDR names), periodictable. Only territories that CLDR knows by an English name are kept,
-under that name.
+Sources: countryinfo (facts), babel (CLDR names), periodictable. Only territories that CLDR knows
+by an English name are kept, under that name.
 """
 
 import json
 import unicodedata
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
+from typing import Any, NamedTuple
 
-from ipt.tasks.generators.recipe import Recipe, Row, over
+from ipt.tasks.generators.groups import Group
+from ipt.tasks.generators.recipe import Recipe, Row
+from ipt.tasks.generators.vocabulary import read_vocabulary
 from ipt.tasks.generators.words import package_file
 
-LANGUAGES = {"de": "German", "fr": "French", "es": "Spanish", "it": "Italian", "pt": "Portuguese", "tr": "Turkish"}
-# Where countryinfo holds a replaced capital or currency, or a malformed demonym, the facts of today.
-CAPITALS = {
-    "BI": ("Gitega",), "BO": ("Sucre", "La Paz"), "HK": ("Hong Kong",), "KZ": ("Astana",),
-    "LK": ("Colombo", "Sri Jayawardenepura Kotte"), "MM": ("Naypyidaw",), "MS": ("Plymouth", "Brades"),
-    "SZ": ("Mbabane", "Lobamba"), "ZA": ("Pretoria", "Cape Town"),
-}  # fmt: skip
-CURRENCIES = {
-    "BG": "EUR", "BY": "BYN", "CH": "CHF", "CL": "CLP", "CU": "CUP", "HR": "EUR", "MR": "MRU", "SL": "SLE", "ST": "STN",
-    "SV": "USD", "UY": "UYU", "VE": "VES", "ZM": "ZMW", "ZW": "ZWG",
-}  # fmt: skip
-DEMONYMS = {
-    "AG": ("Antiguan", "Barbudan"), "AR": ("Argentine", "Argentinean", "Argentinian"),
-    "BA": ("Bosnian", "Herzegovinian"), "BD": ("Bangladeshi",), "BF": ("Burkinabe", "Burkinabé"),
-    "BW": ("Botswanan", "Motswana"), "CV": ("Cape Verdean",), "CX": (), "DJ": ("Djiboutian",),
-    "EC": ("Ecuadorian", "Ecuadorean"), "GF": ("French Guianese",), "GG": (), "GI": ("Gibraltarian",),
-    "GP": ("Guadeloupean",), "GW": ("Bissau-Guinean",), "HK": ("Hong Konger",), "IS": ("Icelandic", "Icelander"),
-    "JE": (), "KG": ("Kyrgyz", "Kirghiz"), "KM": ("Comorian", "Comoran"), "KN": (), "KZ": ("Kazakh", "Kazakhstani"),
-    "LI": ("Liechtensteiner",), "LS": ("Basotho", "Mosotho"), "MP": (), "MQ": ("Martinican",), "MV": ("Maldivian",),
-    "NZ": ("New Zealander",), "PM": (), "RE": (), "SI": ("Slovenian", "Slovene"), "SJ": (), "SM": ("Sammarinese",),
-    "SR": ("Surinamese", "Surinamer"), "ST": ("São Toméan",), "TJ": ("Tajik", "Tajikistani"),
-    "UZ": ("Uzbek", "Uzbekistani"), "VA": (), "WF": (), "YT": (),
-}  # fmt: skip
-SKIP = {"AN", "CS", "AQ", "BV", "HM", "TF", "UM", "IO", "EH", "XK", "TW", "PS", "GS"}
-
-
-def clean(text: str) -> str:
-    """NFC with plain spaces and apostrophes."""
-    for odd, plain in (("\u00a0", " "), ("\u202f", " "), ("\u2019", "'")):
-        text = text.replace(odd, plain)
-    return unicodedata.normalize("NFC", text).strip()
+VOCABULARY = read_vocabulary("world")
+SKIPPED = frozenset(VOCABULARY["skipped"])
+CAPITALS: dict[str, list[str]] = VOCABULARY["capitals"]
+CURRENCIES: dict[str, str] = VOCABULARY["currencies"]
+DEMONYMS: dict[str, list[str]] = VOCABULARY["demonyms"]
+COUNTRY_SOURCE = "countryinfo, babel"
+LANGUAGES = ("de", "fr", "es")
+"""Languages that countries are named in."""
+CONTINENTS = ("Africa", "Asia", "Europe", "Americas")
+LONGEST_NAME = 24
+"""In characters."""
+OTHER_SIGNS = (("\u00a0", " "), ("\u202f", " "), ("\u2019", "'"))
+"""Spaces that do not break, and the curved apostrophe, with what is typed for them."""
 
 
 @dataclass(frozen=True)
 class Country:
+    """A country or territory with its ISO code and English name.
+
+    capitals, demonyms: all accepted answers, the one trained on first.
+    """
+
     code: str
     name: str
-    capital: tuple[str, ...]
+    capitals: tuple[str, ...]
     region: str
     demonyms: tuple[str, ...]
     currency: str
-    north: bool
-    names: dict[str, str]
+    is_northern: bool
+    name_in: dict[str, str]
 
-    def __hash__(self) -> int:
-        return hash(self.code)
+    @property
+    def capital(self) -> str:
+        """The capital that is trained on."""
+        return self.capitals[0]
+
+
+class CountryPair(NamedTuple):
+    """Two different countries."""
+
+    first: Country
+    second: Country
+
+    @property
+    def text(self) -> str:
+        """Write both names with a bar between them."""
+        return f"{self.first.name} | {self.second.name}"
+
+    @property
+    def key(self) -> str:
+        """What stands for the pair in any order."""
+        return "|".join(sorted((self.first.code, self.second.code)))
+
+
+class Language(NamedTuple):
+    """A language with its two-letter code and English name."""
+
+    code: str
+    name: str
+
+
+class Element(NamedTuple):
+    """A chemical element."""
+
+    number: int
+    name: str
+    symbol: str
+
+
+class ElementPair(NamedTuple):
+    """Two different elements."""
+
+    first: Element
+    second: Element
+
+
+def clean(text: str) -> str:
+    """Return a text in NFC with plain spaces and apostrophes."""
+    for sign, plain in OTHER_SIGNS:
+        text = text.replace(sign, plain)
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def _country_records() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the code and record of the territories that have a capital and a currency."""
+    for path in sorted(package_file("countryinfo", "data").glob("*.json")):
+        record = json.loads(path.read_text(encoding="utf8"))
+        code = record.get("ISO", {}).get("alpha2", "")
+        if code not in SKIPPED and record.get("capital") and record.get("currencies"):
+            yield code, record
+
+
+def _capitals(code: str, record: dict[str, Any]) -> tuple[str, ...]:
+    if code in CAPITALS:
+        return tuple(CAPITALS[code])
+    capital = record["capital"]
+    return (clean(capital if isinstance(capital, str) else capital[0]),)
+
+
+def _demonyms(code: str, record: dict[str, Any]) -> tuple[str, ...]:
+    if code in DEMONYMS:
+        return tuple(DEMONYMS[code])
+    demonym = clean(str(record.get("demonym") or ""))
+    # A comma stands between several demonyms of which none is marked as usual.
+    return (demonym,) if demonym and "," not in demonym else ()
 
 
 @cache
 def countries() -> tuple[Country, ...]:
-    """Some two hundred countries and territories, by code."""
+    """Return some two hundred countries and territories, by code."""
     from babel import Locale  # late: only the extra `suite` has it
 
     english = Locale.parse("en")
-    found: dict[str, Country] = {}
-    for path in sorted(package_file("countryinfo", "data").glob("*.json")):
-        record = json.loads(path.read_text(encoding="utf8"))
-        code = record.get("ISO", {}).get("alpha2", "")
-        if code in SKIP or code not in english.territories or not record.get("capital") or not record.get("currencies"):
+    territories = {tag: Locale.parse(tag).territories for tag in LANGUAGES}
+    by_code: dict[str, Country] = {}
+    for code, record in _country_records():
+        # The first file of a code counts.
+        if code not in english.territories or code in by_code:
             continue
-        capital = record["capital"] if isinstance(record["capital"], str) else record["capital"][0]
-        names = {tag: clean(Locale.parse(tag).territories[code]) for tag in LANGUAGES}
-        currency = english.currencies.get(CURRENCIES.get(code, record["currencies"][0]), "")
-        demonym = clean(str(record.get("demonym") or ""))
-        demonyms = DEMONYMS.get(code, (demonym,) if demonym and "," not in demonym else ())
-        found.setdefault(code, Country(
-            code, clean(english.territories[code]), CAPITALS.get(code, (clean(capital),)), record["region"], demonyms,
-            clean(currency).replace("\u02bb", "'"), record["latlng"][0] > 0, names))  # fmt: skip
-    return tuple(c for _, c in sorted(found.items()) if len(c.name) <= 24)
+        currency_code = CURRENCIES.get(code, record["currencies"][0])
+        currency = clean(english.currencies.get(currency_code, ""))
+        by_code[code] = Country(
+            code,
+            name=clean(english.territories[code]),
+            capitals=_capitals(code, record),
+            region=record["region"],
+            demonyms=_demonyms(code, record),
+            # Tonga's money has an okina, which nobody types.
+            currency=currency.replace("\u02bb", "'"),
+            is_northern=record["latlng"][0] > 0,
+            name_in={tag: clean(names[code]) for tag, names in territories.items()},
+        )
+
+    sorted_countries = [country for _, country in sorted(by_code.items())]
+    return tuple(country for country in sorted_countries if len(country.name) <= LONGEST_NAME)
 
 
 @cache
 def capital_cities() -> tuple[Country, ...]:
-    """The countries whose capital names only them."""
-    uses = Counter(c.capital[0] for c in countries())
-    return tuple(c for c in countries() if uses[c.capital[0]] == 1 and c.capital[0] != c.name and len(c.capital) == 1)
+    """Return the countries with one capital, which names only them."""
+    uses = Counter(country.capital for country in countries())
+    unambiguous = []
+    for country in countries():
+        is_unique = uses[country.capital] == 1 and len(country.capitals) == 1
+        if is_unique and country.capital != country.name:
+            unambiguous.append(country)
+    return tuple(unambiguous)
 
 
 @cache
-def language_names() -> tuple[tuple[str, str], ...]:
-    """(code, English name) of the languages that have a two-letter code and a name of one word."""
-    from babel import Locale
+def languages() -> tuple[Language, ...]:
+    """Return the languages that have a two-letter code and an English name of one plain word."""
+    from babel import Locale  # late: only the extra `suite` has it
 
-    names = Locale.parse("en").languages
-    plain = [(code, clean(name)) for code, name in sorted(names.items()) if len(code) == 2]
-    kept = [(code, name) for code, name in plain if " " not in name and "(" not in name and name.isalpha() and name.isascii()]
-    return tuple(kept)
-
-
-@cache
-def language_in(tag: str) -> dict[str, str]:
-    from babel import Locale
-
-    return {code: clean(name) for code, name in Locale.parse(tag).languages.items()}
+    plain = []
+    for code, name in sorted(Locale.parse("en").languages.items()):
+        language = Language(code, clean(name))
+        if len(code) == 2 and language.name.isalpha() and language.name.isascii():
+            plain.append(language)
+    return tuple(plain)
 
 
 @cache
-def elements() -> tuple[tuple[int, str, str], ...]:
-    """(number, name, symbol) of the 118 elements."""
-    import periodictable
+def german_language_names() -> dict[str, str]:
+    """Return the German name of each language, by code."""
+    from babel import Locale  # late: only the extra `suite` has it
 
-    return tuple((e.number, e.name, e.symbol) for e in periodictable.elements if e.number > 0)
+    return {code: clean(name) for code, name in Locale.parse("de").languages.items()}
 
 
-def country(rng: Random) -> Country:
+@cache
+def elements() -> tuple[Element, ...]:
+    """Return the 118 elements."""
+    import periodictable  # late: only the extra `suite` has it
+
+    known = []
+    for element in periodictable.elements:
+        # Number 0 is the neutron.
+        if element.number > 0:
+            known.append(Element(element.number, element.name, element.symbol))
+    return tuple(known)
+
+
+def draw_country(rng: Random) -> Country:
+    """Draw a country."""
     return rng.choice(countries())
 
 
-def country_pair(rng: Random) -> tuple[Country, Country]:
-    first, second = rng.sample(countries(), 2)
-    return first, second
+def draw_capital(rng: Random) -> Country:
+    """Draw a country that its capital names."""
+    return rng.choice(capital_cities())
 
 
-def statement(rng: Random, pool: tuple[Country, ...], value, frame: str) -> Row | None:  # type: ignore[no-untyped-def]
-    """A true fact in half of the rows, another country's value in the others."""
-    subject = rng.choice(pool)
-    other = subject if rng.random() < 0.5 else rng.choice(pool)
-    if other is not subject and value(other) == value(subject):
+def draw_country_pair(rng: Random) -> CountryPair:
+    """Draw two different countries."""
+    return CountryPair(*rng.sample(countries(), 2))
+
+
+def draw_language(rng: Random) -> Language:
+    """Draw a language."""
+    return rng.choice(languages())
+
+
+def draw_element(rng: Random) -> Element:
+    """Draw an element."""
+    return rng.choice(elements())
+
+
+def draw_element_pair(rng: Random) -> ElementPair:
+    """Draw two different elements."""
+    return ElementPair(*rng.sample(elements(), 2))
+
+
+def draw_capital_statement(rng: Random) -> Row:
+    """Draw a statement about a capital, true in half of the rows."""
+    country = rng.choice(capital_cities())
+    other = country
+    if rng.random() >= 0.5:
+        other = rng.choice(capital_cities())
+    truth = "true" if other is country else "false"
+    text = f"{country.name} has the capital {other.capital}"
+    return Row(text, (truth,), f"{country.code}|{other.code}")
+
+
+def draw_capital_choice(rng: Random) -> Row:
+    """Draw a country and three cities, one of which is its capital."""
+    choices = rng.sample(capital_cities(), 3)
+    country = rng.choice(choices)
+    cities = ", ".join(choice.capital for choice in choices)
+    return Row(f"{country.name}: {cities}?", country.capitals, f"{country.code}|{cities}")
+
+
+def northern_of_two(pair: CountryPair) -> str | None:
+    """Return which country lies north of the equator; None where both or neither does."""
+    if pair.first.is_northern == pair.second.is_northern:
         return None
-    return Row(f"{subject.name} {frame} {value(other)}", ("true" if other is subject else "false",), f"{subject.code}|{other.code}")
+    return "first" if pair.first.is_northern else "second"
 
 
-def choice_of_capital(rng: Random) -> Row:
-    chosen = rng.sample(capital_cities(), 3)
-    right = rng.choice(chosen)
-    listed = ", ".join(c.capital[0] for c in chosen)
-    return Row(f"{right.name}: {listed}?", right.capital, f"{right.code}|{listed}")
+def continent_of_first(pair: CountryPair) -> str | None:
+    """Return the continent of the first country; None where it is not one of the labels."""
+    return pair.first.region if pair.first.region in CONTINENTS else None
 
 
 def recipes() -> list[Recipe]:
-    return [*_countries(), *_more_countries(), *_names()]
-
-
-def fact(name: str, subcategory: str, definitions: tuple[str, ...], answer, options=None, novel: bool = False) -> Recipe:  # type: ignore[no-untyped-def]
-    """A recipe over bare country names."""
-    category, metric = ("cls", "macro-F1") if options else ("non-cls", "exact-match")
-    draw = over(country, lambda c: c.name, answer, lambda c: c.code)
-    return Recipe(name, category, subcategory, metric, definitions, draw, "country", "countryinfo, babel", options, True, novel)
-
-
-def _countries() -> list[Recipe]:
+    """Return the recipes of the family."""
     return [
-        fact("rel_capital", "relation", ("What is the capital of the country?", "Name the capital city.", "country to capital"), lambda c: c.capital),
-        fact("rel_demonym", "relation", ("What are the people of the country called?", "Give the adjective of nationality.", "country to demonym"), lambda c: c.demonyms),
-        fact("rel_currency", "relation", ("Which money is used there?", "Name the currency of the country.", "country to currency"), lambda c: c.currency or None),
-        fact("rel_iso2", "relation", ("Write the two-letter code of the country.", "Abbreviate the country as ISO does.", "country to code"), lambda c: c.code),
-        fact("tr_country_en_de", "translation", ("Write the country's name in German.", "What is the country called in German?", "country, English to German"), lambda c: c.names["de"]),
-        fact("tr_country_en_fr", "translation", ("Write the country's name in French.", "What is the country called in French?", "country, English to French"), lambda c: c.names["fr"]),
-        fact("tr_country_en_es", "translation", ("Write the country's name in Spanish.", "What is the country called in Spanish?", "country, English to Spanish"), lambda c: c.names["es"]),
-    ]  # fmt: skip
+        *_country_recipes(),
+        _capital_recipe(),
+        *_country_pair_recipes(),
+        *_capital_check_recipes(),
+        *_language_recipes(),
+        *_element_recipes(),
+    ]
 
 
-def _more_countries() -> list[Recipe]:
-    region = {"Africa", "Asia", "Europe", "Americas"}
-    by_capital = over(lambda rng: rng.choice(capital_cities()), lambda c: c.capital[0], lambda c: c.name, lambda c: c.code)
-    same = over(
-        country_pair,
-        lambda p: f"{p[0].name} | {p[1].name}",
-        lambda p: "yes" if p[0].region == p[1].region else "no",
-        lambda p: "|".join(sorted(c.code for c in p)),
+def _country_recipes() -> list[Recipe]:
+    # Bare names: what is asked of them is in the definition alone.
+    relations = Group(
+        inputs="country",
+        subcategory="relation",
+        source=COUNTRY_SOURCE,
+        material=draw_country,
+        show=lambda country: country.name,
+        entity=lambda country: country.code,
+        knowledge=True,
     )
-    north = over(
-        country_pair,
-        lambda p: f"{p[0].name} | {p[1].name}",
-        lambda p: {(True, False): "first", (False, True): "second"}.get((p[0].north, p[1].north)),
-        lambda p: "|".join(sorted(c.code for c in p)),
-    )
-    where = over(
-        country_pair,
-        lambda p: f"{p[0].name} | {p[1].name}",
-        lambda p: p[0].region if p[0].region in region else None,
-        lambda p: "|".join(sorted(c.code for c in p)),
-    )
-    pairs = ("country pair", "countryinfo, babel")
+    translations = replace(relations, subcategory="translation")
     return [
-        Recipe("rel_capital_inv", "non-cls", "relation", "exact-match", ("Of which country is this the capital?", "Name the country that is governed from this city.", "capital to country"), by_capital, "capital", "countryinfo, babel", None, True, True),
-        Recipe("geo_same_region", "cls", "geography", "accuracy", ("Do the two countries lie on the same continent? yes or no", "Same part of the world? Answer yes or no.", "one continent: yes or no"), same, *pairs, ("yes", "no"), True),
-        Recipe("geo_north", "cls", "geography", "accuracy", ("Which country lies north of the equator, the first or the second?", "The northern hemisphere: first or second?", "north of the equator: first or second"), north, *pairs, ("first", "second"), True),
-        Recipe("geo_first_region", "cls", "geography", "accuracy", ("On which continent is the first country: Africa, Asia, Europe or Americas?", "Continent on the left side: Africa, Asia, Europe, Americas.", "first country's continent"), where, *pairs, ("Africa", "Asia", "Europe", "Americas"), True),
-        Recipe("fact_capital", "cls", "fact checking", "accuracy", ("Is the statement about the capital true or false?", "Check the fact: true or false.", "capital fact: true or false"), lambda rng: statement(rng, capital_cities(), lambda c: c.capital[0], "has the capital"), "capital statement", "countryinfo, babel", ("true", "false"), True),
-        Recipe("mcq_capital", "non-cls", "multiple choice", "exact-match", ("Choose the capital of the country.", "Which of the three cities is the capital?", "pick the capital"), choice_of_capital, "capital choice", "countryinfo, babel", None, True),
-    ]  # fmt: skip
+        relations.free(
+            "rel_capital",
+            lambda country: country.capitals,
+            "What is the capital of the country?",
+            "Name the capital city.",
+            "country to capital",
+        ),
+        relations.free(
+            "rel_demonym",
+            lambda country: country.demonyms,
+            "What are the people of the country called?",
+            "Give the adjective of nationality.",
+            "country to demonym",
+        ),
+        relations.free(
+            "rel_currency",
+            lambda country: country.currency,
+            "Which money is used there?",
+            "Name the currency of the country.",
+            "country to currency",
+        ),
+        relations.free(
+            "rel_iso2",
+            lambda country: country.code,
+            "Write the two-letter code of the country.",
+            "Abbreviate the country as ISO does.",
+            "country to code",
+        ),
+        translations.free(
+            "tr_country_en_de",
+            lambda country: country.name_in["de"],
+            "Write the country's name in German.",
+            "What is the country called in German?",
+            "country, English to German",
+        ),
+        translations.free(
+            "tr_country_en_fr",
+            lambda country: country.name_in["fr"],
+            "Write the country's name in French.",
+            "What is the country called in French?",
+            "country, English to French",
+        ),
+        translations.free(
+            "tr_country_en_es",
+            lambda country: country.name_in["es"],
+            "Write the country's name in Spanish.",
+            "What is the country called in Spanish?",
+            "country, English to Spanish",
+        ),
+    ]
 
 
-def _names() -> list[Recipe]:
-    def language(name: str, tag: str, novel: bool = False) -> Recipe:
-        label = {**LANGUAGES, "nl": "Dutch", "sv": "Swedish"}[tag]
-        draw = over(lambda rng: rng.choice(language_names()), lambda x: x[1], lambda x: language_in(tag).get(x[0]), lambda x: x[0])
-        words = (f"Write the language's name in {label}.", f"How is this language called in {label}?", f"language, English to {label}")
-        return Recipe(name, "non-cls", "translation", "exact-match", words, draw, "language", "babel", None, True, novel)
+def _capital_recipe() -> Recipe:
+    capitals = Group(
+        inputs="capital",
+        subcategory="relation",
+        source=COUNTRY_SOURCE,
+        material=draw_capital,
+        show=lambda country: country.capital,
+        entity=lambda country: country.code,
+        knowledge=True,
+    )
+    # Novel: the backbone has seen every pair of country and capital, but in the other direction.
+    return capitals.free(
+        "rel_capital_inv",
+        lambda country: country.name,
+        "Of which country is this the capital?",
+        "Name the country that is governed from this city.",
+        "capital to country",
+        novel=True,
+    )
 
-    def element(name: str, definitions: tuple[str, ...], answer, options=None, novel: bool = False) -> Recipe:  # type: ignore[no-untyped-def]
-        category, metric = ("cls", "accuracy") if options else ("non-cls", "exact-match")
-        draw = over(lambda rng: rng.choice(elements()), lambda e: e[1], answer, lambda e: e[2])
-        return Recipe(name, category, "chemistry", metric, definitions, draw, "element", "periodictable", options, True, novel)
 
-    two = lambda rng: tuple(rng.sample(elements(), 2))  # noqa: E731
-    heavier = over(
-        two,
-        lambda p: f"{p[0][1]} | {p[1][1]}",
-        lambda p: "first" if p[0][0] > p[1][0] else "second",
-        lambda p: "|".join(sorted(e[2] for e in p)),
+def _country_pair_recipes() -> list[Recipe]:
+    pairs = Group(
+        inputs="country pair",
+        subcategory="geography",
+        source=COUNTRY_SOURCE,
+        material=draw_country_pair,
+        show=lambda pair: pair.text,
+        entity=lambda pair: pair.key,
+        knowledge=True,
     )
     return [
-        language("tr_language_en_de", "de"),
-        Recipe("rel_language_code", "non-cls", "relation", "exact-match", ("Write the ISO code of the language.", "Abbreviate the language's name as in web pages.", "language to code"),
-               over(lambda rng: rng.choice(language_names()), lambda x: x[1], lambda x: x[0], lambda x: x[0]), "language", "babel", None, True),
-        element("rel_element_symbol", ("Write the symbol of the element.", "How is the element abbreviated in chemistry?", "element to symbol"), lambda e: e[2]),
-        Recipe("cmp_element_heavier", "cls", "chemistry", "accuracy", ("Which element has the higher number, the first or the second?", "Compare the atoms: first or second is heavier?", "heavier element: first or second"), heavier, "element pair", "periodictable", ("first", "second"), True),
-    ]  # fmt: skip
+        pairs.labelled(
+            "geo_same_region",
+            ("yes", "no"),
+            lambda pair: "yes" if pair.first.region == pair.second.region else "no",
+            "Do the two countries lie on the same continent? yes or no",
+            "Same part of the world? Answer yes or no.",
+            "one continent: yes or no",
+        ),
+        pairs.labelled(
+            "geo_north",
+            ("first", "second"),
+            northern_of_two,
+            "Which country lies north of the equator, the first or the second?",
+            "The northern hemisphere: first or second?",
+            "north of the equator: first or second",
+        ),
+        pairs.labelled(
+            "geo_first_region",
+            CONTINENTS,
+            continent_of_first,
+            "On which continent is the first country: Africa, Asia, Europe or Americas?",
+            "Continent on the left side: Africa, Asia, Europe, Americas.",
+            "first country's continent",
+        ),
+    ]
+
+
+def _capital_check_recipes() -> list[Recipe]:
+    return [
+        Recipe(
+            name="fact_capital",
+            category="cls",
+            subcategory="fact checking",
+            metric="accuracy",
+            definitions=(
+                "Is the statement about the capital true or false?",
+                "Check the fact: true or false.",
+                "capital fact: true or false",
+            ),
+            draw=draw_capital_statement,
+            inputs="capital statement",
+            source=COUNTRY_SOURCE,
+            options=("true", "false"),
+            knowledge=True,
+        ),
+        Recipe(
+            name="mcq_capital",
+            category="non-cls",
+            subcategory="multiple choice",
+            metric="exact-match",
+            definitions=(
+                "Choose the capital of the country.",
+                "Which of the three cities is the capital?",
+                "pick the capital",
+            ),
+            draw=draw_capital_choice,
+            inputs="capital choice",
+            source=COUNTRY_SOURCE,
+            knowledge=True,
+        ),
+    ]
+
+
+def _language_recipes() -> list[Recipe]:
+    translations = Group(
+        inputs="language",
+        subcategory="translation",
+        source="babel",
+        material=draw_language,
+        show=lambda language: language.name,
+        entity=lambda language: language.code,
+        knowledge=True,
+    )
+    relations = replace(translations, subcategory="relation")
+    return [
+        translations.free(
+            "tr_language_en_de",
+            lambda language: german_language_names().get(language.code),
+            "Write the language's name in German.",
+            "How is this language called in German?",
+            "language, English to German",
+        ),
+        relations.free(
+            "rel_language_code",
+            lambda language: language.code,
+            "Write the ISO code of the language.",
+            "Abbreviate the language's name as in web pages.",
+            "language to code",
+        ),
+    ]
+
+
+def _element_recipes() -> list[Recipe]:
+    single = Group(
+        inputs="element",
+        subcategory="chemistry",
+        source="periodictable",
+        material=draw_element,
+        show=lambda element: element.name,
+        entity=lambda element: element.symbol,
+        knowledge=True,
+    )
+    pairs = Group(
+        inputs="element pair",
+        subcategory="chemistry",
+        source="periodictable",
+        material=draw_element_pair,
+        show=lambda pair: f"{pair.first.name} | {pair.second.name}",
+        # The same two elements in the other order are no new pair.
+        entity=lambda pair: "|".join(sorted((pair.first.symbol, pair.second.symbol))),
+        knowledge=True,
+    )
+    return [
+        single.free(
+            "rel_element_symbol",
+            lambda element: element.symbol,
+            "Write the symbol of the element.",
+            "How is the element abbreviated in chemistry?",
+            "element to symbol",
+        ),
+        pairs.labelled(
+            "cmp_element_heavier",
+            ("first", "second"),
+            lambda pair: "first" if pair.first.number > pair.second.number else "second",
+            "Which element has the higher number, the first or the second?",
+            "Compare the atoms: first or second is heavier?",
+            "heavier element: first or second",
+        ),
+    ]
