@@ -1,4 +1,4 @@
-"""The page of `ipt report` in a real browser: Debian's Chromium, without a window, driven by Playwright.
+"""The page of `ipt report` in a real browser: Debian's Chromium, driven by Playwright.
 
 IPT_BROWSER=required: an error, not a skip, where there is no browser.
 """
@@ -17,7 +17,9 @@ LONG = "x" * 300
 
 
 def without(why):
-    (pytest.fail if os.environ.get("IPT_BROWSER") == "required" else pytest.skip)(f"{why}; on Debian: apt-get install chromium")
+    (pytest.fail if os.environ.get("IPT_BROWSER") == "required" else pytest.skip)(
+        f"{why}; on Debian: apt-get install chromium"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,10 @@ def browser():
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     out = tmp_path_factory.mktemp("page")
-    groups = {f"task{i}": f"group {i % 4}" for i in range(14)} | {"<b>bold</b>": "<i>", LONG: "long"}
+    groups = {f"task{i}": f"group {i % 4}" for i in range(14)} | {
+        "<b>bold</b>": "<i>",
+        LONG: "long",
+    }
     for seed in (1, 2):
         hand_made(out, groups, {f"new{i}": f"group {i % 3}" for i in range(6)}, seed=seed)
     assert cli.main(["report", "ist-1", "ist-2", "--out", str(out)]) == 0
@@ -65,25 +70,38 @@ def test_it_opens_from_disk_and_asks_for_nothing(page, address):
     expect(page.locator("h1")).to_be_visible()
     assert page.asked == [address] and page.said == []
     assert page.locator("svg").count() == 3 + 2 * 5 and page.locator("b, i").count() == 0
-    page.evaluate("document.head.append(Object.assign(document.createElement('script'), {textContent: 'window.harm = 1'}))")
-    assert page.evaluate("window.harm") is None  # control: the page's policy runs no script but its own
+    page.evaluate(
+        """() => {
+            const script = document.createElement('script');
+            script.textContent = 'window.harm = 1';
+            document.head.append(script);
+        }"""
+    )
+    # control: the page's policy runs no script but its own
+    assert page.evaluate("window.harm") is None
     assert any("Content Security Policy" in text for text in page.said)
 
 
 def test_tables_sort_on_a_click_and_by_keyboard(page):
-    before, header = column(page, "table-tasks-1", 1), page.locator("#table-tasks-1 thead th", has_text="recovery")
+    before, header = (
+        column(page, "table-tasks-1", 1),
+        page.locator("#table-tasks-1 thead th", has_text="recovery"),
+    )
     header.locator("button").click()
     place = header.evaluate("cell => cell.cellIndex") + 1
     values = [float(text.split()[0]) for text in column(page, "table-tasks-1", place)]
     assert values == sorted(values) and header.get_attribute("aria-sort") == "ascending"
     header.locator("button").focus()
     page.keyboard.press("Enter")
-    assert [float(text.split()[0]) for text in column(page, "table-tasks-1", place)] == sorted(values, reverse=True)
+    assert [float(text.split()[0]) for text in column(page, "table-tasks-1", place)] == sorted(
+        values, reverse=True
+    )
     missing = page.locator("#table-tasks-1 thead th", has_text="T_test (IST)")
     missing.locator("button").click()
     texts = column(page, "table-tasks-1", missing.evaluate("cell => cell.cellIndex") + 1)
     assert texts[:6] != ["–"] * 6 and set(texts[6:]) == {"–"}  # tasks without the setting come last
-    assert sorted(column(page, "table-tasks-1", 1)) == sorted(before) and header.get_attribute("aria-sort") == "none"
+    assert sorted(column(page, "table-tasks-1", 1)) == sorted(before)
+    assert header.get_attribute("aria-sort") == "none"
 
 
 def test_tables_filter_by_typing(page):
@@ -97,16 +115,26 @@ def test_tables_filter_by_typing(page):
 
 
 @pytest.mark.parametrize(
-    ("figure", "name", "group"), [("codes", "new4", "group 1"), ("codes", "<b>bold</b>", "<i>"), ("distances", "new4", "group 1")]
+    ("figure", "name", "group"),
+    [
+        ("codes", "new4", "group 1"),
+        ("codes", "<b>bold</b>", "<i>"),
+        ("distances", "new4", "group 1"),
+    ],
 )
 def test_pointing_at_a_task_says_its_name(page, figure, name, group):
     points, tip = page.locator(f"#figure-{figure}-1 svg [data-tip]"), page.locator("#tip")
-    number = points.evaluate_all("(all, name) => all.findIndex((point) => point.dataset.tip.startsWith(name))", name)
+    number = points.evaluate_all(
+        "(all, name) => all.findIndex((point) => point.dataset.tip.startsWith(name))", name
+    )
     expect(tip).to_be_hidden()
     points.nth(number).dispatch_event("pointerover", {"bubbles": True})
     expect(tip).to_be_visible()
-    assert tip.inner_text().startswith(f"{name} · {group} · ") and tip.inner_text().endswith("\u00a0%")
-    lit = page.locator(f"#figure-{figure}-1 .same").evaluate_all("all => [...new Set(all.map((point) => point.dataset.group))]")
+    assert tip.inner_text().startswith(f"{name} · {group} · ")
+    assert tip.inner_text().endswith("\u00a0%")
+    lit = page.locator(f"#figure-{figure}-1 .same").evaluate_all(
+        "all => [...new Set(all.map((point) => point.dataset.group))]"
+    )
     assert lit == [group]
     page.locator("h1").hover()
     expect(tip).to_be_hidden()
@@ -132,11 +160,16 @@ def test_the_middle_of_a_hollow_mark_is_the_mark(page):
     assert not all(points.evaluate_all(found))  # control: unseen tasks are hollow
 
 
-@pytest.mark.parametrize(("scheme", "ground", "ink"), [("light", "rgb(255, 255, 255)", 80), ("dark", "rgb(20, 23, 26)", 180)])
+@pytest.mark.parametrize(
+    ("scheme", "ground", "ink"),
+    [("light", "rgb(255, 255, 255)", 80), ("dark", "rgb(20, 23, 26)", 180)],
+)
 def test_both_themes_reach_the_figures(page, scheme, ground, ink):
     page.emulate_media(color_scheme=scheme)
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == ground
-    colours = page.locator("svg text").evaluate_all("all => [...new Set(all.map((text) => getComputedStyle(text).fill))]")
+    colours = page.locator("svg text").evaluate_all(
+        "all => [...new Set(all.map((text) => getComputedStyle(text).fill))]"
+    )
     (colour,) = colours  # every text of every figure
     level = int(colour.removeprefix("rgb(").split(",")[0])
     assert level < ink if scheme == "light" else level > ink
@@ -146,7 +179,11 @@ def test_both_themes_reach_the_figures(page, scheme, ground, ink):
 def test_nothing_is_wider_than_the_window(page, width):
     page.set_viewport_size({"width": width, "height": 740})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    boxes = page.locator(".box").evaluate_all("all => all.map((box) => box.getBoundingClientRect().right)")
+    boxes = page.locator(".box").evaluate_all(
+        "all => all.map((box) => box.getBoundingClientRect().right)"
+    )
     assert max(boxes) <= width
-    wide = page.locator(".box").evaluate_all("all => all.some((box) => box.scrollWidth > box.clientWidth)")
+    wide = page.locator(".box").evaluate_all(
+        "all => all.some((box) => box.scrollWidth > box.clientWidth)"
+    )
     assert wide  # control: there is something to scroll inside its box

@@ -1,4 +1,4 @@
-"""What a page draws of several runs, from runs whose figures and tangent planes are made by hand."""
+"""What a page draws of several runs, whose figures and tangent planes are made by hand."""
 
 import hashlib
 import json
@@ -74,24 +74,41 @@ def test_runs_of_other_settings_or_of_unknown_size_are_on_no_line():
     assert growth([run(0.1, (3, 10, 4)), run(0.2, (5, 10, 4), kin="another")]) == {}
     assert growth([run(0.1, (3, 10, 4)), run(0.2, (5, 20, 4))]) == {}  # two sizes differ
     assert growth([run(0.1, (3, 10, 0)), run(0.2, (3, 10, 4)), run(0.3, (3, 10, 0))]) == {}
-    assert list(growth([run(0.1, (3, 10, 2)), run(0.2, (3, 10, 4)), run(0.3, (3, 10, 0))])) == [SHOTS]
+    assert list(growth([run(0.1, (3, 10, 2)), run(0.2, (3, 10, 4)), run(0.3, (3, 10, 0))])) == [
+        SHOTS
+    ]
 
 
 def test_lines_are_named_by_setting_group_and_kind_of_tasks():
     first = run(0.1, (3, 9, 0))
-    first.lines += [Line("pca_test", "all", SimpleNamespace(relative=0.2)), Line("test", "in kind", SimpleNamespace(relative=0.3))]
-    first.lines += [Line("shared", "all", SimpleNamespace(relative=0.4)), Line("test", "novel", SimpleNamespace(relative=0.4))]
+    first.lines += [
+        Line("pca_test", "all", SimpleNamespace(relative=0.2)),
+        Line("test", "in kind", SimpleNamespace(relative=0.3)),
+    ]
+    first.lines += [
+        Line("shared", "all", SimpleNamespace(relative=0.4)),
+        Line("test", "novel", SimpleNamespace(relative=0.4)),
+    ]
     alone = growth([first, run(0.5, (4, 9, 0))])[DIM][1]
     assert list(alone) == ["T_test (IST)", "T_test (IST), in kind", "IST, PCA subspace"]
-    others = [run(0.6, (3, 9, 0), kin="b", family="cls", label="l"), run(0.7, (7, 9, 0), kin="b", family="cls", label="m")]
+    others = [
+        run(0.6, (3, 9, 0), kin="b", family="cls", label="l"),
+        run(0.7, (7, 9, 0), kin="b", family="cls", label="m"),
+    ]
     places, both = growth([first, run(0.5, (4, 9, 0)), *others])[DIM]
-    assert places == [3, 4, 7] and "T_test (IST), random" in both and "T_test (IST), in kind, random" in both
+    assert places == [3, 4, 7]
+    assert "T_test (IST), random" in both
+    assert "T_test (IST), in kind, random" in both
     np.testing.assert_array_equal(both["T_test (IST), cls"], [[0.6, NAN], [NAN, NAN], [NAN, 0.7]])
     twins = [run(0.6, (3, 9, 0), kin="b", label="l"), run(0.7, (7, 9, 0), kin="b", label="m")]
-    assert {"T_test (IST), x", "T_test (IST), l"} <= set(growth([first, run(0.5, (4, 9, 0)), *twins])[DIM][1])
+    assert {"T_test (IST), x", "T_test (IST), l"} <= set(
+        growth([first, run(0.5, (4, 9, 0)), *twins])[DIM][1]
+    )
 
 
-@pytest.mark.parametrize("setting", ["test", "train_diff", "mixture_test", "pca_test", "random_test"])
+@pytest.mark.parametrize(
+    "setting", ["test", "train_diff", "mixture_test", "pca_test", "random_test"]
+)
 def test_settings_that_are_drawn_against_a_size(setting):
     views = [run(0.1, (3, 9, 0), setting=setting), run(0.2, (4, 9, 0), setting=setting)]
     assert len(growth(views)[DIM][1]) == 1
@@ -106,7 +123,10 @@ def both(views):
 
 def test_a_run_is_a_point_of_seen_against_unseen_tasks():
     first = run(0.1, (3, 9, 0), setting="train_diff", family="a")
-    first.lines += [Line("test", "all", SimpleNamespace(relative=0.2)), Line("test", "novel", SimpleNamespace(relative=0.9))]
+    first.lines += [
+        Line("test", "all", SimpleNamespace(relative=0.2)),
+        Line("test", "novel", SimpleNamespace(relative=0.9)),
+    ]
     second = run(0.3, (7, 9, 0), family="b")
     second.lines += [Line("train_diff", "all", SimpleNamespace(relative=0.4))]
     half = run(0.5, (8, 9, 0))
@@ -115,7 +135,10 @@ def test_a_run_is_a_point_of_seen_against_unseen_tasks():
 
 
 def plane(*degrees):
-    """A plane in four dimensions for each angle: the first axis, and the second turned towards the third by that angle."""
+    """A plane in four dimensions for each angle.
+
+    The first axis, and the second turned towards the third by that angle.
+    """
     spaces = []
     for angle in np.deg2rad(degrees):
         basis = np.zeros((4, 2))
@@ -126,7 +149,9 @@ def plane(*degrees):
 
 def spaces(*degrees, name="x", seed=1):
     config = [{"kind": "msf"}, {"msf_run": f"msf-{name}", "seed": seed}]
-    return SimpleNamespace(tangents=plane(*degrees), settings=config, folder=Path("runs") / f"ist-{name}")
+    return SimpleNamespace(
+        tangents=plane(*degrees), settings=config, folder=Path("runs") / f"ist-{name}"
+    )
 
 
 def test_angles_between_the_planes_of_runs_by_hand():
@@ -137,7 +162,8 @@ def test_angles_between_the_planes_of_runs_by_hand():
         (2, 2): [10, 30, 40],
         (1, 2): [20, 40, 50, 50, 60, 70, 80, 80, 90],
     }
-    assert all(angles[:, 0] == pytest.approx(0, abs=1e-5) for angles in found.values())  # of the axis that they share
+    # of the axis that they share
+    assert all(angles[:, 0] == pytest.approx(0, abs=1e-5) for angles in found.values())
 
 
 def test_runs_without_such_planes_keep_their_number_and_have_no_angles():
@@ -146,7 +172,11 @@ def test_runs_without_such_planes_keep_their_number_and_have_no_angles():
     found = compared.angles_between([spaces(0, 10), bare, other, spaces(20, 50)])
     assert sorted(found) == [(1, 1), (1, 4), (4, 4)]
     assert compared.angles_between([spaces(0), spaces(10)]) == {}  # one plane each
-    assert compared.angles_between([spaces(0, 10)]) == {} == compared.angles_between([spaces(0, 10), bare, other])
+    assert (
+        compared.angles_between([spaces(0, 10)])
+        == {}
+        == compared.angles_between([spaces(0, 10), bare, other])
+    )
 
 
 def test_the_figure_of_angles_names_the_first_four_runs():
@@ -167,7 +197,9 @@ def test_the_record_of_angles_by_hand():
     found = compared.angles_record(views)
     chance = random_angles(2, 4)
     last = ["random subspaces", "100"]
-    last += [f"{angles.mean():.1f} ({angles.min():.1f} … {angles.max():.1f})" for angles in chance.T]
+    last += [
+        f"{angles.mean():.1f} ({angles.min():.1f} … {angles.max():.1f})" for angles in chance.T
+    ]
     assert found["columns"] == ["tangent spaces of", "pairs", "angle 1", "angle 2"]
     assert found["rows"] == [
         ["msf-a", "3", "0.0 (0.0 … 0.0)", "20.0 (10.0 … 30.0)"],

@@ -1,4 +1,7 @@
-"""`ipt report` of several runs: recovery against d, seen tasks and shots; and what `ipt stability` left beside a run."""
+"""`ipt report` of several runs: recovery against d, seen tasks and shots.
+
+And what `ipt stability` left beside a run.
+"""
 
 import json
 from unittest.mock import patch
@@ -35,30 +38,58 @@ def unseen_share(folder):
 
 
 def test_recovery_against_d_is_the_mean_over_seeds(tmp_path):
-    made = [plain(tmp_path / f"{dim}-{seed}", seed=seed, dim=dim) for dim, seed in ((3, 1), (3, 2), (6, 1))]
+    made = [
+        plain(tmp_path / f"{dim}-{seed}", seed=seed, dim=dim)
+        for dim, seed in ((3, 1), (3, 2), (6, 1))
+    ]
     (panel,) = (found := drawn(made))
     places, heights = found[panel]["T_test (IST)"]
     assert panel == "intrinsic dimension d" and list(places) == [3, 6]
-    assert heights == pytest.approx([np.mean([unseen_share(made[0]), unseen_share(made[1])]), unseen_share(made[2])])
+    assert heights == pytest.approx(
+        [np.mean([unseen_share(made[0]), unseen_share(made[1])]), unseen_share(made[2])]
+    )
 
 
 def test_each_size_has_a_panel_and_runs_of_other_settings_are_on_no_line(tmp_path):
-    few = hand_made(tmp_path / "few", {"a": "one"}, {"u": "two", "v": "three", "w": "one", "x": "two"})
+    few = hand_made(
+        tmp_path / "few", {"a": "one"}, {"u": "two", "v": "three", "w": "one", "x": "two"}
+    )
     base, shots, more = (plain(tmp_path / f"{k}", shots=k) for k in (4, 16, None))
     other = plain(tmp_path / "alpha", dim=9, alpha=0.5)
-    assert set(drawn([few, more, base, shots, other])) == {"seen tasks", "shots (per class, or in all)"}  # not d: alpha differs too
-    assert drawn([base, plain(tmp_path / "seed", seed=7, shots=4)]) == {}  # control: only the seed differs
+    # not d: alpha differs too
+    assert set(drawn([few, more, base, shots, other])) == {
+        "seen tasks",
+        "shots (per class, or in all)",
+    }
+    # control: only the seed differs
+    assert drawn([base, plain(tmp_path / "seed", seed=7, shots=4)]) == {}
 
 
 def test_a_subspace_is_its_own_and_no_other(tmp_path):
-    views = with_tangents(read_views([plain(tmp_path / f"{name}", seed=seed) for name, seed in (("a", 1), ("b", 1), ("c", 2))]))
+    views = with_tangents(
+        read_views(
+            [
+                plain(tmp_path / f"{name}", seed=seed)
+                for name, seed in (("a", 1), ("b", 1), ("c", 2))
+            ]
+        )
+    )
     with patch("ipt.analysis.report.comparison.angle_lines") as lines_drawn:
         draw_angles(Figure(), views)
     angles = lines_drawn.call_args.args[1]
-    assert set(angles) == {"within run 1", "within run 2", "within run 3", "runs 1 and 2", "runs 1 and 3", "runs 2 and 3"}
+    assert set(angles) == {
+        "within run 1",
+        "within run 2",
+        "within run 3",
+        "runs 1 and 2",
+        "runs 1 and 3",
+        "runs 2 and 3",
+    }
     apart = principal_angles(views[0].tangents[0], views[2].tangents[0])
-    assert angles["runs 1 and 3"][0] == pytest.approx(apart) and angles["runs 1 and 3"].mean() > angles["runs 1 and 2"].mean()
-    assert angles["runs 1 and 2"].min() == pytest.approx(0, abs=1e-3)  # the same decoder, at the same codes
+    assert angles["runs 1 and 3"][0] == pytest.approx(apart)
+    assert angles["runs 1 and 3"].mean() > angles["runs 1 and 2"].mean()
+    # the same decoder, at the same codes
+    assert angles["runs 1 and 2"].min() == pytest.approx(0, abs=1e-3)
     figure = Figure()
     draw_angles(figure, with_tangents(views[:1]))
     assert not figure.axes  # control: one run has nobody to compare with
@@ -69,37 +100,55 @@ def test_angles_of_any_number_of_runs_are_a_file(tmp_path, capsys, undrawn):
     page_of(capsys, *made, "--out", tmp_path)
     record = json.loads((tmp_path / "report-figures" / "angles.json").read_text())
     rows = {name: found for name, *found in record["rows"]}
-    assert len(rows) == 5 + 10 + 1 and record["columns"][2:] == ["angle 1", "angle 2", "angle 3"]  # the figure shows four runs
+    assert len(rows) == 5 + 10 + 1
+    assert record["columns"][2:] == ["angle 1", "angle 2", "angle 3"]  # the figure shows four runs
     views = with_tangents(read_views(made))
     apart = [principal_angles(a, b)[0] for a in views[3].tangents for b in views[4].tangents]
-    assert rows["msf-4 and msf-5"][:2] == ["36", f"{np.mean(apart):.1f} ({min(apart):.1f} … {max(apart):.1f})"]
-    assert rows["random subspaces"][0] == "100" and record["command"].startswith("ipt report ist-1 ist-2")
+    assert rows["msf-4 and msf-5"][:2] == [
+        "36",
+        f"{np.mean(apart):.1f} ({min(apart):.1f} … {max(apart):.1f})",
+    ]
+    assert rows["random subspaces"][0] == "100"
+    assert record["command"].startswith("ipt report ist-1 ist-2")
     page_of(capsys, made[0], "--out", tmp_path / "one")
-    assert not (tmp_path / "one" / "report-figures" / "angles.json").exists()  # control: one run has nobody to compare with
+    # control: one run has nobody to compare with
+    assert not (tmp_path / "one" / "report-figures" / "angles.json").exists()
 
 
 def test_codes_that_lie_together_are_told_from_those_that_do_not(tmp_path, capsys, undrawn):
     folder = plain(tmp_path)  # by subcategory: a, c, w are one; b, u, x two
-    seen, unseen = torch.tensor([[0.0, 1, 0], [9, 1, 0], [0, 1.1, 0]]), torch.tensor([[9.1, 1, 0], [50, 50, 50], [0, 1, 0.1], [9, 1, 0.1]])
+    seen, unseen = (
+        torch.tensor([[0.0, 1, 0], [9, 1, 0], [0, 1.1, 0]]),
+        torch.tensor([[9.1, 1, 0], [50, 50, 50], [0, 1, 0.1], [9, 1, 0.1]]),
+    )
     write_tensors(folder / "vectors.safetensors", {"train_same": seen, "test": unseen})
     (header, row) = page_of(capsys, "--out", tmp_path).tables["table-clusters-1"]
     found = dict(zip(header, row, strict=True))
-    assert [found[k] for k in ("tasks by", "tasks", "groups")] == ["subcategory", "6", "2"]  # every task is of one kind, v is alone
+    # every task is of one kind, v is alone
+    assert [found[k] for k in ("tasks by", "tasks", "groups")] == ["subcategory", "6", "2"]
     assert (
         float(found["silhouette"]) > 0.95
         and found["probe’s accuracy"] == "1.00"
         and float(found["silhouette, shuffled"].split()[0].replace("−", "-")) < 0.5
     )
-    write_tensors(folder / "vectors.safetensors", {"train_same": seen * 0 + torch.eye(3), "test": torch.eye(3)[[0, 1, 2, 1]]})
+    write_tensors(
+        folder / "vectors.safetensors",
+        {"train_same": seen * 0 + torch.eye(3), "test": torch.eye(3)[[0, 1, 2, 1]]},
+    )
     (header, row) = page_of(capsys, "--out", tmp_path).tables["table-clusters-1"]
-    assert float(dict(zip(header, row, strict=True))["silhouette"].replace("−", "-")) < 0.5  # control: nothing to find
+    # control: nothing to find
+    assert float(dict(zip(header, row, strict=True))["silhouette"].replace("−", "-")) < 0.5
 
 
 def test_the_prompts_of_a_mixture_are_named(tmp_path, capsys, undrawn):
     folder = plain(tmp_path)
-    assert "table-mixtures-1" not in page_of(capsys, "--out", tmp_path).tables  # control: none was tuned
+    # control: none was tuned
+    assert "table-mixtures-1" not in page_of(capsys, "--out", tmp_path).tables
     weights = torch.tensor([[1.25, -0.5, 0.25], [0, 1, 0], [0.2, 0.3, 0.5], [1 / 3, 1 / 3, 1 / 3]])
-    write_tensors(folder / "vectors.safetensors", read_tensors(folder / "vectors.safetensors")[0] | {"mixture": weights})
+    write_tensors(
+        folder / "vectors.safetensors",
+        read_tensors(folder / "vectors.safetensors")[0] | {"mixture": weights},
+    )
     _, *rows = page_of(capsys, "--out", tmp_path).tables["table-mixtures-1"]
     a, b, c = read_pair(folder)[-1]["split"]["seen"]
     assert [row[1] for row in rows[:3]] == [
@@ -114,7 +163,11 @@ def test_the_page_of_several_runs_has_what_compares_them(tmp_path, capsys):
     page = page_of(capsys, *made, "--out", tmp_path)
     assert {("id", "figure-growth"), ("id", "figure-seen-unseen")} <= set(page.attributes)
     one = page_of(capsys, made[0], "--out", tmp_path)
-    assert not {("id", "figure-growth"), ("id", "figure-seen-unseen"), ("id", "figure-stability")} & set(one.attributes)
+    assert not {
+        ("id", "figure-growth"),
+        ("id", "figure-seen-unseen"),
+        ("id", "figure-stability"),
+    } & set(one.attributes)
 
 
 def test_seeds_are_drawn_and_their_table_is_that_of_the_run(tmp_path, capsys):
@@ -122,5 +175,6 @@ def test_seeds_are_drawn_and_their_table_is_that_of_the_run(tmp_path, capsys):
     assert "ipt stability" in " ".join(page_of(capsys, "--out", tmp_path).commands)
     found = stable(tmp_path)
     page = page_of(capsys, "--out", tmp_path)
-    assert ("id", "figure-stability") in page.attributes and "ipt stability" not in " ".join(page.commands)
+    assert ("id", "figure-stability") in page.attributes
+    assert "ipt stability" not in " ".join(page.commands)
     assert page.tables["table-stability-1"] == [found["columns"], *found["rows"]]

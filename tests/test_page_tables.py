@@ -1,4 +1,4 @@
-"""The page's tables by hand, of a run in which every score, reference and floor is another number."""
+"""The page's tables by hand, of a run whose every score, reference and floor is another number."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,13 @@ MINUS = "−"
 
 
 def config(kind, **more):
-    return {"kind": kind, "seed": 42, "limit": 0, "parts": {"seen": ["s1"]}, "digests": {"s1": "x"}} | more
+    return {
+        "kind": kind,
+        "seed": 42,
+        "limit": 0,
+        "parts": {"seen": ["s1"]},
+        "digests": {"s1": "x"},
+    } | more
 
 
 def view(pair=None, label="made", vectors=None, msf=None, ist=None, **more):
@@ -28,7 +34,10 @@ def view(pair=None, label="made", vectors=None, msf=None, ist=None, **more):
 
 def without(*settings):
     msf, ist = made_pair()
-    return [msf, ist | {"scores": {s: found for s, found in ist["scores"].items() if s not in settings}}]
+    return [
+        msf,
+        ist | {"scores": {s: found for s, found in ist["scores"].items() if s not in settings}},
+    ]
 
 
 def test_the_headline_is_of_unseen_tasks_and_of_seen_ones_with_other_data():
@@ -45,7 +54,15 @@ def test_the_headline_is_of_unseen_tasks_and_of_seen_ones_with_other_data():
 
 def test_the_reference_is_prompt_tunings_mean_on_each_side():
     assert tables.reference(view()) == {"4 unseen tasks": "0.475", "3 seen tasks": "0.767"}
-    nothing = {"split": {"name": "x", "seen": ["s1", "s2", "s3"], "unseen": [], "out_of_kind": [], "new_subcategories": []}}
+    nothing = {
+        "split": {
+            "name": "x",
+            "seen": ["s1", "s2", "s3"],
+            "unseen": [],
+            "out_of_kind": [],
+            "new_subcategories": [],
+        }
+    }
     msf, ist = made_pair()
     few = {"tasks": {n: msf["tasks"][n] for n in ("s1", "s2", "s3")}}
     pair = [result | nothing | few | {"scores": {}} for result in (msf, ist)]
@@ -56,7 +73,8 @@ def test_the_settings_table_of_one_run_is_that_of_its_folder():
     found = tables.settings_table([view()])
     rows = [cells(line) for line in lines(made_pair())]
     assert found.columns == COLUMNS and found.rows == rows and found.texts == {0, 1}
-    assert found.strong == {i for i, row in enumerate(rows) if row[1] == "all"} and len(found.strong) == 11
+    assert found.strong == {i for i, row in enumerate(rows) if row[1] == "all"}
+    assert len(found.strong) == 11
 
 
 def test_the_rows_of_several_runs_stand_together_by_setting_and_group():
@@ -101,10 +119,13 @@ def test_tuned_numbers_against_each_control_by_hand():
 
 
 def test_a_control_that_a_run_lacks_is_no_row_and_several_runs_are_named():
-    found = tables.comparison_table([view(without("pca_test"), "one"), view(without("random_test"), "two")])
+    found = tables.comparison_table(
+        [view(without("pca_test"), "one"), view(without("random_test"), "two")]
+    )
     assert found.columns[:2] == ("T_test (IST) minus", "run") and found.texts == {0, 1, 2}
     overall = [row[:3] for i, row in enumerate(found.rows) if i in found.strong]
-    assert ("IST, PCA subspace", "two", "all") in overall and ("IST, PCA subspace", "one", "all") not in overall
+    assert ("IST, PCA subspace", "two", "all") in overall
+    assert ("IST, PCA subspace", "one", "all") not in overall
     assert [row[1] for row in overall] == ["one"] * 6 + ["two"] * 6
     assert tables.comparison_table([view(without("test"))]).rows == []
 
@@ -138,7 +159,14 @@ def test_the_largest_weights_of_a_mixture_come_first_whatever_their_sign():
     pair = made_pair()
     seen = ["s1", "s2", "s3", "s4", "s5"]
     pair[1]["split"] = pair[1]["split"] | {"seen": seen}
-    weights = np.array([[0.1, -0.6, 0.3, 0.2, 1.0], [1, 1, 1, 1, -3], [0, 0, 0, 0, 1], [0.5, 0.004, -0.004, -0.5, 1]])
+    weights = np.array(
+        [
+            [0.1, -0.6, 0.3, 0.2, 1.0],
+            [1, 1, 1, 1, -3],
+            [0, 0, 0, 0, 1],
+            [0.5, 0.004, -0.004, -0.5, 1],
+        ]
+    )
     rows = tables.mixtures_table(view(pair, vectors={"mixture": weights})).rows
     assert rows == [
         ("u1", f"s5 1.00, s2 {MINUS}0.60, s3 0.30, s4 0.20"),
@@ -160,13 +188,19 @@ def test_a_subcategory_is_shown_where_its_tasks_were_tuned():
         ("T_test (IST)", "one", "1", "80.0"),
         ("T_test (IST)", "two", "1", "90.0"),
     ]
-    same = [result | {"tasks": {n: task("one", False) for n in result["tasks"]}} for result in made_pair()]
+    same = [
+        result | {"tasks": {n: task("one", False) for n in result["tasks"]}}
+        for result in made_pair()
+    ]
     assert tables.subcategories_table(view(same)).rows == []
 
 
 def test_seen_tasks_stand_for_their_own_data_where_there_is_no_other():
     rows = tables.subcategories_table(view(without("train_diff"))).rows
-    assert [(row[0], row[4]) for row in rows[:2]] == [("T_train same (IST)", "77.5"), ("T_train same (IST)", "90.0")]
+    assert [(row[0], row[4]) for row in rows[:2]] == [
+        ("T_train same (IST)", "77.5"),
+        ("T_train same (IST)", "90.0"),
+    ]
 
 
 def test_notes_say_what_the_figures_leave_out():
@@ -176,8 +210,14 @@ def test_notes_say_what_the_figures_leave_out():
     ]
     zero = scores(("u2", "o1"), [0.0, 0.0], [None, None])
     none = [r | {"reference": r["reference"] | {"100": r["reference"]["100"] | zero}} for r in pair]
-    assert list(tables.notes(view(none)))[1] == "Left out of E_rel (2), as prompt tuning scores 0: o1, u2."
-    assert "Left out of “above floor” (3), as prompt tuning is not 0.10 above it: o1, u1, u2." in tables.notes(view(none))
+    assert (
+        list(tables.notes(view(none)))[1]
+        == "Left out of E_rel (2), as prompt tuning scores 0: o1, u2."
+    )
+    assert (
+        "Left out of “above floor” (3), as prompt tuning is not 0.10 above it: o1, u1, u2."
+        in tables.notes(view(none))
+    )
     every = [r | {"floor": {n: {"chance": 0.0} for n in r["floor"]}} for r in pair]
     assert list(tables.notes(view(every))) == []
 
@@ -218,18 +258,36 @@ def test_a_tasks_row_by_hand():
     rows = {row[0]: dict(zip(found.columns, row, strict=True)) for row in found.rows}
     assert list(rows) == ["s1", "s2", "s3", "u1", "u2", "u3", "o1"] and found.texts == set(range(6))
     about = ("subcategory", "kind", "group", "part", "metric")
-    numbers = ("prompt tuning", "prompt tuning, other data", "floor", "recovery", "T_test (IST)", "T_train diff (IST)")
+    numbers = (
+        "prompt tuning",
+        "prompt tuning, other data",
+        "floor",
+        "recovery",
+        "T_test (IST)",
+        "T_train diff (IST)",
+    )
     picked = {name: [row[column] for column in (*about, *numbers)] for name, row in rows.items()}
-    assert picked["u3"] == [
-        "two", "cls", "knowledge", "unseen", "accuracy", "0.700", "–", "0.350", "90.0\u00a0%", "0.630", "–",
-    ]  # fmt: skip
-    assert picked["o1"] == [
-        "five", "non-cls", "rule", "unseen", "exact-match", "0.300", "–", "0.080", "70.0\u00a0%", "0.210", "–",
-    ]  # fmt: skip
-    assert picked["s1"] == [
-        "one", "non-cls", "rule", "seen", "exact-match", "0.800", "0.640", "0.200", "50.0\u00a0%", "–", "0.320",
-    ]  # fmt: skip
-    assert [rows["u2"][TITLES[s]] for s in CONTROLS] == ["0.060", "0.020", "0.120", "0.080", "0.140", "0.220"]
+    told = {name: (row[: len(about)], row[len(about) :]) for name, row in picked.items()}
+    assert told["u3"] == (
+        ["two", "cls", "knowledge", "unseen", "accuracy"],
+        ["0.700", "–", "0.350", "90.0\u00a0%", "0.630", "–"],
+    )
+    assert told["o1"] == (
+        ["five", "non-cls", "rule", "unseen", "exact-match"],
+        ["0.300", "–", "0.080", "70.0\u00a0%", "0.210", "–"],
+    )
+    assert told["s1"] == (
+        ["one", "non-cls", "rule", "seen", "exact-match"],
+        ["0.800", "0.640", "0.200", "50.0\u00a0%", "–", "0.320"],
+    )
+    assert [rows["u2"][TITLES[s]] for s in CONTROLS] == [
+        "0.060",
+        "0.020",
+        "0.120",
+        "0.080",
+        "0.140",
+        "0.220",
+    ]
     assert list(found.columns[10:]) == [TITLES[s] for s in TITLES]
 
 
@@ -242,13 +300,17 @@ def test_without_other_data_a_seen_tasks_row_is_of_its_own():
     assert tables.tasks_table(bare).rows[2][8] == "90.0\u00a0%"  # of MSF
     msf, ist = without("train_same")
     other = view([msf | {"scores": {"test_msf": msf["scores"]["test_msf"]}}, ist])
-    assert tables.tasks_table(other).rows[2][6:9] == ["–", "0.720", "–"]  # that of other data is no other's
+    # that of other data is no other's
+    assert tables.tasks_table(other).rows[2][6:9] == ["–", "0.720", "–"]
     none = replace(bare, results=[bare.results[0] | {"scores": {}}, bare.results[1]])
     assert tables.tasks_table(none).rows[2][6:9] == ["–", "–", "–"]
 
 
 def test_tasks_of_a_user_are_of_no_group():
-    plain = [result | {"tasks": {n: task("one", False) for n in result["tasks"]}} for result in made_pair()]
+    plain = [
+        result | {"tasks": {n: task("one", False) for n in result["tasks"]}}
+        for result in made_pair()
+    ]
     assert {row[3] for row in tables.tasks_table(view(plain)).rows} == {"–"}
     assert tables.group_of(view(), "u2") == "novel"  # though it needs knowledge too
     facts = {n: task("one", False, knowledge=n == "u2") for n in TASKS}
@@ -262,16 +324,25 @@ def test_looks_show_what_was_left_beside_a_run():
     found = tables.looks(view(probe=({"task": "u1", "words": words}, {}), stability=seeds))
     assert found["words"].columns == ("vector", "u1", "near")  # the probed task comes first
     assert found["words"].rows == [("0", "d 0.40", "a 0.26, b 0.10"), ("1", "e 1.00", "c 0.50")]
-    assert (found["stability"].columns, found["stability"].rows) == (["method", "score"], [["IST", "0.5"]])
+    assert (found["stability"].columns, found["stability"].rows) == (
+        ["method", "score"],
+        [["IST", "0.5"]],
+    )
     assert found["words"].texts == {1, 2} and found["stability"].texts == {0}
-    assert {name for name, each in found.items() if each.rows} == {"subcategories", "stability", "words"}
+    assert {name for name, each in found.items() if each.rows} == {
+        "subcategories",
+        "stability",
+        "words",
+    }
     assert "with their cosines" in found["words"].label  # what a screen reader says
     nothing = tables.looks(view())
     assert {name for name, each in nothing.items() if each.rows} == {"subcategories"}
 
 
 def test_settings_and_digests_stand_below_their_own_run():
-    found = tables.config_table([view(msf={"msf": {"dim": 5, "rates": [0.1, 0.2]}}, ist={"seed": 43})])
+    found = tables.config_table(
+        [view(msf={"msf": {"dim": 5, "rates": [0.1, 0.2]}}, ist={"seed": 43})]
+    )
     assert found.columns == ["setting", "msf-made", "ist-made"] and found.texts == {0, 1, 2}
     rows = {row[0]: row[1:] for row in found.rows}
     assert rows["seed"] == ["42", "43"] and rows["kind"] == ["msf", "ist"]

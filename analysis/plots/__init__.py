@@ -1,1 +1,1 @@
-"""Figures: arrays in, axes out."""
+"""Figures: arrays in, Axes out."""

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from ipt.analysis.plots.bars import printable
-from ipt.analysis.plots.maps import between_lines, change_map, code_bars, landscape_map, transfer_map
+from ipt.analysis.plots.maps import Plane, between_lines, change_map, code_bars, landscape_map, transfer_map
+from ipt.analysis.plots.style import printable
 from ipt.analysis.report.views import View
 
 ROW = 0.165  # inches of a row with a label
@@ -20,7 +20,8 @@ def draw_landscape(figure: Figure, views: Sequence[View]) -> None:
     figure.set_size_inches(10.4, 4.8)
     near = dict(zip(about["nearest"], plane["near"], strict=True))
     for axes, what, unit in zip(figure.subplots(1, 2), ("loss", "score"), ("loss (nats per token)", "score"), strict=True):
-        landscape_map(axes, plane[what].T, plane["across"], plane["up"], plane["path"], plane["starts"], near, unit)
+        space = Plane(first=plane["across"], second=plane["up"], path=plane["path"], starts=plane["starts"], tasks=near)
+        landscape_map(axes, plane[what].T, space, unit)
     figure.suptitle(printable(about["task"], 60), fontsize=9)
 
 

@@ -19,17 +19,9 @@ from ipt.analysis.geometry import (
     rank_correlation,
     spectrum,
 )
-from ipt.analysis.plots.bars import (
-    INK,
-    SETTING_COLOURS,
-    legend,
-    mark,
-    printable,
-    recovery_bars,
-    stability_violins,
-    tidy,
-)
+from ipt.analysis.plots.bars import recovery_bars, stability_violins
 from ipt.analysis.plots.maps import cosine_map, distance_scatter
+from ipt.analysis.plots.style import CONDITION_COLOURS, INK, entry, legend, printable, tidy
 from ipt.analysis.report.comparison import draw_angles, draw_both, draw_growth
 from ipt.analysis.report.landscape import ROW, draw_between, draw_change, draw_curvature, draw_landscape, draw_transfer
 from ipt.analysis.report.views import NOWHERE, View
@@ -96,14 +88,14 @@ def _bars(figure: Figure, view: View, names: Sequence[str]) -> None:
     found.sort(key=lambda r: (r["subcategory"], r["task"]))
     figure.set_size_inches(7.2, 1.1 + ROW * len(found))
     axes, places = figure.subplots(), np.arange(len(found))
-    colours = [SETTING_COLOURS[r["setting"]] for r in found]
+    colours = [CONDITION_COLOURS[r["setting"]] for r in found]
     bars = axes.barh(places, [r["score"] for r in found], 0.72, color=colours)
     axes.plot(
         [r["reference"] for r in found], places, "|", color=INK, markersize=8, markeredgewidth=1.6, clip_on=False, label="prompt tuning"
     )
     axes.plot([r["floor"] for r in found], places, "o", color=INK, markersize=3, fillstyle="none", clip_on=False, label="floor")
     for setting in dict.fromkeys(r["setting"] for r in found):
-        axes.barh([-9], [0], color=SETTING_COLOURS[setting], label=TITLES[setting])
+        axes.barh([-9], [0], color=CONDITION_COLOURS[setting], label=TITLES[setting])
     axes.set_yticks(places, [printable(r["task"]) for r in found], fontsize=7)
     for bar, label, record in zip(bars, axes.get_yticklabels(), found, strict=True):
         for artist in (bar, label):
@@ -143,8 +135,8 @@ def draw_codes(figure: Figure, views: Sequence[View]) -> None:
         axes.scatter(x, y, s=40, marker=shape, facecolors=face, edgecolors=colour).set_gid(f"task-{view.names.index(name)}")
     tidy(axes, f"component 1 ({100 * shares[0]:.0f} % of the variance)", f"component 2 ({100 * shares[1]:.0f} %)")
     rest = len(set(groups)) - len(styles)
-    key = [("seen", mark(OTHERS, "o")), ("unseen", mark(OTHERS, "o", "none"))] + [(group, mark(*found)) for group, found in styles.items()]
-    legend(axes, key + ([(f"{rest} other subcategories", mark(OTHERS, "o"))] if rest else []))
+    key = [entry("seen", OTHERS, "o"), entry("unseen", OTHERS, "o", "none")] + [entry(group, *found) for group, found in styles.items()]
+    legend(axes, key + ([entry(f"{rest} other subcategories", OTHERS, "o")] if rest else []))
 
 
 def draw_cosines(figure: Figure, views: Sequence[View]) -> None:
