@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ipt.cli.options import preset
 from ipt.config import (
     IST_PARTS,
-    PRESETS,
-    RECIPES,
     BenchmarkConfig,
     ChoiceConfig,
     IstConfig,
@@ -54,11 +53,12 @@ def test_the_recipe_paper_is_that_of_the_published_figures():
     kept = published("random-dim5-paper-seed42")
     for stage, kind in (("msf", MsfConfig), ("ist", IstConfig)):
         flags = {}
-        for name, value in RECIPES["paper"][stage].items():
+        for name, value in preset("paper")[stage].items():
             flags[name.replace("-", "_")] = tuple(value) if isinstance(value, list) else value
         assert in_json(kind(**flags)) == kept[stage]
-    assert RECIPES["paper"]["stability"] == RECIPES["paper"]["ist"] and RECIPES["ours"] == {}
-    assert RECIPES.keys() == {"ours", "paper"}
+    assert preset("paper")["stability"] == preset("paper")["ist"] and preset("ours") == {}
+    assert preset("paper").keys() == {"deviations", "msf", "ist", "stability"}
+    assert len(preset("paper")["deviations"]) == 5
 
 
 def test_the_preset_quick_is_one_rate_and_few_steps():
@@ -66,9 +66,9 @@ def test_the_preset_quick_is_one_rate_and_few_steps():
     ist = {
         "starts": 1, "rivals": "all", "steps": 40, "rows-per-step": 2, "eval-every": 40, "learning-rates": [0.1],
     }  # fmt: skip
-    inner = {f"tune.{name}": value for name, value in tune.items()}
-    msf = {"steps": 260, "eval-every": 260} | inner
-    assert {"default": {}, "quick": {"tune": tune, "msf": msf, "ist": ist, "stability": ist}} == PRESETS
+    msf = {"steps": 260, "eval-every": 260, "tune": tune}
+    assert preset("quick") == {"tune": tune, "msf": msf, "ist": ist, "stability": ist}
+    assert preset("default") == {} == preset("../presets/quick")  # a name, not a path
 
 
 def test_what_a_search_had_before_its_settings_had_names():

@@ -8,7 +8,18 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ipt.cli.options import Choice, Ist, Msf, Name, Parts, Recipe, SummaryFile, Tune, Work
+from ipt.cli.options import (
+    Choice,
+    Ist,
+    Msf,
+    Name,
+    Parts,
+    Recipe,
+    SummaryFile,
+    Tune,
+    Work,
+    preset,
+)
 from ipt.cli.output import (
     new_table,
     print_list,
@@ -18,7 +29,6 @@ from ipt.cli.output import (
     write_summary,
 )
 from ipt.config import (
-    DEVIATIONS,
     IST_PARTS,
     ChoiceConfig,
     IstConfig,
@@ -217,5 +227,5 @@ def stability(
 
 def print_deviations(recipe: str) -> None:
     """Print where a recipe differs from what it is named after."""
-    for text in DEVIATIONS[recipe]:
+    for text in preset(recipe).get("deviations", ()):
         print(f"recipe {recipe}, deviation: {text}")
