@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 # settings that older runs do not name, and what they had
-LEGACY_DEFAULTS = {"loss": "mean", "label_smoothing": 0.0, "codes": "standard", "rivals": "all", "starts": 1}
+LEGACY_DEFAULTS = {
+    "loss": "mean",
+    "label_smoothing": 0.0,
+    "codes": "standard",
+    "pruning": "none",
+    "starts": 1,
+}
+# settings that records of older runs call otherwise, and what their values are called now
+RENAMED_FIELDS = {"rivals": "pruning"}
+RENAMED_VALUES = {"rivals": {"halve": "halving", "all": "none"}}
 # parts of `ipt ist`, and the setting that each scores
 IST_PARTS = {"same": "train_same", "diff": "train_diff", "unseen": "test"} | {kind: f"{kind}_test" for kind in ("random", "pca", "mixture")}
 Config = TypeVar("Config")
@@ -22,8 +31,11 @@ BUDGET = "most padded tokens in one forward pass, 0: what suits the device, less
 DRY_RUN = "print what would be done and how long it would take, and stop"
 PRESET = "quick: one learning rate, few steps; default: a search, early stopping"
 PARTS = "seen tasks, same or other data, unseen tasks, these in a random or PCA subspace or as mixtures of seen prompts; all if not given"
-RIVALS = "a task's jobs (rates, starts): the worse half ends at each dev loss, or all go on and the dev score decides"
+PRUNING = "a task's jobs (rates, starts): the worse half ends at each dev loss, or all go on and the dev score decides"
 RECIPE = "paper: the released scripts' losses, sampling, clipping and starts; ours: the defaults named here"
+SEARCH_COST = (
+    "name of an MSF run below --out: what ways of IST in its subspace cost, and methods that need none"
+)
 CONFIG = "JSON, TOML or YAML file with flags as keys"
 
 
@@ -114,8 +126,8 @@ class LoopConfig:
                 raise ValueError(f"--{name.replace('_', '-')} must be in [0, 1), found {getattr(self, name)}")
 
     @property
-    def halves(self) -> bool:
-        """Whether a task's jobs are rivals, of which the worse half ends at each dev loss."""
+    def prunes(self) -> bool:
+        """Whether the worse half of a task's jobs ends at each dev loss."""
         return False
 
 
@@ -124,7 +136,7 @@ class SearchConfig(LoopConfig):
     """A loop in which each task is tried several times."""
 
     learning_rates: tuple[float, ...] = setting((0.3, 1.0), "rates tried per task, each as one more job", "LOG.md")
-    rivals: Literal["halve", "all"] = setting("all", RIVALS, "LOG.md")
+    pruning: Literal["halving", "none"] = setting("none", PRUNING, "LOG.md")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -132,8 +144,8 @@ class SearchConfig(LoopConfig):
             raise ValueError(f"--learning-rates needs one or more numbers above 0, found {list(self.learning_rates)}")
 
     @property
-    def halves(self) -> bool:
-        return self.rivals == "halve"
+    def prunes(self) -> bool:
+        return self.pruning == "halving"
 
     @property
     def tries(self) -> int:
@@ -146,7 +158,7 @@ class SearchConfig(LoopConfig):
         left, steps, losses = self.tries, 0, 0
         for done in range(0, self.steps, self.eval_every):
             steps, losses = steps + left * min(self.eval_every, self.steps - done), losses + left
-            left = (left + 1) // 2 if self.halves else left
+            left = (left + 1) // 2 if self.prunes else left
         return steps, losses
 
 
@@ -200,7 +212,7 @@ class IstConfig(SearchConfig):
         "LOG.md",
     )
     starts: int = setting(8, "with --start seen: how many of the best codes at most, each as one more job", "LOG.md")
-    rivals: Literal["halve", "all"] = setting("halve", RIVALS, "LOG.md")
+    pruning: Literal["halving", "none"] = setting("halving", PRUNING, "LOG.md")
     eval_every: int = setting(10, "steps between dev losses", "LOG.md; paper 1000")
     steps: int = setting(80, "steps of each job", "LOG.md; paper 100000")
     learning_rates: tuple[float, ...] = setting((0.2,), "rates tried per task, each as one more job", "LOG.md; paper 1e-5")
@@ -255,11 +267,11 @@ class BenchmarkConfig:
     trained_jobs: int = setting(4, "tasks trained to the end for the comparison of dev losses", "minutes on 2 cores")
     train_steps: int = setting(60, "steps of these", "minutes on 2 cores")
     jobs_grown: tuple[int, ...] = setting((1, 4, 16, 64, 256), "stacked jobs J at which a step is timed")
-    race: str = setting("", "name of an MSF run below --out: ways of IST in its subspace, and rivals that need none")
-    race_tasks: int = setting(20, "unseen tasks of that race")
+    search_cost: str = setting("", SEARCH_COST)
+    search_cost_tasks: int = setting(20, "unseen tasks of --search-cost")
 
     def __post_init__(self) -> None:
-        positive(self, "jobs", "steps", "repeats", "trained_jobs", "train_steps", "race_tasks")
+        positive(self, "jobs", "steps", "repeats", "trained_jobs", "train_steps", "search_cost_tasks")
         if not self.jobs_grown or min(self.jobs_grown) < 1:
             raise ValueError(f"--jobs-grown needs one or more numbers above 0, found {list(self.jobs_grown)}")
 
@@ -270,8 +282,22 @@ def identity(config: Any) -> dict[str, Any]:
     return {k: v for k, v in asdict(config).items() if k not in NOT_IN_IDENTITY and (k not in LEGACY_DEFAULTS or v != LEGACY_DEFAULTS[k])}
 
 
+def with_current_names(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record with the names that its settings have today, records inside it as well."""
+    current: dict[str, Any] = {}
+    for name, value in record.items():
+        if name in RENAMED_FIELDS:
+            current[RENAMED_FIELDS[name]] = RENAMED_VALUES[name].get(value, value)
+        elif isinstance(value, dict):
+            current[name] = with_current_names(value)
+        else:
+            current[name] = value
+    return current
+
+
 def restored(kind: type[Config], record: dict[str, Any]) -> Config:
-    """Return the configuration that has this identity, read from JSON."""
+    """Return the configuration that has this identity, read from JSON; older names of settings are known."""
+    record = with_current_names(record)
     first = {f.name: LEGACY_DEFAULTS[f.name] for f in fields(cast(Any, kind)) if f.name in LEGACY_DEFAULTS}
     return kind(**first | {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()})
 

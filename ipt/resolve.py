@@ -120,16 +120,16 @@ def bench_parts(source: SourceConfig, bench: BenchmarkConfig) -> tuple[Backbone,
 
 
 def bench_race(source: SourceConfig, bench: BenchmarkConfig, out: Path) -> tuple[Backbone, list[Measurement]]:
-    """Let the ways of IST race on unseen tasks of a finished MSF run."""
-    run = Run.find(Path(bench.race), out)
+    """Measure what ways of IST cost on unseen tasks of a finished MSF run."""
+    run = Run.find(Path(bench.search_cost), out)
     if run.config["kind"] != "msf" or run.result is None:
         raise ValueError(
-            f"--race needs a complete run of ipt msf, {run.folder.name} is none; ipt runs --out {out} lists those that are there"
+            f"--search-cost needs a complete run of ipt msf, {run.folder.name} is none; ipt runs --out {out} lists those that are there"
         )
     opened = reopen_experiment(run.config, run.folder.parent, source.limit, source.device)
     subspace = Subspace.load(run.folder / "subspace").to(opened.backbone.device)
     bank = opened.prompts(opened.split.seen, SAME_DATA_SEED)
-    data = opened.data([*opened.split.unseen, *opened.split.out_of_kind][: bench.race_tasks], SAME_DATA_SEED)
+    data = opened.data([*opened.split.unseen, *opened.split.out_of_kind][: bench.search_cost_tasks], SAME_DATA_SEED)
     return opened.backbone, race(opened.backbone, subspace, data, bank, opened.split.seen, opened.seed, Reporter())
 
 

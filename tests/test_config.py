@@ -26,6 +26,7 @@ from ipt.config import (
     identity,
     restored,
     setting,
+    with_current_names,
 )
 from ipt.data import DIFF_DATA_SEED
 
@@ -35,7 +36,8 @@ NOT_IN_IDENTITY = {"stacked_jobs", "token_budget", "checkpoint_seconds"}
 
 def published(name):
     """The settings that a published cell was made with."""
-    return json.loads((STUDY / f"{name}.json").read_text(encoding="utf8"))["settings"]
+    record = json.loads((STUDY / f"{name}.json").read_text(encoding="utf8"))
+    return with_current_names(record["settings"])
 
 
 def in_json(config):
@@ -64,7 +66,7 @@ def test_the_recipe_paper_is_that_of_the_published_figures():
 def test_the_preset_quick_is_one_rate_and_few_steps():
     tune = {"steps": 100, "rows-per-step": 2, "eval-every": 100, "learning-rates": [0.3]}
     ist = {
-        "starts": 1, "rivals": "all", "steps": 40, "rows-per-step": 2, "eval-every": 40, "learning-rates": [0.1],
+        "starts": 1, "pruning": "none", "steps": 40, "rows-per-step": 2, "eval-every": 40, "learning-rates": [0.1],
     }  # fmt: skip
     msf = {"steps": 260, "eval-every": 260, "tune": tune}
     assert preset("quick") == {"tune": tune, "msf": msf, "ist": ist, "stability": ist}
@@ -72,7 +74,7 @@ def test_the_preset_quick_is_one_rate_and_few_steps():
 
 
 def test_what_a_search_had_before_its_settings_had_names():
-    assert SearchConfig().learning_rates == (0.3, 1.0) and SearchConfig().rivals == "all"
+    assert SearchConfig().learning_rates == (0.3, 1.0) and SearchConfig().pruning == "none"
     assert LoopConfig().loss == "mean" and LoopConfig().label_smoothing == 0.0 and MsfConfig().codes == "standard"
 
 
@@ -88,7 +90,7 @@ DEFAULTS = {
     ProbeConfig: {"grid": 15, "margin": 0.5, "tasks": 16, "points": 9},
     BenchmarkConfig: {
         "jobs": 32, "steps": 2, "repeats": 3, "trained_jobs": 4, "train_steps": 60, "jobs_grown": (1, 4, 16, 64, 256),
-        "race": "", "race_tasks": 20,
+        "search_cost": "", "search_cost_tasks": 20,
     },
     PretrainConfig: {
         "minutes": 60.0, "width": 192, "inner_width": 512, "heads": 6, "head_width": 32, "encoder_layers": 4,
@@ -126,7 +128,7 @@ def test_each_field_has_a_help_text_and_the_source_of_its_default():
             assert field.default is not MISSING and field.metadata["help"].strip(), field.name
 
 
-UNSOURCED = {"token_budget", "sampling", "codes", "race", "race_tasks", "jobs_grown"}  # their text says it, or they are no choice
+UNSOURCED = {"token_budget", "sampling", "codes", "search_cost", "search_cost_tasks", "jobs_grown"}  # their text says it, or they are no choice
 
 
 @pytest.mark.parametrize("kind", [TuneConfig, MsfConfig, IstConfig, LevenbergMarquardtConfig, ProbeConfig, BenchmarkConfig, PretrainConfig])
@@ -153,7 +155,7 @@ OWN = {
     IstConfig: {"starts": 1},
     LevenbergMarquardtConfig: {"iterations": 1, "shift": 1e-9, "patience": 1, "stacked_jobs": 1},
     ProbeConfig: {"grid": 1, "margin": 1e-9, "tasks": 1, "points": 1},
-    BenchmarkConfig: {"jobs": 1, "steps": 1, "repeats": 1, "trained_jobs": 1, "train_steps": 1, "race_tasks": 1},
+    BenchmarkConfig: {"jobs": 1, "steps": 1, "repeats": 1, "trained_jobs": 1, "train_steps": 1, "search_cost_tasks": 1},
     PretrainConfig: {
         "minutes": 1e-9, "width": 1, "inner_width": 1, "heads": 1, "head_width": 1, "encoder_layers": 1,
         "decoder_layers": 1, "token_budget": 1,
@@ -234,18 +236,30 @@ def test_later_settings_are_named_where_they_are_not_what_older_runs_had():
     always = {"steps", "rows_per_step", "warmup", "clip", "eval_every", "patience"}
     assert identity(TuneConfig()).keys() == always | {"learning_rates", "prompt_length", "shots"}
     assert identity(MsfConfig()).keys() == always | {"learning_rate", "dim", "alpha", "inner_width", "sampling"}
-    assert identity(IstConfig()).keys() == always | {"learning_rates", "start", "starts", "rivals"}
-    older = IstConfig(starts=1, rivals="all")
+    assert identity(IstConfig()).keys() == always | {"learning_rates", "start", "starts", "pruning"}
+    older = IstConfig(starts=1, pruning="none")
     assert identity(older).keys() == always | {"learning_rates", "start"}
-    later = {"loss": "sum", "label_smoothing": 0.1, "rivals": "halve"}
+    later = {"loss": "sum", "label_smoothing": 0.1, "pruning": "halving"}
     assert {name: identity(TuneConfig(**later))[name] for name in later} == later
 
 
 def test_settings_of_an_older_run_are_what_it_had_and_not_todays_defaults():
-    older = identity(IstConfig(starts=1, rivals="all"))
-    assert restored(IstConfig, older) == IstConfig(starts=1, rivals="all")
+    older = identity(IstConfig(starts=1, pruning="none"))
+    assert restored(IstConfig, older) == IstConfig(starts=1, pruning="none")
     assert restored(IstConfig, older) != IstConfig()  # eight starts, of which the worse half ends
     assert restored(MsfConfig, {"dim": 3}) == MsfConfig(dim=3, loss="mean", label_smoothing=0.0, codes="standard")
+
+
+def test_settings_of_an_older_run_are_known_by_their_older_names():
+    older = {"steps": 80, "learning_rates": [0.2], "rivals": "halve"}
+    assert restored(IstConfig, older) == IstConfig(steps=80, pruning="halving", starts=1)
+    assert restored(TuneConfig, {"rivals": "all"}).pruning == "none"
+    nested = {"ist": older, "parts": ["pca"], "rivals": "unheard of"}
+    assert with_current_names(nested) == {
+        "ist": {"steps": 80, "learning_rates": [0.2], "pruning": "halving"},
+        "parts": ["pca"],
+        "pruning": "unheard of",
+    }
 
 
 NUMBERS = st.integers(1, 99)
@@ -257,9 +271,9 @@ SHARED = {
     "loss": st.sampled_from(["mean", "sum"]),
 }
 OF_STAGE = {
-    TuneConfig: {"learning_rates": RATES, "shots": st.none() | NUMBERS, "rivals": st.sampled_from(["halve", "all"])},
+    TuneConfig: {"learning_rates": RATES, "shots": st.none() | NUMBERS, "pruning": st.sampled_from(["halving", "none"])},
     MsfConfig: {"dim": NUMBERS, "codes": st.sampled_from(["standard", "own"]), "alpha": st.floats(0, 9)},
-    IstConfig: {"learning_rates": RATES, "starts": NUMBERS, "rivals": st.sampled_from(["halve", "all"])},
+    IstConfig: {"learning_rates": RATES, "starts": NUMBERS, "pruning": st.sampled_from(["halving", "none"])},
 }
 
 
@@ -279,16 +293,16 @@ def test_how_often_a_task_is_tried():
 
 
 def test_only_searches_halve_and_only_where_asked():
-    assert SearchConfig(rivals="halve").halves and IstConfig().halves
-    assert not SearchConfig().halves and not TuneConfig().halves and not MsfConfig().halves
-    assert LoopConfig().halves is False
+    assert SearchConfig(pruning="halving").prunes and IstConfig().prunes
+    assert not SearchConfig().prunes and not TuneConfig().prunes and not MsfConfig().prunes
+    assert LoopConfig().prunes is False
 
 
 def test_the_work_of_a_task_by_hand():
     """Three rates over 50 steps with a dev loss every 20: parts of 20, 20 and 10 steps."""
     rates = {"learning_rates": (0.1, 0.2, 0.3), "steps": 50, "eval_every": 20}
     assert TuneConfig(**rates).work == (3 * 50, 3 * 3)
-    halved = IstConfig(**rates, start="mean", rivals="halve")
+    halved = IstConfig(**rates, start="mean", pruning="halving")
     assert halved.work == (3 * 20 + 2 * 20 + 1 * 10, 3 + 2 + 1)
     assert TuneConfig(steps=40, eval_every=20, learning_rates=(0.1,)).work == (40, 2)
     assert IstConfig(steps=40, eval_every=10, starts=8).work == (10 * (8 + 4 + 2 + 1), 8 + 4 + 2 + 1)
@@ -298,7 +312,7 @@ def test_the_work_of_a_task_by_hand():
 @given(tries=st.integers(1, 9), steps=st.integers(1, 40), every=st.integers(1, 50), halve=st.booleans())
 def test_the_work_is_what_a_loop_over_steps_counts(tries, steps, every, halve):
     config = TuneConfig(
-        steps=steps, eval_every=every, learning_rates=(0.1,) * tries, rivals="halve" if halve else "all"
+        steps=steps, eval_every=every, learning_rates=(0.1,) * tries, pruning="halving" if halve else "none"
     )  # fmt: skip
     left, done, losses = tries, 0, 0
     for step in range(1, steps + 1):

@@ -202,7 +202,7 @@ def tuned(space, data, config, seeds=3, start=None):
 def test_each_start_meets_each_rate_and_the_vector_is_the_chosen_jobs(monkeypatch, count):
     """Also where starts and rates have a common divisor; each job is preferred in turn."""
     starts, data, jobs = starts_of(2, count), [far("a"), far("b")], count * len(RATES)
-    config = IstConfig(steps=1, eval_every=1, rows_per_step=1, learning_rates=RATES, rivals="all")
+    config = IstConfig(steps=1, eval_every=1, rows_per_step=1, learning_rates=RATES, pruning="none")
     found = [set(), set()]
     for preferred in range(jobs):
 

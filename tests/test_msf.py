@@ -206,7 +206,7 @@ def test_the_job_has_each_tasks_rows_and_dev_rows_under_its_own_prompt(bank, mon
     found = [[(t, one.label_ids[0]) for t, one in group] for group in job.groups]
     assert found == train
     assert [(t, one.label_ids[0]) for t, one in job.dev] == [(0, 2), (0, 1), (1, 4), (2, 0), (2, 1), (2, 2)]
-    assert (job.name, job.learning_rate, job.seed, job.rows_per_step, job.rivals) == ("msf", 0.05, 5, 4, "")
+    assert (job.name, job.learning_rate, job.seed, job.rows_per_step, job.trial_group) == ("msf", 0.05, 5, 4, "")
 
 
 def test_the_seed_decides_the_first_weights_and_leaves_the_global_generator_alone(bank, monkeypatch):

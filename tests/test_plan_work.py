@@ -53,7 +53,7 @@ def test_the_rows_of_the_work_by_hand():
 
 def test_starts_are_chosen_in_rounds_that_cost_dev_rows():
     """Round by round: all seen tasks' codes meet 1 row, then 20 codes 2 more, then 6 codes 6 more."""
-    tried = {start: IstConfig(start=start, starts=1, learning_rates=(0.2,), rivals="all") for start in ("seen", "mean")}
+    tried = {start: IstConfig(start=start, starts=1, learning_rates=(0.2,), pruning="none") for start in ("seen", "mean")}
     seen, mean = (plan.amounts(experiment(), {"ist": 3}, None, config) for config in tried.values())
     assert seen[1] - mean[1] == 3 * (2 * 1 + 20 * 2 + 6 * 6) and (seen[0], seen[2]) == (mean[0], mean[2])
 
@@ -255,7 +255,7 @@ def test_a_race_is_on_the_first_unseen_tasks_of_its_run(monkeypatch, tmp_path):
     monkeypatch.setattr(plan, "race", lambda *arguments: raced.append(arguments[:-1]) or ["raced"])
     source = SourceConfig(limit=6, device="cpu")
     for count, names in ((1, ["last"]), (5, ["last", "early"])):
-        backbone, found = plan.bench_race(source, BenchmarkConfig(race="mine", race_tasks=count), tmp_path / "out")
+        backbone, found = plan.bench_race(source, BenchmarkConfig(search_cost="mine", search_cost_tasks=count), tmp_path / "out")
         assert backbone is Raced.backbone and found == ["raced"]
         prompts, data = ("prompts", ["second", "first"], 100), ("data", names, 100)
         assert raced[-1] == (backbone, ("subspace", "cpu"), data, prompts, SPLIT.seen, 7)

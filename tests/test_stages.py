@@ -87,7 +87,7 @@ def test_several_starts_are_jobs_and_the_best_by_dev_is_kept(taught_folder):
     data = [EncodedTask.draw(backbone, word_task(kind), 100, shots=6, limit=1) for kind in ("first", "late")]
     subspace = Subspace(3, 16, 2, 8, "msf", "toy", "toy", 0).double()
     starts = 3 * torch.randn(2, 4, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    config = IstConfig(steps=4, rows_per_step=4, eval_every=2, learning_rates=(0.3, 0.1), rivals="all")
+    config = IstConfig(steps=4, rows_per_step=4, eval_every=2, learning_rates=(0.3, 0.1), pruning="none")
     vectors, choices = tune_vectors(backbone, subspace, data, config, 3, Checkpoint.none(), start=starts)
     alone = [tune_vectors(backbone, subspace, data, config, 3, Checkpoint.none(), start=starts[:, s : s + 1]) for s in range(4)]
     for t in range(2):

@@ -31,7 +31,7 @@ def bench(
         raise ValueError(
             f"ipt bench needs {' and '.join(missing)}: pip install 'intrinsic-prompt-tuning[bench]'"
         )
-    if config.race:
+    if config.search_cost:
         backbone, measurements = bench_race(source, config, out)
     else:
         backbone, measurements = bench_parts(source, config)

@@ -4,9 +4,9 @@
   their mean) with the least loss on the few shots; a part of `ipt ist`. After ATTEMPT (Asai et al., arXiv 2205.11961), whose weights
   come from the input.
 * LoRA (Hu et al., arXiv 2106.09685) through PEFT, of rank 1 on one projection, the fewest numbers it allows, without a prompt;
-  in `ipt bench --race`.
+  in `ipt bench --search-cost`.
 * d numbers along random directions of all the model's weights (Li et al., arXiv 1804.08838; SAID, arXiv 2012.13255, a variant of
-  the released code, has Fastfood directions), without a prompt; in `ipt bench --race`.
+  the released code, has Fastfood directions), without a prompt; in `ipt bench --search-cost`.
 """
 
 from collections.abc import Sequence

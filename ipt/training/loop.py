@@ -36,8 +36,8 @@ class Job:
     groups: train rows; a step walks over the groups in shuffled passes and, in each, over its rows in shuffled passes
         (one group: plain epochs; one group per task: uniform over tasks, whatever their sizes).
     dev: rows whose loss decides when to stop and which step is kept.
-    rivals: jobs of one such name are tries at one thing: at each dev loss the worse half of those still there ends (successive
-        halving, Jamieson & Talwalkar 2016). Neighbours in the list of jobs; "": none.
+    trial_group: jobs of one group are trials of one thing: at each dev loss the worse half of those that still run ends
+        (successive halving, Jamieson & Talwalkar 2016). Neighbours in the list of jobs; "": none.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Job:
     learning_rate: float
     seed: int
     rows_per_step: int
-    rivals: str = ""
+    trial_group: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,22 +109,22 @@ class Loop:
         self.done[index] = (self.failures[index] >= patience) | (self.steps[index] >= last)
 
     def halve(self, index: Tensor) -> None:
-        """End the worse half, by best dev loss so far, of the rivals among these jobs that were not ended yet."""
+        """End the worse half, by best dev loss so far, of each trial group among these jobs, those that ended before left out."""
         groups: dict[str, list[int]] = {}
         for j in index.tolist():
-            if self.jobs[j].rivals and not self.done[j]:
-                groups.setdefault(self.jobs[j].rivals, []).append(j)
+            if self.jobs[j].trial_group and not self.done[j]:
+                groups.setdefault(self.jobs[j].trial_group, []).append(j)
         for tries in groups.values():
             tries.sort(key=lambda j: float(self.best_loss[j]))
             self.done[tries[(len(tries) + 1) // 2 :]] = True
 
     def active(self, most: int) -> Tensor:
-        """Return the jobs [A] of the next step: the first that are not done, at most so many, rivals always together."""
+        """Return the jobs [A] of the next step: the first that are not done, at most so many, trial groups always whole."""
         waiting = (~self.done).nonzero().flatten().tolist()
         chosen, rest = waiting[:most], waiting[most:]
-        cut = self.jobs[rest[0]].rivals if rest else ""
-        whole = [j for j in chosen if not cut or self.jobs[j].rivals != cut]
-        return torch.tensor(whole or [j for j in waiting if self.jobs[j].rivals == cut], device=self.done.device)
+        cut = self.jobs[rest[0]].trial_group if rest else ""
+        whole = [j for j in chosen if not cut or self.jobs[j].trial_group != cut]
+        return torch.tensor(whole or [j for j in waiting if self.jobs[j].trial_group == cut], device=self.done.device)
 
     @torch.no_grad()
     def keep_best(self) -> None:

@@ -39,8 +39,8 @@ def stack(data: Sequence[EncodedTask], learning_rates: Sequence[float], config: 
             rows = tuple((index, row) for row in d.train)
             dev = tuple((index, row) for row in d.dev)
             name = f"{d.task.name}|{d.data_seed}|{seed}|{k}|{rate:g}"
-            rivals = f"{d.task.name}|{d.data_seed}|{seed}" if config.halves else ""
-            jobs.append(Job(name, (rows,), dev, rate, seed, config.rows_per_step, rivals))
+            trial_group = f"{d.task.name}|{d.data_seed}|{seed}" if config.prunes else ""
+            jobs.append(Job(name, (rows,), dev, rate, seed, config.rows_per_step, trial_group))
     return jobs
 
 
@@ -80,7 +80,7 @@ def run_sweep(
     if not data:
         return []
     outcomes = fit(backbone, source, stack(data, learning_rates, config, seeds), config, checkpoint, progress)
-    return choose(backbone, source, data, learning_rates, outcomes, by_loss=config.halves)
+    return choose(backbone, source, data, learning_rates, outcomes, by_loss=config.prunes)
 
 
 @torch.no_grad()
