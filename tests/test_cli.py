@@ -320,6 +320,28 @@ def test_config_file_comes_before_the_preset_and_after_flags(world, tmp_path, ca
     assert settings["msf"]["dim"] == 2 and settings["msf"]["alpha"] == 0.5 and settings["tune"]["steps"] == 5
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["ist", "--rivals", "halve"], "--rivals is called --pruning now"),
+        (["tune", "--rivals=all"], "--rivals is called --pruning now"),
+        (["msf", "--tune.rivals", "all"], "--tune.rivals is called --tune.pruning now"),
+        (["bench", "--race", "msf-1"], "--race is called --search-cost now"),
+        (["bench", "--race-tasks", "3"], "--race-tasks is called --search-cost-tasks now"),
+        (["msf", "--config", "old.toml"], "[tune][rivals] is called --tune.pruning now"),
+        (["study", "old.json"], "--rivals is called --pruning now"),
+    ],
+)
+def test_an_old_flag_ends_with_the_name_of_the_new_one(words, says, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "old.toml").write_text('tune.rivals = "halve"')
+    cells = [{"name": "a", "ist": {"rivals": "all"}}]
+    (tmp_path / "old.json").write_text(json.dumps({"cells": cells}))
+    assert cli.main(words) == 2
+    assert capsys.readouterr().err == f"ipt: {says}\n"
+    assert not (tmp_path / "runs").exists()
+
+
 def test_files_come_in_order_before_the_flags(tmp_path):
     """Default < preset < recipe < --config file < flag."""
     path = tmp_path / "settings.toml"

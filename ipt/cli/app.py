@@ -14,7 +14,7 @@ from cyclopts import App, CycloptsError
 from ipt.cli.benchmark import bench
 from ipt.cli.landscape import probe
 from ipt.cli.models import convert, pretrain, score
-from ipt.cli.options import apply_files
+from ipt.cli.options import apply_files, renamed
 from ipt.cli.predict import export, predict
 from ipt.cli.report import report
 from ipt.cli.runs import runs_app
@@ -107,7 +107,7 @@ def _sentence(error: Exception) -> str:
     cause: BaseException = error
     if isinstance(error, CycloptsError) and isinstance(error.__cause__, ValueError):
         cause = error.__cause__
-    return " ".join(str(cause).split())
+    return renamed(error) or " ".join(str(cause).split())
 
 
 if __name__ == "__main__":

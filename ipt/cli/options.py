@@ -4,13 +4,20 @@ Order: default < preset < recipe < --config file < flag. The parser calls `apply
 read the flags; each file then fills what is not set yet.
 """
 
+import re
 import tomllib
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import App, ArgumentCollection, CycloptsError, Parameter
+from cyclopts import (
+    App,
+    ArgumentCollection,
+    CycloptsError,
+    Parameter,
+    UnknownOptionError,
+)
 from cyclopts.config import Dict, Json, Toml, Yaml
 
 from ipt.config import (
@@ -47,6 +54,7 @@ Parts = Annotated[tuple[PartName, ...], Parameter(name="--part", help=PARTS)]
 SummaryFile = Annotated[Path | None, Parameter(help="write the means as a small JSON summary")]
 
 PRESETS = ("quick", "paper")  # files of ipt/presets; `default` and `ours` have none
+RENAMED_FLAGS = {"rivals": "pruning", "race": "search-cost", "race-tasks": "search-cost-tasks"}
 READERS: dict[str, Any] = {".json": Json, ".toml": Toml, ".yaml": Yaml, ".yml": Yaml}
 
 
@@ -107,3 +115,19 @@ def _text_of(arguments: ArgumentCollection, flag: str) -> str | None:
         if flag in argument.names and argument.tokens:
             return argument.tokens[0].value
     return None
+
+
+def renamed(error: Exception) -> str:
+    """Return a sentence that names the new flag where an error is about an old one; else nothing.
+
+    An old flag is an option of the command line, or a key of a --config file: `--tune.rivals`,
+    `[tune][rivals]`.
+    """
+    if not isinstance(error, UnknownOptionError):
+        return ""
+    said = error.token.keyword or error.token.value
+    *groups, name = re.findall(r"[a-z][a-z-]*", said.split("=")[0].replace("_", "-")) or [""]
+    if name not in RENAMED_FLAGS:
+        return ""
+    flag = ".".join([*groups, RENAMED_FLAGS[name]])
+    return f"{said.split('=')[0]} is called --{flag} now"

@@ -25,7 +25,15 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ipt.config import IST_PARTS, IstConfig, MsfConfig, TuneConfig, WorkConfig, identity
+from ipt.config import (
+    IST_PARTS,
+    IstConfig,
+    MsfConfig,
+    TuneConfig,
+    WorkConfig,
+    identity,
+    with_current_names,
+)
 from ipt.provenance import to_argv
 from ipt.run import Run
 from ipt.storage import read_json
@@ -201,7 +209,8 @@ def stored_summary(cell: Cell, folder: Path, settings: Settings) -> dict[str, An
     if not path.exists():
         return None
     record = read_json(path)
-    if record.get("settings") != settings:
+    # Figures of older runs are known by the names that their settings had.
+    if with_current_names(record.get("settings", {})) != settings:
         raise ValueError(
             f"{path} holds the figures of another command or of other defaults: "
             f"{record.get('command')}; move it away"
