@@ -98,10 +98,10 @@ def test_the_race_runs_on_a_finished_run(world, done, tmp_path, capsys, monkeypa
     monkeypatch.setattr("ipt.benchmarks.search_cost.EVERY", 2)
     monkeypatch.setattr("ipt.benchmarks.search_cost.GENERATIONS", 5)
     run = next(done.glob("msf-*")).name
-    assert cli.main(words(world, "--race", run, "--out", str(done), "--file", str(tmp_path / "race.json"))) == 0
+    assert cli.main(words(world, "--search-cost", run, "--out", str(done), "--file", str(tmp_path / "race.json"))) == 0
     names = [value["what"].split(": ")[1] for value in json.loads((tmp_path / "race.json").read_text())["values"]]
     ways = ["Adam 0.1 from the best seen code", "Adam 0.2 from the eight best seen codes, halved"]
     more = ["a mixture of the best seen prompts", "random directions of all weights", "LoRA of rank 1 on one projection"]
     assert names[-7:] == [*ways, "Levenberg-Marquardt from the best seen code", "CMA-ES from the mean", *more]
-    assert cli.main(words(world, "--race", next(done.glob("ist-*")).name, "--out", str(done))) == 2
-    assert "--race needs a complete run of ipt msf" in capsys.readouterr().err
+    assert cli.main(words(world, "--search-cost", next(done.glob("ist-*")).name, "--out", str(done))) == 2
+    assert "--search-cost needs a complete run of ipt msf" in capsys.readouterr().err

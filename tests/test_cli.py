@@ -320,6 +320,69 @@ def test_config_file_comes_before_the_preset_and_after_flags(world, tmp_path, ca
     assert settings["msf"]["dim"] == 2 and settings["msf"]["alpha"] == 0.5 and settings["tune"]["steps"] == 5
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["ist", "--rivals", "halve"], "--rivals is called --pruning now"),
+        (["tune", "--rivals=all"], "--rivals is called --pruning now"),
+        (["msf", "--tune.rivals", "all"], "--tune.rivals is called --tune.pruning now"),
+        (["bench", "--race", "msf-1"], "--race is called --search-cost now"),
+        (["bench", "--race-tasks", "3"], "--race-tasks is called --search-cost-tasks now"),
+        (["msf", "--config", "old.toml"], "[tune][rivals] is called --tune.pruning now"),
+        (["study", "old.json"], "--rivals is called --pruning now"),
+    ],
+)
+def test_an_old_flag_ends_with_the_name_of_the_new_one(words, says, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "old.toml").write_text('tune.rivals = "halve"')
+    cells = [{"name": "a", "ist": {"rivals": "all"}}]
+    (tmp_path / "old.json").write_text(json.dumps({"cells": cells}))
+    assert cli.main(words) == 2
+    assert capsys.readouterr().err == f"ipt: {says}\n"
+    assert not (tmp_path / "runs").exists()
+
+
+def test_files_come_in_order_before_the_flags(tmp_path):
+    """Default < preset < recipe < --config file < flag."""
+    path = tmp_path / "settings.toml"
+    path.write_text('alpha = 0.5\nlearning_rate = 0.25\ntasks = "random-20"\n[tune]\nsteps = 5\n')
+    words = ["msf", "--preset", "quick", "--recipe", "paper", "--config", str(path)]
+    found = cli.parse([*words, "--learning-rate", "0.125"])
+    msf, tune, work = found["config"], found["tune"], found["work"]
+    assert (msf.inner_width, msf.steps, msf.clip) == (768, 260, 0.1)  # default, preset, recipe
+    assert (msf.alpha, msf.learning_rate) == (0.5, 0.125)  # file before recipe, flag before file
+    assert (tune.steps, tune.rows_per_step, tune.learning_rates) == (5, 2, (0.3,))
+    assert work.tasks == "random-20"  # a setting that has the name of a verb
+    assert cli.parse(["ist", "--recipe", "paper", "--preset", "quick"])["config"].steps == 40
+    assert cli.parse(["ist", "--recipe", "paper"])["config"].learning_rates == (0.5, 2.0)
+
+
+def test_a_file_may_name_recipe_and_preset(tmp_path):
+    path = tmp_path / "settings.yaml"
+    path.write_text("recipe: paper\npreset: quick\ntune.shots: 4\nas_published: true\n")
+    found = cli.parse(["msf", "--config", str(path)])
+    assert (found["recipe"], found["config"].loss, found["config"].steps) == ("paper", "sum", 260)
+    assert found["tune"].shots == 4 and found["work"].as_published
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("a.json", "{", "--config a.json cannot be read"),
+        ("a.json", "[1]", "--config a.json must hold settings by name, found a list"),
+        ("a.toml", "nonsense = 1", '"[nonsense]" from a.toml'),
+        ("a.toml", "tune.nonsense = 1", '"[tune][nonsense]" from a.toml'),
+        ("a.yaml", "steps: many", "steps"),
+    ],
+)
+def test_a_mistake_in_a_settings_file_names_the_file(name, text, says, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text(text)
+    assert cli.main(["msf", "--config", name]) == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1 and "Traceback" not in error
+
+
 HEAVY = "import sys; from ipt.cli.app import main; main({words}); print(sorted({{'torch', 'transformers', 'datasets'}} & set(sys.modules)))"
 
 

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ipt.cli.options import preset
 from ipt.config import (
     IST_PARTS,
-    PRESETS,
-    RECIPES,
     BenchmarkConfig,
     ChoiceConfig,
     IstConfig,
@@ -25,6 +24,7 @@ from ipt.config import (
     TuneConfig,
     WorkConfig,
     setting,
+    with_current_names,
 )
 from ipt.data import DIFF_DATA_SEED
 from ipt.provenance import from_record, to_record
@@ -35,7 +35,8 @@ NOT_IN_IDENTITY = {"stacked_jobs", "token_budget", "checkpoint_seconds"}
 
 def published(name):
     """The settings that a published cell was made with."""
-    return json.loads((STUDY / f"{name}.json").read_text(encoding="utf8"))["settings"]
+    record = json.loads((STUDY / f"{name}.json").read_text(encoding="utf8"))
+    return with_current_names(record["settings"])
 
 
 def in_json(config):
@@ -53,25 +54,26 @@ def test_the_recipe_paper_is_that_of_the_published_figures():
     kept = published("random-dim5-paper-seed42")
     for stage, kind in (("msf", MsfConfig), ("ist", IstConfig)):
         flags = {}
-        for name, value in RECIPES["paper"][stage].items():
+        for name, value in preset("paper")[stage].items():
             flags[name.replace("-", "_")] = tuple(value) if isinstance(value, list) else value
         assert in_json(kind(**flags)) == kept[stage]
-    assert RECIPES["paper"]["stability"] == RECIPES["paper"]["ist"] and RECIPES["ours"] == {}
-    assert RECIPES.keys() == {"ours", "paper"}
+    assert preset("paper")["stability"] == preset("paper")["ist"] and preset("ours") == {}
+    assert preset("paper").keys() == {"deviations", "msf", "ist", "stability"}
+    assert len(preset("paper")["deviations"]) == 5
 
 
 def test_the_preset_quick_is_one_rate_and_few_steps():
     tune = {"steps": 100, "rows-per-step": 2, "eval-every": 100, "learning-rates": [0.3]}
     ist = {
-        "starts": 1, "rivals": "all", "steps": 40, "rows-per-step": 2, "eval-every": 40, "learning-rates": [0.1],
+        "starts": 1, "pruning": "none", "steps": 40, "rows-per-step": 2, "eval-every": 40, "learning-rates": [0.1],
     }  # fmt: skip
-    inner = {f"tune.{name}": value for name, value in tune.items()}
-    msf = {"steps": 260, "eval-every": 260} | inner
-    assert {"default": {}, "quick": {"tune": tune, "msf": msf, "ist": ist, "stability": ist}} == PRESETS
+    msf = {"steps": 260, "eval-every": 260, "tune": tune}
+    assert preset("quick") == {"tune": tune, "msf": msf, "ist": ist, "stability": ist}
+    assert preset("default") == {} == preset("../presets/quick")  # a name, not a path
 
 
 def test_what_a_search_had_before_its_settings_had_names():
-    assert SearchConfig().learning_rates == (0.3, 1.0) and SearchConfig().trial_group == "all"
+    assert SearchConfig().learning_rates == (0.3, 1.0) and SearchConfig().pruning == "none"
     assert LoopConfig().loss == "mean" and LoopConfig().label_smoothing == 0.0 and MsfConfig().codes == "standard"
 
 
@@ -87,7 +89,7 @@ DEFAULTS = {
     ProbeConfig: {"grid": 15, "margin": 0.5, "tasks": 16, "points": 9},
     BenchmarkConfig: {
         "jobs": 32, "steps": 2, "repeats": 3, "trained_jobs": 4, "train_steps": 60, "jobs_grown": (1, 4, 16, 64, 256),
-        "race": "", "race_tasks": 20,
+        "search_cost": "", "search_cost_tasks": 20,
     },
     PretrainConfig: {
         "minutes": 60.0, "width": 192, "inner_width": 512, "heads": 6, "head_width": 32, "encoder_layers": 4,
@@ -125,7 +127,7 @@ def test_each_field_has_a_help_text_and_the_source_of_its_default():
             assert field.default is not MISSING and field.metadata["help"].strip(), field.name
 
 
-UNSOURCED = {"token_budget", "sampling", "codes", "race", "race_tasks", "jobs_grown"}  # their text says it, or they are no choice
+UNSOURCED = {"token_budget", "sampling", "codes", "search_cost", "search_cost_tasks", "jobs_grown"}  # their text says it, or they are no choice
 
 
 @pytest.mark.parametrize("kind", [TuneConfig, MsfConfig, IstConfig, LevenbergMarquardtConfig, ProbeConfig, BenchmarkConfig, PretrainConfig])
@@ -152,7 +154,7 @@ OWN = {
     IstConfig: {"starts": 1},
     LevenbergMarquardtConfig: {"iterations": 1, "shift": 1e-9, "patience": 1, "stacked_jobs": 1},
     ProbeConfig: {"grid": 1, "margin": 1e-9, "tasks": 1, "points": 1},
-    BenchmarkConfig: {"jobs": 1, "steps": 1, "repeats": 1, "trained_jobs": 1, "train_steps": 1, "race_tasks": 1},
+    BenchmarkConfig: {"jobs": 1, "steps": 1, "repeats": 1, "trained_jobs": 1, "train_steps": 1, "search_cost_tasks": 1},
     PretrainConfig: {
         "minutes": 1e-9, "width": 1, "inner_width": 1, "heads": 1, "head_width": 1, "encoder_layers": 1,
         "decoder_layers": 1, "token_budget": 1,
@@ -236,7 +238,7 @@ def test_later_settings_are_named_where_they_are_not_what_older_runs_had():
     assert to_record(IstConfig()).keys() == always | {"learning_rates", "start", "starts", "rivals"}
     older = IstConfig(starts=1, pruning="none")
     assert to_record(older).keys() == always | {"learning_rates", "start"}
-    later = {"loss": "sum", "label_smoothing": 0.1, "rivals": "halve"}
+    later = {"loss": "sum", "label_smoothing": 0.1, "pruning": "halving"}
     assert {name: to_record(TuneConfig(**later))[name] for name in later} == later
 
 
@@ -245,6 +247,18 @@ def test_settings_of_an_older_run_are_what_it_had_and_not_todays_defaults():
     assert from_record(IstConfig, older) == IstConfig(starts=1, pruning="none")
     assert from_record(IstConfig, older) != IstConfig()  # eight starts, of which the worse half ends
     assert from_record(MsfConfig, {"dim": 3}) == MsfConfig(dim=3, loss="mean", label_smoothing=0.0, codes="standard")
+
+
+def test_settings_of_an_older_run_are_known_by_their_older_names():
+    older = {"steps": 80, "learning_rates": [0.2], "rivals": "halve"}
+    assert restored(IstConfig, older) == IstConfig(steps=80, pruning="halving", starts=1)
+    assert restored(TuneConfig, {"rivals": "all"}).pruning == "none"
+    nested = {"ist": older, "parts": ["pca"], "rivals": "unheard of"}
+    assert with_current_names(nested) == {
+        "ist": {"steps": 80, "learning_rates": [0.2], "pruning": "halving"},
+        "parts": ["pca"],
+        "pruning": "unheard of",
+    }
 
 
 NUMBERS = st.integers(1, 99)
@@ -256,9 +270,9 @@ SHARED = {
     "loss": st.sampled_from(["mean", "sum"]),
 }
 OF_STAGE = {
-    TuneConfig: {"learning_rates": RATES, "shots": st.none() | NUMBERS, "rivals": st.sampled_from(["halve", "all"])},
+    TuneConfig: {"learning_rates": RATES, "shots": st.none() | NUMBERS, "pruning": st.sampled_from(["halving", "none"])},
     MsfConfig: {"dim": NUMBERS, "codes": st.sampled_from(["standard", "own"]), "alpha": st.floats(0, 9)},
-    IstConfig: {"learning_rates": RATES, "starts": NUMBERS, "rivals": st.sampled_from(["halve", "all"])},
+    IstConfig: {"learning_rates": RATES, "starts": NUMBERS, "pruning": st.sampled_from(["halving", "none"])},
 }
 
 

@@ -162,7 +162,7 @@ def test_progress_counts_an_ended_job_as_whole_and_tells_the_mean_train_loss():
     assert told[3][2] == pytest.approx((3 - backbone.met[101][2].item()) ** 2)  # of the job that is left
 
 
-def test_rivals_end_by_halves_by_their_best_dev_loss_so_far():
+def test_trials_end_by_halves_by_their_best_dev_loss_so_far():
     backbone, jobs = scripted((4,), (3,), (2, 1.2), (1, 1.5, 2, 0.8, 2), (9, 9, 9, 9, 9))
     jobs = [replace(some, trial_group="one") for some in jobs[:4]] + jobs[4:]
     outcomes = fit(backbone, prompts(5), jobs, CONFIG, Checkpoint.none())
@@ -170,7 +170,7 @@ def test_rivals_end_by_halves_by_their_best_dev_loss_so_far():
     assert outcomes[2:4] == [Outcome(2, 2, 1.2), Outcome(5, 4, 0.8)]
 
 
-def test_rivals_are_not_halved_when_other_jobs_have_a_dev_loss():
+def test_trials_are_not_halved_when_other_jobs_have_a_dev_loss():
     """Five steps, a dev loss every second one: who begins at the end of the fifth is out of step with the rest."""
     better, worse = (1, 0.9, 0.8), (2,)
     backbone, jobs = scripted((3, 2, 1), (1, 2), (1, 2), better, worse, better, worse)

@@ -78,7 +78,7 @@ def test_jobs_are_tasks_times_rates_with_their_own_rows():
     assert [job.learning_rate for job in jobs] == [0.5, 0.125] * 3
     assert [job.seed for job in jobs] == [7] * 6
     assert [job.rows_per_step for job in jobs] == [3] * 6
-    assert [job.rivals for job in jobs] == [""] * 6
+    assert [job.trial_group for job in jobs] == [""] * 6
 
 
 def test_a_jobs_name_says_task_data_seed_seed_place_and_rate():
@@ -87,15 +87,15 @@ def test_a_jobs_name_says_task_data_seed_seed_place_and_rate():
     assert len({job.name for job in jobs}) == 9
 
 
-def test_rivals_are_the_jobs_of_one_task_data_seed_and_seed():
+def test_trials_are_the_jobs_of_one_task_data_seed_and_seed():
     one, other = number_task("a", [1], [2]), number_task("b", [1], [2])
     data = [one, number_task("a", [1], [2], 21), one, other]
     jobs = stack_jobs(data, RATES, HALVED, [7, 7, 8, 8])
-    groups = [job.rivals for job in jobs]
+    groups = [job.trial_group for job in jobs]
     assert groups[::2] == groups[1::2]
     assert groups[::2] == ["a|100|7", "a|21|7", "a|100|8", "b|100|8"]
     plain = stack_jobs(data, RATES, LoopConfig(), 7)
-    assert {job.rivals for job in plain} == {""}  # control: a loop has none
+    assert {job.trial_group for job in plain} == {""}  # control: a loop has none
 
 
 def test_each_task_has_its_own_seed_or_all_have_one():
@@ -168,7 +168,7 @@ def tuned(config, data, start=None, seeds=3, **more):
 
 def quick(**changes):
     settings = {"steps": 1, "eval_every": 1, "rows_per_step": 1, "warmup": 0.0}
-    return TuneConfig(**(settings | {"learning_rates": RATES, "rivals": "all"} | changes))
+    return TuneConfig(**(settings | {"learning_rates": RATES, "pruning": "none"} | changes))
 
 
 def quiet(done, total, loss):

@@ -107,7 +107,7 @@ def test_what_is_missing_is_named_with_a_command_that_parses(tmp_path, capsys, u
     ]
     # another seed, and many
     assert [words[0] for words in rest[4:]] == ["msf", "ist", "stability", "probe"]
-    parsed = [cli._parsed(words) for words in rest]
+    parsed = [cli.parse(words) for words in rest]
     assert parsed[4]["work"].seed == 43
     assert parsed[4]["run"] == parsed[5]["choice"].run == "msf-42-seed43"
     hand_made(tmp_path, {"a": "one"}, {"u": "two"}, seed=43)

@@ -281,5 +281,5 @@ def test_a_race_needs_a_complete_run_of_msf(tmp_path):
     write_json(msf_run(tmp_path, "unfinished", 0, result=False).folder / "notes.json", {})
     msf_run(tmp_path, "ist", 100, kind="ist")
     for name in ("unfinished", "ist"):
-        with pytest.raises(ValueError, match=f"--race needs a complete run of ipt msf, {name} is none; ipt runs --out"):
-            plan.bench_race(WorkConfig(), BenchmarkConfig(race=name), tmp_path)
+        with pytest.raises(ValueError, match=f"--search-cost needs a complete run of ipt msf, {name} is none; ipt runs --out"):
+            plan.bench_race(WorkConfig(), BenchmarkConfig(search_cost=name), tmp_path)

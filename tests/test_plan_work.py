@@ -255,7 +255,7 @@ def test_a_race_is_on_the_first_unseen_tasks_of_its_run(monkeypatch, tmp_path):
     monkeypatch.setattr(plan, "race", lambda *arguments: raced.append(arguments[:-1]) or ["raced"])
     source = SourceConfig(limit=6, device="cpu")
     for count, names in ((1, ["last"]), (5, ["last", "early"])):
-        backbone, found = plan.bench_race(source, BenchmarkConfig(race="mine", race_tasks=count), tmp_path / "out")
+        backbone, found = plan.bench_race(source, BenchmarkConfig(search_cost="mine", search_cost_tasks=count), tmp_path / "out")
         assert backbone is Raced.backbone and found == ["raced"]
         prompts, data = ("prompts", ["second", "first"], 100), ("data", names, 100)
         assert raced[-1] == (backbone, ("subspace", "cpu"), data, prompts, SPLIT.seen, 7)

@@ -8,7 +8,8 @@ from conftest import ist_words, msf_words, toy_backbone
 from soft_prompts import Free, answer_logits, backward, stack_jobs, vocabulary_start
 
 from ipt.cli import app as cli
-from ipt.config import RECIPES, IstConfig, MsfConfig, TuneConfig
+from ipt.cli.options import preset
+from ipt.config import IstConfig, MsfConfig, TuneConfig
 from ipt.encoded import EncodedTask
 from ipt.methods.msf import _joint_job
 from ipt.methods.subspace import Subspace
@@ -56,7 +57,7 @@ def test_recipe_sets_what_the_command_line_does_not(world, tmp_path, capsys):
     assert capsys.readouterr().out.count("recipe paper, deviation: ") == 5
     (folder,) = tmp_path.glob("msf-*")
     kept = json.loads((folder / "config.json").read_text())["config"]["msf"]
-    wanted = {k.replace("-", "_"): v for k, v in RECIPES["paper"]["msf"].items()} | {"clip": 0.3}
+    wanted = {k.replace("-", "_"): v for k, v in preset("paper")["msf"].items()} | {"clip": 0.3}
     assert {k: kept[k] for k in wanted} == wanted
     codes = read_tensors(folder / "codes.safetensors")[0]["codes"]
     assert codes[:3].mean(0).abs().max() > 1e-3 or (codes[:3].std(0, correction=0) - 1).abs().max() > 1e-2  # the encoder's own

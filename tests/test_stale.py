@@ -84,8 +84,8 @@ def test_prompts_have_another_bank_for_each_setting_that_is_no_execution(model, 
 @pytest.mark.parametrize("stage", [TuneConfig, MsfConfig, IstConfig])
 def test_a_setting_that_has_its_value_of_before_is_still_another_than_todays(stage):
     """Values that older runs do not name: each must differ from every other value."""
-    names = {"loss": "sum", "label_smoothing": 0.1, "codes": "own", "rivals": "halve", "starts": 2}
-    older = {"loss": "mean", "label_smoothing": 0.0, "codes": "standard", "rivals": "all", "starts": 1}
+    names = {"loss": "sum", "label_smoothing": 0.1, "codes": "own", "pruning": "halving", "starts": 2}
+    older = {"loss": "mean", "label_smoothing": 0.0, "codes": "standard", "pruning": "none", "starts": 1}
     for name in names.keys() & {field.name for field in fields(stage)}:
         assert to_record(stage(**{name: names[name]})) != to_record(stage(**{name: older[name]})), name
 

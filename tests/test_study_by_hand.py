@@ -9,7 +9,7 @@ from results_by_hand import IST, made_pair, scores
 
 from ipt.cli import app as cli
 from ipt.cli.options import settings_file
-from ipt.cli.study import CommandLine, StudyPaths, fill_cell, run_study
+from ipt.cli.study import CommandLine, StudyPaths, fill_cell, parse_cell, run_study
 from ipt.config import IST_PARTS, IstConfig, MsfConfig, TuneConfig, WorkConfig
 from ipt.provenance import source_record, to_argv, to_record
 from ipt.run import Run
@@ -115,6 +115,23 @@ def test_a_cell_is_done_where_its_figures_are_kept_of_the_same_settings(tmp_path
     (tmp_path / "c.json").write_text(json.dumps({"digest": "x"}))  # it does not say of which settings
     with pytest.raises(ValueError, match="another command"):
         stored_summary(cell, tmp_path, {"dim": 5})
+
+
+def test_a_cell_of_before_a_setting_was_renamed_is_still_done(tmp_path):
+    cell = Cell("c", "c", {})
+    (tmp_path / "c.json").write_text(json.dumps({"settings": {"ist": {"rivals": "halve"}}}))
+    assert stored_summary(cell, tmp_path, {"ist": {"pruning": "halving"}}) is not None
+    with pytest.raises(ValueError, match="of other defaults"):  # control
+        stored_summary(cell, tmp_path, {"ist": {"pruning": "none"}})
+
+
+def test_the_published_cells_are_done():
+    root = Path(__file__).parents[1]
+    path = root / "analysis" / "studies" / "recovery.toml"
+    commands = CommandLine(cli.parse, cli.call)
+    for cell in cells_of(path):
+        settings = settings_record(parse_cell(cell, Path("runs"), commands))
+        assert stored_summary(cell, root / "results" / "study", settings) is not None, cell.name
 
 
 WORK = WorkConfig(tasks="t")

@@ -173,7 +173,7 @@ def test_out_of_memory_halves_the_batches_and_changes_nothing(backbone, data, mo
         run(backbone, jobs)
 
 
-def test_rivals_are_halved_at_each_dev_loss_and_never_parted(backbone, data, tmp_path):
+def test_trials_are_halved_at_each_dev_loss_and_never_parted(backbone, data, tmp_path):
     config = dataclasses.replace(CONFIG, steps=8, patience=9)
     rates = (0.3, 0.1, 0.03, 0.01, 0.001)
     plain = [
@@ -193,11 +193,11 @@ def test_rivals_are_halved_at_each_dev_loss_and_never_parted(backbone, data, tmp
             expected |= {name: 2 * (turn + 1) for name in left}
             left = sorted(left, key=lambda name: min(curve[name][: turn + 1]))[: (len(left) + 1) // 2]
     assert sorted(expected.values()) == sorted([2, 2, 4, 6, 8] * 3)
-    rivals = [dataclasses.replace(job, trial_group=job.name[0]) for job in plain]
+    trials = [dataclasses.replace(job, trial_group=job.name[0]) for job in plain]
     for places in (512, 7, 2):  # a race that does not fit waits; one that fits nowhere is taken whole
-        _, outcomes = run(backbone, rivals, dataclasses.replace(config, stacked_jobs=places))
-        assert {job.name: outcome.steps for job, outcome in zip(rivals, outcomes, strict=True)} == expected
-        for job, outcome in zip(rivals, outcomes, strict=True):
+        _, outcomes = run(backbone, trials, dataclasses.replace(config, stacked_jobs=places))
+        assert {job.name: outcome.steps for job, outcome in zip(trials, outcomes, strict=True)} == expected
+        for job, outcome in zip(trials, outcomes, strict=True):
             assert outcome.dev_loss == pytest.approx(min(curve[job.name][: outcome.steps // 2]), abs=2e-6)
 
 

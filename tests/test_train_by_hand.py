@@ -14,10 +14,10 @@ def job(name="j", groups=((),), seed=0, rows_per_step=1, trial_group=""):
     return Job(name, groups, (), 0.1, seed, rows_per_step, trial_group)
 
 
-def loop_of(*rivals):
-    """A loop over jobs of one number each, with these rivals' names."""
-    source = Free(torch.zeros(1, 1, dtype=torch.float64), len(rivals))
-    jobs = [job(f"job {j}", trial_group=name) for j, name in enumerate(rivals)]
+def loop_of(*trials):
+    """A loop over jobs of one number each, with these trials' names."""
+    source = Free(torch.zeros(1, 1, dtype=torch.float64), len(trials))
+    jobs = [job(f"job {j}", trial_group=name) for j, name in enumerate(trials)]
     return Loop(source, jobs, torch.device("cpu"))
 
 
@@ -91,13 +91,13 @@ def halved(names, losses, index=None, done=()):
     return loop.done.nonzero().flatten().tolist()
 
 
-def test_of_an_odd_number_of_rivals_the_better_half_and_one_go_on():
+def test_of_an_odd_number_of_trials_the_better_half_and_one_go_on():
     assert halved("aaaaa", (5, 1, 4, 2, 3)) == [0, 2]
     assert halved("aaaa", (5, 1, 4, 2)) == [0, 2]
     assert halved("a", (5,)) == []
 
 
-def test_only_rivals_of_one_name_are_compared():
+def test_only_trials_of_one_name_are_compared():
     assert halved("aabb", (1, 2, 4, 3)) == [1, 2]
     assert halved(["", "", ""], (3, 2, 1)) == []
 
@@ -107,7 +107,7 @@ def test_jobs_that_ended_or_have_no_new_loss_take_no_part_in_halving():
     assert halved("aaaa", (1, 2, 3, 4), index=(1, 2)) == [2]
 
 
-def test_of_equal_rivals_the_first_goes_on():
+def test_of_equal_trials_the_first_goes_on():
     assert halved("aa", (1, 1)) == [1]
 
 
@@ -126,7 +126,7 @@ def test_the_first_jobs_that_are_not_done_have_the_places():
     assert active(alone, 3, done=(0, 1, 2)) == [3, 4]
 
 
-def test_rivals_are_never_parted():
+def test_trials_are_never_parted():
     names = ["a", "a", "b", "b", "b", ""]
     assert active(names, 6) == [0, 1, 2, 3, 4, 5]
     assert active(names, 5) == [0, 1, 2, 3, 4]

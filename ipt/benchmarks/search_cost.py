@@ -1,4 +1,4 @@
-"""The race of `ipt bench --race RUN`: how many forward passes the d numbers of unseen tasks take to the same dev loss.
+"""`ipt bench --search-cost RUN`: how many forward passes the d numbers of unseen tasks take to the same dev loss.
 
 Contenders: Adam from the mean code (the method as published, at its best rate), Adam from the best seen code, Adam from the eight
 best with halving (our default), Levenberg-Marquardt from the best (`ipt.training.levenberg_marquardt`), CMA-ES from the mean, and what needs no subspace:

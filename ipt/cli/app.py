@@ -14,7 +14,7 @@ from cyclopts import App, CycloptsError
 from ipt.cli.benchmark import bench
 from ipt.cli.landscape import probe
 from ipt.cli.models import convert, pretrain, score
-from ipt.cli.options import flags_before
+from ipt.cli.options import apply_files, renamed
 from ipt.cli.predict import export, predict
 from ipt.cli.report import report
 from ipt.cli.runs import runs_app
@@ -46,6 +46,7 @@ app = App(
     name="ipt",
     help="Find and use the intrinsic subspace of soft prompts (Qin et al., arXiv 2110.07867).",
     suppress_keyboard_interrupt=False,  # main answers it
+    config=apply_files,
 )
 app.command(tasks_app)
 app.command(runs_app)
@@ -55,16 +56,14 @@ for verb in VERBS:
 
 def parse(tokens: Sequence[str]) -> dict[str, Any]:
     """Return what a command line says, by parameter of its verb, without doing it."""
-    words = [*tokens, *flags_before(tokens)]
-    _, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
+    _, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
     bound.apply_defaults()
     return dict(bound.arguments)
 
 
 def call(tokens: Sequence[str]) -> None:
     """Do what a command line says; raise its error."""
-    words = [*tokens, *flags_before(tokens)]
-    app(words, exit_on_error=False, print_error=False, result_action="return_value")
+    app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -108,7 +107,7 @@ def _sentence(error: Exception) -> str:
     cause: BaseException = error
     if isinstance(error, CycloptsError) and isinstance(error.__cause__, ValueError):
         cause = error.__cause__
-    return " ".join(str(cause).split())
+    return renamed(error) or " ".join(str(cause).split())
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from rich.console import Console
 from rich.table import Column
@@ -31,7 +31,7 @@ def bench(
         raise ValueError(
             f"ipt bench needs {' and '.join(missing)}: pip install 'intrinsic-prompt-tuning[bench]'"
         )
-    if config.race:
+    if config.search_cost:
         backbone, measurements = bench_race(source, config, out)
     else:
         backbone, measurements = bench_parts(source, config)
@@ -39,7 +39,7 @@ def bench(
 
     columns = []
     for position, name in enumerate(record["columns"]):
-        justify = "left" if position in TEXTS else "right"
+        justify: Any = "left" if position in TEXTS else "right"
         columns.append(Column(name, justify=justify, overflow="fold"))
     table = new_table(*columns)
     for row in record["rows"]:

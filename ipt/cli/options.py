@@ -1,23 +1,31 @@
 """The options that several verbs share, and settings that come before a command line's own flags.
 
-Order: default < preset < recipe < --config file < flag.
+Order: default < preset < recipe < --config file < flag. The parser calls `apply_files` after it has
+read the flags; each file then fills what is not set yet.
 """
 
-from collections.abc import Sequence
+import re
+import tomllib
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import Parameter
-from cyclopts.config import Json, Toml, Yaml
+from cyclopts import (
+    App,
+    ArgumentCollection,
+    CycloptsError,
+    Parameter,
+    UnknownOptionError,
+)
+from cyclopts.config import Dict, Json, Toml, Yaml
 
 from ipt.config import (
     DEVICE,
     DRY_RUN,
     OUT,
     PARTS,
-    PRESETS,
     RECIPE,
-    RECIPES,
     ChoiceConfig,
     IstConfig,
     MsfConfig,
@@ -45,59 +53,89 @@ PartName = Literal["same", "diff", "unseen", "random", "pca", "mixture"]
 Parts = Annotated[tuple[PartName, ...], Parameter(name="--part", help=PARTS)]
 SummaryFile = Annotated[Path | None, Parameter(help="write the means as a small JSON summary")]
 
-
-def flags_before(words: Sequence[str]) -> list[str]:
-    """Return the flags that preset, recipe and --config file add to a command line which does not have them itself."""
-    verb = words[0] if words else ""
-    preset = PRESETS[value_of(words, "--preset") or "default"].get(verb, {})
-    recipe = RECIPES[value_of(words, "--recipe") or "ours"].get(verb, {})
-    return _flags(preset | recipe | config_file(words), words)
-
-
-def value_of(words: Sequence[str], flag: str) -> str | None:
-    """Return a flag's value before the flags are parsed, as presets and files come before them."""
-    for i, word in enumerate(words):
-        if word == flag and i + 1 < len(words):
-            return known(flag, words[i + 1])
-        if word.startswith(flag + "="):
-            return known(flag, word.split("=", 1)[1])
-    return None
+PRESETS = ("quick", "paper")  # files of ipt/presets; `default` and `ours` have none
+RENAMED_FLAGS = {
+    "rivals": "pruning",
+    "race": "search-cost",
+    "race-tasks": "search-cost-tasks",
+}
+# Flags of a tuner are settings of --tuner, whatever group of flags they stood in.
+TUNER_FLAGS = {"prompt-length": "soft-prompt:prompt_length=N"}
+READERS: dict[str, Any] = {".json": Json, ".toml": Toml, ".yaml": Yaml, ".yml": Yaml}
 
 
-def known(flag: str, value: str) -> str | None:
-    """Return the value, or None where it is no preset or recipe (the parser will say so)."""
-    named: dict[str, Any] = {"--preset": PRESETS, "--recipe": RECIPES}
-    return value if value in named.get(flag, (value,)) else None
+@cache
+def preset(name: str) -> dict[str, Any]:
+    """Return what a file of ipt/presets holds: settings by verb, deviations as texts.
 
-
-def config_file(words: Sequence[str]) -> dict[str, Any]:
-    """Return the settings of the --config file by flag: a group of flags may be an object or a dotted key."""
-    name = value_of(words, "--config")
-    return {} if name is None else dotted(settings_file(Path(name), "--config"))
+    A name without a file, such as `default`, sets nothing.
+    """
+    if name not in PRESETS:
+        return {}
+    path = files("ipt") / "presets" / f"{name}.toml"
+    return tomllib.loads(path.read_text(encoding="utf8"))
 
 
 def settings_file(path: Path, what: str) -> dict[str, Any]:
-    """Return what a JSON, TOML or YAML file holds; raise ValueError where it is none, naming the flag or argument."""
-    readers: dict[str, Any] = {".json": Json, ".toml": Toml, ".yaml": Yaml, ".yml": Yaml}
-    reader = readers.get(path.suffix)
+    """Return what a JSON, TOML or YAML file holds.
+
+    what: the flag or argument that names the file, for the message.
+    Raises ValueError where it is no such file.
+    """
+    reader = READERS.get(path.suffix)
     if reader is None or not path.is_file():
         raise ValueError(f"{what} must be a .json, .toml or .yaml file, found {str(path)!r}")
-    return dict(reader(path.absolute(), must_exist=True).config)
+    try:
+        settings = reader(path.absolute(), must_exist=True).config
+    except CycloptsError as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{what} {path} cannot be read ({reason}); mend the file") from error
+    if not isinstance(settings, dict):
+        kind = type(settings).__name__
+        raise ValueError(f"{what} {path} must hold settings by name, found a {kind}")
+    return settings
 
 
-def dotted(settings: dict[str, Any], lead: str = "") -> dict[str, Any]:
-    """Return nested settings as one level, with dotted keys as flags have them."""
-    found: dict[str, Any] = {}
-    for key, value in settings.items():
-        found |= dotted(value, f"{lead}{key}.") if isinstance(value, dict) else {lead + key.replace("_", "-"): value}
-    return found
+def apply_files(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Fill the arguments that the command line leaves out, from --config, --recipe and --preset.
+
+    Called by the parser with the arguments of one verb. The first file that sets an argument wins;
+    a file may itself name the recipe and the preset.
+    """
+    config = _text_of(arguments, "--config")
+    if config is not None:
+        settings = settings_file(Path(config), "--config")
+        fill = Dict({commands[0]: settings}, source=config)
+        fill(app, commands, arguments)
+
+    for flag in ("--recipe", "--preset"):
+        name = _text_of(arguments, flag)
+        if name is not None:
+            fill = Dict(preset(name), source=f"{flag} {name}")
+            fill(app, commands, arguments)
 
 
-def _flags(settings: dict[str, Any], words: Sequence[str]) -> list[str]:
-    """Return settings as command-line words, those left out that the command line has itself."""
-    found: list[str] = []
-    for key, value in settings.items():
-        if value_of(words, f"--{key}") is None and f"--{key}" not in words:
-            for item in value if isinstance(value, list) else [value]:
-                found += [f"--{key}={str(item).lower() if isinstance(item, bool) else item}"]
-    return found
+def _text_of(arguments: ArgumentCollection, flag: str) -> str | None:
+    """Return what the command line, or a file before, says for a flag; None where nothing."""
+    for argument in arguments:
+        if flag in argument.names and argument.tokens:
+            return argument.tokens[0].value
+    return None
+
+
+def renamed(error: Exception) -> str:
+    """Return a sentence that names the new flag where an error is about an old one; else nothing.
+
+    An old flag is an option of the command line, or a key of a --config file: `--tune.rivals`,
+    `[tune][rivals]`.
+    """
+    if not isinstance(error, UnknownOptionError):
+        return ""
+    said = error.token.keyword or error.token.value
+    *groups, name = re.findall(r"[a-z][a-z-]*", said.split("=")[0].replace("_", "-")) or [""]
+    if name in TUNER_FLAGS:
+        return f"{said.split('=')[0]} is --tuner {TUNER_FLAGS[name]} now"
+    if name not in RENAMED_FLAGS:
+        return ""
+    flag = ".".join([*groups, RENAMED_FLAGS[name]])
+    return f"{said.split('=')[0]} is called --{flag} now"

@@ -7,10 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from ipt.cli.options import Choice, Ist, Msf, Name, Parts, Recipe, SummaryFile, Tune, Work
+from ipt.cli.options import (
+    Choice,
+    Ist,
+    Msf,
+    Name,
+    Parts,
+    Recipe,
+    SummaryFile,
+    Tune,
+    Work,
+    preset,
+)
 from ipt.cli.output import print_recovery, print_stability, print_tuning
 from ipt.config import (
-    DEVIATIONS,
     ChoiceConfig,
     IstConfig,
     MsfConfig,
@@ -147,5 +157,5 @@ def inherited(experiment: "Experiment") -> str:
 
 def print_deviations(recipe: str) -> None:
     """Print where a recipe differs from what it is named after."""
-    for text in DEVIATIONS[recipe]:
+    for text in preset(recipe).get("deviations", ()):
         print(f"recipe {recipe}, deviation: {text}")

@@ -103,7 +103,7 @@ def follow(experiment: Experiment, subspace: Subspace, ist: IstConfig, data: Enc
     trail = [source.values.detach().clone()]
     note = lambda done, total, loss: trail.append(source.values.detach().clone())  # noqa: E731
     outcomes = fit(experiment.backbone, source, stack([data], rates, ist, experiment.seed), ist, Checkpoint.none(), note)
-    best = choose(experiment.backbone, source, [data], rates, outcomes, by_loss=ist.halves)[0].index
+    best = choose(experiment.backbone, source, [data], rates, outcomes, by_loss=ist.prunes)[0].index
     return torch.stack(trail)[: outcomes[best].best_step + 1, best], starts
 
 

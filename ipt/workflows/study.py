@@ -209,6 +209,7 @@ def stored_summary(cell: Cell, folder: Path, settings: Settings) -> dict[str, An
     if not path.exists():
         return None
     record = read_json(path)
+    # Figures of older runs are known by the names that their settings had.
     if record.get("settings") != settings:
         raise ValueError(
             f"{path} holds the figures of another command or of other defaults: "
