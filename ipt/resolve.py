@@ -13,7 +13,7 @@ from transformers.utils.logging import disable_progress_bar
 from ipt.backbones.base import Backbone, Encoded
 from ipt.backbones.loading import load_backbone
 from ipt.bank import vocabulary_start
-from ipt.benchmarks.search_cost import race
+from ipt.benchmarks.search_cost import SearchProblem, measure_search_cost
 from ipt.benchmarks.speed import BART_BASE, Measurement, bart_base_sized, measure
 from ipt.config import BenchmarkConfig, ChoiceConfig, IstConfig, MsfConfig, SourceConfig, TuneConfig, WorkConfig, identity, restored
 from ipt.data import DIFF_DATA_SEED, SAME_DATA_SEED, TaskSplit
@@ -130,7 +130,8 @@ def bench_race(source: SourceConfig, bench: BenchmarkConfig, out: Path) -> tuple
     subspace = Subspace.load(run.folder / "subspace").to(opened.backbone.device)
     bank = opened.prompts(opened.split.seen, SAME_DATA_SEED)
     data = opened.data([*opened.split.unseen, *opened.split.out_of_kind][: bench.race_tasks], SAME_DATA_SEED)
-    return opened.backbone, race(opened.backbone, subspace, data, bank, opened.split.seen, opened.seed, Reporter())
+    problem = SearchProblem(opened.backbone, subspace, data, bank, opened.split.seen, opened.seed)
+    return opened.backbone, measure_search_cost(problem, Reporter())
 
 
 def find_msf(choice: ChoiceConfig) -> Run:

@@ -10,6 +10,7 @@ from test_plan import NAMES, SPLIT, TASKS, experiment, msf_run
 
 from ipt import resolve as plan
 from ipt.bank import vocabulary_start
+from ipt.benchmarks.search_cost import SearchProblem
 from ipt.config import BenchmarkConfig, IstConfig, MsfConfig, SourceConfig, TuneConfig, WorkConfig
 
 
@@ -252,11 +253,11 @@ def test_a_race_is_on_the_first_unseen_tasks_of_its_run(monkeypatch, tmp_path):
     subspace = SimpleNamespace(to=lambda device: ("subspace", device))
     monkeypatch.setattr(plan, "reopen_experiment", reopen)
     monkeypatch.setattr(plan.Subspace, "load", lambda folder: subspace if folder == run.folder / "subspace" else None)
-    monkeypatch.setattr(plan, "race", lambda *arguments: raced.append(arguments[:-1]) or ["raced"])
+    monkeypatch.setattr(plan, "measure_search_cost", lambda problem, reporter: raced.append(problem) or ["raced"])
     source = SourceConfig(limit=6, device="cpu")
     for count, names in ((1, ["last"]), (5, ["last", "early"])):
         backbone, found = plan.bench_race(source, BenchmarkConfig(race="mine", race_tasks=count), tmp_path / "out")
         assert backbone is Raced.backbone and found == ["raced"]
         prompts, data = ("prompts", ["second", "first"], 100), ("data", names, 100)
-        assert raced[-1] == (backbone, ("subspace", "cpu"), data, prompts, SPLIT.seen, 7)
+        assert raced[-1] == SearchProblem(backbone, ("subspace", "cpu"), data, prompts, SPLIT.seen, 7)
     assert opened[0] == (run.config, tmp_path / "out", 6, "cpu")

@@ -38,6 +38,7 @@ class Job:
     dev: rows whose loss decides when to stop and which step is kept.
     rivals: jobs of one such name are tries at one thing: at each dev loss the worse half of those still there ends (successive
         halving, Jamieson & Talwalkar 2016). Neighbours in the list of jobs; "": none.
+    task: name of the task that is tuned; "" where a job is over several.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Job:
     seed: int
     rows_per_step: int
     rivals: str = ""
+    task: str = ""
 
 
 @dataclass(frozen=True)

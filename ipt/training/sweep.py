@@ -40,7 +40,7 @@ def stack(data: Sequence[EncodedTask], learning_rates: Sequence[float], config: 
             dev = tuple((index, row) for row in d.dev)
             name = f"{d.task.name}|{d.data_seed}|{seed}|{k}|{rate:g}"
             rivals = f"{d.task.name}|{d.data_seed}|{seed}" if config.halves else ""
-            jobs.append(Job(name, (rows,), dev, rate, seed, config.rows_per_step, rivals))
+            jobs.append(Job(name, (rows,), dev, rate, seed, config.rows_per_step, rivals, d.task.name))
     return jobs
 
 
