@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Column
 
 from ipt.cli.runs import new_table, print_list, show_table
-from ipt.config import CONFIG, DEVICE, OUT, BenchmarkConfig, IstConfig, PretrainConfig, ProbeConfig, SourceConfig, restored
+from ipt.config import CONFIG, DEVICE, OUT, BenchmarkConfig, PretrainConfig, ProbeConfig, SourceConfig
 from ipt.data import Task
 from ipt.progress import Reporter
 from ipt.run import Run
@@ -90,7 +90,6 @@ def probe(
     """Look at an IST run through the model: a task's loss landscape and curvature, transfer, the way between tasks, decoded words."""
     from ipt.methods.subspace import Subspace
     from ipt.resolve import reopen_experiment
-    from ipt.storage import read_tensors
     from ipt.workflows.landscape import run_probe
 
     found = Run.find(run, out)
@@ -104,8 +103,7 @@ def probe(
     subspace = Subspace.load(found.folder.parent / found.config["msf_run"] / "subspace").to(bench.backbone.device)
     if subspace.dim < 2:
         raise ValueError(f"{found.folder} has one number per task; a plane needs a run with --dim 2 or more")
-    vectors = read_tensors(found.folder / "vectors.safetensors")[0]
-    run_probe(bench, subspace, restored(IstConfig, found.config["ist"]), vectors, config, chosen, found)
+    run_probe(bench, subspace, config, chosen, found)
     print(f"written: {found.folder / 'probe.json'}, {found.folder / 'probe.safetensors'}")
 
 
