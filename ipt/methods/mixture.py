@@ -1,10 +1,12 @@
-"""A mixture of seen tasks' prompts, d numbers a task: a control that needs no subspace.
+"""What else adapts a frozen model to an unseen task with few numbers: rivals of an intrinsic subspace.
 
-    p = P_0 + sum over k of z_k (P_k - P_0)
-
-P_0 to P_d are d + 1 of the seen prompts (or their mean) with the least loss on the few shots.
-Trained: z. Frozen: the seen prompts and the backbone. A part of `ipt ist`. After ATTEMPT (Asai et
-al., arXiv 2205.11961), whose weights come from the input.
+* A mixture of seen prompts, d numbers: p = P_0 + sum over k of z_k (P_k - P_0), where P_0 to P_d are d + 1 of the seen prompts (or
+  their mean) with the least loss on the few shots; a part of `ipt ist`. After ATTEMPT (Asai et al., arXiv 2205.11961), whose weights
+  come from the input.
+* LoRA (Hu et al., arXiv 2106.09685) through PEFT, of rank 1 on one projection, the fewest numbers it allows, without a prompt;
+  in `ipt bench --race`.
+* d numbers along random directions of all the model's weights (Li et al., arXiv 1804.08838; SAID, arXiv 2012.13255, a variant of
+  the released code, has Fastfood directions), without a prompt; in `ipt bench --race`.
 """
 
 from collections.abc import Sequence

@@ -96,7 +96,7 @@ def linearize(backbone: Backbone, codes: Decoded, values: Tensor, jobs: Sequence
     """
     count, dim = values.shape
     shifts = config.shift * torch.cat([values.new_zeros(1, dim), torch.eye(dim, dtype=values.dtype, device=values.device)])
-    prompts = codes.decode((values[:, None] + shifts).flatten(0, 1)).unflatten(0, (count, dim + 1))  # [A, d + 1, n, h]
+    prompts = codes._decode((values[:, None] + shifts).flatten(0, 1)).unflatten(0, (count, dim + 1))  # [A, d + 1, n, h]
     owned = [(a, row) for a, job in enumerate(jobs) for group in job.groups for _, row in group]
     sizes = torch.tensor([sum(map(len, job.groups)) for job in jobs], device=values.device)
     losses = torch.zeros(count, dtype=torch.float64, device=values.device)
@@ -138,7 +138,7 @@ def _improve(
     matrix = curvature[:, None] + (config.prior + tried)[..., None, None] * unit
     step = torch.linalg.solve(matrix, -(gradient + config.prior * now)[:, None].expand(-1, len(TRIALS), -1))
     found = now[:, None] + step  # [A, K, d]
-    prompts = codes.decode(found.flatten(0, 1).to(values.dtype))
+    prompts = codes._decode(found.flatten(0, 1).to(values.dtype))
     owned = [(a * len(TRIALS) + k, row) for a, job in enumerate(jobs) for g in job.groups for _, row in g for k in range(len(TRIALS))]
     per_row = row_losses(backbone, prompts, [slot for slot, _ in owned], [row for _, row in owned], config.token_budget)
     slots = torch.tensor([slot for slot, _ in owned])

@@ -25,10 +25,10 @@ class Decoded(Source):
     def __init__(self, values: Tensor, decode: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.values = nn.Parameter(values.detach().clone())
-        self.decode = decode  # a function, not a submodule: its parameters are not this source's
+        self._decode = decode  # a function, not a submodule: its parameters are not this source's
 
     def forward(self, indices: Tensor) -> Tensor:
-        return self.decode(self.values[indices])
+        return self._decode(self.values[indices])
 
 
 class Free(Source):
