@@ -19,7 +19,13 @@ from ipt.benchmarks.search_cost import (
     compare_costs,
     contenders,
 )
-from ipt.benchmarks.speed import PeftTuning, Recorded, kept_bytes, median_times, report
+from ipt.benchmarks.speed import (
+    OperationRecorder,
+    PeftTuning,
+    activation_bytes,
+    median_times,
+    report,
+)
 from ipt.checkpoint import Checkpoint
 from ipt.cli import app as cli
 from ipt.config import TuneConfig
@@ -51,16 +57,16 @@ def test_actions_take_turns_and_the_first_turn_does_not_count():
 
 def test_the_floor_keeps_products_and_leaves_out_the_rest():
     left = torch.ones(3, 3)
-    with Recorded() as recorded:
+    with OperationRecorder() as recorded:
         _ = (left @ left).relu() + left.softmax(0)
-    assert sorted(str(call[0]) for call in recorded.calls) == ["aten._softmax.default", "aten.mm.default"]
+    assert sorted(str(call.function) for call in recorded.calls) == ["aten._softmax.default", "aten.mm.default"]
     recorded.replay()
 
 
-def test_kept_activations_grow_with_the_rows(backbone, tasks):
+def test_saved_activations_grow_with_the_rows(backbone, tasks):
     rows = EncodedTask.draw(backbone, tasks[3], 100).train[:2]
     start = vocabulary_start(backbone, 3, 1)
-    one, four = (kept_bytes(backbone, start, list(rows[:1]) * count) for count in (1, 4))
+    one, four = (activation_bytes(backbone, start, list(rows[:1]) * count) for count in (1, 4))
     assert four == pytest.approx(4 * one, rel=0.1)
 
 
