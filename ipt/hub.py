@@ -1,4 +1,7 @@
-"""Whether the hub of models and data sets is in reach, asked once and quickly: its own clients wait half a minute to find out."""
+"""Whether the hub of models and data sets is in reach.
+
+Asked once and quickly: the hub's own clients wait half a minute to find out.
+"""
 
 from functools import cache
 from urllib.error import HTTPError
@@ -6,21 +9,25 @@ from urllib.request import Request, urlopen
 
 from huggingface_hub import constants
 
+TIMEOUT = 5  # seconds
+
 
 def is_offline() -> bool:
-    """Return whether the environment says that only what was downloaded may be used (HF_HUB_OFFLINE)."""
+    """Return whether the environment allows downloaded files only (HF_HUB_OFFLINE)."""
     return bool(constants.HF_HUB_OFFLINE)
 
 
 @cache
 def is_reachable() -> bool:
-    """Return False where the environment says offline or nothing answers within five seconds."""
+    """Return whether the hub answers; False without asking where the environment says offline."""
     if is_offline():
         return False
+    request = Request(constants.ENDPOINT, method="HEAD")
     try:
-        with urlopen(Request(constants.ENDPOINT, method="HEAD"), timeout=5):
+        with urlopen(request, timeout=TIMEOUT):
             return True
     except HTTPError:
-        return True  # an answer, though a refusal
+        # A refusal is an answer too.
+        return True
     except OSError:
         return False

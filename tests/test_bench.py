@@ -1,6 +1,7 @@
 """The bench compares like with like: PEFT's loop ends where ours does, costs are counted, every line is there."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -8,8 +9,23 @@ from conftest import source
 from test_families import make
 
 from ipt.bank import vocabulary_start
-from ipt.benchmarks.search_cost import Lap, Meter, compare
-from ipt.benchmarks.speed import PeftTuning, Recorded, kept_bytes, median_times, report
+from ipt.benchmarks.search_cost import (
+    Contender,
+    CostCurve,
+    CurveCheckpoint,
+    ForwardCounter,
+    SearchOutcome,
+    SearchResult,
+    compare_costs,
+    contenders,
+)
+from ipt.benchmarks.speed import (
+    OperationRecorder,
+    PeftTuning,
+    activation_bytes,
+    median_times,
+    report,
+)
 from ipt.checkpoint import Checkpoint
 from ipt.cli import app as cli
 from ipt.config import TuneConfig
@@ -41,41 +57,76 @@ def test_actions_take_turns_and_the_first_turn_does_not_count():
 
 def test_the_floor_keeps_products_and_leaves_out_the_rest():
     left = torch.ones(3, 3)
-    with Recorded() as recorded:
+    with OperationRecorder() as recorded:
         _ = (left @ left).relu() + left.softmax(0)
-    assert sorted(str(call[0]) for call in recorded.calls) == ["aten._softmax.default", "aten.mm.default"]
+    assert sorted(str(call.function) for call in recorded.calls) == ["aten._softmax.default", "aten.mm.default"]
     recorded.replay()
 
 
-def test_kept_activations_grow_with_the_rows(backbone, tasks):
+def test_saved_activations_grow_with_the_rows(backbone, tasks):
     rows = EncodedTask.draw(backbone, tasks[3], 100).train[:2]
     start = vocabulary_start(backbone, 3, 1)
-    one, four = (kept_bytes(backbone, start, list(rows[:1]) * count) for count in (1, 4))
+    one, four = (activation_bytes(backbone, start, list(rows[:1]) * count) for count in (1, 4))
     assert four == pytest.approx(4 * one, rel=0.1)
 
 
-def test_the_race_counts_rows_and_finds_the_crossing(backbone, tasks):
+@pytest.mark.parametrize("name", ["t5", "gpt2"])
+def test_rows_that_pass_the_model_are_counted(name, tasks):
+    backbone = make(name)
     rows = EncodedTask.draw(backbone, tasks[3], 100).train[:3]
-    prompts = vocabulary_start(backbone, 3, 1).expand(1, -1, -1).clone().requires_grad_()
-    meter = Meter(backward=2.0)
-    with meter.on(backbone):
+    prompt = vocabulary_start(backbone, 3, 1)
+    prompts = prompt.expand(1, -1, -1).clone().requires_grad_()
+    counter = ForwardCounter(backward_cost=2.0)
+    with counter.attached(backbone.model):
         row_losses(backbone, prompts, [0, 0, 0], rows, 0)
-        assert meter.rows == 3
+        assert counter.forward_equivalents == 3
         backbone.losses(prompts, rows[:1]).sum().backward()
-    assert meter.rows == 3 + 3
+        assert counter.forward_equivalents == 3 + 3
+        with torch.no_grad():
+            backbone.generate(prompts.expand(3, -1, -1), rows, 4)
+    assert counter.forward_equivalents == 6, "scoring a test set is no part of a search"
     backbone.losses(prompts, rows[:1])
-    assert meter.rows == 6, "outside nothing is counted"
-    slow, fast = Lap("Adam 0.5 from the mean", Meter(2), 1), Lap("Adam 0.1 from the best seen code", Meter(2), 1)
-    for lap, points in ((slow, [(100, 2.0), (200, 1.0)]), (fast, [(50, 1.5), (80, 0.9)])):
-        for rows_so_far, loss in points:
-            lap.meter.rows = rows_so_far
-            lap.note("task", loss)
-    lines = compare([slow, fast], 2.0)
-    assert [line.ratio for line in lines] == [1.0, 200 / 80]
-    never = Lap("CMA-ES from the mean", Meter(2), 1)
-    never.note("task", 3.0)
-    line = compare([slow, never], 2.0)[1]
-    assert report(backbone, [line])["values"][0]["ours"] is None and report(backbone, [line])["rows"][0][1] == "-"
+    assert counter.forward_equivalents == 6, "outside nothing is counted"
+
+
+def finished(name, points, is_reference=False):
+    """Return what a contender ended with on one task; points: cost and dev loss of each."""
+    curve = CostCurve(ForwardCounter(2.0), 1)
+    for cost, loss in points:
+        curve.counter.forward_equivalents = cost
+        curve.record("task", loss)
+    contender = Contender(name, lambda problem, curve: SearchOutcome(0.5, 5), is_reference)
+    return SearchResult(contender, curve, SearchOutcome(0.5, 5))
+
+
+def test_costs_are_compared_at_the_best_references_final_dev_loss(backbone):
+    slow = finished("Adam 0.5 from the mean", [(100, 2.0), (200, 1.0)], is_reference=True)
+    worse = finished("Adam 0.1 from the mean", [(10, 1.1)], is_reference=True)
+    fast = finished("Adam 0.1 from the best seen code", [(50, 1.5), (80, 0.9)])
+    never = finished("CMA-ES from the mean", [(10, 3.0)])
+    lines = compare_costs([slow, worse, fast, never])
+    assert [line.ratio for line in lines] == [1.0, None, 200 / 80, None]
+    assert {line.against for line in lines} == {"Adam 0.5 from the mean"}
+    record = report(backbone, [lines[3]])
+    assert record["values"][0]["ours"] is None and record["rows"][0][1] == "-"
+
+
+def test_of_a_tasks_trials_the_best_counts_once_each_task_has_one(backbone, tasks):
+    data = [EncodedTask.draw(backbone, task, 100, shots=6) for task in tasks[:2]]
+    jobs = stack(data, (0.1, 0.2), TuneConfig(), 5)
+    assert [job.task for job in jobs] == ["first", "first", "second", "second"]
+    curve = CostCurve(ForwardCounter(2.0), task_count=2)
+    checkpoint = CurveCheckpoint(curve, jobs)
+    for cost, job, loss in ((2, 0, 3.0), (4, 2, 2.0), (6, 1, 1.0), (8, 0, 5.0)):
+        curve.counter.forward_equivalents = cost
+        checkpoint.log(job=jobs[job].name, step=1, dev_loss=loss)
+    assert curve.points == [(2, 2.5), (3, 1.5), (4, 1.5)]
+    assert curve.cost_to(2.5) == 2 and curve.cost_to(1.5) == 3 and curve.cost_to(1.4) == math.inf
+
+
+def test_the_references_are_ist_as_published():
+    names = [contender.name for contender in contenders() if contender.is_reference]
+    assert names == [f"Adam {rate} from the mean" for rate in ("0.1", "0.2", "0.5", "1")]
 
 
 def words(world, *more):
@@ -95,7 +146,7 @@ def test_the_command_prints_and_writes_what_it_measured(world, tmp_path, capsys)
 
 def test_the_race_runs_on_a_finished_run(world, done, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("ipt.benchmarks.search_cost.STEPS", 4)
-    monkeypatch.setattr("ipt.benchmarks.search_cost.EVERY", 2)
+    monkeypatch.setattr("ipt.benchmarks.search_cost.EVAL_EVERY", 2)
     monkeypatch.setattr("ipt.benchmarks.search_cost.GENERATIONS", 5)
     run = next(done.glob("msf-*")).name
     assert cli.main(words(world, "--search-cost", run, "--out", str(done), "--file", str(tmp_path / "race.json"))) == 0

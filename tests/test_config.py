@@ -24,7 +24,6 @@ from ipt.config import (
     TuneConfig,
     WorkConfig,
     setting,
-    with_current_names,
 )
 from ipt.data import DIFF_DATA_SEED
 from ipt.provenance import from_record, to_record
@@ -36,7 +35,7 @@ NOT_IN_IDENTITY = {"stacked_jobs", "token_budget", "checkpoint_seconds"}
 def published(name):
     """The settings that a published cell was made with."""
     record = json.loads((STUDY / f"{name}.json").read_text(encoding="utf8"))
-    return with_current_names(record["settings"])
+    return record["settings"]
 
 
 def in_json(config):
@@ -251,14 +250,9 @@ def test_settings_of_an_older_run_are_what_it_had_and_not_todays_defaults():
 
 def test_settings_of_an_older_run_are_known_by_their_older_names():
     older = {"steps": 80, "learning_rates": [0.2], "rivals": "halve"}
-    assert restored(IstConfig, older) == IstConfig(steps=80, pruning="halving", starts=1)
-    assert restored(TuneConfig, {"rivals": "all"}).pruning == "none"
-    nested = {"ist": older, "parts": ["pca"], "rivals": "unheard of"}
-    assert with_current_names(nested) == {
-        "ist": {"steps": 80, "learning_rates": [0.2], "pruning": "halving"},
-        "parts": ["pca"],
-        "pruning": "unheard of",
-    }
+    assert from_record(IstConfig, older) == IstConfig(steps=80, pruning="halving", starts=1)
+    assert from_record(TuneConfig, {"rivals": "all"}).pruning == "none"
+
 
 
 NUMBERS = st.integers(1, 99)

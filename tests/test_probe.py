@@ -14,7 +14,7 @@ from ipt.run import Run
 from ipt.storage import read_json, read_tensors
 from ipt.training.evaluate import score_deltas
 from ipt.training.loop import row_losses
-from ipt.workflows.landscape import axis_change, words
+from ipt.workflows.landscape import axis_change, nearest_tokens
 
 SMALL = ["--grid", "5", "--tasks", "3", "--points", "3"]
 
@@ -74,7 +74,7 @@ def test_words_and_axes_of_a_planted_subspace(world, done):
     subspace = Subspace.pca(prompts, 2)
     code = subspace.encode(prompts[:1])[0]
     names = experiment.backbone.tokenizer.convert_ids_to_tokens([7, 8, 9])
-    assert [row[0] for row in words(experiment, subspace, code)] == [(name, pytest.approx(1.0, abs=1e-3)) for name in names]
+    assert [row[0] for row in nearest_tokens(experiment, subspace, code)] == [(name, pytest.approx(1.0, abs=1e-3)) for name in names]
     still = Subspace(2, 3, 1, 0)
     still.delta_decoder.first.weight.data = torch.tensor([[3.0], [4.0], [0.0], [0.0], [0.0], [0.0]])
     still.delta_decoder.first.bias.data = torch.tensor([0.0, 0.0, 10.0, 0.0, 2.0, 0.0])

@@ -10,8 +10,14 @@ from fitted import word_task
 from soft_prompts import choose_starts, dev_losses, mix, mixed, run_sweep, score_prompts, stack_jobs
 from test_families import make
 
-from ipt.benchmarks import baselines as rivals
-from ipt.benchmarks.baselines import adapter, all_weights, directions, lora
+from ipt.benchmarks import baselines
+from ipt.benchmarks.baselines import (
+    lora_adapter,
+    lora_targets,
+    random_directions,
+    tune_directions,
+    tune_lora,
+)
 from ipt.checkpoint import Checkpoint
 from ipt.config import IstConfig
 from ipt.encoded import EncodedTask
@@ -99,10 +105,10 @@ class Spied:
 
     def __init__(self, monkeypatch):
         self.losses, self.scores = [], []
-        monkeypatch.setattr(rivals, "score_deltas", self.score_deltas)
+        monkeypatch.setattr(baselines, "score_deltas", self.score_deltas)
 
-    def note(self, name, loss):
-        self.losses.append((name, loss))
+    def record(self, job, loss):
+        self.losses.append((job.name, loss))
 
     def score_prompts(self, *given, **more):
         found = score_prompts(*given, **more)
@@ -123,10 +129,10 @@ class Spied:
 
 
 def test_lora_returns_the_score_of_the_best_try_and_leaves_the_model_as_it_was(taught, known, monkeypatch):
-    monkeypatch.setattr(rivals, "LORA_RATES", (0.1,))
+    monkeypatch.setattr(baselines, "LORA_RATES", (0.1,))
     modules, weights = [type(m) for m in taught.model.modules()], [p.detach().clone() for p in taught.model.parameters()]
     spied = Spied(monkeypatch)
-    score, numbers = lora(taught, known, SHORT, 3, spied.note)
+    score, numbers = tune_lora(taught, known, SHORT, 3, spied.record)
     assert score == pytest.approx(sum(spied.best_scores(known, 3)) / 2) and numbers == 16 + 16  # one row and one column
     assert len(set(spied.scores)) > 3 and 0 < score < 1  # control: tries and tasks differ
     assert [type(m) for m in taught.model.modules()] == modules
@@ -134,11 +140,11 @@ def test_lora_returns_the_score_of_the_best_try_and_leaves_the_model_as_it_was(t
 
 
 def test_directions_return_the_score_of_the_best_try_and_leave_the_model_as_it_was(taught, known, monkeypatch):
-    monkeypatch.setattr(rivals, "DIRECTION_RATES", (0.03, 0.003))
+    monkeypatch.setattr(baselines, "DIRECTION_RATES", (0.03, 0.003))
     names, before = list(taught.model.state_dict()), list(taught.model.parameters())
     values = [p.detach().clone() for p in before]
     spied = Spied(monkeypatch)
-    score, numbers = directions(taught, known, 5, SHORT, 3, spied.note)
+    score, numbers = tune_directions(taught, known, 5, SHORT, 3, spied.record)
     assert score == pytest.approx(sum(spied.best_scores(known, 2)) / 2) and numbers == 5
     assert len(set(spied.scores)) > 2 and 0 < score < 1  # control
     assert list(taught.model.state_dict()) == names and list(taught.model.parameters()) == before  # shared weights are shared again
@@ -147,7 +153,7 @@ def test_directions_return_the_score_of_the_best_try_and_leave_the_model_as_it_w
 
 def test_the_numbers_are_steps_along_the_directions(backbone):
     own = {name: p.detach().clone() for name, p in backbone.model.named_parameters()}
-    with all_weights(backbone, 2, 7) as (numbers,):
+    with random_directions(backbone, 2, 7) as (numbers,):
         numbers.data = torch.tensor([0.5, 0.0])
         one = {name: getattr(*_place(backbone.model, name)).detach() - p for name, p in own.items()}
         numbers.data = torch.tensor([0.0, 1.0])
@@ -167,8 +173,8 @@ def _place(model, name):
 
 def test_a_model_is_left_as_it_was_after_an_error(backbone):
     names = list(backbone.model.state_dict())
-    place = rivals.adapter_places(backbone)[0]
-    for attach in (lambda: all_weights(backbone, 2, 7), lambda: adapter(backbone, place)):
+    place = lora_targets(backbone)[0]
+    for attach in (lambda: random_directions(backbone, 2, 7), lambda: lora_adapter(backbone, place)):
         with pytest.raises(KeyError), attach():
             assert list(backbone.model.state_dict()) != names  # control: it was another
             raise KeyError
@@ -179,15 +185,15 @@ def test_a_model_is_left_as_it_was_where_only_some_weights_were_reached(monkeypa
     """A module of two weights, of which the first is done when the error comes."""
     backbone = make("gpt2", torch.float32)
     before = {name: p.detach().clone() for name, p in backbone.model.state_dict().items()}
-    register = rivals.register_parametrization
+    register = baselines.register_parametrization
 
     def failing(module, name, moved):
         if name == "bias":
             raise torch.OutOfMemoryError("no place")
         register(module, name, moved)
 
-    monkeypatch.setattr(rivals, "register_parametrization", failing)
-    with pytest.raises(torch.OutOfMemoryError, match="no place"), all_weights(backbone, 2, 7):
+    monkeypatch.setattr(baselines, "register_parametrization", failing)
+    with pytest.raises(torch.OutOfMemoryError, match="no place"), random_directions(backbone, 2, 7):
         pass
     after = backbone.model.state_dict()
     assert set(after) == set(before) and all(torch.equal(after[name], before[name]) for name in before)

@@ -7,8 +7,16 @@ import pytest
 import torch
 from conftest import toy_backbone
 
-from ipt.benchmarks import baselines as rivals
-from ipt.benchmarks.baselines import adapter, adapter_places, all_weights, directions, lora, tune_models
+from ipt.benchmarks import baselines
+from ipt.benchmarks.baselines import (
+    Trial,
+    lora_adapter,
+    lora_targets,
+    random_directions,
+    tune_directions,
+    tune_lora,
+    tune_models,
+)
 from ipt.config import IstConfig
 from ipt.encoded import EncodedTask
 from ipt.training.evaluate import Score
@@ -55,8 +63,8 @@ class Told:
         self.at_losses, self.at_scores, self.asked = [], [], []
         self.backbone = backbone
         if losses:
-            monkeypatch.setattr(rivals, "row_losses", self.row_losses)
-        monkeypatch.setattr(rivals, "score_deltas", self.score_deltas)
+            monkeypatch.setattr(baselines, "row_losses", self.row_losses)
+        monkeypatch.setattr(baselines, "score_deltas", self.score_deltas)
 
     def row_losses(self, backbone, prompts, of_row, rows, budget):
         self.at_losses.append(trained(backbone))
@@ -70,7 +78,7 @@ class Told:
 
 
 def tries(backbone, *rates, dim=2):
-    return [(partial(all_weights, backbone, dim, 7), rate) for rate in rates]
+    return [Trial(partial(random_directions, backbone, dim, 7), rate) for rate in rates]
 
 
 def test_the_best_try_is_chosen_by_dev_loss_and_not_by_test_score(backbone, data, monkeypatch):
@@ -94,7 +102,7 @@ def test_the_best_try_is_chosen_by_dev_loss_and_not_by_test_score(backbone, data
         tries(backbone, 0.01, 0.02, 0.03),
         config,
         SEED,
-        lambda *note: notes.append(note),
+        lambda job, loss: notes.append((job.name, loss)),
     )
     assert found == pytest.approx((0.2 + 0.1 + 0.7) / 3) and numbers == 2
     assert told.asked == [d for d in data for _ in range(3)]  # each try is scored on its own task
@@ -107,7 +115,7 @@ def test_of_equal_dev_losses_the_first_try_is_taken_whatever_it_scores(backbone,
     Told(monkeypatch, backbone, [1.0, 1.0, 1.0, 2.0, 1.0, 1.0], [0.6, 0.9, 0.5, 0.3, 0.8, 0.1])
     config = replace(TRAIN, steps=1)
     three = tries(backbone, 0.01, 0.02, 0.03)
-    score, _ = tune_models(backbone, data[:2], three, config, SEED, lambda *note: None)
+    score, _ = tune_models(backbone, data[:2], three, config, SEED, lambda job, loss: None)
     assert score == pytest.approx((0.6 + 0.8) / 2)
 
 
@@ -115,7 +123,7 @@ def test_a_try_is_scored_where_its_dev_loss_was_least(backbone, data, monkeypatc
     """Ten steps, a dev loss at each fourth and at the last; of two equal ones the first is kept."""
     for losses, kept in (([3, 1, 2], 1), ([3, 2, 1], 2), ([1, 1, 2], 0)):
         told = Told(monkeypatch, backbone, losses)
-        tune_models(backbone, data[:1], tries(backbone, 0.05), TRAIN, SEED, lambda *note: None)
+        tune_models(backbone, data[:1], tries(backbone, 0.05), TRAIN, SEED, lambda job, loss: None)
         assert len(told.at_losses) == 3
         assert torch.equal(told.at_scores[0][0], told.at_losses[kept][0])
         assert not torch.equal(told.at_losses[0][0], told.at_losses[1][0])  # control
@@ -130,7 +138,7 @@ def plain_adam(backbone, d, job, rate, clip):
     path, norms, losses = [], [], []
     nothing = torch.zeros(4, 0, 16)
     torch.manual_seed(SEED)
-    with adapter(backbone, PLACE) as weights:
+    with lora_adapter(backbone, PLACE) as weights:
         mean, square = ([torch.zeros_like(w) for w in weights] for _ in range(2))
         for step in range(10):
             rows = [row for _, row in take_rows(job, step)]
@@ -156,10 +164,10 @@ def test_training_is_adam_with_clipped_slopes_and_a_falling_rate(backbone, data,
     tune_models(
         backbone,
         [d],
-        [(partial(adapter, backbone, PLACE), 0.05)],
+        [Trial(partial(lora_adapter, backbone, PLACE), 0.05)],
         TRAIN,
         SEED,
-        lambda name, loss: notes.append(loss),
+        lambda job, loss: notes.append(loss),
     )
     path, norms, losses = plain_adam(backbone, d, job, 0.05, TRAIN.clip)
     assert min(norms) < TRAIN.clip < max(norms)  # control: the clip bites, now and then
@@ -173,7 +181,7 @@ def test_an_adapter_adds_a_column_times_a_row_to_its_own_module(backbone, data):
     nothing = torch.zeros(4, 0, 16)
     before = backbone.nll(nothing, data[0].test)
     module = backbone.model.get_submodule(PLACE)
-    with adapter(backbone, PLACE) as (row, column):
+    with lora_adapter(backbone, PLACE) as (row, column):
         assert row.shape == (1, 16) and column.shape == (16, 1)
         assert not any(m.training for m in backbone.model.modules())
         assert torch.equal(backbone.nll(nothing, data[0].test), before)  # it begins as the model is
@@ -191,18 +199,18 @@ def test_adapters_are_tried_on_the_first_the_middle_and_the_last_projection(back
         attentions.append(f"decoder.block.{i}.layer.0.SelfAttention")
         attentions.append(f"decoder.block.{i}.layer.1.EncDecAttention")
     found = [f"{name}.{part}" for name in attentions for part in "qv"]
-    assert adapter_places(backbone) == [found[0], found[6], found[11]]
+    assert lora_targets(backbone) == [found[0], found[6], found[11]]
 
 
 def test_each_place_is_tried_with_each_rate_from_the_same_weights(backbone, data, monkeypatch):
     """Adam's first step moves a number by the rate, here the column: the row has no slope yet."""
-    places, first = adapter_places(backbone), []
+    places, first = lora_targets(backbone), []
     for place in places:
         torch.manual_seed(SEED)
-        with adapter(backbone, place) as (row, _):
+        with lora_adapter(backbone, place) as (row, _):
             first.append(row.detach().clone())
     told = Told(monkeypatch, backbone, [1.0] * 18)
-    _, numbers = lora(backbone, data[:2], replace(TRAIN, steps=1), SEED, lambda *note: None)
+    _, numbers = tune_lora(backbone, data[:2], replace(TRAIN, steps=1), SEED, lambda job, loss: None)
     expected = [(row, rate) for row in first for rate in LORA_RATES] * 2  # for each task
     for (row, column), (start, rate) in zip(told.at_scores, expected, strict=True):
         assert torch.equal(row, start)
@@ -214,7 +222,7 @@ def test_each_place_is_tried_with_each_rate_from_the_same_weights(backbone, data
 def test_directions_are_tried_with_each_rate(backbone, data, monkeypatch):
     told = Told(monkeypatch, backbone, [1.0] * 6)
     once = replace(TRAIN, steps=1)
-    _, numbers = directions(backbone, data[:2], 5, once, SEED, lambda *note: None)
+    _, numbers = tune_directions(backbone, data[:2], 5, once, SEED, lambda job, loss: None)
     assert numbers == 5
     for (found,), rate in zip(told.at_scores, DIRECTION_RATES * 2, strict=True):
         assert found.shape == (5,) and found.abs().tolist() == pytest.approx([rate] * 5, rel=1e-3)
@@ -238,7 +246,7 @@ def value_of(backbone, name):
 
 def test_a_direction_is_noise_of_each_weights_root_mean_square(backbone):
     expected, other = (moved_by_hand(backbone, (0.5, -2.0), seed) for seed in (7, 8))
-    with all_weights(backbone, 2, 7) as (numbers,):
+    with random_directions(backbone, 2, 7) as (numbers,):
         assert numbers.tolist() == [0, 0]
         numbers.data = torch.tensor([0.5, -2.0])
         found = {name: value_of(backbone, name) for name in expected}
@@ -257,9 +265,9 @@ def test_directions_are_drawn_with_the_seed_of_the_call(backbone, data, monkeypa
         seen.append((trained(backbone)[0], value_of(backbone, "shared.weight").clone()))
         return [Score(0.0, None, ())]
 
-    monkeypatch.setattr(rivals, "score_deltas", score_deltas)
-    monkeypatch.setattr(rivals, "DIRECTION_RATES", (0.03,))
-    directions(backbone, data[:1], 2, replace(TRAIN, steps=1), SEED, lambda *note: None)
+    monkeypatch.setattr(baselines, "score_deltas", score_deltas)
+    monkeypatch.setattr(baselines, "DIRECTION_RATES", (0.03,))
+    tune_directions(backbone, data[:1], 2, replace(TRAIN, steps=1), SEED, lambda job, loss: None)
     ((numbers, moved),) = seen
     assert torch.equal(backbone.weight, before) and not torch.equal(moved, before)
     expected, other = (moved_by_hand(backbone, numbers, seed)["shared.weight"] for seed in (SEED, 4))
@@ -270,7 +278,7 @@ def test_directions_are_drawn_with_the_seed_of_the_call(backbone, data, monkeypa
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_moved_weights_keep_their_type(dtype):
     backbone = toy_backbone(dtype=dtype)
-    with all_weights(backbone, 2, 7) as (numbers,):
+    with random_directions(backbone, 2, 7) as (numbers,):
         assert numbers.dtype == torch.float32
         assert value_of(backbone, "shared.weight").dtype == dtype
         backbone.losses(torch.zeros(1, 0, 16), backbone.encode(["red"], ["no"])).sum().backward()

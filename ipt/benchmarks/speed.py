@@ -1,7 +1,14 @@
-"""`ipt bench`: what stacking gains, measured beside what a user would otherwise run, in one process and one run.
+"""`ipt bench`: what stacking gains, beside what a user would otherwise run, in one process.
 
-Like with like: same rows, tokens, padding per batch, precision, threads, start and steps; no evaluation inside a timed part,
-a warm-up before it, repeats interleaved, medians reported. A rate is rows per second through forward and backward.
+Like is measured with like: same rows, tokens, padding of a batch, precision, threads, start and
+steps; no evaluation inside a timed part. Of the parts that are compared
+
+* each has a turn that does not count before the first that does (warm-up): the first call of a
+  shape allocates memory and chooses kernels
+* all take turns (interleaving), so that a slow minute of the machine falls on all of them
+* the median of the turns is reported: one disturbed turn does not move it
+
+A rate is rows per second through forward and backward.
 """
 
 import hashlib
@@ -12,8 +19,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -36,15 +43,40 @@ from ipt.training.source import Free
 from ipt.training.sweep import stack
 
 BART_BASE = "bart-base-sized"  # what --model is to say for it
-FLOOR_JOBS = 8
+
 ROWS = 8  # of a job in one of its steps, as in the paper's grid
-# what a transformer cannot do without: matrix products, attention's softmax, norms that are one operation
-NEEDED = ("mm", "addmm", "bmm", "baddbmm", "_softmax", "_softmax_backward_data", "native_layer_norm", "native_layer_norm_backward")
+
+LEARNING_RATE = 0.3
+
+# Jobs of a floor. It is a rate: more jobs would only fill memory.
+FLOOR_JOBS = 8
+
+# What a transformer cannot do without: matrix products, attention's softmax, norms that are one
+# operation. Names of torch's operators.
+NEEDED_OPERATIONS = (
+    "mm",
+    "addmm",
+    "bmm",
+    "baddbmm",
+    "_softmax",
+    "_softmax_backward_data",
+    "native_layer_norm",
+    "native_layer_norm_backward",
+)
+
+# Jobs and prompt lengths at which a loop's state is measured.
+STATE_SIZES = ((8, 10), (64, 10), (64, 40))
+
+NO_LABEL = -100  # of a token without a loss
+
+COLUMNS = ("measured", "ours", "other", "unit", "ratio", "aim")
+
+Action = Callable[[], object]
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One line of the table: ours against another, in a unit; `ratio` is how many times better ours is."""
+    """One line of the table: ours against another."""
 
     what: str
     against: str
@@ -52,294 +84,654 @@ class Measurement:
     other: float
     unit: str
     aim: str
-    ratio: float | None = None
+    ratio: float | None = None  # how many times better ours is
     more: str = ""
 
 
-def median_times(actions: dict[str, Callable[[], object]], repeats: int, device: torch.device) -> dict[str, float]:
-    """Return each action's median seconds; the actions take turns, after one turn that does not count."""
+def measure(
+    backbone: Backbone,
+    start: Tensor,
+    tasks: Sequence[EncodedTask],
+    config: BenchmarkConfig,
+    reporter: Reporter,
+) -> list[Measurement]:
+    """Measure every part that needs no run folder; prompt tuning comes first.
+
+    start: [n, h] prompt that every job starts from.
+    """
+    tune = TuneConfig(rows_per_step=ROWS)
+    jobs = stack(tasks, (LEARNING_RATE,), tune, 42)
+    parts: dict[str, Callable[[], list[Measurement]]] = {
+        "prompt tuning": lambda: measure_tuning(backbone, start, jobs, config),
+        "the same result": lambda: [compare_results(backbone, start, jobs, config)],
+        "growing J": lambda: measure_scaling(backbone, start, jobs, config),
+        "memory": lambda: measure_memory(backbone, start, jobs),
+        "start-up": lambda: measure_start_up(config),
+    }
+    measurements: list[Measurement] = []
+    for name, part in parts.items():
+        with reporter.bar(f"bench: {name}"):
+            measurements += part()
+    # The study's time follows from the rates of the first part.
+    return measurements + project_study(measurements)
+
+
+# ------------------------------------------------------------------------------------- timing
+
+
+def median_times(
+    actions: dict[str, Action],
+    repeats: int,
+    device: torch.device,
+) -> dict[str, float]:
+    """Return each action's median seconds; the actions take turns.
+
+    repeats: turns that count, after one that does not.
+    """
     times: dict[str, list[float]] = {name: [] for name in actions}
     for turn in range(repeats + 1):
+        # The first call of a shape allocates memory and chooses kernels.
+        is_warm_up = turn == 0
         for name, act in actions.items():
             began = time.perf_counter()
             act()
+            # An accelerator works on after the call has returned.
             if device.type != "cpu":
                 torch.accelerator.synchronize(device)
-            if turn:
-                times[name].append(time.perf_counter() - began)
-    return {name: statistics.median(found) for name, found in times.items()}
+            seconds = time.perf_counter() - began
+
+            if not is_warm_up:
+                times[name].append(seconds)
+    # A mean would take in what else the machine did in one of the turns.
+    return {name: statistics.median(turns) for name, turns in times.items()}
+
+
+def stacked_steps(
+    backbone: Backbone,
+    start: Tensor,
+    jobs: Sequence[Job],
+    config: TuneConfig,
+    steps: int,
+) -> Action:
+    """Return an action: this many steps of all jobs, stacked.
+
+    start: [n, h].
+    """
+    source = Free(start, len(jobs))
+    loop = Loop(source, jobs, backbone.device)
+    active = torch.arange(len(jobs), device=backbone.device)
+    rates = torch.tensor(
+        [job.learning_rate for job in jobs],
+        dtype=torch.float64,
+        device=backbone.device,
+    )
+
+    # Forward, backward and Adam of the stacked loop, without what it does between steps: dev
+    # losses, checkpoints, the choice of the next jobs.
+    def act() -> None:
+        for step in range(steps):
+            step_of_jobs = [step] * len(jobs)
+            backward(backbone, source, jobs, step_of_jobs, config)
+            counts = torch.full_like(active, step + 1)
+            loop.optimiser.step(active, counts, rates, config.clip)
+
+    return act
+
+
+# ----------------------------------------------------------------------------- beside PEFT
 
 
 class PeftTuning:
-    """Prompt tuning of one job after another with PEFT: a model with one soft prompt, torch's Adam, the job's own rows.
+    """Prompt tuning with PEFT: a model with one soft prompt, one job after another.
 
-    Clipping and schedule are those of our loop, so that the two can end with the same loss.
+    With torch's Adam and the job's own rows. Clipping and schedule are those of our loop, so that
+    the two can end with the same loss.
     """
 
     def __init__(self, backbone: Backbone, start: Tensor, config: TuneConfig) -> None:
+        """Put a prompt before the backbone's model.
+
+        start: [n, h] what every job starts from.
+        """
         from peft import PromptTuningConfig, get_peft_model
 
         if not isinstance(backbone, (EncoderDecoder, CausalLM)):
-            raise ValueError(f"PEFT tunes prompts of encoder-decoder and left-to-right models; {backbone.name} is neither")
-        self.backbone, self.start, self.config = backbone, start, config
-        kind = "SEQ_2_SEQ_LM" if isinstance(backbone, EncoderDecoder) else "CAUSAL_LM"
+            raise ValueError(
+                "PEFT tunes prompts of encoder-decoder and left-to-right models; "
+                f"{backbone.name} is neither"
+            )
+        self.backbone = backbone
+        self.start = start
+        self.config = config
+        self.is_causal = isinstance(backbone, CausalLM)
+
         length, width = start.shape
-        wanted = PromptTuningConfig(task_type=kind, num_virtual_tokens=length, num_transformer_submodules=1, token_dim=width)
-        self.model: Any = get_peft_model(backbone.model, wanted).eval()
-        self.weight: Any = self.model.get_submodule("prompt_encoder.default.embedding").weight
+        peft_config = PromptTuningConfig(
+            task_type="CAUSAL_LM" if self.is_causal else "SEQ_2_SEQ_LM",
+            num_virtual_tokens=length,
+            num_transformer_submodules=1,  # the encoder only
+            token_dim=width,
+        )
+        # Without dropout, as ours.
+        self.model: Any = get_peft_model(backbone.model, peft_config).eval()
+        embedding = self.model.get_submodule("prompt_encoder.default.embedding")
+        self.weight: Any = embedding.weight  # [n, h]
 
     def loss(self, rows: Sequence[Encoded]) -> Tensor:
         """Return the mean over the rows' tokens, as a training loop over PEFT takes it."""
-        device, left = self.backbone.device, isinstance(self.backbone, CausalLM)
-        texts = [row.input_ids + row.label_ids for row in rows] if left else [row.input_ids for row in rows]
-        ids, mask = pad(texts, self.backbone.tokenizer.pad_token_id or 0, device)
-        blank = [[-100] * len(row.input_ids) if left else [] for row in rows]
-        labels, _ = pad([[*b, *row.label_ids] for b, row in zip(blank, rows, strict=True)], -100, device)
-        return self.model(input_ids=ids, attention_mask=mask.long(), labels=labels).loss
+        texts = []
+        answers = []
+        for row in rows:
+            if self.is_causal:
+                # One sequence, in which the input's tokens have no loss.
+                texts.append(row.input_ids + row.label_ids)
+                blank = [NO_LABEL] * len(row.input_ids)
+                answers.append([*blank, *row.label_ids])
+            else:
+                texts.append(row.input_ids)
+                answers.append(list(row.label_ids))
+
+        device = self.backbone.device
+        padding = self.backbone.tokenizer.pad_token_id or 0
+        ids, mask = pad(texts, padding, device)  # [B, L]
+        labels, _ = pad(answers, NO_LABEL, device)
+        output = self.model(input_ids=ids, attention_mask=mask.long(), labels=labels)
+        return output.loss
 
     def tune(self, job: Job, steps: int) -> Tensor:
         """Return the prompt [n, h] after these steps."""
         self.weight.data = self.start.clone()
-        optimiser = torch.optim.Adam([self.weight], lr=job.learning_rate)
+        optimizer = torch.optim.Adam([self.weight], lr=job.learning_rate)
         for step in range(steps):
+            # The same schedule and the same rows as the stacked loop has at this step.
             factor = rate_factor(torch.tensor(step), self.config.steps, self.config.warmup)
-            optimiser.param_groups[0]["lr"] = job.learning_rate * float(factor)
-            optimiser.zero_grad()
-            self.loss([row for _, row in take_rows(job, step)]).backward()
+            optimizer.param_groups[0]["lr"] = job.learning_rate * float(factor)
+            rows = [row for _, row in take_rows(job, step)]
+
+            # What a user would write: loss, gradient, clipping, step.
+            optimizer.zero_grad()
+            loss = self.loss(rows)
+            loss.backward()
             torch.nn.utils.clip_grad_norm_([self.weight], self.config.clip)
-            optimiser.step()
+            optimizer.step()
         return self.weight.detach().clone()
 
 
-def stacked_steps(backbone: Backbone, start: Tensor, jobs: Sequence[Job], config: TuneConfig, steps: int) -> Callable[[], object]:
-    """Return an action: this many steps of all jobs, stacked."""
-    source = Free(start, len(jobs))
-    loop = Loop(source, jobs, backbone.device)
-    active = torch.arange(len(jobs), device=backbone.device)
-    rates = torch.tensor([job.learning_rate for job in jobs], dtype=torch.float64, device=backbone.device)
+def measure_tuning(
+    backbone: Backbone,
+    start: Tensor,
+    jobs: Sequence[Job],
+    config: BenchmarkConfig,
+) -> list[Measurement]:
+    """Measure prompt tuning of all jobs, stacked, against PEFT, one job at a time.
 
-    def act() -> None:
-        for step in range(steps):
-            backward(backbone, source, jobs, [step] * len(jobs), config)
-            loop.optimiser.step(active, torch.full_like(active, step + 1), rates, config.clip)
+    Also with four times the rows in each of PEFT's steps, and a quarter of the jobs: the same
+    number of rows, in batches as large as a user could choose.
+    """
+    tune = TuneConfig(
+        steps=config.steps,
+        rows_per_step=ROWS,
+        learning_rates=(LEARNING_RATE,),
+    )
+    peft = PeftTuning(backbone, start, tune)
+    quarter = max(1, len(jobs) // 4)
+    large_jobs = [replace(job, rows_per_step=4 * ROWS) for job in jobs[:quarter]]
 
-    return act
+    # One job after another: what PEFT offers.
+    def tune_all(chosen: Sequence[Job]) -> None:
+        for job in chosen:
+            peft.tune(job, config.steps)
 
-
-def tuning(backbone: Backbone, start: Tensor, jobs: Sequence[Job], bench: BenchmarkConfig) -> list[Measurement]:
-    """Measure prompt tuning of all jobs, stacked, against PEFT, one job at a time; also with four times the rows per step."""
-    config = TuneConfig(steps=bench.steps, rows_per_step=ROWS, learning_rates=(0.3,))
-    peft = PeftTuning(backbone, start, config)
-    large = [Job(j.name, j.groups, j.dev, j.learning_rate, j.seed, 4 * ROWS) for j in jobs[: max(1, len(jobs) // 4)]]
     times = median_times(
         {
-            "stacked": stacked_steps(backbone, start, jobs, config, bench.steps),
-            "one": lambda: [peft.tune(job, bench.steps) for job in jobs],
-            "large": lambda: [peft.tune(job, bench.steps) for job in large],
+            "stacked": stacked_steps(backbone, start, jobs, tune, config.steps),
+            "one": lambda: tune_all(jobs),
+            "large": lambda: tune_all(large_jobs),
         },
-        bench.repeats,
+        config.repeats,
         backbone.device,
     )
-    rows = len(jobs) * bench.steps * ROWS
-    ours, other, wide = (rows / times[name] for name in ("stacked", "one", "large"))
+    # The number of rows is the same in all three.
+    rows = len(jobs) * config.steps * ROWS
+    stacked = rows / times["stacked"]
+    one = rows / times["one"]
+    large = rows / times["large"]
     what = f"prompt tuning, {len(jobs)} tasks x {ROWS} rows"
-    aim = "1.5 x on 2 cores, 10 x on a GPU"
     return [
-        Measurement(what, f"PEFT, one task at a time, {ROWS} rows a step", ours, other, "rows/s", aim, ours / other),
-        Measurement(what, f"PEFT, one task at a time, {4 * ROWS} rows a step", ours, wide, "rows/s", "-", ours / wide),
+        Measurement(
+            what=what,
+            against=f"PEFT, one task at a time, {ROWS} rows a step",
+            ours=stacked,
+            other=one,
+            unit="rows/s",
+            aim="1.5 x on 2 cores, 10 x on a GPU",
+            ratio=stacked / one,
+        ),
+        Measurement(
+            what=what,
+            against=f"PEFT, one task at a time, {4 * ROWS} rows a step",
+            ours=stacked,
+            other=large,
+            unit="rows/s",
+            aim="-",
+            ratio=stacked / large,
+        ),
     ]
 
 
-def same_result(backbone: Backbone, start: Tensor, jobs: Sequence[Job], bench: BenchmarkConfig) -> Measurement:
-    """Train a few jobs to the end with both, and a second time with another order of rows; compare their dev losses."""
-    config = TuneConfig(steps=bench.train_steps, rows_per_step=ROWS, learning_rates=(0.3,), eval_every=bench.train_steps)
-    few, peft = jobs[: bench.trained_jobs], PeftTuning(backbone, start, config)
+def compare_results(
+    backbone: Backbone,
+    start: Tensor,
+    jobs: Sequence[Job],
+    config: BenchmarkConfig,
+) -> Measurement:
+    """Train a few jobs to the end with both, and compare their dev losses.
 
-    def ours(seed: int) -> Tensor:
-        source = Free(start, len(few))
-        again = [Job(j.name, j.groups, j.dev, j.learning_rate, seed, ROWS) for j in few]
-        fit(backbone, source, again, config, Checkpoint.none())
-        return dev_losses(backbone, source, again, 0)
+    Stacked also a second time with another order of rows: what lies within that difference is
+    noise.
+    """
+    tune = TuneConfig(
+        steps=config.train_steps,
+        rows_per_step=ROWS,
+        learning_rates=(LEARNING_RATE,),
+        eval_every=config.train_steps,
+    )
+    few = jobs[: config.trained_jobs]
+    peft = PeftTuning(backbone, start, tune)
+    # One run of each would not tell a difference of the loops from one of the order of rows.
+    seed = few[0].seed
+    ours = stacked_dev_losses(backbone, start, few, tune, seed)
+    again = stacked_dev_losses(backbone, start, few, tune, seed + 1)
 
-    first, second = ours(few[0].seed), ours(few[0].seed + 1)
-    theirs = Free(start, len(few))
-    theirs.values.data.copy_(torch.stack([peft.tune(job, config.steps) for job in few]))
-    other = dev_losses(backbone, theirs, few, 0)
-    apart, seeds = (float(d.abs().max()) for d in (first - other, first - second))
-    note = f"largest difference of a task {apart:.3f}, between two seeds {seeds:.3f}"
-    what = f"final dev loss, {len(few)} tasks, {config.steps} steps"
-    return Measurement(what, "PEFT", float(first.mean()), float(other.mean()), "nats/token", "equal within seed noise", None, note)
+    # PEFT's prompts are scored by the same function, so that the losses mean the same.
+    prompts = [peft.tune(job, tune.steps) for job in few]
+    source = Free(start, len(few))
+    source.values.data.copy_(torch.stack(prompts))
+    theirs = dev_losses(backbone, source, few, 0)
+
+    difference = float((ours - theirs).abs().max())
+    noise = float((ours - again).abs().max())
+    return Measurement(
+        what=f"final dev loss, {len(few)} tasks, {tune.steps} steps",
+        against="PEFT",
+        ours=float(ours.mean()),
+        other=float(theirs.mean()),
+        unit="nats/token",
+        aim="equal within seed noise",
+        more=f"largest difference of a task {difference:.3f}, between two seeds {noise:.3f}",
+    )
 
 
-class Recorded(TorchDispatchMode):
-    """Keeps the operations of a step that a transformer cannot do without, with the shapes they had."""
+def stacked_dev_losses(
+    backbone: Backbone,
+    start: Tensor,
+    jobs: Sequence[Job],
+    config: TuneConfig,
+    seed: int,
+) -> Tensor:
+    """Return each job's dev loss [J] after stacked training, nats per token.
+
+    seed: of the order of rows.
+    """
+    source = Free(start, len(jobs))
+    seeded = [replace(job, seed=seed, rows_per_step=ROWS) for job in jobs]
+    fit(backbone, source, seeded, config, Checkpoint.none())
+    return dev_losses(backbone, source, seeded, 0)
+
+
+# ------------------------------------------------------------------------------ growing J
+
+
+class Call(NamedTuple):
+    """An operation with what it was given."""
+
+    function: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+class OperationRecorder(TorchDispatchMode):
+    """Records the operations of a step that a transformer cannot do without.
+
+    Dispatch sees forward and backward as torch's own operators, whatever the model's code is.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.calls: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = []
+        self.calls: list[Call] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = func(*args, **(kwargs or {}))
+        """Run an operation, and record it where it is needed."""
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
         name = func.overloadpacket.__name__
-        if name in NEEDED or "scaled_dot_product" in name:
-            self.calls.append((func, tuple(args), dict(kwargs or {})))
-        return made
+        if name in NEEDED_OPERATIONS or "scaled_dot_product" in name:
+            self.calls.append(Call(func, tuple(args), dict(kwargs)))
+        return result
 
     def replay(self) -> None:
-        for func, args, kwargs in self.calls:
-            func(*args, **kwargs)
+        """Do the recorded operations again, on the same tensors."""
+        for call in self.calls:
+            call.function(*call.args, **call.kwargs)
 
 
-def floor_of(backbone: Backbone, start: Tensor, jobs: Sequence[Job], config: TuneConfig) -> Callable[[], object]:
-    """Return an action: nothing but the matrix products, softmaxes and norms of one stacked step, on tensors that are there."""
-    recorded = Recorded()
-    with recorded:
-        backward(backbone, Free(start, len(jobs)), jobs, [0] * len(jobs), config)
+def floor_step(
+    backbone: Backbone,
+    start: Tensor,
+    jobs: Sequence[Job],
+    config: TuneConfig,
+) -> Action:
+    """Return an action: the matrix products, softmaxes and norms of one stacked step, no more."""
+    recorder = OperationRecorder()
+    source = Free(start, len(jobs))
+    first_steps = [0] * len(jobs)
+    with recorder:
+        backward(backbone, source, jobs, first_steps, config)
 
+    # The backward's operations are among the recorded ones, so no graph is built.
     def act() -> None:
         with torch.no_grad():
-            recorded.replay()
+            recorder.replay()
 
     return act
 
 
-def scaling(backbone: Backbone, start: Tensor, jobs: Sequence[Job], bench: BenchmarkConfig) -> list[Measurement]:
-    """Measure rows per second as J grows, against J = 1 and against the floor of the same step."""
-    config = TuneConfig(steps=1, rows_per_step=ROWS, learning_rates=(0.3,))
-    found, rate_of_one = [], 0.0
-    for count in bench.jobs_grown:
-        chosen = [jobs[i % len(jobs)] for i in range(count)]
-        chosen = [Job(j.name, tuple(tuple((i, r) for _, r in g) for g in j.groups), j.dev, 0.3, i, ROWS) for i, j in enumerate(chosen)]
-        step = stacked_steps(backbone, start, chosen, config, 1)
-        floor = floor_of(backbone, start, chosen[:FLOOR_JOBS], config)  # a rate: more rows would only fill memory
-        part = min(count, FLOOR_JOBS) / count
-        times = median_times({"step": step, "floor": floor}, bench.repeats, backbone.device)
-        rate, bound = count * ROWS / times["step"], count * ROWS * part / times["floor"]
-        rate_of_one = rate_of_one or rate
-        note = f"{rate / rate_of_one:.2f} x J = 1"
-        found.append(
+def measure_scaling(
+    backbone: Backbone,
+    start: Tensor,
+    jobs: Sequence[Job],
+    config: BenchmarkConfig,
+) -> list[Measurement]:
+    """Measure rows per second as J grows, against the floor of the same step and J = 1."""
+    tune = TuneConfig(steps=1, rows_per_step=ROWS, learning_rates=(LEARNING_RATE,))
+    measurements = []
+    rate_of_first = 0.0
+    for count in config.jobs_grown:
+        chosen = repeat_jobs(jobs, count)
+        floor_jobs = chosen[:FLOOR_JOBS]
+        times = median_times(
+            {
+                "step": stacked_steps(backbone, start, chosen, tune, 1),
+                "floor": floor_step(backbone, start, floor_jobs, tune),
+            },
+            config.repeats,
+            backbone.device,
+        )
+        rate = count * ROWS / times["step"]
+        # The floor has a part of the rows.
+        part = len(floor_jobs) / count
+        bound = count * ROWS * part / times["floor"]
+        rate_of_first = rate_of_first or rate  # J = 1, unless --jobs-grown says otherwise
+        measurements.append(
             Measurement(
-                f"one step, J = {count}", "floor: its products, softmaxes, norms", rate, bound, "rows/s", "within 3 x", rate / bound, note
+                what=f"one step, J = {count}",
+                against="floor: its products, softmaxes, norms",
+                ours=rate,
+                other=bound,
+                unit="rows/s",
+                aim="within 3 x",
+                ratio=rate / bound,
+                more=f"{rate / rate_of_first:.2f} x J = 1",
             )
         )
-    return found
+    return measurements
 
 
-def memory(backbone: Backbone, start: Tensor, jobs: Sequence[Job]) -> list[Measurement]:
-    """Measure the bytes of a loop's state and of a batch's kept activations against their predictions."""
-    found = []
+def repeat_jobs(jobs: Sequence[Job], count: int) -> list[Job]:
+    """Return so many jobs, the given ones again and again, each with its own prompt and seed."""
+    repeated = []
+    for i in range(count):
+        job = jobs[i % len(jobs)]
+        groups = []
+        for group in job.groups:
+            groups.append(tuple((i, row) for _, row in group))
+        repeated.append(
+            replace(
+                job,
+                groups=tuple(groups),
+                learning_rate=LEARNING_RATE,
+                seed=i,
+                rows_per_step=ROWS,
+            )
+        )
+    return repeated
+
+
+# --------------------------------------------------------------------------------- memory
+
+
+def measure_memory(backbone: Backbone, start: Tensor, jobs: Sequence[Job]) -> list[Measurement]:
+    """Measure the bytes of a loop's state, and of what a batch keeps for its backward pass."""
+    measurements = []
+    for count, length in STATE_SIZES:
+        prompt = start[:1].expand(length, -1)
+        measurements.append(measure_state(backbone, prompt, jobs[0], count))
+
+    # A row's part should be the same in a batch four times as large.
     rows = [row for _, row in jobs[0].groups[0]][:ROWS]
-    for count, length in ((8, 10), (64, 10), (64, 40)):
-        begin = start[:1].expand(length, -1)
-        source = Free(begin, count)
-        loop = Loop(source, [jobs[0]] * count, backbone.device)
-        held = sum(t.nbytes for t in loop.tensors().values()) + source.values.nbytes  # and its gradient
-        expected = 5 * count * length * start.shape[1] * 4
-        found.append(
-            Measurement(
-                f"state of J = {count}, n = {length}",
-                "5 numbers of 4 bytes x J x n x h",
-                held / 1e6,
-                expected / 1e6,
-                "MB",
-                "linear",
-                expected / held,
-            )
+    few = activation_bytes(backbone, start, rows) / len(rows) / 1e6
+    many = activation_bytes(backbone, start, rows * 4) / 4 / len(rows) / 1e6
+    measurements.append(
+        Measurement(
+            what=f"activations of a row, batch of {4 * len(rows)}",
+            against=f"batch of {len(rows)}",
+            ours=many,
+            other=few,
+            unit="MB",
+            aim="linear in the token budget",
+            ratio=few / many,
         )
-    few, many = (kept_bytes(backbone, start, rows * times) / times / len(rows) / 1e6 for times in (1, 4))
-    what = f"activations of a row, batch of {4 * len(rows)}"
-    found.append(Measurement(what, f"batch of {len(rows)}", many, few, "MB", "linear in the token budget", few / many))
-    return found
+    )
+    return measurements
 
 
-def kept_bytes(backbone: Backbone, start: Tensor, rows: Sequence[Encoded]) -> int:
-    """Return the bytes that a forward pass keeps for the backward one, the model's own weights left out."""
-    weights = {p.untyped_storage().data_ptr() for p in backbone.model.parameters()}
-    kept: dict[int, int] = {}
+def measure_state(backbone: Backbone, prompt: Tensor, job: Job, count: int) -> Measurement:
+    """Measure the bytes of a loop's state against what is expected.
 
-    def keep(tensor: Tensor) -> Tensor:
+    prompt: [n, h].
+    count: jobs, J.
+    """
+    length, width = prompt.shape
+    source = Free(prompt, count)
+    loop = Loop(source, [job] * count, backbone.device)
+    state_bytes = sum(tensor.nbytes for tensor in loop.tensors().values())
+    gradient_bytes = source.values.nbytes  # as many as the values
+    held = state_bytes + gradient_bytes
+    # Values, gradient, best values, Adam's mean and square; in float32.
+    expected = 5 * count * length * width * 4
+    return Measurement(
+        what=f"state of J = {count}, n = {length}",
+        against="5 numbers of 4 bytes x J x n x h",
+        ours=held / 1e6,
+        other=expected / 1e6,
+        unit="MB",
+        aim="linear",
+        ratio=expected / held,
+    )
+
+
+def activation_bytes(backbone: Backbone, start: Tensor, rows: Sequence[Encoded]) -> int:
+    """Return the bytes that a forward pass saves for the backward one, without the weights."""
+    # The backward pass needs the weights too, but they are there once, whatever the batch.
+    parameters = backbone.model.parameters()
+    weights = {parameter.untyped_storage().data_ptr() for parameter in parameters}
+    # By address: several saved tensors may be views of one storage.
+    saved: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage.nbytes()
+            saved[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    with saved_tensors_hooks(keep, lambda tensor: tensor):
-        backbone.losses(start.expand(len(rows), -1, -1).clone().requires_grad_(), rows)
-    return sum(kept.values())
+    prompts = start.expand(len(rows), -1, -1).clone().requires_grad_()  # [B, n, h]
+    with saved_tensors_hooks(pack, lambda tensor: tensor):
+        backbone.losses(prompts, rows)
+    return sum(saved.values())
+
+
+# ------------------------------------------------------------------- backbone, study, start-up
 
 
 def bart_base_sized(tokenizer: PreTrainedTokenizerBase, device: str) -> Backbone:
-    """Return a BART of the base model's size with random weights, behind another model's tokenizer: for speed only."""
-    sizes: dict[str, Any] = {"d_model": 768, "encoder_layers": 6, "decoder_layers": 6, "encoder_ffn_dim": 3072, "decoder_ffn_dim": 3072}
-    heads: dict[str, Any] = {"encoder_attention_heads": 12, "decoder_attention_heads": 12}
-    model = BartForConditionalGeneration(BartConfig(**sizes, **heads))
-    return EncoderDecoder(model.to(device_of(device)), tokenizer, BART_BASE)  # type: ignore[arg-type]
+    """Return a BART of the base model's size with random weights: for speed only.
 
-
-def projection(rates: Sequence[Measurement]) -> list[Measurement]:
-    """Project the whole study from the rates measured here: the released scripts' rows, one task at a time and stacked.
-
-    120 tasks x 4 rates x 100,000 steps x (2 + 4 + 8) rows; MSF and IST at six d: 100,000 steps x 64 rows, and 120 tasks x two
-    data seeds x 100,000 steps x 4 rows (released code). Fewer: the same tasks, settings, d and seeds at our default steps.
+    tokenizer: another model's; speed depends on the number of tokens and not on which they are.
     """
-    alone, stacked = rates[0].other * 3600, rates[0].ours * 3600
-    tune, msf, ist = TuneConfig(), MsfConfig(), IstConfig()
-    released = 120 * 4 * 100_000 * (2 + 4 + 8) + 6 * 100_000 * 64 + 6 * 2 * 120 * 100_000 * 4
-    fewer = 120 * 12 * tune.steps * tune.rows_per_step + 6 * msf.steps * msf.rows_per_step + 6 * 2 * 240 * ist.work[0] * ist.rows_per_step
-    note = f"{released:.3g} rows; in our steps {fewer:.3g} rows: {fewer / stacked:.2f} h"
-    hours, aim = released / alone, "100 x, under 24 h on a GPU"
-    stacking = Measurement(
-        "whole study, released steps, stacked", "one task at a time", released / stacked, hours, "h", "-", stacked / alone, note
+    config = BartConfig(
+        d_model=768,
+        encoder_layers=6,
+        decoder_layers=6,
+        encoder_ffn_dim=3072,
+        decoder_ffn_dim=3072,
+        encoder_attention_heads=12,
+        decoder_attention_heads=12,
     )
-    both = Measurement(
-        "whole study, our steps, stacked", "released steps, one at a time", fewer / stacked, hours, "h", aim, hours * stacked / fewer
-    )
-    return [stacking, both]
+    model: Any = BartForConditionalGeneration(config)
+    return EncoderDecoder(model.to(device_of(device)), tokenizer, BART_BASE)
 
 
-def start_up(bench: BenchmarkConfig) -> list[Measurement]:
+def project_study(rates: Sequence[Measurement]) -> list[Measurement]:
+    """Project the time of the whole study from the rates of prompt tuning measured here.
+
+    rates: first that of stacked jobs beside one job at a time.
+    """
+    stacked = rates[0].ours * 3600  # rows an hour
+    alone = rates[0].other * 3600
+    released = released_rows()
+    ours = default_rows()
+    hours = released / alone
+    return [
+        Measurement(
+            what="whole study, released steps, stacked",
+            against="one task at a time",
+            ours=released / stacked,
+            other=hours,
+            unit="h",
+            aim="-",
+            ratio=stacked / alone,
+            more=f"{released:.3g} rows; in our steps {ours:.3g} rows: {ours / stacked:.2f} h",
+        ),
+        Measurement(
+            what="whole study, our steps, stacked",
+            against="released steps, one at a time",
+            ours=ours / stacked,
+            other=hours,
+            unit="h",
+            aim="100 x, under 24 h on a GPU",
+            ratio=hours * stacked / ours,
+        ),
+    ]
+
+
+def released_rows() -> int:
+    """Return the rows of the whole study with the steps of the released scripts."""
+    steps = 100_000
+    # 120 tasks x 4 rates, at each of the batch sizes 2, 4 and 8.
+    tune = 120 * 4 * steps * (2 + 4 + 8)
+    # Six d, batches of 64 rows.
+    msf = 6 * steps * 64
+    # Six d, two data seeds, 120 tasks, batches of 4 rows.
+    ist = 6 * 2 * 120 * steps * 4
+    return tune + msf + ist
+
+
+def default_rows() -> int:
+    """Return the rows of the same tasks, settings, d and seeds with our default steps."""
+    tune = TuneConfig()
+    msf = MsfConfig()
+    ist = IstConfig()
+    ist_steps, _ = ist.work
+    # 120 tasks, four rates, three batch sizes.
+    tune_rows = 120 * 4 * 3 * tune.steps * tune.rows_per_step
+    # Six d.
+    msf_rows = 6 * msf.steps * msf.rows_per_step
+    # `work` has the steps of all trials of a task together.
+    ist_rows = 6 * 2 * 240 * ist_steps * ist.rows_per_step
+    return tune_rows + msf_rows + ist_rows
+
+
+def measure_start_up(config: BenchmarkConfig) -> list[Measurement]:
     """Time `ipt --help` and `ipt runs` as processes of their own."""
-    found = []
-    for words, most in ((["--help"], 0.5), (["runs"], 1.0)):
-        act = lambda words=words: subprocess.run([sys.executable, "-m", "ipt", *words], capture_output=True, check=True)
-        seconds = median_times({"start": act}, bench.repeats, torch.device("cpu"))["start"]
-        found.append(Measurement(f"ipt {' '.join(words)}", "aim", seconds, most, "s", f"under {most:g} s", most / seconds))
-    return found
+    measurements = []
+    for verb, most_seconds in (("--help", 0.5), ("runs", 1.0)):
+        command = [sys.executable, "-m", "ipt", verb]
+
+        # A process of its own, since here everything is imported already.
+        def act(command: list[str] = command) -> None:
+            subprocess.run(command, capture_output=True, check=True)
+
+        times = median_times({"start": act}, config.repeats, torch.device("cpu"))
+        seconds = times["start"]
+        measurements.append(
+            Measurement(
+                what=f"ipt {verb}",
+                against="aim",
+                ours=seconds,
+                other=most_seconds,
+                unit="s",
+                aim=f"under {most_seconds:g} s",
+                ratio=most_seconds / seconds,
+            )
+        )
+    return measurements
 
 
-COLUMNS = ("measured", "ours", "other", "unit", "ratio", "aim")
+# --------------------------------------------------------------------------------- record
 
 
-def report(backbone: Backbone, found: Sequence[Measurement]) -> dict[str, Any]:
+def report(backbone: Backbone, measurements: Sequence[Measurement]) -> dict[str, Any]:
     """Return what was measured as JSON values and as the cells of a table."""
-    cells = [[f"{m.what}; other: {m.against}", number(m.ours), number(m.other), m.unit, number(m.ratio), m.aim] for m in found]
-    values = [{k: v if not isinstance(v, float) or math.isfinite(v) else None for k, v in asdict(m).items()} for m in found]
-    machine = {"device": str(backbone.device), "threads": torch.get_num_threads(), "model": backbone.name, "dtype": backbone.dtype}
-    notes = [f"{m.what}: {m.more}" for m in found if m.more]
+    cells = []
+    values = []
+    notes = []
+    for measurement in measurements:
+        cells.append(table_cells(measurement))
+        values.append(json_values(measurement))
+        if measurement.more:
+            notes.append(f"{measurement.what}: {measurement.more}")
+    # The log names a table by it.
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-    record = {"kind": "bench", "digest": digest, "columns": list(COLUMNS), "rows": cells, "notes": notes, "values": values}
-    return record | machine | environment()
+    record = {
+        "kind": "bench",
+        "digest": digest,
+        "columns": list(COLUMNS),
+        "rows": cells,
+        "notes": notes,
+        "values": values,
+        "device": str(backbone.device),
+        "threads": torch.get_num_threads(),
+        "model": backbone.name,
+        "dtype": backbone.dtype,
+    }
+    return record | environment()
 
 
-def number(value: float | None) -> str:
+def table_cells(measurement: Measurement) -> list[str]:
+    """Return the cells of a measurement, in the order of `COLUMNS`."""
+    return [
+        f"{measurement.what}; other: {measurement.against}",
+        format_number(measurement.ours),
+        format_number(measurement.other),
+        measurement.unit,
+        format_number(measurement.ratio),
+        measurement.aim,
+    ]
+
+
+def json_values(measurement: Measurement) -> dict[str, Any]:
+    """Return the fields of a measurement; what was never reached is null, JSON has no infinity."""
+    values = asdict(measurement)
+    for name, value in values.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            values[name] = None
+    return values
+
+
+def format_number(value: float | None) -> str:
     """Return three or more digits, never as a power of ten."""
     if value is None or not math.isfinite(value):
         return "-"
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def measure(backbone: Backbone, start: Tensor, data: Sequence[EncodedTask], bench: BenchmarkConfig, reporter: Reporter) -> list[Measurement]:
-    """Run every part that needs no run folder; prompt tuning comes first."""
-    jobs = stack(data, (0.3,), TuneConfig(rows_per_step=ROWS), 42)
-    parts: dict[str, Callable[[], list[Measurement]]] = {
-        "prompt tuning": lambda: tuning(backbone, start, jobs, bench),
-        "the same result": lambda: [same_result(backbone, start, jobs, bench)],
-        "growing J": lambda: scaling(backbone, start, jobs, bench),
-        "memory": lambda: memory(backbone, start, jobs),
-        "start-up": lambda: start_up(bench),
-    }
-    found: list[Measurement] = []
-    for name, part in parts.items():
-        with reporter.bar(f"bench: {name}"):
-            found += part()
-    return found + projection(found)
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"

@@ -1,7 +1,8 @@
-"""Turn a GGUF file into a folder that `--model` takes: weights as safetensors, config.json and the tokenizer.
+"""Turn a GGUF file into a folder that `--model` takes.
 
-transformers reads such a file (its quantised weights become floating point again) but does not save what it read, so the
-weights are put into a fresh model of the same configuration. Needs the extra `gguf`.
+Read: a .gguf file. Written: weights as safetensors, config.json and the tokenizer. transformers
+reads such a file (its quantised weights become floating point again) but does not save what it
+read, so the weights are put into a fresh model of the same configuration. Needs the extra `gguf`.
 """
 
 import importlib.util
@@ -10,22 +11,47 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+PACKAGES = ("gguf", "accelerate")  # transformers needs both to read such a file
+FIRST_BYTES = b"GGUF"  # of every such file
+
+# What the written configuration must not have from the one that was read: the weights are no longer
+# quantised and have another type. The model's type is an argument of its own.
+LEFT_OUT = ("quantization_config", "dtype", "model_type")
+
 
 def convert(file: Path, folder: Path, dtype: torch.dtype = torch.bfloat16) -> None:
-    """Read a .gguf file and write the folder; raise ValueError where it is none or the extra is missing."""
-    if missing := [name for name in ("gguf", "accelerate") if importlib.util.find_spec(name) is None]:
-        raise ValueError(f'{" and ".join(missing)} missing; needs the extra "gguf": pip install "intrinsic-prompt-tuning[gguf]"')
-    if not file.is_file() or _first_bytes(file) != b"GGUF":
+    """Read a .gguf file and write the folder.
+
+    dtype: of the written weights.
+    Raises ValueError where the extra is missing, or the file is no GGUF file.
+    """
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ValueError(
+            f'{" and ".join(missing)} missing; needs the extra "gguf": '
+            'pip install "intrinsic-prompt-tuning[gguf]"'
+        )
+    if not is_gguf(file):
         raise ValueError(f"{file} is no GGUF file")
-    where = {"gguf_file": file.name, "local_files_only": True}
-    read = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **where)
-    settings = {k: v for k, v in read.config.to_dict().items() if k not in ("quantization_config", "dtype", "model_type")}
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(read.config.model_type, **settings))
-    model.load_state_dict(read.state_dict())
+
+    # In float32, so that nothing is lost before the weights are rounded once, below.
+    source = {"gguf_file": file.name, "local_files_only": True}
+    loaded = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **source)
+    settings = loaded.config.to_dict()
+    for name in LEFT_OUT:
+        settings.pop(name, None)
+    config = AutoConfig.for_model(loaded.config.model_type, **settings)
+    model = AutoModelForCausalLM.from_config(config)
+    model.load_state_dict(loaded.state_dict())
     model.to(dtype).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(file.parent, **where).save_pretrained(folder)
+
+    tokenizer = AutoTokenizer.from_pretrained(file.parent, **source)
+    tokenizer.save_pretrained(folder)
 
 
-def _first_bytes(file: Path) -> bytes:
+def is_gguf(file: Path) -> bool:
+    """Return whether there is a file that begins as a GGUF file does."""
+    if not file.is_file():
+        return False
     with file.open("rb") as stream:
-        return stream.read(4)
+        return stream.read(len(FIRST_BYTES)) == FIRST_BYTES

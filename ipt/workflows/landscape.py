@@ -1,158 +1,464 @@
-"""`ipt probe`: what a subspace looks like through the model. Figures and `ipt report` read what it leaves in an IST run's folder.
+"""`ipt probe`: what a subspace looks like through the model.
 
-* landscape: dev loss and dev score of one task over a plane of codes that holds its solution and its two best starts, with the path of IST
-* curvature: the generalised Gauss-Newton matrix of its train loss there, and from it the code's error bars
-* transfer: the dev score of task i's code on task j; between two tasks: both scores along the line from one code to the other
-* words: the vocabulary's nearest vectors to a decoded prompt's, and how far a prompt moves along each intrinsic axis
+* landscape: dev loss and dev score of one task over a plane of intrinsic vectors through the start
+  and the end of IST, with its path on it
+* curvature: the generalised Gauss-Newton matrix of the task's train loss where IST ends, and from
+  it the error bars of the vector (Laplace's approximation)
+* transfer: the dev score of task i's vector on task j
+* between: the dev scores of two tasks along the line from one's vector to the other's
+* words: the vocabulary's tokens nearest to a decoded prompt's vectors, and how far a prompt moves
+  along each intrinsic axis
 
-Nothing is trained but the path, which is IST's own again.
+Read: an IST run, and the subspace of its MSF run. Trained: nothing but the path, which is IST's own
+again. Written into the run's folder, for figures and `ipt report`: probe.safetensors, probe.json.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from ipt.checkpoint import Checkpoint
-from ipt.config import IstConfig, LevenbergMarquardtConfig, ProbeConfig, identity
+from ipt.config import IstConfig, LevenbergMarquardtConfig, ProbeConfig, identity, restored
 from ipt.data import SAME_DATA_SEED
 from ipt.encoded import EncodedTask
 from ipt.experiment import Experiment
 from ipt.methods.subspace import Subspace
 from ipt.run import Run
-from ipt.storage import write_json, write_tensors
+from ipt.storage import read_tensors, write_json, write_tensors
 from ipt.training.evaluate import score_deltas
 from ipt.training.levenberg_marquardt import linearize
 from ipt.training.loop import fit, row_losses
 from ipt.training.source import Decoded
 from ipt.training.sweep import choose, stack
 
-NEAR = 6  # seen tasks shown on the plane
-WORDS = 3  # of the vocabulary per prompt vector
+NEAREST_TASKS = 6  # seen tasks shown on the plane
+NEAREST_TOKENS = 3  # of the vocabulary, for each prompt vector
+
 Tensors = dict[str, Tensor]
 
 
+class TaskVector(NamedTuple):
+    """A task and its intrinsic vector [d]."""
+
+    task: str
+    vector: Tensor
+
+
+class Path(NamedTuple):
+    """The way of IST on one task: the trial that is chosen, and where all trials started."""
+
+    vectors: Tensor  # [P, d], from the start to the step that is kept
+    starts: Tensor  # [S, d], best first
+
+
+class Landscape(NamedTuple):
+    """What `landscape` yields."""
+
+    tensors: Tensors  # as they are written
+    end: Tensor  # [d] where IST ends
+    nearest: list[str]  # seen tasks, the nearest first
+    distances: dict[str, float]  # of these from the end
+
+
+class SimilarToken(NamedTuple):
+    """A token of the vocabulary, and the cosine of its embedding with a prompt's vector."""
+
+    token: str
+    cosine: float
+
+
 @torch.no_grad()
-def run_probe(experiment: Experiment, subspace: Subspace, ist: IstConfig, vectors: Tensors, config: ProbeConfig, task: str, run: Run) -> None:
-    """Look from all sides and write probe.safetensors and probe.json into the run's folder; vectors: those of the run, by setting."""
-    seen, unseen = list(experiment.split.seen), [*experiment.split.unseen, *experiment.split.out_of_kind]
-    codes = dict(zip(seen, subspace.encode(experiment.prompts(seen, SAME_DATA_SEED)), strict=True))
-    for setting, names in (("train_same", seen), ("test", unseen)):
-        codes |= dict(zip(names, vectors.get(setting, torch.empty(0)).to(experiment.backbone.device), strict=False))
+def run_probe(
+    experiment: Experiment,
+    subspace: Subspace,
+    config: ProbeConfig,
+    task: str,
+    run: Run,
+) -> None:
+    """Look at a finished IST run from all sides, and write what is seen into its folder.
+
+    task: the one of the landscape, of the curvature and of the first line.
+    """
+    seen = list(experiment.split.seen)
+    vectors = task_vectors(experiment, subspace, run)
+    seen_vectors = torch.stack([vectors[name] for name in seen])  # [S, d]
+    mean = seen_vectors.mean(0)
+    spread = seen_vectors.std(0)
+    others = {}
+    for name in seen:
+        if name != task:
+            others[name] = vectors[name]
+
+    # What the run did is done again with its own settings, so that the path is its own.
+    ist = restored(IstConfig, run.config["ist"])
     (data,) = experiment.data([task], SAME_DATA_SEED)
     with experiment.reporter.bar(f"the landscape of {task}"):
-        tensors, about = landscape(experiment, subspace, ist, data, {name: codes[name] for name in seen if name != task}, config)
-    end = tensors["landscape.end"]
-    known = torch.stack([codes[name] for name in seen])
-    middle, spread = known.mean(0), known.std(0)
-    tensors |= curvature(experiment, subspace, data, end, spread)
+        view = landscape(experiment, subspace, ist, data, others, config)
+    tensors = dict(view.tensors)
+    tensors |= curvature(experiment, subspace, data, view.end, spread)
+
     with experiment.reporter.bar("transfer between tasks"):
-        chosen = spread_out([n for n in experiment.split.all if n in codes], experiment, config.tasks)
-        tensors["transfer.scores"] = transfer(experiment, subspace, torch.stack([codes[n] for n in chosen]), chosen)
-    near, far = about["nearest"][0], max((n for n in seen if n != task), key=lambda n: float((codes[n] - end).norm()))
-    pairs = [(task, near), (task, far)]
+        names = [name for name in experiment.split.all if name in vectors]
+        chosen = spread_out(experiment, names, config.tasks)
+        of_chosen = [vectors[name] for name in chosen]
+        tensors["transfer.scores"] = transfer(
+            experiment,
+            subspace,
+            torch.stack(of_chosen),
+            chosen,
+        )
+
+    # The nearest and the farthest of the other seen tasks.
+    near = view.nearest[0]
+    far = max(others, key=lambda name: _distance(others[name], view.end))
     with experiment.reporter.bar("between two tasks"):
-        tensors["between.scores"] = torch.stack([between(experiment, subspace, (end, codes[b]), (a, b), config.points) for a, b in pairs])
-    tensors["words.change"] = axis_change(subspace, middle, spread)
-    decoded = {name: words(experiment, subspace, codes[name]) for name in (task, near)}
-    about |= {"task": task, "transfer": chosen, "between": pairs, "words": decoded, "probe": identity(config), "rows": "dev"}
+        lines = []
+        begin = TaskVector(task, view.end)
+        for other in (near, far):
+            ends = (begin, TaskVector(other, vectors[other]))
+            scores = between(experiment, subspace, ends, config.points)
+            lines.append(scores)
+        tensors["between.scores"] = torch.stack(lines)  # [2, 2, points]
 
-    def write() -> None:
-        write_tensors(run.folder / "probe.safetensors", {name: t.contiguous() for name, t in tensors.items()})
-        write_json(run.folder / "probe.json", about)
+    tensors["words.change"] = axis_change(subspace, mean, spread)
+    tokens = {}
+    for name in (task, near):
+        tokens[name] = nearest_tokens(experiment, subspace, vectors[name])
 
-    experiment.processes.on_main_process(write)
+    about = {
+        "nearest": view.nearest,
+        "distances": view.distances,
+        "task": task,
+        "transfer": chosen,
+        "between": [(task, near), (task, far)],
+        "words": tokens,
+        "probe": identity(config),
+        "rows": "dev",
+    }
+    experiment.processes.on_main_process(lambda: write_probe(run, tensors, about))
+
+
+def write_probe(run: Run, tensors: Tensors, about: dict[str, Any]) -> None:
+    """Write both files of a probe into the run's folder."""
+    # safetensors takes no views.
+    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    write_tensors(run.folder / "probe.safetensors", contiguous)
+    write_json(run.folder / "probe.json", about)
+
+
+def task_vectors(experiment: Experiment, subspace: Subspace, run: Run) -> dict[str, Tensor]:
+    """Return the intrinsic vector [d] of each task that has one.
+
+    IST's own where the run has tuned it; of a seen task else the encoding of its tuned prompt.
+    """
+    split = experiment.split
+    device = experiment.backbone.device
+    seen = list(split.seen)
+    unseen = [*split.unseen, *split.out_of_kind]
+
+    prompts = experiment.prompts(seen, SAME_DATA_SEED)
+    encoded = subspace.encode(prompts)
+    vectors = dict(zip(seen, encoded, strict=True))
+
+    # A run may have some of the conditions only.
+    tuned, _ = read_tensors(run.folder / "vectors.safetensors")
+    names_by_condition = {"train_same": seen, "test": unseen}
+    for condition, names in names_by_condition.items():
+        if condition in tuned:
+            of_condition = tuned[condition].to(device)
+            vectors |= dict(zip(names, of_condition, strict=False))
+    return vectors
 
 
 def landscape(
-    experiment: Experiment, subspace: Subspace, ist: IstConfig, data: EncodedTask, seen: dict[str, Tensor], config: ProbeConfig
-) -> tuple[Tensors, dict[str, Any]]:  # fmt: skip
-    """Return dev loss (nats per token) and dev score over a plane of codes, [G, G] each, and what lies on it, in the codes' units.
+    experiment: Experiment,
+    subspace: Subspace,
+    ist: IstConfig,
+    data: EncodedTask,
+    seen: dict[str, Tensor],
+    config: ProbeConfig,
+) -> Landscape:
+    """Measure dev loss and dev score of a task over a plane of intrinsic vectors.
 
-    The plane goes through where IST ends (its origin) and, along its axes, towards the two best starts.
+    The tensors: loss (nats per token) and score, [G, G], rows of one height `up`; what lies on the
+    plane (path, starts, near) in its coordinates [N, 2], in the vectors' units; end [d] and axes
+    [2, d], which place the plane.
+
+    ist: the settings of the run.
+    seen: by name, the vectors [d] of seen tasks other than this one.
     """
-    path, starts = follow(experiment, subspace, ist, data)
-    end = path[-1]
-    axes = torch.linalg.qr(torch.stack([path[0] - end, *(s - end for s in starts), *torch.eye(subspace.dim, device=end.device)]).T)[0].T[:2]
-    place = lambda points: (points - end) @ axes.T  # noqa: E731
-    nearest = sorted(seen, key=lambda name: float((seen[name] - end).norm()))[:NEAR]
-    near = torch.stack([seen[name] for name in nearest])
-    known = torch.cat([place(path), place(starts)])
-    low, high = known.min(0).values - config.margin, known.max(0).values + config.margin
-    across, up = (torch.linspace(float(low[i]), float(high[i]), config.grid, device=end.device) for i in (0, 1))
-    grid = torch.cartesian_prod(up, across).flip(1)  # [G * G, 2], rows of equal height
-    prompts = subspace.decode(end + grid @ axes)
-    of_row = [u for u in range(len(prompts)) for _ in data.dev]
-    losses = row_losses(experiment.backbone, prompts, of_row, [row for _ in prompts for row in data.dev], 0).view(len(prompts), -1).mean(1)
-    scores = score_deltas(experiment.backbone, prompts, [data] * len(prompts), "dev", rank=False)
+    path = follow(experiment, subspace, ist, data)
+    end = path.vectors[-1]
+    axes = plane_axes(path)
+
+    def coordinates(vectors: Tensor) -> Tensor:
+        return (vectors - end) @ axes.T  # [N, 2]
+
+    # The plane goes a margin beyond the path and all starts; near tasks may lie outside.
+    on_plane = torch.cat([coordinates(path.vectors), coordinates(path.starts)])
+    low = on_plane.min(0).values - config.margin
+    high = on_plane.max(0).values + config.margin
+    left, bottom = low.tolist()
+    right, top = high.tolist()
+    across = torch.linspace(left, right, config.grid, device=end.device)
+    up = torch.linspace(bottom, top, config.grid, device=end.device)
+
+    # `cartesian_prod` lets its last factor vary fastest: rows of equal height.
+    grid = torch.cartesian_prod(up, across).flip(1)  # [G * G, 2]
+    points = end + grid @ axes  # [G * G, d]
+    prompts = subspace.decode(points)
     shape = (config.grid, config.grid)
-    found = {"loss": losses.view(shape), "score": torch.tensor([s.generated for s in scores]).view(shape), "across": across, "up": up}
-    found |= {"path": place(path), "starts": place(starts), "near": place(near), "end": end, "axes": axes}
-    distances = {name: round(float((seen[name] - end).norm()), 4) for name in nearest}
-    return {f"landscape.{name}": tensor for name, tensor in found.items()}, {"nearest": nearest, "distances": distances}
+    losses = dev_losses_of_prompts(experiment, prompts, data)
+    repeated = [data] * len(prompts)
+    scores = dev_scores(experiment, prompts, repeated)
+
+    # In the whole space, not on the plane.
+    distance_by_name = {}
+    for name, vector in seen.items():
+        distance_by_name[name] = _distance(vector, end)
+    order = sorted(seen, key=distance_by_name.__getitem__)
+    nearest = order[:NEAREST_TASKS]
+    near = torch.stack([seen[name] for name in nearest])
+    tensors = {
+        "landscape.loss": losses.view(shape),
+        "landscape.score": scores.view(shape),
+        "landscape.across": across,
+        "landscape.up": up,
+        "landscape.path": coordinates(path.vectors),
+        "landscape.starts": coordinates(path.starts),
+        "landscape.near": coordinates(near),
+        "landscape.end": end,
+        "landscape.axes": axes,
+    }
+    distances = {}
+    for name in nearest:
+        distances[name] = round(distance_by_name[name], 4)
+    return Landscape(tensors, end, nearest, distances)
+
+
+def plane_axes(path: Path) -> Tensor:
+    """Return two orthonormal axes [2, d] of a plane that holds the path's start and end.
+
+    The first goes towards the start of the trial that is chosen. The second goes towards the best
+    of all starts; where that is the same one, its direction is arbitrary.
+    """
+    end = path.vectors[-1]
+    to_start = path.vectors[:1] - end  # [1, d]
+    to_starts = path.starts - end  # [S, d]
+    # Unit vectors last, in case there is one start only.
+    units = torch.eye(len(end), device=end.device)
+    directions = torch.cat([to_start, to_starts, units])
+
+    # The columns of Q are the directions, made orthonormal one after another.
+    orthonormal, _ = torch.linalg.qr(directions.T)
+    return orthonormal.T[:2]
 
 
 @torch.enable_grad()
-def follow(experiment: Experiment, subspace: Subspace, ist: IstConfig, data: EncodedTask) -> tuple[Tensor, Tensor]:
-    """Return the codes [P, d] that IST goes through from the start that wins to its end, and all starts [S, d]."""
-    starts = experiment.starts(ist, subspace, [data])[0]
+def follow(
+    experiment: Experiment,
+    subspace: Subspace,
+    ist: IstConfig,
+    data: EncodedTask,
+) -> Path:
+    """Run IST on one task again, and return the way of the trial that is chosen."""
+    starts = experiment.starts(ist, subspace, [data])[0]  # [S, d]
     rates = ist.learning_rates * len(starts)
-    source = Decoded(starts.repeat_interleave(len(ist.learning_rates), 0), subspace.decode)
+    values = starts.repeat_interleave(len(ist.learning_rates), 0)  # [J, d]
+    source = Decoded(values, subspace.decode)
     trail = [source.values.detach().clone()]
-    note = lambda done, total, loss: trail.append(source.values.detach().clone())  # noqa: E731
-    outcomes = fit(experiment.backbone, source, stack([data], rates, ist, experiment.seed), ist, Checkpoint.none(), note)
-    best = choose(experiment.backbone, source, [data], rates, outcomes, by_loss=ist.prunes)[0].index
-    return torch.stack(trail)[: outcomes[best].best_step + 1, best], starts
+
+    def append_values(done: int, total: int, loss: float) -> None:
+        trail.append(source.values.detach().clone())
+
+    jobs = stack([data], rates, ist, experiment.seed)
+    outcomes = fit(
+        experiment.backbone,
+        source,
+        jobs,
+        ist,
+        Checkpoint.none(),
+        append_values,
+    )
+    (choice,) = choose(
+        experiment.backbone,
+        source,
+        [data],
+        rates,
+        outcomes,
+        by_loss=ist.halves,
+    )
+    # Steps after the one that is kept are no part of the way.
+    last = outcomes[choice.index].best_step
+    return Path(torch.stack(trail)[: last + 1, choice.index], starts)
 
 
-def curvature(experiment: Experiment, subspace: Subspace, data: EncodedTask, code: Tensor, spread: Tensor) -> Tensors:
-    """Return the Gauss-Newton matrix [d, d] of the train loss, summed over rows, at a code [d], and the code's error bars [d].
+def dev_losses_of_prompts(
+    experiment: Experiment,
+    prompts: Tensor,
+    data: EncodedTask,
+) -> Tensor:
+    """Return the dev loss [U] of a task under each of the prompts [U, n, h], nats per token."""
+    count = len(prompts)
+    owner = []
+    rows = []
+    for u in range(count):
+        for row in data.dev:
+            owner.append(u)
+            rows.append(row)
+    losses = row_losses(experiment.backbone, prompts, owner, rows, 0)
+    by_prompt = losses.view(count, -1)  # [U, dev rows]
+    return by_prompt.mean(1)
 
-    Laplace's approximation: covariance = (matrix + diag(1 / spread^2))^-1, the prior being the seen codes' spread [d].
+
+def dev_scores(
+    experiment: Experiment,
+    prompts: Tensor,
+    data: Sequence[EncodedTask],
+) -> Tensor:
+    """Return the dev score [U] of each of the prompts [U, n, h] on its own task of U."""
+    scores = score_deltas(experiment.backbone, prompts, data, "dev", rank=False)
+    return torch.tensor([score.generated for score in scores])
+
+
+def curvature(
+    experiment: Experiment,
+    subspace: Subspace,
+    data: EncodedTask,
+    vector: Tensor,
+    spread: Tensor,
+) -> Tensors:
+    """Return the Gauss-Newton matrix [d, d] of the train loss at a vector [d], and its error bars.
+
+    The loss is summed over rows. Error bars [d] are deviations of Laplace's approximation,
+
+        covariance = (matrix + diag(1 / spread^2))^-1
+
+    spread: [d] deviation of the seen vectors, the prior's.
     """
-    config = LevenbergMarquardtConfig()
     jobs = stack([data], (0.0,), IstConfig(), experiment.seed)
-    _, _, matrix = linearize(experiment.backbone, Decoded(code[None], subspace.decode), code[None], jobs, config)
-    whole = len(data.train) * matrix[0]
-    error = torch.linalg.inv(whole + spread.double().square().reciprocal().diag()).diagonal().sqrt()
-    return {"curvature.matrix": whole, "curvature.error": error, "curvature.code": code}
+    values = vector[None]
+    source = Decoded(values, subspace.decode)
+    config = LevenbergMarquardtConfig()
+    _, _, matrices = linearize(experiment.backbone, source, values, jobs, config)
+
+    # `linearize` takes the mean over rows; each row is an observation, so their sum counts.
+    matrix = len(data.train) * matrices[0]
+    prior = spread.double().square().reciprocal().diag()
+    covariance = torch.linalg.inv(matrix + prior)
+    return {
+        "curvature.matrix": matrix,
+        "curvature.error": covariance.diagonal().sqrt(),
+        "curvature.code": vector,
+    }
 
 
-def spread_out(names: Sequence[str], experiment: Experiment, count: int) -> list[str]:
-    """Return so many of the tasks, in the order of their subcategories, evenly spaced."""
-    order = sorted(names, key=lambda n: (experiment.tasks[n].subcategory, n))
-    return [order[i * len(order) // count] for i in range(count)] if count < len(order) else order
+def spread_out(experiment: Experiment, names: Sequence[str], count: int) -> list[str]:
+    """Return so many of the tasks, or all, evenly spaced in the order of their subcategories."""
+
+    def place(name: str) -> tuple[str, str]:
+        return experiment.tasks[name].subcategory, name
+
+    order = sorted(names, key=place)
+    if count >= len(order):
+        return order
+    chosen = []
+    for i in range(count):
+        position = i * len(order) // count
+        chosen.append(order[position])
+    return chosen
 
 
-def transfer(experiment: Experiment, subspace: Subspace, codes: Tensor, names: Sequence[str]) -> Tensor:
-    """Return the dev score [K, K] of the code of task i (row) on task j (column)."""
+def transfer(
+    experiment: Experiment,
+    subspace: Subspace,
+    vectors: Tensor,
+    names: Sequence[str],
+) -> Tensor:
+    """Return the dev score [K, K] of the vector of task i (row) on task j (column).
+
+    vectors: [K, d], of the tasks `names`.
+    """
     data = experiment.data(names, SAME_DATA_SEED)
-    prompts = subspace.decode(codes).repeat_interleave(len(data), 0)
-    scores = score_deltas(experiment.backbone, prompts, data * len(data), "dev", rank=False)
-    return torch.tensor([s.generated for s in scores]).view(len(data), len(data))
+    count = len(data)
+    # Pair (i, j) stands at place i * K + j.
+    prompts = subspace.decode(vectors)
+    prompts = prompts.repeat_interleave(count, 0)
+    scores = dev_scores(experiment, prompts, data * count)
+    return scores.view(count, count)
 
 
-def between(experiment: Experiment, subspace: Subspace, ends: tuple[Tensor, Tensor], names: tuple[str, str], points: int) -> Tensor:
-    """Return the dev scores [2, P] of two tasks at codes on the line from the first's to the second's."""
-    shares = torch.linspace(0, 1, points, device=ends[0].device)[:, None]
-    prompts = subspace.decode((1 - shares) * ends[0] + shares * ends[1])
-    data = experiment.data(names, SAME_DATA_SEED)
-    scores = score_deltas(experiment.backbone, prompts.repeat(2, 1, 1), [d for d in data for _ in range(points)], "dev", rank=False)
-    return torch.tensor([s.generated for s in scores]).view(2, points)
+def between(
+    experiment: Experiment,
+    subspace: Subspace,
+    ends: tuple[TaskVector, TaskVector],
+    points: int,
+) -> Tensor:
+    """Return the dev scores [2, points] of two tasks on the line from the first's vector on."""
+    first, second = ends
+    device = first.vector.device
+    shares = torch.linspace(0, 1, points, device=device)
+    shares = shares[:, None]  # [points, 1], of the second vector
+    line = (1 - shares) * first.vector + shares * second.vector  # [points, d]
+
+    # Every prompt of the line on both tasks.
+    prompts = subspace.decode(line)
+    prompts = prompts.repeat(2, 1, 1)
+    data = []
+    names = (first.task, second.task)
+    for task in experiment.data(names, SAME_DATA_SEED):
+        data += [task] * points
+    scores = dev_scores(experiment, prompts, data)
+    return scores.view(2, points)
 
 
-def axis_change(subspace: Subspace, middle: Tensor, spread: Tensor) -> Tensor:
-    """Return how far each prompt vector moves [d, n] by a deviation of the seen codes along each axis, over its length at their mean."""
-    moved = subspace.decode(middle + spread.diag()) - subspace.decode(middle - spread.diag())
-    return moved.norm(dim=-1) / (2 * subspace.decode(middle[None]).norm(dim=-1))
+def axis_change(subspace: Subspace, mean: Tensor, spread: Tensor) -> Tensor:
+    """Return how far each prompt vector moves along each axis, [d, n], relative to its length.
+
+    By one deviation of the seen vectors (central difference); the length is that at their mean.
+
+    mean, spread: [d] of the seen vectors.
+    """
+    # One row for each axis, [d, d]: the mean, shifted along it. Both ways, since the decoder may
+    # be curved.
+    shifts = spread.diag()
+    forth = subspace.decode(mean + shifts)  # [d, n, h]
+    back = subspace.decode(mean - shifts)
+    at_mean = subspace.decode(mean[None])  # [1, n, h]
+    change = (forth - back).norm(dim=-1)
+    length = at_mean.norm(dim=-1)
+    return change / (2 * length)
 
 
-def words(experiment: Experiment, subspace: Subspace, code: Tensor) -> list[list[tuple[str, float]]]:
-    """Return for each vector of a decoded prompt the vocabulary's nearest tokens by cosine."""
-    table = normalize(experiment.backbone.model.get_input_embeddings().weight.float(), dim=1)
-    near = normalize(subspace.decode(code[None])[0].float(), dim=1) @ table.T
-    values, places = near.topk(WORDS, dim=1)
-    names = [experiment.backbone.tokenizer.convert_ids_to_tokens(row) for row in places.tolist()]
-    return [[(name, round(value, 3)) for name, value in zip(*pair, strict=True)] for pair in zip(names, values.tolist(), strict=True)]
+def nearest_tokens(
+    experiment: Experiment,
+    subspace: Subspace,
+    vector: Tensor,
+) -> list[list[SimilarToken]]:
+    """Return for each vector of a decoded prompt the vocabulary's nearest tokens, by cosine."""
+    backbone = experiment.backbone
+    embeddings = backbone.model.get_input_embeddings().weight  # [V, h]
+    (prompt,) = subspace.decode(vector[None])  # [n, h]
+
+    # Of unit vectors the product is the cosine: the length of a prompt is not that of
+    # an embedding.
+    table = normalize(embeddings.float(), dim=1)
+    directions = normalize(prompt.float(), dim=1)
+    cosines = directions @ table.T  # [n, V]
+    top = cosines.topk(NEAREST_TOKENS, dim=1)
+
+    nearest = []
+    for ids, values in zip(top.indices.tolist(), top.values.tolist(), strict=True):
+        tokens = backbone.tokenizer.convert_ids_to_tokens(ids)
+        similar = []
+        for token, value in zip(tokens, values, strict=True):
+            similar.append(SimilarToken(token, round(value, 3)))
+        nearest.append(similar)
+    return nearest
+
+
+def _distance(vector: Tensor, other: Tensor) -> float:
+    return float((vector - other).norm())
