@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from ipt.analysis.markup import markdown
 from ipt.analysis.plots.bars import recovery_bars, recovery_dots
-from ipt.analysis.scores import COLUMNS, SEEDS_COLUMN, TITLES, Line, Result, cells, lines, markdown, over_seeds
-from ipt.data import Task
+from ipt.analysis.scores import COLUMNS, SEEDS_COLUMN, TITLES, Line, cells, lines, over_seeds
+from ipt.data import SAME_DATA_SEED, Task
 from ipt.recovery import MARGIN, from_json, is_above, to_json
+from ipt.results import RunResult
 
 WELL = 0.3
 QUALITY = ("prompt", "tasks", "n", "mean score", f"{WELL:.2f} or more", f"{MARGIN:.2f} above the floor", "dev loss")
@@ -55,7 +57,7 @@ KNOWN = "The facts of knowledge tasks were in the embedded backbone's pre-traini
 MARKED = re.compile(r"(<!-- table (\S+) -->\n).*?(<!-- end(?: short)? -->)", re.S)
 
 
-def recovery_figure(pairs: Sequence[Sequence[Result]], path: Path) -> None:
+def recovery_figure(pairs: Sequence[Sequence[RunResult]], path: Path) -> None:
     """Draw the recovery in each setting with its interval, a group of bars per pair of an MSF and an IST result."""
     values: dict[str, list[float]] = {setting: [] for setting in TITLES}
     intervals: dict[str, list[tuple[float, float]]] = {setting: [] for setting in TITLES}
@@ -66,7 +68,7 @@ def recovery_figure(pairs: Sequence[Sequence[Result]], path: Path) -> None:
             known = found.get(setting)
             values[setting].append(known.relative if known else float("nan"))
             intervals[setting].append(known.interval if known else NEVER)
-        labels.append(f"{pair[0]['split']['name']}, d = {pair[0]['dim']}")
+        labels.append(f"{pair[0].split.name}, d = {pair[0].dim}")
     figure = Figure(figsize=(max(7.0, 4.0 * len(labels)), 4.2), layout="constrained")
     axes = figure.subplots()
     recovery_bars(axes, values, intervals, labels, TITLES)
@@ -74,30 +76,30 @@ def recovery_figure(pairs: Sequence[Sequence[Result]], path: Path) -> None:
     figure.savefig(path, dpi=160)
 
 
-def summary(pair: Sequence[Result], command: str, seed: int) -> dict[str, Any]:
+def summary(pair: Sequence[RunResult], command: str, seed: int) -> dict[str, Any]:
     """Return the figures of an MSF and an IST result as a small record with the command, the seed, the digests of scores and prompts.
 
     Where IST did rivals alone, the subspace was not used and its figures are left out.
     """
-    rivals = "train_msf" not in pair[-1]["scores"] and not {"train_same", "train_diff", "test"} & pair[-1]["scores"].keys()
+    rivals = "train_msf" not in pair[-1].scores and not {"train_same", "train_diff", "test"} & pair[-1].scores.keys()
     shown = pair[-1:] if rivals else pair
-    scores = json.dumps([r["scores"] for r in pair], sort_keys=True)
+    scores = json.dumps([r.to_json()["scores"] for r in pair], sort_keys=True)
     return {
         "command": command,
         "seed": seed,
         "digest": hashlib.sha256(scores.encode()).hexdigest(),
-        "prompts": pair[0].get("prompts", ""),
-        "parameters": None if rivals else pair[0].get("parameters"),
+        "prompts": pair[0].prompts,
+        "parameters": None if rivals else pair[0].parameters,
         "reference": {part: _reference(pair[-1], part) for part in ("seen", "unseen")},
-        "about": f"{pair[-1]['split']['name']}, d = {pair[-1]['dim']}",
+        "about": f"{pair[-1].split.name}, d = {pair[-1].dim}",
         "lines": [{"setting": line.setting, "group": line.group, **to_json(line.recovery)} for line in lines(shown)],
     }
 
 
-def _reference(result: Result, part: str) -> float | None:
+def _reference(result: RunResult, part: str) -> float | None:
     """Return prompt tuning's mean score on the seen or the unseen tasks; None where there are none."""
-    names = [n for n in result["tasks"] if (n in result["split"]["seen"]) == (part == "seen")]
-    return round(float(np.mean([result["reference"]["100"][n]["generated"] for n in names])), 6) if names else None
+    names = [n for n in result.tasks if (n in result.split.seen) == (part == "seen")]
+    return round(float(np.mean([result.reference[SAME_DATA_SEED][n].generated for n in names])), 6) if names else None
 
 
 def study(lines_of: Mapping[str, Sequence[dict[str, Any] | None]], command: str) -> dict[str, Any]:

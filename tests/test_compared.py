@@ -9,7 +9,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from results_by_hand import made_pair
+from results_by_hand import made_results
 
 from ipt.analysis.geometry import random_angles
 from ipt.analysis.report import comparison as compared
@@ -23,7 +23,7 @@ def run(relative, sizes, kin="kin", family="random", label="x", setting="test", 
     """A view of a run that recovers this share."""
     figures = SimpleNamespace(relative=relative)
     line = Line(setting, group, figures)
-    result = {"dim": sizes[0]}
+    result = SimpleNamespace(dim=sizes[0])
     sizes = dict(zip((DIM, SEEN, SHOTS), sizes, strict=True))
     return SimpleNamespace(
         lines=[line],
@@ -31,7 +31,7 @@ def run(relative, sizes, kin="kin", family="random", label="x", setting="test", 
         kin=kin,
         family=family,
         label=label,
-        results=[{"dim": 0}, result],
+        results=[SimpleNamespace(dim=0), result],
     )
 
 
@@ -183,7 +183,7 @@ def test_the_record_of_angles_by_hand():
 def test_shares_are_those_of_the_settings_table():
     """The same number as in the table, in a run whose every figure is another one."""
     first, second = run(0.1, (3, 9, 0)), run(0.2, (4, 9, 0))
-    first.lines = lines(made_pair())
+    first.lines = lines(made_results())
     found = growth([first, second])[DIM][1]
     assert found["T_test (IST), out of kind"][0, 0] == pytest.approx(0.7)
     assert found["mixture of seen prompts"][0, 0] == pytest.approx(0.6375)

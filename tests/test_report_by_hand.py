@@ -7,7 +7,7 @@ from unittest.mock import patch
 import pytest
 from conftest import toy_task
 from matplotlib.figure import Figure
-from results_by_hand import IST, MSF, made_pair, scores
+from results_by_hand import IST, MSF, made_pair, made_results, scores, typed
 
 from ipt.analysis.plots.bars import recovery_bars, recovery_dots
 from ipt.analysis.scores import TITLES
@@ -45,7 +45,7 @@ def cells_of(text):
 
 
 def test_a_summary_by_hand():
-    found = summary(made_pair(), "ipt ist --dim 5", 43)
+    found = summary(made_results(), "ipt ist --dim 5", 43)
     assert (found["command"], found["seed"], found["about"]) == ("ipt ist --dim 5", 43, "made-3, d = 5")
     assert found["prompts"] == "f00dfeed" and found["parameters"] == 1234
     assert found["reference"] == {"seen": 0.766667, "unseen": 0.475}  # of data seed 100
@@ -68,21 +68,21 @@ def test_a_summary_by_hand():
 
 def test_the_digest_of_a_summary_is_of_both_runs_scores():
     pair = made_pair()
-    kept = summary(pair, "", 0)["digest"]
+    kept = summary(typed(pair), "", 0)["digest"]
     text = json.dumps([MSF, IST], sort_keys=True)
     assert kept == hashlib.sha256(text.encode()).hexdigest()
     pair[0]["scores"] = MSF | {"shared": MSF["mean_code"]}
-    assert summary(pair, "", 0)["digest"] != kept
-    assert summary(made_pair(test=IST["pca_test"]), "", 0)["digest"] != kept
+    assert summary(typed(pair), "", 0)["digest"] != kept
+    assert summary(made_results(test=IST["pca_test"]), "", 0)["digest"] != kept
     turned = made_pair()
     turned[1]["scores"] = dict(reversed(turned[1]["scores"].items()))
-    assert summary(turned, "", 0)["digest"] == kept  # control: the order of settings is no score
+    assert summary(typed(turned), "", 0)["digest"] == kept  # control: the order of settings is no score
 
 
 @pytest.mark.parametrize("kept", [("mixture_test",), ("random_test", "pca_test", "mixture_test")])
 def test_a_run_of_rivals_alone_shows_nothing_of_the_subspace(kept):
     msf, ist = made_pair()
-    found = summary([msf, ist | {"scores": {s: IST[s] for s in kept}}], "", 0)
+    found = summary(typed([msf, ist | {"scores": {s: IST[s] for s in kept}}]), "", 0)
     assert {x["setting"] for x in found["lines"]} == set(kept)
     assert found["parameters"] is None and found["prompts"] == "f00dfeed"
 
@@ -90,13 +90,13 @@ def test_a_run_of_rivals_alone_shows_nothing_of_the_subspace(kept):
 @pytest.mark.parametrize("kept", ["test", "train_same", "train_diff"])
 def test_a_run_that_used_the_subspace_shows_its_figures(kept):
     msf, ist = made_pair()
-    found = summary([msf, ist | {"scores": {s: IST[s] for s in ("mixture_test", kept)}}], "", 0)
+    found = summary(typed([msf, ist | {"scores": {s: IST[s] for s in ("mixture_test", kept)}}]), "", 0)
     assert {x["setting"] for x in found["lines"]} == {*MSF, "mixture_test", kept}
     assert found["parameters"] == 1234
 
 
 def test_a_summary_of_an_msf_run_alone_has_its_figures():
-    found = summary(made_pair()[:1], "", 0)
+    found = summary(made_results()[:1], "", 0)
     assert {x["setting"] for x in found["lines"]} == set(MSF) and found["parameters"] == 1234
 
 
@@ -104,7 +104,7 @@ def test_a_part_without_tasks_has_no_reference():
     pair = [result | {"tasks": {n: result["tasks"][n] for n in ("u1", "u3")}} for result in made_pair()]
     for result, setting in zip(pair, ("test_msf", "test"), strict=True):
         result["scores"] = {setting: scores(("u1", "u3"), [0.1, 0.2], [None, None])}
-    assert summary(pair, "", 0)["reference"] == {"seen": None, "unseen": 0.6}
+    assert summary(typed(pair), "", 0)["reference"] == {"seen": None, "unseen": 0.6}
 
 
 def test_bars_are_drawn_by_setting_a_group_for_each_pair(tmp_path):
@@ -112,7 +112,7 @@ def test_bars_are_drawn_by_setting_a_group_for_each_pair(tmp_path):
     fewer = [pair[0], pair[1] | {"scores": {"test": IST["pca_test"]}}]
     fewer[0] = fewer[0] | {"dim": 9}
     with patch("ipt.analysis.summaries.recovery_bars", wraps=recovery_bars) as bars:
-        recovery_figure([pair, fewer], tmp_path / "x.png")
+        recovery_figure([typed(pair), typed(fewer)], tmp_path / "x.png")
     _, values, intervals, labels, titles = bars.call_args.args
     assert labels == ["made-3, d = 5", "made-3, d = 9"] and titles == TITLES and list(values) == list(TITLES)
     assert values["test"] == pytest.approx([0.7875, 0.6125]) and values["shared"][0] == pytest.approx(0.1875)

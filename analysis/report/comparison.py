@@ -69,7 +69,7 @@ def draw_both(figure: Figure, views: Sequence[View]) -> None:
         return
     figure.set_size_inches(6, 3.6)
     seen, unseen, drawn = zip(*pairs, strict=True)
-    seen_unseen_scatter(figure.subplots(), seen, unseen, [f"{v.family}, d = {v.results[-1]['dim']}" for v in drawn])
+    seen_unseen_scatter(figure.subplots(), seen, unseen, [f"{v.family}, d = {v.results[-1].dim}" for v in drawn])
 
 
 def angles_between(views: Sequence[View]) -> dict[tuple[int, int], np.ndarray]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from ipt.analysis.markup import latex, markdown, rows_as_csv, to_csv
 from ipt.analysis.report.comparison import angles_record
 from ipt.analysis.report.sections import DRAWINGS
 from ipt.analysis.report.svg import draw
@@ -27,7 +28,7 @@ from ipt.analysis.report.tables import (
     tasks_table,
 )
 from ipt.analysis.report.views import View
-from ipt.analysis.scores import cells, latex, lines, markdown, per_task, rows_as_csv, subcategories, to_csv
+from ipt.analysis.scores import cells, lines, per_task, subcategories
 from ipt.analysis.summaries import KNOWN
 from ipt.storage import write_atomic, write_json
 

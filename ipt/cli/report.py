@@ -107,14 +107,14 @@ def msf_command(view: "View", name: str, **changes: Any) -> str:
 def ist_command(view: "View", run: str, parts: Sequence[str] = (), verb: str = "ist", **changes: Any) -> str:
     """Return the command of a view's IST run in the subspace of this MSF run, with some settings changed."""
     kept = view.settings[1] | changes
-    words = ["ipt", verb, "--dim", str(view.results[1]["dim"]), *(["--limit", str(kept["limit"])] if kept["limit"] else [])]
+    words = ["ipt", verb, "--dim", str(view.results[1].dim), *(["--limit", str(kept["limit"])] if kept["limit"] else [])]
     words += flags_of(IstConfig, kept["ist"]) + [word for part in parts for word in ("--part", part)]
     return shlex.join([*words, "--out", str(view.folder.parent), "--run", run])
 
 
 def commands_of(view: "View") -> list[str]:
     """Return the commands that make a view's two runs again."""
-    name, scores = view.settings[1]["msf_run"], view.results[1]["scores"]
+    name, scores = view.settings[1]["msf_run"], view.results[1].scores
     parts = [part for part, setting in IST_PARTS.items() if setting in scores]
     return [msf_command(view, name), ist_command(view, name, parts if len(parts) < len(IST_PARTS) else ())]
 
@@ -141,8 +141,8 @@ def _rows(view: "View") -> Iterator[Missing]:
 
 
 def _seeds(view: "View", views: "Sequence[View]") -> Iterator[Missing]:
-    seed, alike = view.settings[1]["seed"], (view.settings[1]["split"], view.results[1]["dim"])
-    if any(v.settings[1]["seed"] != seed for v in views if (v.settings[1]["split"], v.results[1]["dim"]) == alike):
+    seed, alike = view.settings[1]["seed"], (view.settings[1]["split"], view.results[1].dim)
+    if any(v.settings[1]["seed"] != seed for v in views if (v.settings[1]["split"], v.results[1].dim) == alike):
         return
     name = f"{view.settings[1]['msf_run']}-seed{seed + 1}"
     commands = [msf_command(view, name, seed=seed + 1), ist_command(view, name)]
@@ -156,6 +156,6 @@ def _stability(view: "View") -> Iterator[Missing]:
 
 
 def _probe(view: "View") -> Iterator[Missing]:
-    if not view.probe[0] and view.results[1]["dim"] > 1:
+    if not view.probe[0] and view.results[1].dim > 1:
         words = ["ipt", "probe", view.folder.name, "--out", str(view.folder.parent)]
         yield "The loss around a task’s numbers, and what they do for other tasks", [shlex.join(words)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 from rich.box import SIMPLE
@@ -13,6 +13,9 @@ from rich.table import Column, Table
 from ipt.config import OUT
 from ipt.run import Run
 from ipt.storage import write_atomic, write_json
+
+if TYPE_CHECKING:
+    from ipt.results import RunResult
 
 WIDE = 1000  # characters, more than any list has
 SHOWN = (0, 2, 3, 4, 5, 6, 7, 9)  # columns of the table that fit a terminal; table.md has all
@@ -142,23 +145,27 @@ def export(run: Path, file: Path, *, command: str, out: Out = Path("runs")) -> N
     from ipt.analysis.summaries import summary
 
     folder = Run.find(run, out).folder
-    write_json(file, summary(read_pair(folder), command, Run(folder).config["seed"]))
+    write_json(file, summary(read_pair(folder).results, command, Run(folder).config["seed"]))
     print(f"summary: {file}")
 
 
 def _headline(result: dict[str, Any] | None) -> str:
     from ipt.analysis.scores import lines
+    from ipt.results import RunResult
 
-    unseen = [line for line in lines([result]) if line.group == "all" and line.setting in ("test", "test_msf")] if result else []
+    if not result or not result["scores"]:
+        return ""
+    found = lines([RunResult.from_json(result)])
+    unseen = [line for line in found if line.group == "all" and line.setting in ("test", "test_msf")]
     return f"{100 * unseen[0].recovery.relative:.1f} %" if unseen else ""
 
 
-def _complete_pairs(out: Path) -> list[list[dict[str, Any]]]:
+def _complete_pairs(out: Path) -> "list[list[RunResult]]":
     """Return, per split and d, the newest complete IST result with the MSF result it stands on."""
     from ipt.analysis.scores import read_pair
 
     paths = sorted(out.glob("ist-*/result.json"), key=lambda p: p.stat().st_mtime)
-    found = {(pair[-1]["split"]["name"], pair[-1]["dim"]): pair for pair in (read_pair(path.parent) for path in paths)}
+    found = {(ist.split.name, ist.dim): [msf, ist] for msf, ist in (read_pair(path.parent).results for path in paths)}
     if not found:
         raise ValueError(f"{out} holds no complete IST run; run `ipt msf` and then `ipt ist`")
     return list(found.values())
@@ -185,10 +192,12 @@ def show_table(found: dict[str, Any]) -> None:
 
 
 def show(folders: Sequence[Path], results: Sequence[dict[str, Any]] | None = None) -> None:
-    from ipt.analysis.scores import COLUMNS, cells, lines, markdown, read_results
+    from ipt.analysis.markup import markdown
+    from ipt.analysis.scores import COLUMNS, cells, lines, read_results
+    from ipt.results import RunResult
 
-    results = results or read_results(folders)
-    found = lines(results)
+    typed = [RunResult.from_json(r) for r in results] if results else [run.result for run in read_results(folders)]
+    found = lines(typed)
     columns = [Column(COLUMNS[i], no_wrap=i in (0, 5), justify="left" if i == 0 else "right") for i in SHOWN]
     table = new_table(*columns)
     for line in found:
@@ -196,16 +205,16 @@ def show(folders: Sequence[Path], results: Sequence[dict[str, Any]] | None = Non
         name = texts[0] if line.group == "all" else f"  {line.group}"
         table.add_row(name, *(texts[i] for i in SHOWN[1:]), style="bold" if line.group == "all" else "")
     Console().print("", table, "", sep="\n")
-    last = results[-1]
+    last = typed[-1]
     excluded = sorted({n for line in found if line.group == "all" for n in line.recovery.below_floor})
     if excluded:
         print(f"not above the floor by 0.10 with prompt tuning ({len(excluded)}, left out of 'above floor'): {', '.join(excluded)}")
     undefined = sorted({n for line in found if line.group == "all" for n in line.recovery.undefined})
     if undefined:
         print(f"prompt tuning scores 0 or less ({len(undefined)}, left out of E_rel): {', '.join(undefined)}")
-    if any(t["knowledge"] for t in last["tasks"].values()):
+    if any(t.knowledge for t in last.tasks.values()):
         print("knowledge tasks: with the embedded backbone their facts were in pre-training; novel tasks were never in it")
-    if not last["compresses"]:
+    if not last.compresses:
         print("note: d is at or above the number of seen tasks: no compression of the training prompts")
     write_atomic(folders[-1] / "table.md", markdown(COLUMNS, map(cells, found)).encode())
     print("written: " + ", ".join(map(str, folders)))

@@ -121,7 +121,7 @@ def fill(cell: Cell, out: Path, to: Path, settings: Settings, verb: Verb) -> Non
     same = (r for r in runs if wanted.items() <= r.config.items())
     run = next(r for r in same if not r.lacking(parts))
     to.mkdir(parents=True, exist_ok=True)
-    write_json(to / f"{cell.name}.json", summary(read_pair(run.folder), cell.command, run.config["seed"]) | {"settings": settings})
+    write_json(to / f"{cell.name}.json", summary(read_pair(run.folder).results, cell.command, run.config["seed"]) | {"settings": settings})
 
 
 def settings_record(parsed: dict[str, Any]) -> Settings:
