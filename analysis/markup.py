@@ -1,7 +1,8 @@
 """Write a table of texts as Markdown, LaTeX or CSV."""
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from io import StringIO
 from typing import Any
 
@@ -26,6 +27,23 @@ LATEX_ESCAPES = {
     "…": r"\ldots{}",
     "−": "$-$",
 }
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A table as it is printed."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def only(self, names: Collection[str]) -> "TextTable":
+        """Return the table with the columns of these names, in their order here."""
+        positions = [i for i, name in enumerate(self.columns) if name in names]
+        columns = [self.columns[i] for i in positions]
+        rows = []
+        for row in self.rows:
+            rows.append([row[i] for i in positions])
+        return TextTable(columns, rows)
 
 
 def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 2) -> str:

@@ -1,4 +1,4 @@
-"""Read the results of finished runs, and make their table: one line per condition and group of tasks.
+"""Read the results of finished runs, and make their table: a line per condition and group of tasks.
 
 A line holds the figures of `ipt.recovery` over the tasks of its group. Conditions, their titles and
 what each is compared with are those of `ipt.results`.
@@ -78,7 +78,7 @@ class Line:
 
 
 def read_results(folders: Iterable[Path]) -> list[FinishedRun]:
-    """Read complete runs of `ipt msf` and `ipt ist`; raise ValueError naming a folder of another."""
+    """Read complete runs of `ipt msf` and `ipt ist`; raise ValueError naming any other folder."""
     runs = []
     for folder in folders:
         record = Run(folder).result
@@ -194,7 +194,7 @@ def groups(result: RunResult, condition: str) -> Groups:
 
 
 def subcategories(result: RunResult, condition: str) -> Groups:
-    """Return the tasks of each subcategory, in the order of their names; alike in each condition."""
+    """Return the tasks of each subcategory, by name; they are the same in every condition."""
     members: dict[str, set[str]] = {}
     for name, task in result.tasks.items():
         group = task.subcategory or "no subcategory"
@@ -264,20 +264,35 @@ def per_task(results: Sequence[RunResult]) -> list[dict[str, Any]]:
     return records
 
 
-def cells(line: Line) -> tuple[str, ...]:
-    """Return a line's cells as text, below `COLUMNS`; shares in per cent."""
+class Cells(NamedTuple):
+    """A line as text, a field for each of `COLUMNS`; shares in per cent."""
+
+    title: str
+    group: str
+    tasks: str
+    absolute: str
+    relative: str
+    interval: str
+    ratio_of_means: str
+    floored: str
+    floored_interval: str
+    above_floor: str
+
+
+def cells(line: Line) -> Cells:
+    """Return a line's cells as text."""
     figures = line.recovery
-    return (
-        line.title,
-        line.group,
-        str(figures.tasks),
-        f"{figures.absolute:.3f}",
-        _percent(figures.relative),
-        _percent_interval(figures.interval),
-        _percent(figures.ratio_of_means),
-        _percent(figures.floored),
-        _percent_interval(figures.floored_interval),
-        str(figures.tasks - len(figures.below_floor)),
+    return Cells(
+        title=line.title,
+        group=line.group,
+        tasks=str(figures.tasks),
+        absolute=f"{figures.absolute:.3f}",
+        relative=_percent(figures.relative),
+        interval=_percent_interval(figures.interval),
+        ratio_of_means=_percent(figures.ratio_of_means),
+        floored=_percent(figures.floored),
+        floored_interval=_percent_interval(figures.floored_interval),
+        above_floor=str(figures.tasks - len(figures.below_floor)),
     )
 
 

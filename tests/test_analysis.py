@@ -12,6 +12,7 @@ from ipt.analysis.comparison import COMPARED, compare, compare_groups, compariso
 from ipt.analysis.markup import latex, markdown, to_csv
 from ipt.analysis.plots.bars import recovery_bars
 from ipt.analysis.scores import COLUMNS, SEEDS_COLUMN, cells, lines, per_task, read_results, subcategories
+from ipt.analysis.study import study_summary
 from ipt.analysis.summaries import recovery_figure, summary, update_text
 from ipt.recovery import from_json, recovery, to_json
 from ipt.results import TaskScore
@@ -93,14 +94,19 @@ def test_a_short_table_has_the_kinds_of_unseen_tasks_where_they_differ(pair, tmp
 
 
 def test_a_short_table_of_a_study_has_its_main_columns_and_no_open_line(tmp_path):
-    record = {
-        "columns": ["cell", "seeds", "unseen", "unseen, novel"],
-        "rows": [["d 5", "1 of 1", "60.0", "7.0"], ["d 9", "0 of 1", "open", "open"]],
-    }
-    (tmp_path / "s.json").write_text(json.dumps(record | {"command": "ipt study x", "seed": "1", "digest": "0" * 64}))
+    lines = []
+    for group, share in (("all", 0.6), ("novel", 0.07)):
+        measures = {"absolute": 0.5, "relative": share, "floored": None}
+        lines.append({"setting": "test", "group": group} | measures)
+    cell = {"seed": 1, "digest": "0", "prompts": "abc", "parameters": 9, "lines": lines}
+    cell["reference"] = {"unseen": 0.8}
+    record = study_summary({"d 5": [cell], "d 9": [None]}, "ipt study x")
+    (tmp_path / "s.json").write_text(json.dumps(record))
     brief, whole = (update_text(f"<!-- table s.json -->\n<!-- end{short} -->", tmp_path) for short in (" short", ""))
-    assert "| cell | seeds | unseen |" in brief and "novel" not in brief and "d 5" in brief and "d 9" not in brief
-    assert "unseen, novel" in whole and "| d 9 | 0 of 1 | open | open |" in whole
+    assert "| cell | seeds | unseen |" in brief and "novel" not in brief
+    assert "| d 5 | 1 of 1 | 60.0 |" in brief and "d 9" not in brief
+    assert "unseen, novel" in whole and "| d 5 | 1 of 1 | 0.500 | 60.0 | – | 7.0 | 0.800 |" in whole
+    assert "| d 9 | 0 of 1 | open | open | open | open | open |" in whole
 
 
 def test_runs_of_several_seeds_are_averaged(pair, tmp_path):

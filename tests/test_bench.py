@@ -7,6 +7,7 @@ import torch
 from conftest import source
 from test_families import make
 
+from ipt.analysis.summaries import bench_table
 from ipt.bank import vocabulary_start
 from ipt.benchmarks.search_cost import Lap, Meter, compare
 from ipt.benchmarks.speed import PeftTuning, Recorded, kept_bytes, median_times, report
@@ -75,7 +76,7 @@ def test_the_race_counts_rows_and_finds_the_crossing(backbone, tasks):
     never = Lap("CMA-ES from the mean", Meter(2), 1)
     never.note("task", 3.0)
     line = compare([slow, never], 2.0)[1]
-    assert report(backbone, [line])["values"][0]["ours"] is None and report(backbone, [line])["rows"][0][1] == "-"
+    assert report(backbone, [line])["values"][0]["ours"] is None and bench_table(report(backbone, [line])).rows[0][1] == "-"
 
 
 def words(world, *more):
@@ -87,7 +88,7 @@ def words(world, *more):
 def test_the_command_prints_and_writes_what_it_measured(world, tmp_path, capsys):
     assert cli.main(words(world, "--file", str(tmp_path / "bench.json"))) == 0
     record = json.loads((tmp_path / "bench.json").read_text())
-    lines = " ".join(row[0] for row in record["rows"])
+    lines = " ".join(row[0] for row in bench_table(record).rows)
     for part in ("prompt tuning, 2 tasks", "final dev loss", "one step, J = 2", "state of J", "ipt --help", "whole study"):
         assert part in lines
     assert record["threads"] == torch.get_num_threads() and all(v["ours"] > 0 for v in record["values"])

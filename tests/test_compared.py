@@ -14,6 +14,7 @@ from results_by_hand import made_results
 from ipt.analysis.geometry import random_angles
 from ipt.analysis.report import comparison as compared
 from ipt.analysis.scores import Line, lines
+from ipt.analysis.summaries import angles_table
 
 NAN = float("nan")
 DIM, SEEN, SHOTS = "intrinsic dimension d", "seen tasks", "shots"
@@ -168,15 +169,16 @@ def test_the_record_of_angles_by_hand():
     chance = random_angles(2, 4)
     last = ["random subspaces", "100"]
     last += [f"{angles.mean():.1f} ({angles.min():.1f} … {angles.max():.1f})" for angles in chance.T]
-    assert found["columns"] == ["tangent spaces of", "pairs", "angle 1", "angle 2"]
-    assert found["rows"] == [
+    table = angles_table(found)
+    assert table.columns == ["tangent spaces of", "pairs", "angle 1", "angle 2"]
+    assert table.rows == [
         ["msf-a", "3", "0.0 (0.0 … 0.0)", "20.0 (10.0 … 30.0)"],
         ["msf-b", "3", "0.0 (0.0 … 0.0)", "26.7 (10.0 … 40.0)"],
         ["msf-a and msf-b", "9", "0.0 (0.0 … 0.0)", "60.0 (20.0 … 90.0)"],
         last,
     ]
     assert (found["command"], found["seed"]) == ("ipt report ist-a ist-b", "10, 2")
-    assert found["digest"] == hashlib.sha256(json.dumps(found["rows"]).encode()).hexdigest()
+    assert found["digest"] == hashlib.sha256(json.dumps(table.rows).encode()).hexdigest()
     assert compared.angles_record(views[:1]) is None
 
 

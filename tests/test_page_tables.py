@@ -259,11 +259,13 @@ def test_tasks_of_a_user_are_of_no_group():
 
 def test_looks_show_what_was_left_beside_a_run():
     words = {"near": [[["a", 0.256], ["b", 0.1]], [["c", 0.5]]], "u1": [[["d", 0.4]], [["e", 1.0]]]}
-    seeds = {"columns": ["method", "score"], "rows": [["IST", "0.5"]]}
+    row = {"method": "IST", "tasks": 4, "seeds": 3, "mean_score": 0.5, "relative": 0.9, "floored": None, "spread": 0.1}
+    seeds = {"rows": [row | {"spread_ratio": 0.25}]}
     found = tables.looks(view(probe=({"task": "u1", "words": words}, {}), stability=seeds))
     assert found["words"].columns == ("vector", "u1", "near")  # the probed task comes first
     assert found["words"].rows == [("0", "d 0.40", "a 0.26, b 0.10"), ("1", "e 1.00", "c 0.50")]
-    assert (found["stability"].columns, found["stability"].rows) == (["method", "score"], [["IST", "0.5"]])
+    assert found["stability"].columns[:4] == ("method", "tasks", "seeds", "mean score")
+    assert found["stability"].rows == [["IST", "4", "3", "0.500", "90.0", "–", "0.100", "0.25"]]
     assert found["words"].texts == {1, 2} and found["stability"].texts == {0}
     assert {name for name, each in found.items() if each.rows} == {"subcategories", "stability", "words"}
     assert "with their cosines" in found["words"].label  # what a screen reader says

@@ -11,7 +11,7 @@ from ipt.analysis.comparison import COMPARED, compare_groups, comparison_rows
 from ipt.analysis.geometry import clusters
 from ipt.analysis.report.views import View, percent
 from ipt.analysis.scores import COLUMNS, CONTROLS, TITLES, cells, groups, lines, subcategories
-from ipt.analysis.summaries import summary
+from ipt.analysis.summaries import stability_table, summary
 from ipt.recovery import MARGIN
 
 LONG = ("parts", "digests")  # settings that list every task
@@ -127,14 +127,13 @@ def looks(view: View) -> dict[str, Table]:
     words = {about["task"]: about["words"][about["task"]]} | about["words"] if about.get("words") else {}
     texts = [[", ".join(f"{token} {cosine:.2f}" for token, cosine in vector) for vector in each] for each in words.values()]
     rows = [(str(i), *cells) for i, cells in enumerate(zip(*texts, strict=True))]
+    seeds = stability_table(view.stability or {"rows": ()})
     label = "Decoded prompts: the vocabulary's nearest vectors to each of the prompt's, with their cosines"
     return {
         "subcategories": subcategories_table(view),
         "clusters": clusters_table(view),
         "mixtures": mixtures_table(view),
-        "stability": Table(
-            view.stability.get("columns", ()), view.stability.get("rows", ()), frozenset({0}), "Scores over seeds, unseen tasks"
-        ),
+        "stability": Table(seeds.columns, seeds.rows, frozenset({0}), "Scores over seeds, unseen tasks"),
         "words": Table(("vector", *words), rows, frozenset(range(1, 1 + len(words))), label),
     }
 

@@ -307,25 +307,13 @@ def start_up(bench: BenchmarkConfig) -> list[Measurement]:
     return found
 
 
-COLUMNS = ("measured", "ours", "other", "unit", "ratio", "aim")
-
-
 def report(backbone: Backbone, found: Sequence[Measurement]) -> dict[str, Any]:
-    """Return what was measured as JSON values and as the cells of a table."""
-    cells = [[f"{m.what}; other: {m.against}", number(m.ours), number(m.other), m.unit, number(m.ratio), m.aim] for m in found]
+    """Return what was measured, and on which machine, as JSON values; `ipt.analysis.summaries.bench_table` is its table."""
     values = [{k: v if not isinstance(v, float) or math.isfinite(v) else None for k, v in asdict(m).items()} for m in found]
     machine = {"device": str(backbone.device), "threads": torch.get_num_threads(), "model": backbone.name, "dtype": backbone.dtype}
-    notes = [f"{m.what}: {m.more}" for m in found if m.more]
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-    record = {"kind": "bench", "digest": digest, "columns": list(COLUMNS), "rows": cells, "notes": notes, "values": values}
+    record = {"kind": "bench", "digest": digest, "values": values}
     return record | machine | environment()
-
-
-def number(value: float | None) -> str:
-    """Return three or more digits, never as a power of ten."""
-    if value is None or not math.isfinite(value):
-        return "-"
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def measure(backbone: Backbone, start: Tensor, data: Sequence[EncodedTask], bench: BenchmarkConfig, reporter: Reporter) -> list[Measurement]:

@@ -48,7 +48,7 @@ def tune(
     tune: Annotated[TuneConfig, Flat] = TuneConfig(),
 ) -> None:
     """Tune one soft prompt per task (and seed) and print their test scores, averaged over the seeds."""
-    from ipt.analysis.summaries import spread
+    from ipt.analysis.spread import spread_text
     from ipt.data import SAME_DATA_SEED
     from ipt.resolve import open_experiment, projected
 
@@ -65,7 +65,7 @@ def tune(
     for name in names:
         generated, ranked = ([v for s in scores if (v := s[name][kind]) is not None] for kind in ("generated", "ranked"))
         values[name] = sum(generated) / len(generated)
-        table.add_row(name, experiment.tasks[name].metric, spread(generated, 3), spread(ranked, 3), f"{best[name]:.3f}")
+        table.add_row(name, experiment.tasks[name].metric, spread_text(generated, 3), spread_text(ranked, 3), f"{best[name]:.3f}")
     print_list(table)
     tuned = [t for b in experiments.values() for task in b.of(names) if (t := b.bank(SAME_DATA_SEED).get(task))]
     losses = {name: sum(t.dev_loss for t in tuned[i :: len(names)]) / len(experiments) for i, name in enumerate(names)}
@@ -139,6 +139,7 @@ def stability(
     ist: Annotated[IstConfig, Flat] = IstConfig(), file: SummaryFile = None,
 ) -> None:  # fmt: skip
     """Tune the unseen tasks with many seeds: prompt tuning, IST, mixtures, prompt tuning from these two; compare their spread."""
+    from ipt.analysis.summaries import text_table
     from ipt.data import SAME_DATA_SEED
     from ipt.methods.subspace import Subspace
     from ipt.resolve import digest, find_msf, projected, reopen_experiment, settings_record, source_record
@@ -157,10 +158,10 @@ def stability(
     settings = settings_record("stability", experiment, {"ist": identity(ist), "seeds": seeds} | source_record(source))
     name = f"stability-{experiment.split.name}-d{choice.dim}-s{experiment.seed}-{digest(settings)}"
     folder, result = experiment.in_run(choice.out / name, settings, lambda run: run_stability(experiment, subspace, ist, seeds, run))
-    show_table(result)
+    show_table(text_table(result))
     print(f"run: {folder}")
     if file and experiment.processes.is_main:
-        kept = {k: result[k] for k in ("columns", "rows", "digest", "by_seed")}
+        kept = {k: result[k] for k in ("kind", "rows", "digest", "by_seed")}
         write_json(file, kept | {"command": " ".join(["ipt", *sys.argv[1:]]), "seed": experiment.seed})
 
 

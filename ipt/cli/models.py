@@ -163,18 +163,19 @@ def bench(
     file: SummaryFile = None,
 ) -> None:  # fmt: skip
     """Measure what stacking gains over a loop with PEFT, and its cost as it grows (needs the extra `bench`)."""
+    from ipt.analysis.summaries import bench_notes, bench_table
     from ipt.benchmarks.speed import report
     from ipt.resolve import bench_parts, bench_race
 
     if missing := [name for name in ("peft", "cma") if find_spec(name) is None]:
         raise ValueError(f"ipt bench needs {' and '.join(missing)}: pip install 'intrinsic-prompt-tuning[bench]'")
     found = report(*(bench_race(source, bench, out) if bench.race else bench_parts(source, bench)))
-    names = enumerate(found["columns"])
+    names = enumerate(bench_table(found).columns)
     table = new_table(*(Column(name, justify="left" if i in (0, 5) else "right", overflow="fold") for i, name in names))
-    for row in found["rows"]:
+    for row in bench_table(found).rows:
         table.add_row(*row)
     Console().print(table)
-    for note in found["notes"]:
+    for note in bench_notes(found):
         print(note)
     if file:
         write_json(file, found | {"command": " ".join(["ipt", *sys.argv[1:]]), "seed": source.seed})
@@ -185,12 +186,12 @@ def print_quality(
     prompt: str, tasks: list[Task], values: dict[str, float], floors: dict[str, float] | None, seed: int, file: Path | None,
     losses: dict[str, float] | None = None,
 ) -> None:  # fmt: skip
-    from ipt.analysis.summaries import KNOWN, quality
+    from ipt.analysis.summaries import KNOWLEDGE_NOTE, quality, text_table
 
     found = quality(prompt, tasks, values, floors, losses)
     print()
-    show_table(found)
-    print(KNOWN)
+    show_table(text_table(found))
+    print(KNOWLEDGE_NOTE)
     if file:
         write_json(file, found | {"command": " ".join(["ipt", *sys.argv[1:]]), "seed": seed})
         print(f"summary: {file}")

@@ -15,6 +15,7 @@ from ipt.run import Run
 from ipt.storage import write_atomic, write_json
 
 if TYPE_CHECKING:
+    from ipt.analysis.markup import TextTable
     from ipt.results import RunResult
 
 WIDE = 1000  # characters, more than any list has
@@ -123,7 +124,9 @@ def show_run(run: Path, *, out: Out = Path("runs")) -> None:
     folder = Run.find(run, out).folder
     settings, result = Run(folder).config, Run(folder).result
     if settings["kind"] == "stability" and result:
-        return show_table(result)
+        from ipt.analysis.summaries import text_table
+
+        return show_table(text_table(result))
     folders = [out / settings["msf_run"], folder] if settings["kind"] == "ist" else [folder]
     show(folders)
 
@@ -181,12 +184,12 @@ def print_list(table: Table) -> None:
     Console(width=WIDE).print(table)
 
 
-def show_table(found: dict[str, Any]) -> None:
-    """Print a table that is kept as columns and rows."""
-    longest = max((len(word) for row in found["rows"] for word in row[0].split()), default=0)
-    columns = [Column(name, overflow="fold", min_width=0 if i else longest) for i, name in enumerate(found["columns"])]
+def show_table(found: "TextTable") -> None:
+    """Print a table of texts."""
+    longest = max((len(word) for row in found.rows for word in row[0].split()), default=0)
+    columns = [Column(name, overflow="fold", min_width=0 if i else longest) for i, name in enumerate(found.columns)]
     table = new_table(*columns)
-    for row in found["rows"]:
+    for row in found.rows:
         table.add_row(*row)
     Console().print(table)
 

@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from ipt.analysis.scores import read_pair
-from ipt.analysis.summaries import study, study_figure, study_means, summary, table_of
+from ipt.analysis.study import study_figure, study_means, study_summary
+from ipt.analysis.summaries import summary, table_of
 from ipt.cli.options import dotted, settings_file
 from ipt.cli.runs import show_table
 from ipt.config import IST_PARTS, identity
@@ -155,7 +156,7 @@ def run_study(file: Path, out: Path, to: Path, only: str, dry_run: bool, parse: 
     lines: dict[str, list[dict[str, Any] | None]] = {}
     for cell in cells:
         lines.setdefault(cell.line, []).append(done(cell, to, settings[cell.name]))
-    found = study(lines, f"ipt study {file}")
+    found = study_summary(lines, f"ipt study {file}")
     show_table(study_means(found))
     write_json(to / f"{file.stem}.json", found)
     write_atomic(to / f"{file.stem}.md", table_of([found]).encode())

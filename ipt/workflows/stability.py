@@ -29,7 +29,6 @@ from ipt.training.source import mix_deltas
 
 PROMPT, IST, MIXTURE = "prompt tuning", "IST", "mixture of seen prompts"
 FROM = {IST: "prompt tuning from the IST solution", MIXTURE: "prompt tuning from the mixture"}
-COLUMNS = ("method", "tasks", "seeds", "mean score", "E_rel", "above floor", "spread over seeds", "spread / prompt tuning's")
 ByTask = Mapping[str, Sequence[float]]  # a score per seed
 
 
@@ -76,16 +75,19 @@ def run_stability(experiment: Experiment, subspace: Subspace, config: IstConfig,
 
 
 def stability(scores: Mapping[str, ByTask], floors: Mapping[str, float]) -> dict[str, Any]:
-    """Return the table of the methods' scores: means, recovery of prompt tuning's mean, spread over seeds."""
+    """Return figures of each method: means, recovery of prompt tuning's mean, spread over seeds; None where undefined."""
     reference = {name: float(np.mean(values)) for name, values in scores[PROMPT].items()}
     spreads = {what: float(np.mean([np.std(v, ddof=1) for v in each.values()])) for what, each in scores.items()}
     rows = []
     for what, each in scores.items():
         means = {name: float(np.mean(values)) for name, values in each.items()}
         found = recovery(means, reference, floors)
-        recovered = [f"{100 * x:.1f}" for x in (found.relative, found.floored)]
-        count = str(len(next(iter(each.values()))))
-        share = spreads[what] / spreads[PROMPT] if spreads[PROMPT] else float("nan")
-        figures = (f"{found.absolute:.3f}", *recovered, f"{spreads[what]:.3f}", f"{share:.2f}")
-        rows.append([what, str(len(means)), count, *figures])
-    return {"columns": list(COLUMNS), "rows": rows}
+        row = {"method": what, "tasks": len(means), "seeds": len(next(iter(each.values())))}
+        row |= {"mean_score": found.absolute, "relative": _defined(found.relative), "floored": _defined(found.floored)}
+        row |= {"spread": spreads[what], "spread_ratio": spreads[what] / spreads[PROMPT] if spreads[PROMPT] else None}
+        rows.append(row)
+    return {"rows": rows}
+
+
+def _defined(figure: float) -> float | None:
+    return None if np.isnan(figure) else figure
