@@ -1,268 +1,305 @@
-"""Run folders in, tables out: the settings of an MSF and an IST run with every figure of `ipt.recovery`.
+"""Read the results of finished runs, and make their table: a line per condition and group of tasks.
 
-Also two methods compared task by task, and any table as Markdown, LaTeX or CSV.
+A line holds the figures of `ipt.recovery` over the tasks of its group. Conditions, their titles and
+what each is compared with are those of `ipt.results`.
 """
 
-import csv
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from io import StringIO
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from scipy.stats import wilcoxon
 
-from ipt.recovery import Recovery, bootstrap, recovery
+from ipt.recovery import Recovery, recovery
+from ipt.results import BY_NAME, CONDITIONS, Condition, RunResult, TaskScore
 from ipt.run import Run
 
-TITLES = {
-    "train_msf": "T_train (MSF)",
-    "test_msf": "T_test (MSF)",
-    "train_same": "T_train same (IST)",
-    "train_diff": "T_train diff (IST)",
-    "test": "T_test (IST)",
-    "shared": "d = 0: one prompt",
-    "mean_code": "decode(mean code)",
-    "best_code": "decode(best seen code)",
-    "random_test": "IST, random subspace",
-    "pca_test": "IST, PCA subspace",
-    "mixture_test": "mixture of seen prompts",
-}
-CONTROLS = ("shared", "mean_code", "best_code", "random_test", "pca_test", "mixture_test")
-REFERENCE_SEED = {"train_diff": "21"}  # every other setting is compared with prompt tuning on data seed 100
-Result = dict[str, Any]
-Groups = dict[str, Callable[[str], bool]]  # a group's name, and whether a task is in it
+TITLES = {condition.name: condition.title for condition in CONDITIONS}
+CONTROLS = tuple(condition.name for condition in CONDITIONS if condition.is_control)
+
+COLUMNS = (
+    "setting",
+    "tasks",
+    "n",
+    "E_abs",
+    "E_rel",
+    "95 % interval",
+    "ratio of means",
+    "above floor",
+    "95 % interval",
+    "n above",
+)
+SEEDS_COLUMN = "least … largest seed"
+"""Head of the two intervals in a table that averages several seeds."""
+NONE = "–"
+"""Cell of a figure that there is none of."""
+
+Groups = dict[str, frozenset[str]]
+"""Names of tasks by group."""
+Grouping = Callable[[RunResult, str], Groups]
+"""From a result and the name of a condition to the groups of its tasks."""
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A complete run: where it lies, and its result."""
+
+    folder: Path
+    result: RunResult
+
+
+class RunPair(NamedTuple):
+    """An MSF run, and an IST run in its subspace."""
+
+    msf: FinishedRun
+    ist: FinishedRun
+
+    @property
+    def results(self) -> list[RunResult]:
+        """The two results, in the order of the table."""
+        return [self.msf.result, self.ist.result]
 
 
 @dataclass(frozen=True)
 class Line:
-    """One row of the table: a setting on one group of tasks."""
+    """One row of the table: a condition on one group of tasks."""
 
     setting: str
+    """Name of the condition."""
     group: str
     recovery: Recovery
 
     @property
     def title(self) -> str:
+        """What the table calls the condition."""
         return TITLES[self.setting]
 
 
-def read_results(folders: Iterable[Path]) -> list[Result]:
-    """Return the results of complete runs; raise ValueError naming a folder that holds none."""
-    results = []
+def read_results(folders: Iterable[Path]) -> list[FinishedRun]:
+    """Read complete runs of `ipt msf` and `ipt ist`; raise ValueError naming any other folder."""
+    runs = []
     for folder in folders:
-        result = Run(folder).result
-        if result is None or "scores" not in result:
-            raise ValueError(f"{folder} holds no complete run; run the command again to finish it, or choose another")
-        results.append(result | {"folder": str(folder)})
-    return results
+        record = Run(folder).result
+        if record is None or "scores" not in record:
+            raise ValueError(
+                f"{folder} holds no complete run; run the command again to finish it, "
+                "or choose another"
+            )
+        try:
+            result = RunResult.from_json(record)
+        except ValueError as error:
+            raise ValueError(f"{folder}: {error}") from error
+        runs.append(FinishedRun(folder, result))
+    return runs
 
 
-def read_pair(folder: Path) -> list[Result]:
-    """Return the results of the MSF run that an IST run stands on (a folder beside it), and of the IST run."""
+def read_pair(folder: Path) -> RunPair:
+    """Read an IST run and the MSF run that it stands on; raise ValueError where it is another.
+
+    folder: of the IST run; that of the MSF run is beside it.
+    """
     settings = Run(folder).config
     if settings["kind"] != "ist":
         raise ValueError(f"{folder} is a run of ipt {settings['kind']}; name runs of ipt ist")
-    return read_results([folder.parent / settings["msf_run"], folder])
+
+    msf_folder = folder.parent / settings["msf_run"]
+    return RunPair(*read_results([msf_folder, folder]))
 
 
-def lines(results: Sequence[Result], ranked: bool = False, grouping: Callable[[Result, str], Groups] | None = None) -> list[Line]:
-    """Return the table of an MSF and an IST result (or one of them): each setting overall and by group of tasks.
+def lines(
+    results: Sequence[RunResult],
+    ranked: bool = False,
+    grouping: Grouping | None = None,
+) -> list[Line]:
+    """Return the table of an MSF and an IST result, or of one: each condition by group of tasks.
 
     ranked: compare scores of ranked options (cls tasks only) instead of generated answers.
     grouping: another choice of groups than `groups`, such as `subcategories`.
     """
-    chosen = grouping or groups
-    found = []
-    for setting in TITLES:
+    groups_of = grouping or groups
+    kind: ScoreKind = "ranked" if ranked else "generated"
+
+    table: list[Line] = []
+    for condition in CONDITIONS:
         for result in results:
-            if setting in result["scores"]:
-                found += [Line(setting, group, r) for group, r in _by_group(result, setting, ranked, chosen(result, setting))]
-    return found
+            if condition.name in result.scores:
+                chosen = groups_of(result, condition.name)
+                table += _lines_of(result, condition, kind, chosen)
+    return table
 
 
-def _by_group(result: Result, setting: str, ranked: bool, chosen_groups: Groups) -> Iterable[tuple[str, Recovery]]:
-    key = "ranked" if ranked else "generated"
-    scores = {n: s[key] for n, s in result["scores"][setting].items() if s[key] is not None}
-    reference = {n: s[key] for n, s in result["reference"][REFERENCE_SEED.get(setting, "100")].items()}
-    floor = {n: max(values.values()) for n, values in result["floor"].items()}
-    for group, member in chosen_groups.items():
-        chosen = {n: s for n, s in scores.items() if member(n)}
-        if chosen:
-            yield group, recovery(chosen, reference, floor)
+ScoreKind = Literal["generated", "ranked"]
 
 
-def groups(result: Result, setting: str) -> Groups:
-    """Return the groups of tasks that are reported apart: kinds where a split has both, new subcategories, novel, knowledge."""
-    tasks, split = result["tasks"], result["split"]
-    chosen: Groups = {"all": lambda n: True}
-    unseen = setting not in ("train_msf", "train_same", "train_diff")
-    if unseen and split["out_of_kind"]:
-        chosen["in kind"] = lambda n: n in split["unseen"]
-        chosen["out of kind"] = lambda n: n in split["out_of_kind"]
-    if unseen and split["new_subcategories"]:
-        chosen["known subcategory"] = lambda n: n not in split["new_subcategories"]
-        chosen["new subcategory"] = lambda n: n in split["new_subcategories"]
-    if any(t["novel"] or t["knowledge"] for t in tasks.values()):  # a user's own tasks know no such difference
-        chosen["novel"] = lambda n: tasks[n]["novel"]
-        chosen["knowledge"] = lambda n: tasks[n]["knowledge"] and not tasks[n]["novel"]
-        chosen["rule"] = lambda n: not tasks[n]["knowledge"] and not tasks[n]["novel"]
-    return chosen
+def _lines_of(
+    result: RunResult,
+    condition: Condition,
+    kind: ScoreKind,
+    chosen_groups: Groups,
+) -> Iterator[Line]:
+    """Yield the lines of one condition; groups without a scored task are left out."""
+    scores = _measured(result.scores[condition.name], kind)
+    reference = _measured(result.reference_of(condition), kind)
+    floor = {name: task_floor.best for name, task_floor in result.floor.items()}
+
+    for group, members in chosen_groups.items():
+        group_scores = {}
+        for name, score in scores.items():
+            if name in members:
+                group_scores[name] = score
+        if group_scores:
+            yield Line(condition.name, group, recovery(group_scores, reference, floor))
 
 
-def subcategories(result: Result, setting: str) -> Groups:
-    """Return a group for each subcategory of the tasks, in the order of their names; the same in every setting."""
+def _measured(scores: Mapping[str, TaskScore], kind: ScoreKind) -> dict[str, float]:
+    """Return the scores of one kind by task; tasks that have none are left out."""
+    values = {}
+    for name, score in scores.items():
+        value = score.ranked if kind == "ranked" else score.generated
+        if value is not None:
+            values[name] = value
+    return values
+
+
+def groups(result: RunResult, condition: str) -> Groups:
+    """Return the groups of tasks that are reported apart, "all" first.
+
+    These are kinds where a split has both, new subcategories, and novel, knowledge and rule tasks.
+    A group that the split or the tasks have no difference for is left out.
+    """
+    split = result.split
+    every = frozenset(result.tasks)
+    named: Groups = {"all": every}
+
+    if BY_NAME[condition].tasks == "unseen":
+        if split.out_of_kind:
+            named["in kind"] = frozenset(split.unseen)
+            named["out of kind"] = frozenset(split.out_of_kind)
+        if split.new_subcategories:
+            new = frozenset(split.new_subcategories)
+            named["known subcategory"] = every - new
+            named["new subcategory"] = new
+
+    # A user's own tasks have no such difference.
+    novel = frozenset(name for name, task in result.tasks.items() if task.novel)
+    facts = frozenset(name for name, task in result.tasks.items() if task.knowledge)
+    if novel or facts:
+        # A novel task that needs facts counts as novel.
+        named["novel"] = novel
+        named["knowledge"] = facts - novel
+        named["rule"] = every - facts - novel
+    return named
+
+
+def subcategories(result: RunResult, condition: str) -> Groups:
+    """Return the tasks of each subcategory, by name; they are the same in every condition."""
     members: dict[str, set[str]] = {}
-    for name, task in result["tasks"].items():
-        members.setdefault(task["subcategory"] or "no subcategory", set()).add(name)
-    return {group: members[group].__contains__ for group in sorted(members)}
+    for name, task in result.tasks.items():
+        group = task.subcategory or "no subcategory"
+        members.setdefault(group, set()).add(name)
+
+    named = {}
+    for group in sorted(members):
+        named[group] = frozenset(members[group])
+    return named
 
 
 def over_seeds(tables: Sequence[Sequence[Line]]) -> list[Line]:
-    """Average the tables of runs that differ in their seed only; intervals become the least and the largest value of a seed.
+    """Average the tables of runs that differ in their seed only.
 
-    below_floor: the tasks that are below the margin with any seed. A setting that one of the runs lacks is left out.
+    Intervals become the least and the largest value of a seed, `below_floor` the tasks that are
+    below the margin with any seed. A line that one of the tables does not have is left out.
     """
-    found = []
-    by_key = [{(line.setting, line.group): line for line in table} for table in tables]
-    for key in (key for key in by_key[0] if all(key in each for each in by_key)):
-        same = [each[key] for each in by_key]
-        each = [line.recovery for line in same]
-        values = {name: [getattr(r, name) for r in each] for name in ("absolute", "relative", "ratio_of_means", "floored")}
-        means: dict[str, Any] = {name: float(np.mean(numbers)) for name, numbers in values.items()}
-        averaged = replace(
-            each[0],
-            **means,
-            interval=(min(values["relative"]), max(values["relative"])),
-            floored_interval=(min(values["floored"]), max(values["floored"])),
-            below_floor=tuple(sorted({name for r in each for name in r.below_floor})),
-        )
-        found.append(replace(same[0], recovery=averaged))
-    return found
+    by_key = []
+    for table in tables:
+        by_key.append({(line.setting, line.group): line for line in table})
+
+    averaged = []
+    for key, first in by_key[0].items():
+        same = [lines_by_key[key] for lines_by_key in by_key if key in lines_by_key]
+        if len(same) == len(tables):
+            figures = _mean_recovery([line.recovery for line in same])
+            averaged.append(replace(first, recovery=figures))
+    return averaged
 
 
-def per_task(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """Return one record per task and setting: metric, score, reference, floor, ranked score."""
-    records = []
-    for result in results:
-        for setting, scores in result["scores"].items():
-            for name, score in scores.items():
-                task = {k: v for k, v in result["tasks"][name].items() if k != "digest"}
-                reference = result["reference"][REFERENCE_SEED.get(setting, "100")][name]
-                floor = max(result["floor"][name].values())
-                row = {"setting": setting, "task": name, **task, "score": score["generated"], "ranked": score["ranked"]}
-                records.append(row | {"reference": reference["generated"], "floor": floor, "dim": result["dim"]})
-    return records
-
-
-SEEDS_COLUMN = "least … largest seed"
-COLUMNS = ("setting", "tasks", "n", "E_abs", "E_rel", "95 % interval", "ratio of means", "above floor", "95 % interval", "n above")
-
-
-def cells(line: Line) -> tuple[str, ...]:
-    """Return a line's cells as text, shares in per cent."""
-    r = line.recovery
-    share = lambda x: "–" if x != x else f"{100 * x:.1f}"  # noqa: E731
-    span = lambda pair: "–" if pair[0] != pair[0] else f"{share(pair[0])} … {share(pair[1])}"  # noqa: E731
-    return (
-        line.title, line.group, str(r.tasks), f"{r.absolute:.3f}", share(r.relative), span(r.interval), share(r.ratio_of_means),
-        share(r.floored), span(r.floored_interval), str(r.tasks - len(r.below_floor)),
-    )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two methods on the same tasks, first minus second.
-
-    interval: bootstrap 95 % interval of the mean difference over tasks; NaN for one task.
-    p_value: Wilcoxon signed-rank, two-sided, ties left out; 1 where all are ties.
-    wins, ties, losses: tasks on which the first is better, equal, worse.
-    """
-
-    tasks: int
-    difference: float
-    interval: tuple[float, float]
-    p_value: float
-    wins: int
-    ties: int
-    losses: int
-
-
-def compare(first: Mapping[str, float], second: Mapping[str, float]) -> Comparison:
-    """Compare two methods' scores (or recoveries) by task; raise ValueError where they are not of the same tasks."""
-    if set(first) != set(second) or not first:
-        lacking = sorted(set(first) ^ set(second))
-        raise ValueError(f"scores of the same tasks were expected, found some in one method only: {lacking}; leave those out")
-    differences = np.array([first[name] - second[name] for name in sorted(first)]).round(12)  # 0.8 - 0.6 is 0.7 - 0.5
-    apart = differences[differences != 0]
-    return Comparison(
-        tasks=len(differences),
-        difference=float(differences.mean()),
-        interval=bootstrap(differences) if len(differences) > 1 else (float("nan"), float("nan")),
-        p_value=float(wilcoxon(apart).pvalue) if len(apart) else 1.0,
-        wins=int((differences > 0).sum()),
-        ties=len(differences) - len(apart),
-        losses=int((differences < 0).sum()),
+def _mean_recovery(seeds: Sequence[Recovery]) -> Recovery:
+    absolute = [figures.absolute for figures in seeds]
+    relative = [figures.relative for figures in seeds]
+    ratios = [figures.ratio_of_means for figures in seeds]
+    floored = [figures.floored for figures in seeds]
+    below_floor = set().union(*(figures.below_floor for figures in seeds))
+    return replace(
+        seeds[0],
+        absolute=float(np.mean(absolute)),
+        relative=float(np.mean(relative)),
+        interval=(min(relative), max(relative)),
+        ratio_of_means=float(np.mean(ratios)),
+        floored=float(np.mean(floored)),
+        floored_interval=(min(floored), max(floored)),
+        below_floor=tuple(sorted(below_floor)),
     )
 
 
-def compare_groups(first: Mapping[str, float], second: Mapping[str, float], chosen: Groups) -> dict[str, Comparison]:
-    """Compare two methods on each group of tasks, such as those of `groups`; a group without any is left out."""
-    of = lambda scores, member: {name: score for name, score in scores.items() if member(name)}
-    parts = {group: (of(first, member), of(second, member)) for group, member in chosen.items()}
-    return {group: compare(*pair) for group, pair in parts.items() if any(pair)}
+def per_task(results: Sequence[RunResult]) -> list[dict[str, Any]]:
+    """Return one record per task and condition: metric, score, reference, floor, ranked score."""
+    records = []
+    for result in results:
+        for setting, scores in result.scores.items():
+            reference = result.reference_of(BY_NAME[setting])
+            for name, score in scores.items():
+                # What the task is; its digest is not for a table.
+                task = asdict(result.tasks[name])
+                del task["digest"]
+
+                record = {"setting": setting, "task": name, **task}
+                record["score"] = score.generated
+                record["ranked"] = score.ranked
+                record["reference"] = reference[name].generated
+                record["floor"] = result.floor[name].best
+                record["dim"] = result.dim
+                records.append(record)
+    return records
 
 
-COMPARED = ("tasks", "n", "mean difference", "95 % interval", "Wilcoxon p", "wins", "ties", "losses")
+class Cells(NamedTuple):
+    """A line as text, a field for each of `COLUMNS`; shares in per cent."""
+
+    title: str
+    group: str
+    tasks: str
+    absolute: str
+    relative: str
+    interval: str
+    ratio_of_means: str
+    floored: str
+    floored_interval: str
+    above_floor: str
 
 
-def comparison_rows(comparisons: Mapping[str, Comparison]) -> list[tuple[str, ...]]:
-    """Return the cells below `COMPARED`, a row for each group of tasks; differences in points of the score, three digits."""
-    rows = []
-    for name, c in comparisons.items():
-        span = "–" if c.interval[0] != c.interval[0] else f"{c.interval[0]:+.3f} … {c.interval[1]:+.3f}"
-        p_value = "< 0.001" if c.p_value < 0.001 else f"{c.p_value:.3f}"
-        signed = [cell.replace("-", "−") for cell in (f"{c.difference:+.3f}", span)]
-        rows.append((name, str(c.tasks), *signed, p_value, str(c.wins), str(c.ties), str(c.losses)))
-    return rows
+def cells(line: Line) -> Cells:
+    """Return a line's cells as text."""
+    figures = line.recovery
+    return Cells(
+        title=line.title,
+        group=line.group,
+        tasks=str(figures.tasks),
+        absolute=f"{figures.absolute:.3f}",
+        relative=_percent(figures.relative),
+        interval=_percent_interval(figures.interval),
+        ratio_of_means=_percent(figures.ratio_of_means),
+        floored=_percent(figures.floored),
+        floored_interval=_percent_interval(figures.floored_interval),
+        above_floor=str(figures.tasks - len(figures.below_floor)),
+    )
 
 
-def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 2) -> str:
-    """Return a Markdown table whose first columns are texts and the others numbers."""
-    rule = "|" + "---|" * texts + "---:|" * (len(columns) - texts)
-    return "\n".join(["| " + " | ".join(columns) + " |", rule, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
+def _percent(share: float) -> str:
+    return NONE if math.isnan(share) else f"{100 * share:.1f}"
 
 
-ESCAPES = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
-    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-    "[": "{[}", "]": "{]}", "–": "--", "…": r"\ldots{}", "−": "$-$",
-}  # fmt: skip
-
-
-def latex(columns: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 2) -> str:
-    """Return the table of `markdown` as a LaTeX tabular with the rules of booktabs; special characters are escaped.
-
-    Letters outside ASCII stay as they are (UTF-8).
-    """
-    line = lambda cells: " & ".join(map(_escape, cells)) + r" \\"  # noqa: E731
-    shape = "l" * texts + "r" * (len(columns) - texts)
-    head = [rf"\begin{{tabular}}{{{shape}}}", r"\toprule", line(columns), r"\midrule"]
-    return "\n".join([*head, *map(line, rows), r"\bottomrule", r"\end{tabular}"]) + "\n"
-
-
-def _escape(cell: str) -> str:
-    return "".join(ESCAPES.get(letter, letter) for letter in " ".join(cell.split()))
-
-
-def rows_as_csv(rows: Iterable[Sequence[str]]) -> str:
-    """Return rows as CSV, the header among them."""
-    stream = StringIO()
-    csv.writer(stream, lineterminator="\n").writerows(rows)
-    return stream.getvalue()
-
-
-def to_csv(records: Sequence[dict[str, Any]]) -> str:
-    """Return records as CSV with a header."""
-    return rows_as_csv([list(records[0]), *(list(record.values()) for record in records)])
+def _percent_interval(interval: tuple[float, float]) -> str:
+    low, high = interval
+    return NONE if math.isnan(low) else f"{_percent(low)} … {_percent(high)}"

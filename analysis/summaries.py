@@ -1,256 +1,451 @@
-"""What leaves a run folder: the main figure, and small JSON summaries from which the tables of README and LOG are made.
+"""Summarise runs as small JSON records of numbers, and make the tables of README and LOG from them.
 
-A text holds `<!-- table FILE -->` … `<!-- end -->` (`<!-- end short -->`: one row per setting; of a study its main columns);
-`update_text` writes the table of that summary between the two. FILE may be a pattern over summaries that differ in their seed: their mean.
+Each record has a `kind`, the command that makes it again, its seed and a digest of its scores:
+
+| kind | of | made by |
+|---|---|---|
+| recovery | an MSF and an IST run | `summary` |
+| study | many of them | `ipt.analysis.study.study_summary` |
+| quality | prompts or definitions by group of tasks | `quality` |
+| stability | methods over seeds | `ipt stability` |
+| angles | tangent spaces of several runs | `ipt report` |
+| bench | speed, memory, cost of a search | `ipt bench` |
+
+A text holds `<!-- table FILE -->` … `<!-- end -->`, and `update_text` writes the table of that
+record between the two. With `<!-- end short -->` it has a row per condition, of a study its main
+columns. FILE may be a pattern over records that differ in their seed: their mean.
 """
 
 import hashlib
 import json
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from ipt.analysis.plots.bars import recovery_bars, recovery_dots
-from ipt.analysis.scores import COLUMNS, SEEDS_COLUMN, TITLES, Line, Result, cells, lines, markdown, over_seeds
-from ipt.data import Task
+from ipt.analysis.markup import TextTable, markdown
+from ipt.analysis.plots.bars import recovery_bars
+from ipt.analysis.scores import (
+    COLUMNS,
+    NONE,
+    SEEDS_COLUMN,
+    TITLES,
+    Line,
+    cells,
+    lines,
+    over_seeds,
+    per_task,
+)
+from ipt.analysis.spread import Spread
+from ipt.analysis.study import brief_table, study_table
+from ipt.data import SAME_DATA_SEED, Task
 from ipt.recovery import MARGIN, from_json, is_above, to_json
+from ipt.results import BY_NAME, RunResult
 
-WELL = 0.3
-QUALITY = ("prompt", "tasks", "n", "mean score", f"{WELL:.2f} or more", f"{MARGIN:.2f} above the floor", "dev loss")
-STUDIED = {  # column of a study's table: setting, group of tasks, figure
-    "seen, MSF": ("train_msf", "all", "relative"),
-    "unseen, MSF": ("test_msf", "all", "relative"),
-    "seen, same data": ("train_same", "all", "relative"),
-    "seen, other data": ("train_diff", "all", "relative"),
-    "seen, other data, above floor": ("train_diff", "all", "floored"),
-    "unseen, score": ("test", "all", "absolute"),
-    "unseen": ("test", "all", "relative"),
-    "unseen, above floor": ("test", "all", "floored"),
-    "unseen, in kind": ("test", "in kind", "relative"),
-    "unseen, in kind, above floor": ("test", "in kind", "floored"),
-    "unseen, out of kind": ("test", "out of kind", "relative"),
-    "unseen, out of kind, above floor": ("test", "out of kind", "floored"),
-    "unseen, new subcategory": ("test", "new subcategory", "relative"),
-    "unseen, novel": ("test", "novel", "relative"),
-    "unseen, knowledge": ("test", "knowledge", "relative"),
-    "unseen, rule": ("test", "rule", "relative"),
-    "random": ("random_test", "all", "relative"),
-    "PCA": ("pca_test", "all", "relative"),
-    "mixture, score": ("mixture_test", "all", "absolute"),
-    "mixture": ("mixture_test", "all", "relative"),
-    "mixture, above floor": ("mixture_test", "all", "floored"),
-    "mixture, novel": ("mixture_test", "novel", "relative"),
-}
-BRIEF = (  # columns of a study's short table
-    "cell", "seeds", "seen, other data", "unseen", "unseen, above floor", "mixture", "mixture, above floor", "PCA", "random",
-    "prompt tuning, unseen",
-)  # fmt: skip
-DRAWN = ("seen, other data", "unseen", "unseen, in kind", "unseen, out of kind", "mixture", "PCA", "random")  # of a study's columns
-NEVER = (float("nan"), float("nan"))
-KNOWN = "The facts of knowledge tasks were in the embedded backbone's pre-training; novel tasks were not in it in any form."
+Record = dict[str, Any]
+ScoresByTask = Mapping[str, float]
+
+WELL_DONE = 0.3
+"""A task with this score or more counts as done."""
+KNOWLEDGE_NOTE = (
+    "The facts of knowledge tasks were in the embedded backbone's pre-training; "
+    "novel tasks were not in it in any form."
+)
 MARKED = re.compile(r"(<!-- table (\S+) -->\n).*?(<!-- end(?: short)? -->)", re.S)
 
+QUALITY_COLUMNS = {
+    "prompt": "prompt",
+    "tasks": "tasks",
+    "count": "n",
+    "mean_score": "mean score",
+    "well_done": f"{WELL_DONE:.2f} or more",
+    "above_floor": f"{MARGIN:.2f} above the floor",
+    "dev_loss": "dev loss",
+}
+"""Heads by field; a record has the columns that its rows have."""
+STABILITY_COLUMNS = (
+    "method",
+    "tasks",
+    "seeds",
+    "mean score",
+    "E_rel",
+    "above floor",
+    "spread over seeds",
+    "spread / prompt tuning's",
+)
+BENCH_COLUMNS = ("measured", "ours", "other", "unit", "ratio", "aim")
 
-def recovery_figure(pairs: Sequence[Sequence[Result]], path: Path) -> None:
-    """Draw the recovery in each setting with its interval, a group of bars per pair of an MSF and an IST result."""
-    values: dict[str, list[float]] = {setting: [] for setting in TITLES}
-    intervals: dict[str, list[tuple[float, float]]] = {setting: [] for setting in TITLES}
+
+def recovery_figure(pairs: Sequence[Sequence[RunResult]], path: Path) -> None:
+    """Draw the recovery in each condition with its interval, a group of bars per pair of results.
+
+    pairs: an MSF and an IST result each.
+    path: PNG, PDF or SVG.
+    """
+    values: dict[str, list[float]] = {name: [] for name in TITLES}
+    intervals: dict[str, list[tuple[float, float]]] = {name: [] for name in TITLES}
     labels = []
     for pair in pairs:
-        found = {line.setting: line.recovery for line in lines(pair) if line.group == "all"}
-        for setting in TITLES:
-            known = found.get(setting)
-            values[setting].append(known.relative if known else float("nan"))
-            intervals[setting].append(known.interval if known else NEVER)
-        labels.append(f"{pair[0]['split']['name']}, d = {pair[0]['dim']}")
-    figure = Figure(figsize=(max(7.0, 4.0 * len(labels)), 4.2), layout="constrained")
+        figures = {line.setting: line.recovery for line in lines(pair) if line.group == "all"}
+        for name in TITLES:
+            measured = figures.get(name)
+            values[name].append(math.nan if measured is None else measured.relative)
+            nothing = (math.nan, math.nan)
+            intervals[name].append(nothing if measured is None else measured.interval)
+        labels.append(_about(pair[0]))
+
+    width = max(7.0, 4.0 * len(labels))
+    figure = Figure(figsize=(width, 4.2), layout="constrained")
     axes = figure.subplots()
     recovery_bars(axes, values, intervals, labels, TITLES)
-    axes.set_title("Recovered share of prompt tuning by setting (95 % intervals over tasks)", fontsize=10)
+    axes.set_title(
+        "Recovered share of prompt tuning by setting (95 % intervals over tasks)",
+        fontsize=10,
+    )
     figure.savefig(path, dpi=160)
 
 
-def summary(pair: Sequence[Result], command: str, seed: int) -> dict[str, Any]:
-    """Return the figures of an MSF and an IST result as a small record with the command, the seed, the digests of scores and prompts.
+def _about(result: RunResult) -> str:
+    return f"{result.split.name}, d = {result.dim}"
 
-    Where IST did rivals alone, the subspace was not used and its figures are left out.
+
+def summary(pair: Sequence[RunResult], command: str, seed: int) -> Record:
+    """Return the figures of an MSF and an IST result as a record of kind `recovery`.
+
+    It has each task's scores, and the digests of all scores and of the prompts. Where IST did
+    controls alone, the subspace was not used and its figures are left out.
     """
-    rivals = "train_msf" not in pair[-1]["scores"] and not {"train_same", "train_diff", "test"} & pair[-1]["scores"].keys()
-    shown = pair[-1:] if rivals else pair
-    scores = json.dumps([r["scores"] for r in pair], sort_keys=True)
+    last = pair[-1]
+    controls_alone = not any(_uses_the_subspace(name) for name in last.scores)
+    shown = [last] if controls_alone else pair
+
+    scores = [result.to_json()["scores"] for result in pair]
+    text = json.dumps(scores, sort_keys=True)
     return {
+        "kind": "recovery",
         "command": command,
         "seed": seed,
-        "digest": hashlib.sha256(scores.encode()).hexdigest(),
-        "prompts": pair[0].get("prompts", ""),
-        "parameters": None if rivals else pair[0].get("parameters"),
-        "reference": {part: _reference(pair[-1], part) for part in ("seen", "unseen")},
-        "about": f"{pair[-1]['split']['name']}, d = {pair[-1]['dim']}",
-        "lines": [{"setting": line.setting, "group": line.group, **to_json(line.recovery)} for line in lines(shown)],
+        "digest": hashlib.sha256(text.encode()).hexdigest(),
+        "prompts": pair[0].prompts,
+        "parameters": None if controls_alone else pair[0].parameters,
+        "reference": {
+            "seen": mean_reference(last, last.split.seen),
+            "unseen": mean_reference(last, _not_seen(last)),
+        },
+        "about": _about(last),
+        "lines": [_line_record(line) for line in lines(shown)],
+        "tasks": _task_scores(shown),
     }
 
 
-def _reference(result: Result, part: str) -> float | None:
-    """Return prompt tuning's mean score on the seen or the unseen tasks; None where there are none."""
-    names = [n for n in result["tasks"] if (n in result["split"]["seen"]) == (part == "seen")]
-    return round(float(np.mean([result["reference"]["100"][n]["generated"] for n in names])), 6) if names else None
+def _uses_the_subspace(condition: str) -> bool:
+    # MSF's own scores, or tuned vectors of its subspace.
+    return condition == "train_msf" or BY_NAME[condition].source == "msf"
 
 
-def study(lines_of: Mapping[str, Sequence[dict[str, Any] | None]], command: str) -> dict[str, Any]:
-    """Return a study's table from the summaries of each line's seeds (None: open): mean (least … largest seed).
-
-    A setting that no cell has is no column; a figure that not every cell there has says of how many it is.
-    """
-    had = {(x["setting"], x["group"]) for each in lines_of.values() for record in each if record for x in record["lines"]}
-    studied = {name: wanted for name, wanted in STUDIED.items() if wanted[:2] in had}
-    rows = []
-    for name, each in lines_of.items():
-        there = [record for record in each if record is not None]
-        row = [name, f"{len(there)} of {len(each)}"]
-        for setting, group, field in studied.values():
-            named = [x[field] for record in there for x in record["lines"] if (x["setting"], x["group"]) == (setting, group)]
-            scale, digits = (1, 3) if field == "absolute" else (100, 1)
-            found = [scale * x for x in named if x is not None]
-            fewer = f" [{len(found)} of {len(there)}]" if 0 < len(found) < len(there) else ""
-            row.append(spread(found, digits) + fewer if there else "open")
-        row.append(spread([x for record in there if (x := record["reference"]["unseen"]) is not None], 3) if there else "open")
-        row.append(" ".join(sorted({f"{record['parameters']:,}" for record in there if record["parameters"]})) or "–" * bool(there))
-        row.append(" ".join(sorted({record["prompts"][:6] for record in there})))
-        rows.append(row)
-    digest = hashlib.sha256(json.dumps([[r and r["digest"] for r in each] for each in lines_of.values()]).encode()).hexdigest()
-    seeds = sorted({record["seed"] for each in lines_of.values() for record in each if record})
-    columns = ["cell", "seeds", *studied, "prompt tuning, unseen", "decoder's parameters", "prompts' hash"]
-    return {"columns": columns, "rows": rows, "digest": digest, "command": command, "seed": ", ".join(map(str, seeds))}
+def _not_seen(result: RunResult) -> list[str]:
+    return [name for name in result.tasks if name not in result.split.seen]
 
 
-def study_figure(lines_of: Mapping[str, Sequence[dict[str, Any] | None]], path: Path) -> None:
-    """Draw the lines of a study that have a cell, as PNG: recovery, and beside it the same above the floor; nothing where none has."""
-    measured = {"recovery (% of prompt tuning)": "relative", "the same above the floor (%)": "floored"}
-    found = {label: drawn(lines_of, measure) for label, measure in measured.items()}
-    if rows := found["recovery (% of prompt tuning)"]:
-        figure = Figure(figsize=(9.4, 0.9 + 0.62 * len(rows)), layout="constrained")
-        panels = figure.subplots(1, 2, sharey=True)
-        for axes, (label, shares) in zip(panels, found.items(), strict=True):
-            recovery_dots(axes, {name: shares.get(name, {}) for name in rows}, label)
-        panels[0].get_legend().remove()
-        figure.savefig(path, dpi=160)
+def mean_reference(result: RunResult, names: Sequence[str]) -> float | None:
+    """Return prompt tuning's mean score on those of the tasks that a result has; None for none."""
+    reference = result.reference[SAME_DATA_SEED]
+    scores = [reference[name].generated for name in result.tasks if name in names]
+    return round(float(np.mean(scores)), 6) if scores else None
 
 
-def drawn(lines_of: Mapping[str, Sequence[dict[str, Any] | None]], measure: str) -> dict[str, dict[str, list[float]]]:
-    """Return the shares of `DRAWN`, one per seed, by line of a study and setting, of the lines that have a cell.
-
-    measure: relative (E_rel) or floored (the same above the floor); both 1 where prompt tuning is.
-    """
-    rows: dict[str, dict[str, list[float]]] = {}
-    for name, each in lines_of.items():
-        for title in DRAWN:
-            found = [x[measure] for r in each if r for x in r["lines"] if (x["setting"], x["group"]) == STUDIED[title][:2]]
-            if shares := [x for x in found if x is not None]:
-                rows.setdefault(name, {})[title] = shares
-    return rows
+def _line_record(line: Line) -> Record:
+    return {"setting": line.setting, "group": line.group, **to_json(line.recovery)}
 
 
-def spread(values: Sequence[float], digits: int = 1) -> str:
-    """Return the mean, and the least and largest where there are several."""
-    if not values:
-        return "–"
-    mean = f"{sum(values) / len(values):.{digits}f}"
-    return mean if len(values) == 1 else f"{mean} ({min(values):.{digits}f} … {max(values):.{digits}f})"
+def _task_scores(results: Sequence[RunResult]) -> dict[str, dict[str, Record]]:
+    """Return score, ranked score, reference and floor by condition and task."""
+    by_condition: dict[str, dict[str, Record]] = {}
+    for row in per_task(results):
+        scores = {field: row[field] for field in ("score", "ranked", "reference", "floor")}
+        by_condition.setdefault(row["setting"], {})[row["task"]] = scores
+    return by_condition
 
 
 def quality(
     prompt: str,
     tasks: Sequence[Task],
-    scores: dict[str, float],
-    floors: dict[str, float] | None = None,
-    losses: dict[str, float] | None = None,
-) -> dict[str, Any]:
-    """Return what a kind of prompt scores on trained, rule, knowledge and novel tasks: means, and how many tasks are well done.
+    scores: ScoresByTask,
+    floors: ScoresByTask | None = None,
+    losses: ScoresByTask | None = None,
+) -> Record:
+    """Return what a kind of prompt scores on trained, rule, knowledge and novel tasks.
 
-    losses: dev losses, in nats per token.
+    prompt: what the table calls it.
+    floors: by task; None: not measured.
+    losses: dev losses by task, in nats per token; None: not measured.
     """
+    trained = [task for task in tasks if not task.novel]
     groups = {
-        "trained": [t.name for t in tasks if not t.novel],
-        "rule": [t.name for t in tasks if not t.novel and not t.knowledge],
-        "knowledge": [t.name for t in tasks if not t.novel and t.knowledge],
-        "novel": [t.name for t in tasks if t.novel],
+        "trained": trained,
+        "rule": [task for task in trained if not task.knowledge],
+        "knowledge": [task for task in trained if task.knowledge],
+        "novel": [task for task in tasks if task.novel],
     }
     rows = []
-    for group, names in groups.items():
+    for group, members in groups.items():
+        names = [task.name for task in members]
         if names:
-            mean = sum(scores[name] for name in names) / len(names)
-            done = sum(scores[name] >= WELL for name in names)
-            above = "" if floors is None else str(sum(is_above(scores[name], floors[name]) for name in names))
-            loss = "" if losses is None else f"{sum(losses[name] for name in names) / len(names):.3f}"
-            rows.append([prompt, group, str(len(names)), f"{mean:.3f}", str(done), above, loss])
-    digest = hashlib.sha256(json.dumps(scores, sort_keys=True).encode()).hexdigest()
-    return {"digest": digest, "columns": list(QUALITY), "rows": rows}
+            figures = _quality_figures(names, scores, floors, losses)
+            rows.append({"prompt": prompt, "tasks": group, **figures})
+
+    text = json.dumps(scores, sort_keys=True)
+    return {
+        "kind": "quality",
+        "digest": hashlib.sha256(text.encode()).hexdigest(),
+        "rows": rows,
+        "scores": scores,
+    }
 
 
-def table_of(records: Sequence[dict[str, Any]], short: bool = False) -> str:
-    """Return summaries of one kind as a Markdown table; those of several seeds are averaged.
+def _quality_figures(
+    names: Sequence[str],
+    scores: ScoresByTask,
+    floors: ScoresByTask | None,
+    losses: ScoresByTask | None,
+) -> Record:
+    """Return the count and the means of a group of tasks, and how many of them are done."""
+    figures: Record = {
+        "count": len(names),
+        "mean_score": sum(scores[name] for name in names) / len(names),
+        "well_done": sum(scores[name] >= WELL_DONE for name in names),
+        "above_floor": None,
+        "dev_loss": None,
+    }
+    if floors is not None:
+        figures["above_floor"] = sum(is_above(scores[name], floors[name]) for name in names)
+    if losses is not None:
+        figures["dev_loss"] = sum(losses[name] for name in names) / len(names)
+    return figures
 
-    short: a row for each setting, with E_rel (and number) of the groups of tasks beside it; of a study the lines that are not open
-    and the columns `BRIEF`. Raises ValueError where the summaries are not of one split and d.
+
+def text_table(record: Record) -> TextTable:
+    """Return a record's table as text; raise ValueError where it is of no kind with a table."""
+    kind = record.get("kind")
+    if kind not in TEXT_TABLES:
+        raise ValueError(
+            f"a summary of kind {', '.join(TEXT_TABLES)} was expected, found {kind}; "
+            "one of an older version is made again by its command"
+        )
+    return TEXT_TABLES[kind](record)
+
+
+def recovery_table(record: Record) -> TextTable:
+    """Return the table of an MSF and an IST run: a row per condition and group of tasks."""
+    return TextTable(COLUMNS, [cells(line) for line in _lines_of(record)])
+
+
+def _lines_of(record: Record) -> list[Line]:
+    table = []
+    for row in record["lines"]:
+        figures = dict(row)
+        setting = figures.pop("setting")
+        group = figures.pop("group")
+        table.append(Line(setting, group, from_json(figures)))
+    return table
+
+
+def quality_table(record: Record) -> TextTable:
+    """Return the table of `quality`; a figure that was not measured is an empty cell."""
+    fields = [field for field in QUALITY_COLUMNS if field in record["rows"][0]]
+    heads = [QUALITY_COLUMNS[field] for field in fields]
+    rows = []
+    for row in record["rows"]:
+        rows.append([_quality_text(row[field]) for field in fields])
+    return TextTable(heads, rows)
+
+
+def _quality_text(value: str | int | float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def stability_table(record: Record) -> TextTable:
+    """Return the table of `ipt stability`: a row per method, shares in per cent."""
+    rows = []
+    for row in record["rows"]:
+        texts = [
+            row["method"],
+            str(row["tasks"]),
+            str(row["seeds"]),
+            _number_text(row["mean_score"], 3),
+            _number_text(row["relative"], 1, scale=100),
+            _number_text(row["floored"], 1, scale=100),
+            _number_text(row["spread"], 3),
+            _number_text(row["spread_ratio"], 2),
+        ]
+        rows.append(texts)
+    return TextTable(STABILITY_COLUMNS, rows)
+
+
+def _number_text(value: float | None, digits: int, scale: float = 1) -> str:
+    return NONE if value is None else f"{scale * value:.{digits}f}"
+
+
+def angles_table(record: Record) -> TextTable:
+    """Return the table of angles between runs, in degrees: mean (least … largest)."""
+    rows = []
+    dim = 0
+    for row in record["rows"]:
+        # The control is of no run.
+        name = " and ".join(row["runs"]) or "random subspaces"
+        spreads = [Spread(**angle) for angle in row["angles"]]
+        dim = max(dim, len(spreads))
+        rows.append([name, str(row["pairs"]), *(spread.text() for spread in spreads)])
+
+    heads = ["tangent spaces of", "pairs"]
+    for k in range(1, dim + 1):
+        heads.append(f"angle {k}")
+    return TextTable(heads, rows)
+
+
+def bench_table(record: Record) -> TextTable:
+    """Return the table of `ipt bench`: a row per measurement."""
+    rows = []
+    for value in record["values"]:
+        texts = [
+            f"{value['what']}; other: {value['against']}",
+            _measured_text(value["ours"]),
+            _measured_text(value["other"]),
+            value["unit"],
+            _measured_text(value["ratio"]),
+            value["aim"],
+        ]
+        rows.append(texts)
+    return TextTable(BENCH_COLUMNS, rows)
+
+
+def bench_notes(record: Record) -> list[str]:
+    """Return the remarks below the table of `ipt bench`, one a line."""
+    return [f"{value['what']}: {value['more']}" for value in record["values"] if value["more"]]
+
+
+def _measured_text(value: float | None) -> str:
+    # Three or more digits, never as a power of ten.
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+TEXT_TABLES: dict[str, Callable[[Record], TextTable]] = {
+    "recovery": recovery_table,
+    "study": study_table,
+    "quality": quality_table,
+    "stability": stability_table,
+    "angles": angles_table,
+    "bench": bench_table,
+}
+
+
+def table_of(records: Sequence[Record], short: bool = False) -> str:
+    """Return records of one kind as a Markdown table; those of several seeds are averaged.
+
+    short: a row for each condition, with E_rel (and number) of the groups of tasks beside it; of a
+        study the lines that have a cell and the main columns.
+    Raises ValueError where the records are not of one split and d.
     """
-    if len({r.get("about") for r in records}) > 1 or "lines" not in records[0] and len(records) > 1:
-        raise ValueError(f"summaries that differ in more than their seed: {'; '.join(str(r.get('about')) for r in records)}")
-    if "lines" not in records[0]:
-        found = _brief(records[0]) if short else records[0]
-        return markdown(found["columns"], [row for row in found["rows"] if not (short and "open" in row)])
-    tables = [
-        [Line(x["setting"], x["group"], from_json({k: v for k, v in x.items() if k not in ("setting", "group")})) for x in r["lines"]]
-        for r in records
-    ]
-    columns = [SEEDS_COLUMN if "interval" in name and len(tables) > 1 else name for name in COLUMNS]
-    shown = over_seeds(tables) if len(tables) > 1 else tables[0]
-    rows = [cells(line) for line in shown]
-    lacking = sorted({line.title for table in tables for line in table} - {line.title for line in shown})
-    note = f"\nNot with every seed, so not in the table: {', '.join(lacking)}.\n" if lacking else ""
-    return (_short(columns, rows) if short else markdown(columns, rows)) + note
+    is_recovery = records[0].get("kind") == "recovery"
+    abouts = [record.get("about") for record in records]
+    if len(set(abouts)) > 1 or (len(records) > 1 and not is_recovery):
+        named = "; ".join(map(str, abouts))
+        raise ValueError(f"summaries that differ in more than their seed: {named}")
+
+    if is_recovery:
+        return _recovery_text(records, short)
+    is_brief = short and records[0].get("kind") == "study"
+    table = brief_table(records[0]) if is_brief else text_table(records[0])
+    return markdown(table.columns, table.rows)
 
 
-def _short(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a row for each setting; beside it the kinds of unseen tasks where they differ, else the groups of tasks."""
-    by_group = {(row[0], row[1]): row for row in rows}
-    kinds = any(group == "out of kind" for _, group in by_group)
-    apart = ("in kind", "out of kind") if kinds else ("novel", "knowledge", "rule")
-    short = []
-    for row in rows:
-        if row[1] == "all":
-            groups = [by_group.get((row[0], group)) for group in apart]
-            beside = [[f"{g[4]} ({g[2]})", g[7]] if g else ["–", "–"] for g in groups]
-            short.append([row[0], *row[2:6], row[7], *(x for each in beside for x in each[: 1 + kinds])])
-    heads = [head for group in apart for head in (f"{group}, E_rel (n)", f"{group}, above floor")[: 1 + kinds]]
-    return markdown([columns[0], *columns[2:6], columns[7], *heads], short, texts=1)
+def _recovery_text(records: Sequence[Record], short: bool) -> str:
+    """Return the table of one run, or the mean of several and what not all of them have."""
+    tables = [_lines_of(record) for record in records]
+    columns = list(COLUMNS)
+    shown = tables[0]
+    if len(tables) > 1:
+        columns = [SEEDS_COLUMN if "interval" in name else name for name in COLUMNS]
+        shown = over_seeds(tables)
+
+    text = _short_text(columns, shown) if short else markdown(columns, map(cells, shown))
+
+    every = {line.title for table in tables for line in table}
+    missing = sorted(every - {line.title for line in shown})
+    if missing:
+        text += f"\nNot with every seed, so not in the table: {', '.join(missing)}.\n"
+    return text
 
 
-def _brief(found: dict[str, Any], *without: str) -> dict[str, Any]:
-    """Return a table with the columns `BRIEF` alone."""
-    kept = [i for i, name in enumerate(found["columns"]) if name in BRIEF and name not in without]
-    return {"columns": [found["columns"][i] for i in kept], "rows": [[row[i] for i in kept] for row in found["rows"]]}
+def _short_text(columns: Sequence[str], table: Sequence[Line]) -> str:
+    """Return a row for each condition, with groups of tasks beside it.
 
+    The groups are the kinds of unseen tasks where they differ, else novel, knowledge and rule.
+    """
+    by_group = {(line.setting, line.group): cells(line) for line in table}
+    has_kinds = any(group == "out of kind" for _, group in by_group)
+    groups = ("in kind", "out of kind") if has_kinds else ("novel", "knowledge", "rule")
 
-def study_means(found: dict[str, Any]) -> dict[str, Any]:
-    """Return a study's table as 80 columns of a terminal have room for: means over seeds, without their spread."""
-    brief = _brief(found, "mixture, above floor")
-    return brief | {"rows": [[re.sub(r" \(.* … .*\)", "", text) for text in row] for row in brief["rows"]]}
+    heads = [columns[0], *columns[2:6], columns[7]]
+    for group in groups:
+        heads.append(f"{group}, E_rel (n)")
+        if has_kinds:
+            heads.append(f"{group}, above floor")
+
+    rows = []
+    for line in table:
+        if line.group != "all":
+            continue
+        overall = by_group[line.setting, "all"]
+        row = [
+            overall.title,
+            overall.tasks,
+            overall.absolute,
+            overall.relative,
+            overall.interval,
+            overall.floored,
+        ]
+        for group in groups:
+            beside = by_group.get((line.setting, group))
+            row.append(NONE if beside is None else f"{beside.relative} ({beside.tasks})")
+            if has_kinds:
+                row.append(NONE if beside is None else beside.floored)
+        rows.append(row)
+    return markdown(heads, rows, texts=1)
 
 
 def update_text(text: str, root: Path) -> str:
-    """Return the text with every marked table made anew from its summaries below `root`."""
+    """Return the text with every marked table made anew from its records below `root`.
 
-    def fill(found: re.Match[str]) -> str:
-        records = [json.loads(path.read_text(encoding="utf8")) for path in sorted(root.glob(found[2]))]
-        if not records:
-            raise ValueError(f"no summary {found[2]} below {root}; make it with ipt runs export")
-        table = table_of(records, short=found[3] == "<!-- end short -->")
-        seeds = ", ".join(f"seed {r['seed']}: scores {r['digest'][:12]}" for r in records)
-        known = f" {KNOWN}" if "knowledge" in table else ""
-        return f"{found[1]}{table}\n`{records[0]['command']}` ({seeds}).{known}\n{found[3]}"
+    Raises ValueError where a mark names no file.
+    """
 
-    return MARKED.sub(fill, text)
+    def marked_table(mark: re.Match[str]) -> str:
+        start, pattern, end = mark.groups()
+        return start + _table_with_source(root, pattern, short="short" in end) + end
+
+    return MARKED.sub(marked_table, text)
+
+
+def _table_with_source(root: Path, pattern: str, short: bool) -> str:
+    """Return a table, and the command and the digests behind it."""
+    records = []
+    for path in sorted(root.glob(pattern)):
+        records.append(json.loads(path.read_text(encoding="utf8")))
+    if not records:
+        raise ValueError(f"no summary {pattern} below {root}; make it with ipt runs export")
+
+    table = table_of(records, short=short)
+    digests = [f"seed {record['seed']}: scores {record['digest'][:12]}" for record in records]
+    source = f"`{records[0]['command']}` ({', '.join(digests)})."
+    if "knowledge" in table:
+        source += f" {KNOWLEDGE_NOTE}"
+    return f"{table}\n{source}\n"

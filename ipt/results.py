@@ -30,6 +30,8 @@ class Condition:
     """Key of its scores in result.json."""
     title: str
     """Row of the tables."""
+    column: str = ""
+    """What the columns of a study's table call it; empty: it has none."""
     stage: Literal["msf", "ist"]
     """The command that measures it."""
     tasks: Literal["seen", "unseen"]
@@ -47,6 +49,7 @@ CONDITIONS = (
     Condition(
         name="train_msf",
         title="T_train (MSF)",
+        column="seen, MSF",
         stage="msf",
         tasks="seen",
         source="reconstructed",
@@ -54,6 +57,7 @@ CONDITIONS = (
     Condition(
         name="test_msf",
         title="T_test (MSF)",
+        column="unseen, MSF",
         stage="msf",
         tasks="unseen",
         source="reconstructed",
@@ -61,6 +65,7 @@ CONDITIONS = (
     Condition(
         name="train_same",
         title="T_train same (IST)",
+        column="seen, same data",
         stage="ist",
         tasks="seen",
         source="msf",
@@ -70,6 +75,7 @@ CONDITIONS = (
     Condition(
         name="train_diff",
         title="T_train diff (IST)",
+        column="seen, other data",
         stage="ist",
         tasks="seen",
         source="msf",
@@ -80,6 +86,7 @@ CONDITIONS = (
     Condition(
         name="test",
         title="T_test (IST)",
+        column="unseen",
         stage="ist",
         tasks="unseen",
         source="msf",
@@ -113,6 +120,7 @@ CONDITIONS = (
     Condition(
         name="random_test",
         title="IST, random subspace",
+        column="random",
         stage="ist",
         tasks="unseen",
         source="random",
@@ -123,6 +131,7 @@ CONDITIONS = (
     Condition(
         name="pca_test",
         title="IST, PCA subspace",
+        column="PCA",
         stage="ist",
         tasks="unseen",
         source="pca",
@@ -133,6 +142,7 @@ CONDITIONS = (
     Condition(
         name="mixture_test",
         title="mixture of seen prompts",
+        column="mixture",
         stage="ist",
         tasks="unseen",
         source="mixture",

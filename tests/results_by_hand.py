@@ -9,7 +9,10 @@ Unseen tasks with prompt tuning (reference), floor, and tuned numbers (`test`), 
     o1    0.30       0.08 (start)    0.21  0.70   0.13 / 0.22
 """
 
+from collections.abc import Sequence
 from typing import Any
+
+from ipt.results import RunResult
 
 SEEN, UNSEEN = ("s1", "s2", "s3"), ("u1", "u2", "u3", "o1")
 CLS = ("s2", "s3", "u1", "u3")  # only these have ranked scores
@@ -79,10 +82,23 @@ IST = {  # not in the order of the table
 
 
 def made_pair(**ist_scores: Scores) -> list[dict[str, Any]]:
-    """Return the MSF and the IST result; ist_scores: settings of IST that are others than above."""
+    """Return what result.json of the MSF and the IST run hold, as records to be changed.
+
+    ist_scores: conditions of IST that are others than above.
+    """
     common: dict[str, Any] = {"tasks": TASKS, "split": SPLIT, "floor": FLOOR, "compresses": True}
     reference = {"100": REFERENCE["100"]}
     msf = common | {"kind": "msf", "dim": 5, "reference": reference, "scores": MSF}
-    msf |= {"prompts": "f00dfeed", "parameters": 1234, "folder": "runs/msf-made"}
+    msf |= {"prompts": "f00dfeed", "parameters": 1234}
     ist = common | {"kind": "ist", "dim": 5, "reference": REFERENCE, "scores": IST | ist_scores}
-    return [msf, ist | {"folder": "runs/ist-made"}]
+    return [msf, ist]
+
+
+def typed(records: Sequence[dict[str, Any]]) -> list[RunResult]:
+    """Return the results that analysis reads from these records."""
+    return [RunResult.from_json(record) for record in records]
+
+
+def made_results(**ist_scores: Scores) -> list[RunResult]:
+    """Return `made_pair` as results."""
+    return typed(made_pair(**ist_scores))

@@ -1,30 +1,21 @@
 """Tables and figures from results made by hand, where the right figures are known."""
 
 import json
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from results_by_hand import typed
 
+from ipt.analysis.comparison import COMPARED, compare, compare_groups, comparison_rows
+from ipt.analysis.markup import latex, markdown, to_csv
 from ipt.analysis.plots.bars import recovery_bars
-from ipt.analysis.scores import (
-    COLUMNS,
-    COMPARED,
-    SEEDS_COLUMN,
-    cells,
-    compare,
-    compare_groups,
-    comparison_rows,
-    latex,
-    lines,
-    markdown,
-    per_task,
-    read_results,
-    subcategories,
-    to_csv,
-)  # fmt: skip
+from ipt.analysis.scores import COLUMNS, SEEDS_COLUMN, cells, lines, per_task, read_results, subcategories
+from ipt.analysis.study import study_summary
 from ipt.analysis.summaries import recovery_figure, summary, update_text
 from ipt.recovery import from_json, recovery, to_json
+from ipt.results import TaskScore
 
 
 def scores(**values):
@@ -46,7 +37,7 @@ def pair():
     msf["scores"] = {"train_msf": scores(a=0.8, b=0.6), "test_msf": scores(u=0.25, v=0.5)}
     ist = common | {"kind": "ist", "reference": {"100": same, "21": scores(a=0.4, b=0.6)}}
     ist["scores"] = {"train_diff": scores(a=0.4, b=0.3), "test": scores(u=0.5, v=0.5)}
-    return [msf, ist]
+    return typed([msf, ist])
 
 
 def test_each_setting_is_compared_with_its_own_reference(pair):
@@ -60,8 +51,10 @@ def test_each_setting_is_compared_with_its_own_reference(pair):
 
 
 def test_each_subcategory_has_its_own_recovery(pair):
-    tasks = {"a": task(subcategory="x"), "b": task(subcategory=""), "u": task(subcategory="x"), "v": task(subcategory="y")}
-    found = {(line.setting, line.group): line.recovery for line in lines([r | {"tasks": tasks} for r in pair], grouping=subcategories)}
+    names = {"a": "x", "b": "", "u": "x", "v": "y"}
+    tasks = {name: replace(pair[0].tasks[name], subcategory=group) for name, group in names.items()}
+    grouped = [replace(result, tasks=tasks) for result in pair]
+    found = {(line.setting, line.group): line.recovery for line in lines(grouped, grouping=subcategories)}
     assert found["train_diff", "x"].relative == 1 and found["train_diff", "no subcategory"].relative == 0.5  # each of one task
     assert found["test", "x"].relative == 1 and found["test", "y"].relative == 0.5
     assert not {("train_diff", "y"), ("test", "all")} & set(found)
@@ -92,7 +85,8 @@ def test_marked_tables_are_made_from_their_summary(pair, tmp_path):
 
 
 def test_a_short_table_has_the_kinds_of_unseen_tasks_where_they_differ(pair, tmp_path):
-    kinds = [result | {"split": result["split"] | {"unseen": ["u"], "out_of_kind": ["v"]}} for result in pair]
+    split = replace(pair[0].split, unseen=("u",), out_of_kind=("v",))
+    kinds = [replace(result, split=split) for result in pair]
     (tmp_path / "s.json").write_text(json.dumps(summary(kinds, "ipt ist", 42)), encoding="utf8")
     new = update_text("<!-- table s.json -->\n<!-- end short -->", tmp_path)
     assert "in kind, E_rel (n) | in kind, above floor | out of kind, E_rel (n) | out of kind, above floor |" in new
@@ -100,31 +94,37 @@ def test_a_short_table_has_the_kinds_of_unseen_tasks_where_they_differ(pair, tmp
 
 
 def test_a_short_table_of_a_study_has_its_main_columns_and_no_open_line(tmp_path):
-    record = {
-        "columns": ["cell", "seeds", "unseen", "unseen, novel"],
-        "rows": [["d 5", "1 of 1", "60.0", "7.0"], ["d 9", "0 of 1", "open", "open"]],
-    }
-    (tmp_path / "s.json").write_text(json.dumps(record | {"command": "ipt study x", "seed": "1", "digest": "0" * 64}))
+    lines = []
+    for group, share in (("all", 0.6), ("novel", 0.07)):
+        measures = {"absolute": 0.5, "relative": share, "floored": None}
+        lines.append({"setting": "test", "group": group} | measures)
+    cell = {"seed": 1, "digest": "0", "prompts": "abc", "parameters": 9, "lines": lines}
+    cell["reference"] = {"unseen": 0.8}
+    record = study_summary({"d 5": [cell], "d 9": [None]}, "ipt study x")
+    (tmp_path / "s.json").write_text(json.dumps(record))
     brief, whole = (update_text(f"<!-- table s.json -->\n<!-- end{short} -->", tmp_path) for short in (" short", ""))
-    assert "| cell | seeds | unseen |" in brief and "novel" not in brief and "d 5" in brief and "d 9" not in brief
-    assert "unseen, novel" in whole and "| d 9 | 0 of 1 | open | open |" in whole
+    assert "| cell | seeds | unseen |" in brief and "novel" not in brief
+    assert "| d 5 | 1 of 1 | 60.0 |" in brief and "d 9" not in brief
+    assert "unseen, novel" in whole and "| d 5 | 1 of 1 | 0.500 | 60.0 | – | 7.0 | 0.800 |" in whole
+    assert "| d 9 | 0 of 1 | open | open | open | open | open |" in whole
 
 
 def test_runs_of_several_seeds_are_averaged(pair, tmp_path):
-    other = [pair[0], pair[1] | {"scores": pair[1]["scores"] | {"test": scores(u=0.25, v=0.5)}}]
+    lower = {"u": TaskScore(0.25), "v": TaskScore(0.5)}
+    other = [pair[0], replace(pair[1], scores=pair[1].scores | {"test": lower})]
     for seed, made in enumerate((pair, other)):
         (tmp_path / f"s{seed}.json").write_text(json.dumps(summary(made, "ipt ist", seed)), encoding="utf8")
     one, two, both = (update_text(f"<!-- table {name} -->\n<!-- end -->", tmp_path) for name in ("s0.json", "s1.json", "s*.json"))
     assert "| T_test (IST) | all | 2 | 0.500 | 75.0 |" in one and "| T_test (IST) | all | 2 | 0.375 | 50.0 |" in two
     assert "| T_test (IST) | all | 2 | 0.438 | 62.5 | 50.0 … 75.0 |" in both and SEEDS_COLUMN in both
     assert "| T_train (MSF) | all | 2 | 0.700 | 100.0 | 100.0 … 100.0 |" in both  # the same with both seeds
-    fewer = [pair[0], pair[1] | {"scores": {k: v for k, v in pair[1]["scores"].items() if k != "test"}}]
+    fewer = [pair[0], replace(pair[1], scores={"train_diff": pair[1].scores["train_diff"]})]
     (tmp_path / "s1.json").write_text(json.dumps(summary(fewer, "ipt ist", 1)), encoding="utf8")
     some = update_text("<!-- table s*.json -->\n<!-- end -->", tmp_path)
     assert "| T_test (IST) |" not in some and "| T_train (MSF) | all | 2 |" in some  # what both have
     assert "Not with every seed, so not in the table: T_test (IST)." in some and "Not with every seed" not in both
     assert "seed 0: scores" in both and "seed 1: scores" in both and SEEDS_COLUMN not in one
-    (tmp_path / "s2.json").write_text(json.dumps(summary([pair[0], pair[1] | {"dim": 6}], "ipt ist", 2)), encoding="utf8")
+    (tmp_path / "s2.json").write_text(json.dumps(summary([pair[0], replace(pair[1], dim=6)], "ipt ist", 2)), encoding="utf8")
     with pytest.raises(ValueError, match="more than their seed: toy, d = 5; toy, d = 5; toy, d = 6"):
         update_text("<!-- table s*.json -->\n<!-- end -->", tmp_path)
 
@@ -163,7 +163,7 @@ def test_control_no_difference_is_seldom_found():
 def test_comparison_by_group_with_ties():
     first = {"a": 0.8, "b": 0.7, "c": 0.5, "d": 0.1}
     second = {"a": 0.6, "b": 0.5, "c": 0.5, "d": 0.4}
-    apart = {"all": lambda n: True, "x": {"a", "b"}.__contains__, "y": "c".__eq__, "z": "d".__eq__, "none": lambda n: False}
+    apart = {"all": set("abcd"), "x": set("ab"), "y": set("c"), "z": set("d"), "none": set()}
     found = compare_groups(first, second, apart)
     assert list(found) == ["all", "x", "y", "z"] and found["all"].difference == pytest.approx(0.025)
     assert [(c.wins, c.ties, c.losses) for c in found.values()] == [(2, 1, 1), (2, 0, 0), (0, 1, 0), (0, 0, 1)]

@@ -8,6 +8,7 @@ import torch
 from conftest import source
 from test_families import make
 
+from ipt.analysis.summaries import bench_table
 from ipt.bank import vocabulary_start
 from ipt.benchmarks.search_cost import (
     Contender,
@@ -108,7 +109,7 @@ def test_costs_are_compared_at_the_best_references_final_dev_loss(backbone):
     assert [line.ratio for line in lines] == [1.0, None, 200 / 80, None]
     assert {line.against for line in lines} == {"Adam 0.5 from the mean"}
     record = report(backbone, [lines[3]])
-    assert record["values"][0]["ours"] is None and record["rows"][0][1] == "-"
+    assert record["values"][0]["ours"] is None and bench_table(record).rows[0][1] == "-"
 
 
 def test_of_a_tasks_trials_the_best_counts_once_each_task_has_one(backbone, tasks):
@@ -138,7 +139,7 @@ def words(world, *more):
 def test_the_command_prints_and_writes_what_it_measured(world, tmp_path, capsys):
     assert cli.main(words(world, "--file", str(tmp_path / "bench.json"))) == 0
     record = json.loads((tmp_path / "bench.json").read_text())
-    lines = " ".join(row[0] for row in record["rows"])
+    lines = " ".join(row[0] for row in bench_table(record).rows)
     for part in ("prompt tuning, 2 tasks", "final dev loss", "one step, J = 2", "state of J", "ipt --help", "whole study"):
         assert part in lines
     assert record["threads"] == torch.get_num_threads() and all(v["ours"] > 0 for v in record["values"])

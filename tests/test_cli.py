@@ -286,14 +286,16 @@ def test_quality_of_tuned_prompts_and_of_definitions_is_summed_up(world, done, m
     reference = results(done)["msf"]["reference"]["100"]
     mean = sum(s["generated"] for s in reference.values()) / len(reference)
     tune, score = (json.loads((done / name).read_text()) for name in ("t.json", "s.json"))
-    assert float(tune["rows"][0][6]) > 0 and score["rows"][0][6] == ""  # only prompts that were tuned have a dev loss
+    assert tune["rows"][0]["dev_loss"] > 0 and score["rows"][0]["dev_loss"] is None  # only prompts that were tuned have one
     twice = [str(word) for pair in (runs["tune"] | {"--more-seeds": 43}).items() for word in pair]
     assert cli.main(["tune", *twice]) == 0
     shown = capsys.readouterr()
     assert "tuning 5 prompts" in shown.err and "(5 are there already)" in shown.err  # those of seed 42 are
     assert len(set(re.findall(r"prompts: (\S+)", shown.out[-400:]))) == 2 and "…" in shown.out
-    assert [row[:4] for row in tune["rows"]] == [["prompt tuning", kind, "5", f"{mean:.3f}"] for kind in ("trained", "rule")]
-    assert [row[1:3] for row in score["rows"]] == [["trained", "5"], ["rule", "5"]] and score["command"].startswith("ipt score --tasks ")
+    figures = [(row["prompt"], row["tasks"], row["count"], row["mean_score"]) for row in tune["rows"]]
+    assert figures == [("prompt tuning", kind, 5, pytest.approx(mean)) for kind in ("trained", "rule")]
+    assert [(row["tasks"], row["count"]) for row in score["rows"]] == [("trained", 5), ("rule", 5)]
+    assert score["command"].startswith("ipt score --tasks ")
 
 
 def test_a_run_leaves_as_a_small_summary(done, capsys):

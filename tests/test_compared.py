@@ -9,11 +9,12 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from results_by_hand import made_pair
+from results_by_hand import made_results
 
 from ipt.analysis.geometry import random_angles
 from ipt.analysis.report import comparison as compared
 from ipt.analysis.scores import Line, lines
+from ipt.analysis.summaries import angles_table
 
 NAN = float("nan")
 DIM, SEEN, SHOTS = "intrinsic dimension d", "seen tasks", "shots"
@@ -23,7 +24,7 @@ def run(relative, sizes, kin="kin", family="random", label="x", setting="test", 
     """A view of a run that recovers this share."""
     figures = SimpleNamespace(relative=relative)
     line = Line(setting, group, figures)
-    result = {"dim": sizes[0]}
+    result = SimpleNamespace(dim=sizes[0])
     sizes = dict(zip((DIM, SEEN, SHOTS), sizes, strict=True))
     return SimpleNamespace(
         lines=[line],
@@ -31,7 +32,7 @@ def run(relative, sizes, kin="kin", family="random", label="x", setting="test", 
         kin=kin,
         family=family,
         label=label,
-        results=[{"dim": 0}, result],
+        results=[SimpleNamespace(dim=0), result],
     )
 
 
@@ -197,25 +198,24 @@ def test_the_record_of_angles_by_hand():
     found = compared.angles_record(views)
     chance = random_angles(2, 4)
     last = ["random subspaces", "100"]
-    last += [
-        f"{angles.mean():.1f} ({angles.min():.1f} … {angles.max():.1f})" for angles in chance.T
-    ]
-    assert found["columns"] == ["tangent spaces of", "pairs", "angle 1", "angle 2"]
-    assert found["rows"] == [
+    last += [f"{angles.mean():.1f} ({angles.min():.1f} … {angles.max():.1f})" for angles in chance.T]
+    table = angles_table(found)
+    assert table.columns == ["tangent spaces of", "pairs", "angle 1", "angle 2"]
+    assert table.rows == [
         ["msf-a", "3", "0.0 (0.0 … 0.0)", "20.0 (10.0 … 30.0)"],
         ["msf-b", "3", "0.0 (0.0 … 0.0)", "26.7 (10.0 … 40.0)"],
         ["msf-a and msf-b", "9", "0.0 (0.0 … 0.0)", "60.0 (20.0 … 90.0)"],
         last,
     ]
     assert (found["command"], found["seed"]) == ("ipt report ist-a ist-b", "10, 2")
-    assert found["digest"] == hashlib.sha256(json.dumps(found["rows"]).encode()).hexdigest()
+    assert found["digest"] == hashlib.sha256(json.dumps(table.rows).encode()).hexdigest()
     assert compared.angles_record(views[:1]) is None
 
 
 def test_shares_are_those_of_the_settings_table():
     """The same number as in the table, in a run whose every figure is another one."""
     first, second = run(0.1, (3, 9, 0)), run(0.2, (4, 9, 0))
-    first.lines = lines(made_pair())
+    first.lines = lines(made_results())
     found = growth([first, second])[DIM][1]
     assert found["T_test (IST), out of kind"][0, 0] == pytest.approx(0.7)
     assert found["mixture of seen prompts"][0, 0] == pytest.approx(0.6375)

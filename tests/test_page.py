@@ -6,16 +6,18 @@ Hostile names do it no harm.
 import json
 import re
 import shlex
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
 from conftest import Page, hand_made, page_of, plain, probe, stable
 
+from ipt.analysis.comparison import COMPARED
 from ipt.analysis.report.page import HERE
 from ipt.analysis.report.sections import DRAWINGS, PALETTE
 from ipt.analysis.report.tables import subcategories_table
 from ipt.analysis.report.views import read_views
-from ipt.analysis.scores import COLUMNS, COMPARED, TITLES, cells, lines, per_task, read_pair
+from ipt.analysis.scores import COLUMNS, TITLES, cells, lines, per_task, read_pair
 from ipt.cli import app as cli
 from ipt.config import IST_PARTS
 from ipt.provenance import to_record
@@ -43,7 +45,7 @@ def whole(tmp_path_factory):
 
 
 def test_numbers_are_those_of_the_run_folders(done, capsys, undrawn):
-    page, pair = page_of(capsys, "--out", done), read_pair(next(done.glob("ist-*")))
+    page, pair = page_of(capsys, "--out", done), read_pair(next(done.glob("ist-*"))).results
     found = [list(cells(line)) for line in lines(pair)]
     assert page.tables["table-settings"] == [list(COLUMNS), *found]
     kept = [
@@ -71,17 +73,18 @@ def test_numbers_are_those_of_the_run_folders(done, capsys, undrawn):
 
 def test_recovery_by_subcategory_is_that_of_its_tasks(whole):
     (view,) = read_views([next(whole.glob("ist-*"))])
-    named = [(name, task) for result in view.results for name, task in result["tasks"].items()]
-    for _, task in named:
-        task["subcategory"] = "one"
-    assert not subcategories_table(view).rows  # control: the settings' table has it all
-    for name, task in named:
-        task["subcategory"] = name
-    found = {tuple(row[:2]): row[4] for row in subcategories_table(view).rows}
-    assert found == {
-        (TITLES[view.setting_of(name)], name): f"{100 * view.record_of(name)['recovery']:.1f}"
-        for name in view.names
-    }
+
+    def grouped(group_of):
+        """The view with other subcategories of its tasks."""
+        results = []
+        for result in view.results:
+            tasks = {name: replace(task, subcategory=group_of(name)) for name, task in result.tasks.items()}
+            results.append(replace(result, tasks=tasks))
+        return replace(view, results=results)
+
+    assert not subcategories_table(grouped(lambda name: "one")).rows  # control: the settings' table has it all
+    found = {tuple(row[:2]): row[4] for row in subcategories_table(grouped(str)).rows}
+    assert found == {(TITLES[view.setting_of(name)], name): f"{100 * view.record_of(name)['recovery']:.1f}" for name in view.names}
 
 
 def test_the_commands_are_those_that_made_the_runs(done, capsys, undrawn):
@@ -157,7 +160,7 @@ def test_tuned_numbers_are_compared_with_each_control_and_tables_are_files(whole
     ]
     overall = [row for row in rows if row[1] == "all"]
     assert [row[0] for row in overall] == controls and header[1:] == list(COMPARED)
-    found = {(r["setting"], r["task"]): r for r in per_task(read_pair(whole / "ist-42"))}
+    found = {(r["setting"], r["task"]): r for r in per_task(read_pair(whole / "ist-42").results)}
     for setting, title in (("test_msf", controls[0]), ("pca_test", controls[2])):
         (row,) = [row for row in overall if row[0] == title]
         means = [sum(found[s, t]["score"] for t in "uvwx") / 4 for s in ("test", setting)]
@@ -207,11 +210,7 @@ def test_two_runs_stand_side_by_side(tmp_path, capsys):
     assert {row[2] for row in rows} == {"made, d = 3, seed 1", "made, d = 3, seed 2"}
     tests = [row for row in rows if row[0] == "T_test (IST)"]
     for seed, row in enumerate(tests, 1):
-        (line,) = [
-            x
-            for x in lines(read_pair(tmp_path / f"ist-{seed}"))
-            if (x.setting, x.group) == ("test", "all")
-        ]
+        (line,) = [x for x in lines(read_pair(tmp_path / f"ist-{seed}").results) if (x.setting, x.group) == ("test", "all")]
         assert row[:2] + row[3:] == list(cells(line))
     config = {row[0]: row for row in page.tables["table-config"]}
     assert config["seed"][1:] == ["1", "1", "2", "2", "differs"] and config["model"][-1] == "same"

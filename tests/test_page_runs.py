@@ -33,7 +33,7 @@ def drawn(folders):
 
 
 def unseen_share(folder):
-    (line,) = [x for x in lines(read_pair(folder)) if (x.setting, x.group) == ("test", "all")]
+    (line,) = [x for x in lines(read_pair(folder).results) if (x.setting, x.group) == ("test", "all")]
     return 100 * line.recovery.relative
 
 
@@ -150,7 +150,7 @@ def test_the_prompts_of_a_mixture_are_named(tmp_path, capsys, undrawn):
         read_tensors(folder / "vectors.safetensors")[0] | {"mixture": weights},
     )
     _, *rows = page_of(capsys, "--out", tmp_path).tables["table-mixtures-1"]
-    a, b, c = read_pair(folder)[-1]["split"]["seen"]
+    a, b, c = read_pair(folder).ist.result.split.seen
     assert [row[1] for row in rows[:3]] == [
         f"{a} 1.25, {b} −0.50, {c} 0.25",
         f"{b} 1.00, {a} 0.00, {c} 0.00",

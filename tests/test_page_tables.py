@@ -6,30 +6,25 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-from results_by_hand import IST, TASKS, made_pair, scores, task
+from results_by_hand import FLOOR, IST, TASKS, floors, made_pair, made_results, scores, task, typed
 
+from ipt.analysis.comparison import COMPARED
 from ipt.analysis.geometry import Clusters
 from ipt.analysis.report import tables
 from ipt.analysis.report.views import View
-from ipt.analysis.scores import COLUMNS, COMPARED, CONTROLS, TITLES, cells, lines
+from ipt.analysis.scores import COLUMNS, CONTROLS, TITLES, cells, lines
 
 MINUS = "−"
 
 
 def config(kind, **more):
-    return {
-        "kind": kind,
-        "seed": 42,
-        "limit": 0,
-        "parts": {"seen": ["s1"]},
-        "digests": {"s1": "x"},
-    } | more
+    return {"kind": kind, "msf_run": "msf-made", "seed": 42, "limit": 0, "parts": {"seen": ["s1"]}, "digests": {"s1": "x"}} | more
 
 
 def view(pair=None, label="made", vectors=None, msf=None, ist=None, **more):
     """A view of a run; msf and ist: settings."""
     records = [{"config": config("msf") | (msf or {})}, {"config": config("ist") | (ist or {})}]
-    return View(Path("runs/ist-made"), label, pair or made_pair(), records, vectors or {}, **more)
+    return View(Path("runs/ist-made"), label, typed(pair or made_pair()), records, vectors or {}, **more)
 
 
 def without(*settings):
@@ -47,7 +42,7 @@ def test_the_headline_is_of_unseen_tasks_and_of_seen_ones_with_other_data():
     assert (unseen["ratio"], unseen["floored"]) == ("81.1", "66.4")
     assert unseen["relative"] == f"{100 * (0.8 + 0.75 + 0.9 + 0.7) / 4:.1f}"
     assert (seen["tasks"], seen["relative"], seen["floored"]) == ("3", "66.7", "44.1")
-    (line,) = (x for x in lines(made_pair()) if (x.setting, x.group) == ("test", "all"))
+    (line,) = (x for x in lines(made_results()) if (x.setting, x.group) == ("test", "all"))
     assert (unseen["interval"], unseen["floored_interval"]) == (cells(line)[5], cells(line)[8])
     assert dict(tables.headline(view(without("train_diff"))))["seen tasks, other data"] is None
 
@@ -71,7 +66,7 @@ def test_the_reference_is_prompt_tunings_mean_on_each_side():
 
 def test_the_settings_table_of_one_run_is_that_of_its_folder():
     found = tables.settings_table([view()])
-    rows = [cells(line) for line in lines(made_pair())]
+    rows = [cells(line) for line in lines(made_results())]
     assert found.columns == COLUMNS and found.rows == rows and found.texts == {0, 1}
     assert found.strong == {i for i, row in enumerate(rows) if row[1] == "all"}
     assert len(found.strong) == 11
@@ -210,15 +205,9 @@ def test_notes_say_what_the_figures_leave_out():
     ]
     zero = scores(("u2", "o1"), [0.0, 0.0], [None, None])
     none = [r | {"reference": r["reference"] | {"100": r["reference"]["100"] | zero}} for r in pair]
-    assert (
-        list(tables.notes(view(none)))[1]
-        == "Left out of E_rel (2), as prompt tuning scores 0: o1, u2."
-    )
-    assert (
-        "Left out of “above floor” (3), as prompt tuning is not 0.10 above it: o1, u1, u2."
-        in tables.notes(view(none))
-    )
-    every = [r | {"floor": {n: {"chance": 0.0} for n in r["floor"]}} for r in pair]
+    assert list(tables.notes(view(none)))[1] == "Left out of E_rel (2), as prompt tuning scores 0: o1, u2."
+    assert "Left out of “above floor” (3), as prompt tuning is not 0.10 above it: o1, u1, u2." in tables.notes(view(none))
+    every = [r | {"floor": {n: floors(0.0, 0.0, 0.0) for n in FLOOR}} for r in pair]
     assert list(tables.notes(view(every))) == []
 
 
@@ -300,9 +289,8 @@ def test_without_other_data_a_seen_tasks_row_is_of_its_own():
     assert tables.tasks_table(bare).rows[2][8] == "90.0\u00a0%"  # of MSF
     msf, ist = without("train_same")
     other = view([msf | {"scores": {"test_msf": msf["scores"]["test_msf"]}}, ist])
-    # that of other data is no other's
-    assert tables.tasks_table(other).rows[2][6:9] == ["–", "0.720", "–"]
-    none = replace(bare, results=[bare.results[0] | {"scores": {}}, bare.results[1]])
+    assert tables.tasks_table(other).rows[2][6:9] == ["–", "0.720", "–"]  # that of other data is no other's
+    none = replace(bare, results=[replace(bare.results[0], scores={}), bare.results[1]])
     assert tables.tasks_table(none).rows[2][6:9] == ["–", "–", "–"]
 
 
@@ -320,14 +308,13 @@ def test_tasks_of_a_user_are_of_no_group():
 
 def test_looks_show_what_was_left_beside_a_run():
     words = {"near": [[["a", 0.256], ["b", 0.1]], [["c", 0.5]]], "u1": [[["d", 0.4]], [["e", 1.0]]]}
-    seeds = {"columns": ["method", "score"], "rows": [["IST", "0.5"]]}
+    row = {"method": "IST", "tasks": 4, "seeds": 3, "mean_score": 0.5, "relative": 0.9, "floored": None, "spread": 0.1}
+    seeds = {"rows": [row | {"spread_ratio": 0.25}]}
     found = tables.looks(view(probe=({"task": "u1", "words": words}, {}), stability=seeds))
     assert found["words"].columns == ("vector", "u1", "near")  # the probed task comes first
     assert found["words"].rows == [("0", "d 0.40", "a 0.26, b 0.10"), ("1", "e 1.00", "c 0.50")]
-    assert (found["stability"].columns, found["stability"].rows) == (
-        ["method", "score"],
-        [["IST", "0.5"]],
-    )
+    assert found["stability"].columns[:4] == ("method", "tasks", "seeds", "mean score")
+    assert found["stability"].rows == [["IST", "4", "3", "0.500", "90.0", "–", "0.100", "0.25"]]
     assert found["words"].texts == {1, 2} and found["stability"].texts == {0}
     assert {name for name, each in found.items() if each.rows} == {
         "subcategories",

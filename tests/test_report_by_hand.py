@@ -7,21 +7,30 @@ from unittest.mock import patch
 import pytest
 from conftest import toy_task
 from matplotlib.figure import Figure
-from results_by_hand import IST, MSF, made_pair, scores
+from results_by_hand import IST, MSF, made_pair, made_results, scores, typed
 
 from ipt.analysis.plots.bars import recovery_bars, recovery_dots
 from ipt.analysis.scores import TITLES
-from ipt.analysis.summaries import (
-    KNOWN,
-    drawn,
-    quality,
-    recovery_figure,
-    spread,
-    study,
+from ipt.analysis.spread import Spread, spread_text, to_json
+from ipt.analysis.study import (
+    drawn_shares,
     study_figure,
     study_means,
+    study_summary,
+    study_table,
+)
+from ipt.analysis.summaries import (
+    KNOWLEDGE_NOTE,
+    angles_table,
+    bench_notes,
+    bench_table,
+    quality,
+    quality_table,
+    recovery_figure,
+    stability_table,
     summary,
     table_of,
+    text_table,
     update_text,
 )
 
@@ -36,7 +45,7 @@ def figures(setting, group, tasks, relative, floored, **more):
 
 def record(seed=1, about="made, d = 5", lines=(), **more):
     """A summary of an MSF and an IST run."""
-    made = {"command": f"ipt ist --seed {seed}", "seed": seed, "digest": f"{seed}" * 64, "about": about}
+    made = {"kind": "recovery", "command": f"ipt ist --seed {seed}", "seed": seed, "digest": f"{seed}" * 64, "about": about}
     return made | {"lines": list(lines)} | more
 
 
@@ -45,7 +54,7 @@ def cells_of(text):
 
 
 def test_a_summary_by_hand():
-    found = summary(made_pair(), "ipt ist --dim 5", 43)
+    found = summary(made_results(), "ipt ist --dim 5", 43)
     assert (found["command"], found["seed"], found["about"]) == ("ipt ist --dim 5", 43, "made-3, d = 5")
     assert found["prompts"] == "f00dfeed" and found["parameters"] == 1234
     assert found["reference"] == {"seen": 0.766667, "unseen": 0.475}  # of data seed 100
@@ -66,23 +75,40 @@ def test_a_summary_by_hand():
     assert {x["setting"] for x in found["lines"]} == set(TITLES)
 
 
+def test_a_summary_has_every_tasks_scores():
+    found = summary(made_results(), "ipt ist --dim 5", 43)
+    assert found["kind"] == "recovery" and set(found["tasks"]) == set(TITLES)
+    assert list(found["tasks"]["test"]) == ["u1", "u2", "u3", "o1"]
+    assert found["tasks"]["test"]["u3"] == {
+        "score": 0.63,
+        "ranked": 0.3,
+        "reference": 0.7,
+        "floor": 0.35,
+    }
+    other = found["tasks"]["train_diff"]["s1"]
+    assert other == {"score": 0.32, "ranked": None, "reference": 0.64, "floor": 0.2}
+    msf, ist = made_pair()
+    alone = summary(typed([msf, ist | {"scores": {"pca_test": IST["pca_test"]}}]), "", 0)
+    assert list(alone["tasks"]) == ["pca_test"]
+
+
 def test_the_digest_of_a_summary_is_of_both_runs_scores():
     pair = made_pair()
-    kept = summary(pair, "", 0)["digest"]
+    kept = summary(typed(pair), "", 0)["digest"]
     text = json.dumps([MSF, IST], sort_keys=True)
     assert kept == hashlib.sha256(text.encode()).hexdigest()
     pair[0]["scores"] = MSF | {"shared": MSF["mean_code"]}
-    assert summary(pair, "", 0)["digest"] != kept
-    assert summary(made_pair(test=IST["pca_test"]), "", 0)["digest"] != kept
+    assert summary(typed(pair), "", 0)["digest"] != kept
+    assert summary(made_results(test=IST["pca_test"]), "", 0)["digest"] != kept
     turned = made_pair()
     turned[1]["scores"] = dict(reversed(turned[1]["scores"].items()))
-    assert summary(turned, "", 0)["digest"] == kept  # control: the order of settings is no score
+    assert summary(typed(turned), "", 0)["digest"] == kept  # control: the order of settings is no score
 
 
 @pytest.mark.parametrize("kept", [("mixture_test",), ("random_test", "pca_test", "mixture_test")])
 def test_a_run_of_rivals_alone_shows_nothing_of_the_subspace(kept):
     msf, ist = made_pair()
-    found = summary([msf, ist | {"scores": {s: IST[s] for s in kept}}], "", 0)
+    found = summary(typed([msf, ist | {"scores": {s: IST[s] for s in kept}}]), "", 0)
     assert {x["setting"] for x in found["lines"]} == set(kept)
     assert found["parameters"] is None and found["prompts"] == "f00dfeed"
 
@@ -90,13 +116,13 @@ def test_a_run_of_rivals_alone_shows_nothing_of_the_subspace(kept):
 @pytest.mark.parametrize("kept", ["test", "train_same", "train_diff"])
 def test_a_run_that_used_the_subspace_shows_its_figures(kept):
     msf, ist = made_pair()
-    found = summary([msf, ist | {"scores": {s: IST[s] for s in ("mixture_test", kept)}}], "", 0)
+    found = summary(typed([msf, ist | {"scores": {s: IST[s] for s in ("mixture_test", kept)}}]), "", 0)
     assert {x["setting"] for x in found["lines"]} == {*MSF, "mixture_test", kept}
     assert found["parameters"] == 1234
 
 
 def test_a_summary_of_an_msf_run_alone_has_its_figures():
-    found = summary(made_pair()[:1], "", 0)
+    found = summary(made_results()[:1], "", 0)
     assert {x["setting"] for x in found["lines"]} == set(MSF) and found["parameters"] == 1234
 
 
@@ -104,7 +130,7 @@ def test_a_part_without_tasks_has_no_reference():
     pair = [result | {"tasks": {n: result["tasks"][n] for n in ("u1", "u3")}} for result in made_pair()]
     for result, setting in zip(pair, ("test_msf", "test"), strict=True):
         result["scores"] = {setting: scores(("u1", "u3"), [0.1, 0.2], [None, None])}
-    assert summary(pair, "", 0)["reference"] == {"seen": None, "unseen": 0.6}
+    assert summary(typed(pair), "", 0)["reference"] == {"seen": None, "unseen": 0.6}
 
 
 def test_bars_are_drawn_by_setting_a_group_for_each_pair(tmp_path):
@@ -112,7 +138,7 @@ def test_bars_are_drawn_by_setting_a_group_for_each_pair(tmp_path):
     fewer = [pair[0], pair[1] | {"scores": {"test": IST["pca_test"]}}]
     fewer[0] = fewer[0] | {"dim": 9}
     with patch("ipt.analysis.summaries.recovery_bars", wraps=recovery_bars) as bars:
-        recovery_figure([pair, fewer], tmp_path / "x.png")
+        recovery_figure([typed(pair), typed(fewer)], tmp_path / "x.png")
     _, values, intervals, labels, titles = bars.call_args.args
     assert labels == ["made-3, d = 5", "made-3, d = 9"] and titles == TITLES and list(values) == list(TITLES)
     assert values["test"] == pytest.approx([0.7875, 0.6125]) and values["shared"][0] == pytest.approx(0.1875)
@@ -171,10 +197,17 @@ def test_a_setting_that_a_seed_lacks_is_named_below_the_table():
 def test_summaries_that_differ_in_more_than_their_seed_have_no_mean():
     with pytest.raises(ValueError, match="made, d = 5; made, d = 6"):
         table_of([record(1), record(2, about="made, d = 6")])
-    table = {"columns": ["cell"], "rows": [["x"]]}
+    table = {"kind": "quality", "rows": [{"prompt": "x", "tasks": "novel", "count": 3}]}
     with pytest.raises(ValueError, match="None; None"):  # of two other tables neither
         table_of([table, table])
-    assert cells_of(table_of([table]))[2] == ["x"]
+    assert cells_of(table_of([table])) == [["prompt", "tasks", "n"], ["---", "---", "---:"], ["x", "novel", "3"]]
+
+
+def test_a_summary_of_another_version_is_named():
+    older = {"columns": ["cell"], "rows": [["x"]]}
+    for record in (older, older | {"kind": "mutants"}):
+        with pytest.raises(ValueError, match="a summary of kind recovery, study, .* was expected"):
+            text_table(record)
 
 
 def test_marked_tables_are_filled_from_their_own_files_and_nothing_else_is_touched(tmp_path):
@@ -188,7 +221,7 @@ def test_marked_tables_are_filled_from_their_own_files_and_nothing_else_is_touch
     assert first.startswith("one\n<!-- table a-*.json -->\n| setting |")
     told = f"`ipt ist --seed 1` (seed 1: scores {'1' * 12}, seed 2: scores {'2' * 12})."
     assert first.endswith(f"\n\n{told}\n<!-- end -->")
-    assert rest.endswith(f"(seed 3: scores {'3' * 12}). {KNOWN}\n<!-- end -->\nthree\n") and "old" not in rest
+    assert rest.endswith(f"(seed 3: scores {'3' * 12}). {KNOWLEDGE_NOTE}\n<!-- end -->\nthree\n") and "old" not in rest
     with pytest.raises(ValueError, match="no summary c.json below"):
         update_text("<!-- table c.json -->\n<!-- end -->", tmp_path)
 
@@ -208,8 +241,9 @@ def cell(**figure):
 
 
 def test_every_column_of_a_study_by_hand():
-    found = study({"d 5": [cell()]}, "ipt study x.toml")
-    assert dict(zip(found["columns"], found["rows"][0], strict=True)) == {
+    found = study_summary({"d 5": [cell()]}, "ipt study x.toml")
+    table = study_table(found)
+    assert dict(zip(table.columns, table.rows[0], strict=True)) == {
         "cell": "d 5",
         "seeds": "1 of 1",
         "seen, MSF": "11.1",
@@ -245,44 +279,52 @@ def test_a_line_of_a_study_is_the_mean_over_its_seeds_that_are_done():
     line = lambda r: [{"setting": "test", "group": "all", "absolute": r / 10, "relative": r, "floored": None}]
     made = [cell(seed=s, lines=line(r), reference={"unseen": r / 2}) for s, r in ((9, 0.2), (10, 0.3), (8, 0.7))]
     other = [cell(seed=7, lines=[], parameters=None, prompts="abcdefgh", reference={"unseen": None})]
-    found = study({"a": [*made, None], "b": other + made[:1], "c": [None]}, "")
-    assert found["columns"][2:5] == ["unseen, score", "unseen", "unseen, above floor"]
-    assert found["rows"] == [
+    found = study_summary({"a": [*made, None], "b": other + made[:1], "c": [None]}, "")
+    table = study_table(found)
+    assert table.columns[2:5] == ["unseen, score", "unseen", "unseen, above floor"]
+    assert table.rows == [
         ["a", "3 of 4", "0.040 (0.020 … 0.070)", "40.0 (20.0 … 70.0)", "–", "0.200 (0.100 … 0.350)", "98,765", "012345"],
         ["b", "2 of 2", "0.020 [1 of 2]", "20.0 [1 of 2]", "–", "0.100", "98,765", "012345 abcdef"],
         ["c", "0 of 1", "open", "open", "open", "open", "", ""],
     ]
     assert found["seed"] == "7, 8, 9, 10"
+    a, b, c = found["rows"]
+    assert (a["done"], a["planned"], c["done"], c["figures"]) == (3, 4, 0, {})
+    mean = pytest.approx((0.2 + 0.3 + 0.7) / 3)
+    assert a["figures"]["unseen"] == {"mean": mean, "low": 0.2, "high": 0.7, "count": 3}
+    assert b["figures"]["unseen"]["count"] == 1 and b["figures"]["unseen, above floor"] is None
+    assert a["reference"] == {"mean": pytest.approx(0.2), "low": 0.1, "high": 0.35, "count": 3}
+    assert (a["parameters"], b["parameters"]) == ([98765], [98765])
+    assert b["prompts"] == ["0123456789", "abcdefgh"]
 
 
 def test_a_studys_digest_says_which_scores_and_which_cells_are_open():
-    digests = [
-        study({"a": each}, "")["digest"] for each in ([cell()], [cell(digest="y")], [cell(), None], [None, cell()], [cell(prompts="z")])
-    ]
+    lines = ([cell()], [cell(digest="y")], [cell(), None], [None, cell()], [cell(prompts="z")])
+    digests = [study_summary({"a": each}, "")["digest"] for each in lines]
     assert len(set(digests)) == 4 and digests[0] == digests[4]
     assert digests[2] == hashlib.sha256(b'[["x", null]]').hexdigest()
 
 
 def test_a_studys_short_table_and_the_terminals_have_their_columns():
-    found = study({"d 5": [cell(), cell(seed=43)], "open": [None]}, "")
+    found = study_summary({"d 5": [cell(), cell(seed=43)], "open": [None]}, "")
     main = ["cell", "seeds", "seen, other data", "unseen", "unseen, above floor", "random", "PCA", "mixture",
             "mixture, above floor", "prompt tuning, unseen"]  # fmt: skip
     header, _, *rows = cells_of(table_of([found], short=True))
     assert header == main and [row[0] for row in rows] == ["d 5"] and rows[0][3] == "15.1 (15.1 … 15.1)"
     terminal = study_means(found)
-    assert terminal["columns"] == [name for name in main if name != "mixture, above floor"]
-    assert terminal["rows"][0] == ["d 5", "2 of 2", "14.1", "15.1", "15.3", "22.1", "23.1", "24.1", "0.345"]
+    assert terminal.columns == [name for name in main if name != "mixture, above floor"]
+    assert terminal.rows[0] == ["d 5", "2 of 2", "14.1", "15.1", "15.3", "22.1", "23.1", "24.1", "0.345"]
 
 
 def test_the_dots_of_a_studys_figure_by_hand(tmp_path):
     lines_of = {"d 5": [cell(), None, cell()], "none": [None]}
     relative = {"seen, other data": 0.141, "unseen": 0.151, "unseen, in kind": 0.161, "unseen, out of kind": 0.171,
                 "mixture": 0.241, "PCA": 0.231, "random": 0.221}  # fmt: skip
-    assert drawn(lines_of, "relative") == {"d 5": {title: pytest.approx([r, r]) for title, r in relative.items()}}
-    assert drawn(lines_of, "floored")["d 5"]["unseen"] == pytest.approx([0.153, 0.153])
+    assert drawn_shares(lines_of, "relative") == {"d 5": {title: pytest.approx([r, r]) for title, r in relative.items()}}
+    assert drawn_shares(lines_of, "floored")["d 5"]["unseen"] == pytest.approx([0.153, 0.153])
     no_floor = cell(lines=[{"setting": "test", "group": "all", "relative": 0.5, "floored": None}])
     with (
-        patch("ipt.analysis.summaries.recovery_dots", wraps=recovery_dots) as dots,
+        patch("ipt.analysis.study.recovery_dots", wraps=recovery_dots) as dots,
         patch.object(Figure, "savefig", autospec=True) as saved,
     ):
         study_figure({"d 9": [no_floor]}, tmp_path / "x.png")
@@ -297,8 +339,13 @@ def test_the_dots_of_a_studys_figure_by_hand(tmp_path):
 
 
 def test_a_spread_by_hand():
-    assert spread([]) == "–" and spread([0.26]) == "0.3"
-    assert spread([2, 1, 6], 2) == "3.00 (1.00 … 6.00)"
+    assert spread_text([]) == "–" and spread_text([0.26]) == "0.3"
+    assert spread_text([2, 1, 6], 2) == "3.00 (1.00 … 6.00)"
+    made = Spread.of([0.2, 0.1, 0.6])
+    assert to_json(made) == {"mean": pytest.approx(0.3), "low": 0.1, "high": 0.6, "count": 3}
+    assert made.text(scale=100) == "30.0 (10.0 … 60.0)" and made.mean_text(3) == "0.300"
+    assert Spread.of([]) is None and to_json(None) is None and Spread.from_json(None) is None
+    assert Spread.from_json(to_json(made)) == made
 
 
 def test_the_quality_of_a_prompt_by_hand():
@@ -311,14 +358,60 @@ def test_the_quality_of_a_prompt_by_hand():
     floors = {"a": 0.25, "b": 0.15, "c": 0.1, "d": 0.3, "e": 0.1}
     losses = {"a": 1.0, "b": 2.0, "c": 4.0, "d": 8.0, "e": 1.5}
     found = quality("IST", tasks, values, floors, losses)
-    assert found["columns"] == ["prompt", "tasks", "n", "mean score", "0.30 or more", "0.10 above the floor", "dev loss"]
-    assert found["rows"] == [
+    table = quality_table(found)
+    assert table.columns == ["prompt", "tasks", "n", "mean score", "0.30 or more", "0.10 above the floor", "dev loss"]
+    assert table.rows == [
         ["IST", "trained", "3", "0.350", "2", "2", "1.500"],
         ["IST", "rule", "2", "0.400", "2", "1", "1.250"],
         ["IST", "knowledge", "1", "0.250", "0", "1", "2.000"],
         ["IST", "novel", "2", "0.550", "1", "1", "6.000"],
     ]
     bare = quality("IST", tasks[2:3], values)
-    assert bare["rows"] == [["IST", "novel", "1", "0.900", "1", "", ""]]
+    assert quality_table(bare).rows == [["IST", "novel", "1", "0.900", "1", "", ""]]
+    assert bare["rows"] == [
+        {
+            "prompt": "IST",
+            "tasks": "novel",
+            "count": 1,
+            "mean_score": 0.9,
+            "well_done": 1,
+            "above_floor": None,
+            "dev_loss": None,
+        }
+    ]
+    assert bare["scores"] == values
     assert bare["digest"] == found["digest"] == hashlib.sha256(json.dumps(values).encode()).hexdigest()
     assert quality("IST", tasks, values | {"a": 0.31})["digest"] != found["digest"]
+
+
+def test_a_table_of_methods_by_hand():
+    figures = {"mean_score": 0.4506, "relative": 0.7, "floored": None}
+    row = {"method": "IST", "tasks": 3, "seeds": 10, "spread": 0.0316, "spread_ratio": 0.218}
+    table = stability_table({"rows": [row | figures]})
+    assert table.rows == [["IST", "3", "10", "0.451", "70.0", "–", "0.032", "0.22"]]
+    assert len(table.columns) == 8 and table.columns[3:6] == ("mean score", "E_rel", "above floor")
+
+
+def test_a_table_of_angles_by_hand():
+    angles = [to_json(Spread.of(values)) for values in ([10.0, 20.0, 60.0], [1.04])]
+    rows = [
+        {"runs": ["a"], "pairs": 3, "angles": angles},
+        {"runs": ["a", "b"], "pairs": 3, "angles": angles},
+        {"runs": [], "pairs": 100, "angles": angles},
+    ]
+    table = angles_table({"rows": rows})
+    assert table.columns == ["tangent spaces of", "pairs", "angle 1", "angle 2"]
+    assert [row[:2] for row in table.rows] == [["a", "3"], ["a and b", "3"], ["random subspaces", "100"]]
+    assert table.rows[0][2:] == ["30.0 (10.0 … 60.0)", "1.0"]
+
+
+def test_a_table_of_measurements_by_hand():
+    value = {"what": "step", "against": "PEFT", "unit": "rows/s", "aim": "2 x", "more": ""}
+    fast = value | {"ours": 1234.5, "other": 99.96, "ratio": 12.3456, "more": "on one core"}
+    never = value | {"ours": None, "other": 0.01, "ratio": None}
+    record = {"values": [fast, never]}
+    assert bench_table(record).rows == [
+        ["step; other: PEFT", "1,234", "100", "rows/s", "12.3", "2 x"],
+        ["step; other: PEFT", "-", "0.01", "rows/s", "-", "2 x"],
+    ]
+    assert bench_notes(record) == ["step: on one core"]

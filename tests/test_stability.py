@@ -15,18 +15,20 @@ def test_spread_and_recovery_of_planted_scores():
     rng = np.random.default_rng(0)
     draw = lambda mean, spread: {f"t{i}": list(mean + spread * rng.standard_normal(4000)) for i in range(3)}  # noqa: E731
     planted = {PROMPT: draw(0.5, 0.1), IST: draw(0.4, 0.02), FROM[IST]: draw(0.6, 0.05)}
-    rows = {row[0]: row for row in stability(planted, dict.fromkeys(planted[PROMPT], 0.3))["rows"]}
-    figures = {what: [float(x) for x in row[3:]] for what, row in rows.items()}
-    assert figures[PROMPT] == pytest.approx([0.5, 100, 100, 0.1, 1], rel=0.02)  # the reference against itself
-    assert figures[IST] == pytest.approx([0.4, 80, 50, 0.02, 0.2], rel=0.03)
-    assert figures[FROM[IST]] == pytest.approx([0.6, 120, 150, 0.05, 0.5], rel=0.03)
-    assert rows[IST][1:3] == ["3", "4000"]
+    rows = {row["method"]: row for row in stability(planted, dict.fromkeys(planted[PROMPT], 0.3))["rows"]}
+    names = ("mean_score", "relative", "floored", "spread", "spread_ratio")
+    figures = {what: [row[name] for name in names] for what, row in rows.items()}
+    assert figures[PROMPT] == pytest.approx([0.5, 1, 1, 0.1, 1], rel=0.02)  # the reference against itself
+    assert figures[IST] == pytest.approx([0.4, 0.8, 0.5, 0.02, 0.2], rel=0.03)
+    assert figures[FROM[IST]] == pytest.approx([0.6, 1.2, 1.5, 0.05, 0.5], rel=0.03)
+    assert (rows[IST]["tasks"], rows[IST]["seeds"]) == (3, 4000)
 
 
 def test_a_task_that_prompt_tuning_never_does_counts_in_means_only():
     scores = {PROMPT: {"a": [0.5, 0.5], "b": [0.0, 0.0]}, IST: {"a": [0.5, 0.4], "b": [1.0, 1.0]}}
-    rows = {row[0]: row for row in stability(scores, {"a": 0.1, "b": 0.0})["rows"]}
-    assert rows[IST][3:6] == ["0.725", "90.0", "87.5"] and rows[PROMPT][7] == "nan"
+    rows = {row["method"]: row for row in stability(scores, {"a": 0.1, "b": 0.0})["rows"]}
+    figures = [rows[IST][name] for name in ("mean_score", "relative", "floored")]
+    assert figures == pytest.approx([0.725, 0.9, 0.875]) and rows[PROMPT]["spread_ratio"] is None
 
 
 def test_all_seeds_of_the_five_methods(done, tmp_path, capsys, monkeypatch):
@@ -35,9 +37,8 @@ def test_all_seeds_of_the_five_methods(done, tmp_path, capsys, monkeypatch):
     assert cli.main() == 0
     (folder,) = done.glob("stability-*")
     kept = json.loads((tmp_path / "s.json").read_text())
-    assert [row[0] for row in kept["rows"]] == [PROMPT, IST, MIXTURE, FROM[IST], FROM[MIXTURE]] and all(
-        row[1:3] == ["2", "3"] for row in kept["rows"]
-    )
+    assert [row["method"] for row in kept["rows"]] == [PROMPT, IST, MIXTURE, FROM[IST], FROM[MIXTURE]]
+    assert all((row["tasks"], row["seeds"]) == (2, 3) for row in kept["rows"])
     tensors = read_tensors(folder / "vectors.safetensors")[0]
     assert tensors["vectors"].shape == (6, 2) and tensors["mixture"].shape == (6, 3)  # three seen prompts
     assert all(tensors[f"prompts from {what}"].shape == (6, 3, 16) for what in (IST, MIXTURE))

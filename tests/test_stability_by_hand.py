@@ -10,6 +10,7 @@ import torch
 from small_runs import LENGTH, REST, SEED, SEEN, SHOTS, SPLIT, Shuffled, new_world
 from soft_prompts import choose_starts, mix, mixed, tune_prompts, tune_vectors, vocabulary_start
 
+from ipt.analysis.summaries import stability_table
 from ipt.checkpoint import Checkpoint
 from ipt.config import IstConfig, TuneConfig
 from ipt.methods.ist import SeenVectors
@@ -160,7 +161,7 @@ def test_the_table_is_made_of_the_scores_and_the_highest_floors(made):
         ]
         rows.append([*row, f"{spread[method]:.3f}", f"{spread[method] / spread[PROMPT]:.2f}"])
     assert min(reference.values()) > 0.13  # both tasks are above their floors
-    assert result["rows"] == rows and result["columns"][0] == "method"
+    assert stability_table(result).rows == rows
 
 
 def test_a_result_names_its_seeds_and_the_digest_of_its_scores(made):
@@ -173,8 +174,8 @@ def test_a_result_names_its_seeds_and_the_digest_of_its_scores(made):
         digest,
     )
     assert result["scores"] == {}
-    assert {key: summary[key] for key in ("columns", "rows", "digest", "by_seed")} == {
-        key: result[key] for key in ("columns", "rows", "digest", "by_seed")
+    assert {key: summary[key] for key in ("kind", "rows", "digest", "by_seed")} == {
+        key: result[key] for key in ("kind", "rows", "digest", "by_seed")
     }
     assert summary["seed"] == SEED
 
@@ -249,9 +250,9 @@ def test_figures_on_paper():
         PROMPT: {"a": [0.4, 0.5, 0.6], "b": [0.2, 0.4, 0.6]},
         IST: {"a": [0.1, 0.4, 0.7], "b": [0.2, 0.2, 0.2]},
     }
-    rows = stability(scores, {"a": 0.3, "b": 0.31})["rows"]
+    rows = stability_table(stability(scores, {"a": 0.3, "b": 0.31})).rows
     assert rows[0] == [PROMPT, "2", "3", "0.450", "100.0", "100.0", "0.150", "1.00"]
     assert rows[1] == [IST, "2", "3", "0.300", "65.0", "50.0", "0.150", "1.00"]
     other = {**scores, IST: {"a": [0.3, 0.3, 0.3], "b": [0.1, 0.1, 0.7]}}
-    narrow = stability(other, {"a": 0.3, "b": 0.2})["rows"][1]
+    narrow = stability_table(stability(other, {"a": 0.3, "b": 0.2})).rows[1]
     assert narrow == [IST, "2", "3", "0.300", "67.5", "25.0", "0.173", "1.15"]

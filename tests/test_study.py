@@ -8,7 +8,7 @@ import pytest
 from conftest import QUICK, source
 
 from ipt.analysis.plots.bars import recovery_dots
-from ipt.analysis.summaries import study, study_figure, study_means
+from ipt.analysis.study import study_figure, study_means, study_summary, study_table
 from ipt.cli import app as cli
 from ipt.workflows.study import read_cells
 
@@ -29,7 +29,8 @@ def run(file, tmp_path, *more):
 
 
 def rows(tmp_path):
-    return {row[0]: row for row in json.loads((tmp_path / "results" / "toy.json").read_text())["rows"]}
+    table = study_table(json.loads((tmp_path / "results" / "toy.json").read_text()))
+    return {row[0]: row for row in table.rows}
 
 
 def test_cells_are_all_combinations_and_flags_go_to_their_command(file):
@@ -63,21 +64,29 @@ def test_a_terminal_of_80_columns_shows_whole_words_and_the_file_every_column(fi
     monkeypatch.setenv("COLUMNS", "80")
     assert run(file, tmp_path, "--only", "toy-seed1-ours") == 0
     printed, kept = capsys.readouterr().out, json.loads((tmp_path / "results" / "toy.json").read_text())
-    assert "unseen, score" in kept["columns"] and "PCA" in printed.split() and "…" not in printed[printed.rindex("cell") :]
+    columns = study_table(kept).columns
+    assert "unseen, score" in columns and "PCA" in printed.split() and "…" not in printed[printed.rindex("cell") :]
     assert f"{tmp_path / 'results' / 'toy.md'}" in printed.replace("\n", "")
     whole = (tmp_path / "results" / "toy.md").read_text().splitlines()
-    assert whole[0] == f"| {' | '.join(kept['columns'])} |" and len(whole) == 2 + len(kept["rows"])
+    assert whole[0] == f"| {' | '.join(columns)} |" and len(whole) == 2 + len(kept["rows"])
 
 
 def test_a_study_on_the_terminal_has_means_alone():
-    found = {"columns": ["cell", "unseen, score", "unseen", "PCA"], "rows": [["d, 5 (x)", "0.5", "67.1 (64.1 … 71.3) [2 of 3]", "open"]]}
-    assert study_means(found) == {"columns": ["cell", "unseen", "PCA"], "rows": [["d, 5 (x)", "67.1 [2 of 3]", "open"]]}
+    cell = {"seed": 1, "digest": "", "prompts": "", "parameters": 9, "lines": [], "reference": {"unseen": 0.8}}
+    cells = []
+    for share in (0.641, 0.701, None):
+        line = {"setting": "test", "group": "all", "absolute": 0.5, "relative": share, "floored": None}
+        cells.append(cell | {"lines": [line]})
+    found = study_means(study_summary({"d, 5 (x)": cells, "d 9": [None]}, ""))
+    assert found.columns == ["cell", "seeds", "unseen", "unseen, above floor", "prompt tuning, unseen"]
+    assert found.rows[0] == ["d, 5 (x)", "3 of 3", "67.1 [2 of 3]", "–", "0.800"]
+    assert found.rows[1] == ["d 9", "0 of 1", "open", "open", "open"]
 
 
 def test_the_figure_shows_lines_that_have_a_cell(tmp_path):
     shares = {"test": (0.5, -0.2), "pca_test": (None, None)}
     cell = {"lines": [{"setting": s, "group": "all", "relative": r, "floored": f} for s, (r, f) in shares.items()]}
-    with patch("ipt.analysis.summaries.recovery_dots", wraps=recovery_dots) as dots:
+    with patch("ipt.analysis.study.recovery_dots", wraps=recovery_dots) as dots:
         study_figure({"d 5": [cell, cell, None], "d 10": [None]}, tmp_path / "toy.png")
         study_figure({"d 10": [None]}, tmp_path / "nothing.png")
     assert [call.args[1] for call in dots.call_args_list] == [{"d 5": {"unseen": [0.5, 0.5]}}, {"d 5": {"unseen": [-0.2, -0.2]}}]
@@ -116,8 +125,8 @@ def test_a_cell_of_rivals_alone_shows_no_subspace(file, tmp_path):
     assert run(file, tmp_path) == 0
     kept = json.loads((tmp_path / "results" / "rival.json").read_text())
     assert {x["setting"] for x in kept["lines"]} == {"mixture_test"} and kept["parameters"] is None
-    table = json.loads((tmp_path / "results" / "toy.json").read_text())
-    cell = dict(zip(table["columns"], table["rows"][0], strict=True))
+    table = study_table(json.loads((tmp_path / "results" / "toy.json").read_text()))
+    cell = dict(zip(table.columns, table.rows[0], strict=True))
     assert cell["decoder's parameters"] == "–" and "seen, MSF" not in cell and cell["mixture"] != "open"
 
 
@@ -129,11 +138,13 @@ def test_open_cells_are_printed_as_open():
     record = {"digest": "x", "seed": 1, "prompts": "abcdef012", "parameters": 1234, "reference": {"unseen": 0.7}, "lines": lines}
     other = record | {"seed": 2, "lines": [line | {"relative": 0.7} for line in lines]}
     fewer = other | {"lines": lines[1:]}  # a cell whose IST did other parts
-    table = study({"a": [record, other], "b": [None], "c": [record, None], "d": [record, fewer]}, "ipt study x")
-    cells = [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
+    lines_of = {"a": [record, other], "b": [None], "c": [record, None], "d": [record, fewer]}
+    found = study_summary(lines_of, "ipt study x")
+    table = study_table(found)
+    cells = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
     assert [c["seeds"] for c in cells] == ["2 of 2", "0 of 1", "1 of 2", "2 of 2"]
     assert [c["unseen"] for c in cells] == ["60.0 (50.0 … 70.0)", "open", "50.0", "50.0 [1 of 2]"]
-    assert cells[2]["unseen, score"] == "0.400" and table["seed"] == "1, 2"
+    assert cells[2]["unseen, score"] == "0.400" and found["seed"] == "1, 2"
     assert cells[0]["prompts' hash"] == "abcdef" and cells[0]["decoder's parameters"] == "1,234" and cells[1]["prompts' hash"] == ""
     assert cells[0]["unseen, above floor"] == "–" and cells[0]["prompt tuning, unseen"] == "0.700 (0.700 … 0.700)"
 

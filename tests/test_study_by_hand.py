@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from results_by_hand import IST, made_pair, scores
 
+from ipt.analysis.study import study_table
 from ipt.cli import app as cli
 from ipt.cli.options import settings_file
 from ipt.cli.study import CommandLine, StudyPaths, fill_cell, parse_cell, run_study
@@ -293,9 +294,9 @@ def study(tmp_path, monkeypatch):
 
 
 def unseen(folder):
-    table = json.loads((folder / "made.json").read_text())
-    place = table["columns"].index("unseen")
-    return {row[0]: (row[1], row[place]) for row in table["rows"]}
+    table = study_table(json.loads((folder / "made.json").read_text()))
+    place = table.columns.index("unseen")
+    return {row[0]: (row[1], row[place]) for row in table.rows}
 
 
 def test_open_cells_are_done_once_and_the_table_is_of_all(study, capsys):
@@ -355,4 +356,4 @@ def test_the_table_of_a_study_has_the_command_that_makes_it(study, tmp_path):
     study("b")
     table = json.loads((study.kept / "made.json").read_text())
     assert table["command"] == f"ipt study {tmp_path / 'made.json'}" and table["seed"] == "42"
-    assert (study.kept / "made.md").read_text().splitlines()[0] == f"| {' | '.join(table['columns'])} |"
+    assert (study.kept / "made.md").read_text().splitlines()[0] == f"| {' | '.join(study_table(table).columns)} |"

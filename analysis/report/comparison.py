@@ -13,7 +13,8 @@ from ipt.analysis.plots.bars import recovery_lines, seen_unseen_scatter
 from ipt.analysis.plots.maps import angle_lines
 from ipt.analysis.report.views import NOWHERE, View
 from ipt.analysis.scores import TITLES
-from ipt.analysis.summaries import spread
+from ipt.analysis.spread import Spread, to_json
+from ipt.analysis.summaries import angles_table
 
 GROWN = (
     ("test", "all"), ("test", "in kind"), ("test", "out of kind"), ("train_diff", "all"), ("mixture_test", "all"), ("pca_test", "all"),
@@ -69,7 +70,7 @@ def draw_both(figure: Figure, views: Sequence[View]) -> None:
         return
     figure.set_size_inches(6, 3.6)
     seen, unseen, drawn = zip(*pairs, strict=True)
-    seen_unseen_scatter(figure.subplots(), seen, unseen, [f"{v.family}, d = {v.results[-1]['dim']}" for v in drawn])
+    seen_unseen_scatter(figure.subplots(), seen, unseen, [f"{v.family}, d = {v.results[-1].dim}" for v in drawn])
 
 
 def angles_between(views: Sequence[View]) -> dict[tuple[int, int], np.ndarray]:
@@ -102,16 +103,16 @@ def angles_record(views: Sequence[View]) -> dict[str, Any] | None:
     rows = []
     for (i, j), angles in angles_between(views).items():
         names = [views[k - 1].settings[1]["msf_run"] for k in dict.fromkeys((i, j))]
-        rows.append([" and ".join(names), str(len(angles)), *(spread(of_all.tolist()) for of_all in angles.T)])
+        rows.append({"runs": names, "pairs": len(angles), "angles": [to_json(Spread.of(of_all.tolist())) for of_all in angles.T]})
     if not rows:
         return None
     size, dim = views[0].tangents.shape[1:]
     chance = random_angles(dim, size)
-    rows.append(["random subspaces", str(len(chance)), *(spread(of_all.tolist()) for of_all in chance.T)])
+    rows.append({"runs": [], "pairs": len(chance), "angles": [to_json(Spread.of(of_all.tolist())) for of_all in chance.T]})
     return {
+        "kind": "angles",
         "command": f"ipt report {' '.join(view.folder.name for view in views)}",
         "seed": ", ".join(sorted({str(view.settings[1]["seed"]) for view in views})),
-        "digest": hashlib.sha256(json.dumps(rows).encode()).hexdigest(),
-        "columns": ["tangent spaces of", "pairs", *(f"angle {k}" for k in range(1, dim + 1))],
+        "digest": hashlib.sha256(json.dumps(angles_table({"rows": rows}).rows).encode()).hexdigest(),
         "rows": rows,
     }

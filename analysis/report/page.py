@@ -11,6 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from ipt.analysis.markup import latex, markdown, rows_as_csv, to_csv
 from ipt.analysis.report.comparison import angles_record
 from ipt.analysis.report.sections import DRAWINGS
 from ipt.analysis.report.svg import draw
@@ -27,8 +28,8 @@ from ipt.analysis.report.tables import (
     tasks_table,
 )
 from ipt.analysis.report.views import View
-from ipt.analysis.scores import cells, latex, lines, markdown, per_task, rows_as_csv, subcategories, to_csv
-from ipt.analysis.summaries import KNOWN
+from ipt.analysis.scores import cells, lines, per_task, subcategories
+from ipt.analysis.summaries import KNOWLEDGE_NOTE
 from ipt.storage import write_atomic, write_json
 
 HERE = Path(__file__).parent
@@ -52,7 +53,7 @@ def write_page(views: Sequence[View], commands: Sequence[str], missing: Sequence
         figures=list(_figures(views, folder)),
         looks=[(f"table-{key}-{i}", view, found) for i, view in enumerate(views, 1) for key, found in looks(view).items() if found.rows],
         tasks=[(view, tasks_table(view)) for view in views],
-        known=KNOWN if any(t["knowledge"] for view in views for t in view.tasks.values()) else "",
+        known=KNOWLEDGE_NOTE if any(t["knowledge"] for view in views for t in view.tasks.values()) else "",
         config=config_table(views),
         commands=commands,
         missing=missing,

@@ -62,7 +62,8 @@ def draw_stability(figure: Figure, views: Sequence[View]) -> None:
     found = views[0].stability
     if not found:
         return
-    tables = {method: np.array([*found["by_seed"][method].values()]) for method, *_ in found["rows"]}  # [tasks, seeds]
+    methods = [row["method"] for row in found["rows"]]
+    tables = {method: np.array([*found["by_seed"][method].values()]) for method in methods}  # [tasks, seeds]
     figure.set_size_inches(7.2, 0.8 + 0.7 * len(tables))
     left, right = figure.subplots(1, 2, sharey=True)
     stability_violins(left, {method: table.mean(0).tolist() for method, table in tables.items()}, "mean score, a point per seed")

@@ -3,15 +3,15 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ipt.analysis.comparison import COMPARED, compare_groups, comparison_rows
 from ipt.analysis.geometry import clusters
 from ipt.analysis.report.views import View, percent
-from ipt.analysis.scores import COLUMNS, COMPARED, CONTROLS, TITLES, cells, compare_groups, comparison_rows, groups, lines, subcategories
-from ipt.analysis.summaries import summary
+from ipt.analysis.scores import COLUMNS, CONTROLS, TITLES, cells, groups, lines, subcategories
+from ipt.analysis.summaries import stability_table, summary
 from ipt.recovery import MARGIN
 
 LONG = ("parts", "digests")  # settings that list every task
@@ -112,11 +112,11 @@ def _signed(value: float) -> str:
 
 def mixtures_table(view: View) -> Table:
     """Return which seen tasks' prompts weigh most in each unseen task's mixture; no row where none was tuned."""
-    split = view.results[-1]["split"]
+    split = view.results[-1].split
     rows = []
-    for name, weights in zip([*split["unseen"], *split["out_of_kind"]], view.vectors.get("mixture", ()), strict=False):
+    for name, weights in zip([*split.unseen, *split.out_of_kind], view.vectors.get("mixture", ()), strict=False):
         first = np.argsort(-np.abs(weights), kind="stable")[:MIXED]
-        rows.append((name, ", ".join(f"{split['seen'][i]} {_signed(weights[i])}" for i in first)))
+        rows.append((name, ", ".join(f"{split.seen[i]} {_signed(weights[i])}" for i in first)))
     label = "Mixture of seen prompts: of each unseen task the four largest weights (all of them sum to 1)"
     return Table(("unseen task", "seen tasks' prompts"), rows, frozenset({0, 1}), label)
 
@@ -127,14 +127,13 @@ def looks(view: View) -> dict[str, Table]:
     words = {about["task"]: about["words"][about["task"]]} | about["words"] if about.get("words") else {}
     texts = [[", ".join(f"{token} {cosine:.2f}" for token, cosine in vector) for vector in each] for each in words.values()]
     rows = [(str(i), *cells) for i, cells in enumerate(zip(*texts, strict=True))]
+    seeds = stability_table(view.stability or {"rows": ()})
     label = "Decoded prompts: the vocabulary's nearest vectors to each of the prompt's, with their cosines"
     return {
         "subcategories": subcategories_table(view),
         "clusters": clusters_table(view),
         "mixtures": mixtures_table(view),
-        "stability": Table(
-            view.stability.get("columns", ()), view.stability.get("rows", ()), frozenset({0}), "Scores over seeds, unseen tasks"
-        ),
+        "stability": Table(seeds.columns, seeds.rows, frozenset({0}), "Scores over seeds, unseen tasks"),
         "words": Table(("vector", *words), rows, frozenset(range(1, 1 + len(words))), label),
     }
 
@@ -164,7 +163,7 @@ def notes(view: View) -> Iterator[str]:
         yield f"Left out of “above floor” ({len(below)}), as prompt tuning is not {MARGIN:.2f} above it: {', '.join(below)}."
     if undefined:
         yield f"Left out of E_rel ({len(undefined)}), as prompt tuning scores 0: {', '.join(undefined)}."
-    if not view.results[-1]["compresses"]:
+    if not view.results[-1].compresses:
         yield "d is at or above the number of seen tasks: their prompts are not compressed."
     for limit in sorted({config["limit"] for config in view.settings if config.get("limit")}):
         yield f"Only {limit} test rows per task were scored: a look, not a result."
@@ -210,7 +209,7 @@ def config_table(views: Sequence[View]) -> Table:
     found = [_flat(record) | _digests(view, i) for view in views for i, record in enumerate(view.records)]
     keys = list(dict.fromkeys(key for each in found for key in each))
     rows = [[key, *(each.get(key, NONE) for each in found)] for key in keys]
-    columns = ["setting", *(Path(result["folder"]).name for view in views for result in view.results)]
+    columns = ["setting", *(name for view in views for name in (view.settings[1]["msf_run"], view.folder.name))]
     if len(views) > 1:  # the columns are MSF, IST, MSF, IST, ...
         rows = [[*row, "differs" if len({*row[1::2]}) > 1 or len({*row[2::2]}) > 1 else "same"] for row in rows]
         columns.append("runs")
@@ -234,5 +233,5 @@ def _digests(view: View, number: int) -> dict[str, str]:
     return (
         {"digest.scores": known["digest"]}
         if number
-        else {"digest.prompts": known["prompts"], "parameters": str(view.results[0].get("parameters"))}
+        else {"digest.prompts": known["prompts"], "parameters": str(view.results[0].parameters)}
     )

@@ -3,15 +3,16 @@
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ipt.analysis.scores import TITLES, Line, Result, lines, per_task, read_pair
+from ipt.analysis.scores import TITLES, Line, lines, per_task, read_pair
 from ipt.recovery import relative_score
+from ipt.results import RunResult
 from ipt.run import complete_runs
 from ipt.storage import read_json, read_tensors
 
@@ -24,7 +25,7 @@ ALIKE = ("model", "dtype", "limit", "held_out")  # settings that runs of one lin
 class View:
     """What a page shows of one run.
 
-    results, records: of the MSF run and of the IST run, result.json and config.json; vectors: [T, d] by setting.
+    results, records: of the MSF run and of the IST run: what they measured, and config.json; vectors: [T, d] by setting.
     probe: what `ipt probe` left in the IST run's folder, its words and its arrays by name; empty where it was not called.
     stability: the result of the newest complete `ipt stability` in the same subspace, beside the run; empty where there is none.
     tangents: [S, n * h, d], orthonormal bases of the decoder's tangent spaces at S of the codes; empty where only one run is shown.
@@ -32,26 +33,26 @@ class View:
 
     folder: Path
     label: str
-    results: Sequence[Result]
+    results: Sequence[RunResult]
     records: Sequence[dict[str, Any]]
     vectors: dict[str, np.ndarray]
     probe: tuple[dict[str, Any], dict[str, np.ndarray]] = ({}, {})
-    stability: Result = field(default_factory=dict)
+    stability: dict[str, Any] = field(default_factory=dict)
     tangents: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 0)))
 
     @property
     def settings(self) -> list[dict[str, Any]]:
         return [record["config"] for record in self.records]
 
-    @property
+    @cached_property
     def tasks(self) -> dict[str, dict[str, Any]]:
-        return dict(self.results[-1]["tasks"])
+        return {name: asdict(task) for name, task in self.results[-1].tasks.items()}
 
     @property
     def sizes(self) -> dict[str, int]:
         """What recovery is drawn against, by the axis' name; 0 shots are the default, which differs between kinds of tasks."""
         seen, shots = len(self.names) - len(self.unseen), self.settings[0]["tune"]["shots"] or 0
-        return {"intrinsic dimension d": self.results[-1]["dim"], "seen tasks": seen, "shots (per class, or in all)": shots}
+        return {"intrinsic dimension d": self.results[-1].dim, "seen tasks": seen, "shots (per class, or in all)": shots}
 
     @property
     def kin(self) -> str:
@@ -67,12 +68,12 @@ class View:
 
     @cached_property
     def unseen(self) -> list[str]:
-        split = self.results[-1]["split"]
-        return [*split["unseen"], *split["out_of_kind"]]
+        split = self.results[-1].split
+        return [*split.unseen, *split.out_of_kind]
 
     @cached_property
     def names(self) -> list[str]:
-        return [*self.results[-1]["split"]["seen"], *self.unseen]
+        return [*self.results[-1].split.seen, *self.unseen]
 
     @cached_property
     def lines(self) -> list[Line]:
@@ -114,7 +115,7 @@ class View:
         parts = [(self.names[: len(self.names) - len(self.unseen)], seen), (self.unseen, self.vectors.get("test"))]
         there = [(names, found) for names, found in parts if found is not None]
         names = [name for group, _ in there for name in group]
-        return names, np.concatenate([found for _, found in there]) if there else np.zeros((0, self.results[-1]["dim"]))
+        return names, np.concatenate([found for _, found in there]) if there else np.zeros((0, self.results[-1].dim))
 
 
 def without(settings: dict[str, Any], name: str) -> dict[str, Any]:
@@ -135,13 +136,13 @@ def read_views(folders: Sequence[Path]) -> list[View]:
     found = []
     for folder in folders:
         pair = read_pair(folder)
-        records = [read_json(Path(result["folder"]) / "config.json") for result in pair]
+        records = [read_json(run.folder / "config.json") for run in pair]
         vectors, probed = arrays(folder / "vectors.safetensors"), folder / "probe.json"
         probe = (read_json(probed), arrays(folder / "probe.safetensors")) if probed.exists() else ({}, {})
-        split, config = pair[-1]["split"]["name"], records[-1]["config"]
-        label = f"{split}, d = {pair[-1]['dim']}, seed {config['seed']}"
+        split, config = pair.ist.result.split.name, records[-1]["config"]
+        label = f"{split}, d = {pair.ist.result.dim}, seed {config['seed']}"
         same = [r for r in complete_runs(folder.parent, "stability") if r.config["msf_run"] == config["msf_run"]]
-        found.append(View(folder, label, pair, records, vectors, probe, (same[-1].result or {}) if same else {}))
+        found.append(View(folder, label, pair.results, records, vectors, probe, (same[-1].result or {}) if same else {}))
     return _told_apart(found)
 
 

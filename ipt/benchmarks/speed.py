@@ -69,8 +69,6 @@ STATE_SIZES = ((8, 10), (64, 10), (64, 40))
 
 NO_LABEL = -100  # of a token without a loss
 
-COLUMNS = ("measured", "ours", "other", "unit", "ratio", "aim")
-
 Action = Callable[[], object]
 
 
@@ -681,23 +679,16 @@ def measure_start_up(config: BenchmarkConfig) -> list[Measurement]:
 
 
 def report(backbone: Backbone, measurements: Sequence[Measurement]) -> dict[str, Any]:
-    """Return what was measured as JSON values and as the cells of a table."""
-    cells = []
-    values = []
-    notes = []
-    for measurement in measurements:
-        cells.append(table_cells(measurement))
-        values.append(json_values(measurement))
-        if measurement.more:
-            notes.append(f"{measurement.what}: {measurement.more}")
+    """Return what was measured, and on which machine, as JSON values.
+
+    `ipt.analysis.summaries.bench_table` is its table.
+    """
+    values = [json_values(measurement) for measurement in measurements]
     # The log names a table by it.
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
     record = {
         "kind": "bench",
         "digest": digest,
-        "columns": list(COLUMNS),
-        "rows": cells,
-        "notes": notes,
         "values": values,
         "device": str(backbone.device),
         "threads": torch.get_num_threads(),
@@ -707,18 +698,6 @@ def report(backbone: Backbone, measurements: Sequence[Measurement]) -> dict[str,
     return record | environment()
 
 
-def table_cells(measurement: Measurement) -> list[str]:
-    """Return the cells of a measurement, in the order of `COLUMNS`."""
-    return [
-        f"{measurement.what}; other: {measurement.against}",
-        format_number(measurement.ours),
-        format_number(measurement.other),
-        measurement.unit,
-        format_number(measurement.ratio),
-        measurement.aim,
-    ]
-
-
 def json_values(measurement: Measurement) -> dict[str, Any]:
     """Return the fields of a measurement; what was never reached is null, JSON has no infinity."""
     values = asdict(measurement)
@@ -726,12 +705,3 @@ def json_values(measurement: Measurement) -> dict[str, Any]:
         if isinstance(value, float) and not math.isfinite(value):
             values[name] = None
     return values
-
-
-def format_number(value: float | None) -> str:
-    """Return three or more digits, never as a power of ten."""
-    if value is None or not math.isfinite(value):
-        return "-"
-    if value >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.3g}"

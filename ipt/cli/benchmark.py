@@ -23,6 +23,7 @@ def bench(
     file: SummaryFile = None,
 ) -> None:
     """Measure what stacking gains, and its cost as it grows (needs the extra `bench`)."""
+    from ipt.analysis.summaries import bench_notes, bench_table
     from ipt.benchmarks.speed import report
     from ipt.resolve import bench_parts, bench_race
 
@@ -38,14 +39,15 @@ def bench(
     record = report(backbone, measurements)
 
     columns = []
-    for position, name in enumerate(record["columns"]):
+    texts = bench_table(record)
+    for position, name in enumerate(texts.columns):
         justify: Any = "left" if position in TEXTS else "right"
         columns.append(Column(name, justify=justify, overflow="fold"))
     table = new_table(*columns)
-    for row in record["rows"]:
+    for row in texts.rows:
         table.add_row(*row)
     Console().print(table)
-    for note in record["notes"]:
+    for note in bench_notes(record):
         print(note)
     if file:
         write_summary(file, record, source.seed)

@@ -14,6 +14,8 @@ from ipt.run import Run
 from ipt.storage import write_atomic, write_json
 
 if TYPE_CHECKING:
+    from ipt.analysis.markup import TextTable
+    from ipt.results import RunResult
     from ipt.workflows.tuning import TuningResult
 
 LIST_WIDTH = 1000  # characters, more than any list has
@@ -36,39 +38,33 @@ def print_list(table: Table) -> None:
     Console(width=LIST_WIDTH).print(table)
 
 
-def print_table(record: dict[str, Any]) -> None:
-    """Print a table that is stored as columns and rows; only words of the first column stay whole.
-
-    record: `columns`, a list of names, and `rows`, lists of texts.
-    """
+def print_table(texts: "TextTable") -> None:
+    """Print a table of texts; only words of the first column stay whole."""
     longest = 0
-    for row in record["rows"]:
+    for row in texts.rows:
         for word in row[0].split():
             longest = max(longest, len(word))
 
     columns = []
-    for position, name in enumerate(record["columns"]):
+    for position, name in enumerate(texts.columns):
         least_width = longest if position == 0 else 0
         columns.append(Column(name, overflow="fold", min_width=least_width))
 
     table = new_table(*columns)
-    for row in record["rows"]:
+    for row in texts.rows:
         table.add_row(*row)
     Console().print(table)
 
 
-def print_recovery(
-    folders: Sequence[Path],
-    results: Sequence[dict[str, Any]] | None = None,
-) -> None:
+def print_recovery(folders: Sequence[Path]) -> None:
     """Print the table of recoveries of an MSF and an IST run (or one), and write it as table.md.
 
     folders: run folders; the table is written into the last.
-    results: what their result.json hold; read from there where not given.
     """
-    from ipt.analysis.scores import COLUMNS, Line, cells, lines, markdown, read_results
+    from ipt.analysis.markup import markdown
+    from ipt.analysis.scores import COLUMNS, Line, cells, lines, read_results
 
-    results = results or read_results(folders)
+    results = [run.result for run in read_results(folders)]
     found: list[Line] = lines(results)
     printed = [i for i in range(len(COLUMNS)) if i not in NOT_PRINTED]
 
@@ -94,7 +90,7 @@ def print_recovery(
     print("written: " + ", ".join(map(str, folders)))
 
 
-def _print_notes(lines: Sequence[Any], result: dict[str, Any]) -> None:
+def _print_notes(lines: Sequence[Any], result: "RunResult") -> None:
     """Print which tasks a mean leaves out, and what else a reader of the table must know."""
     below: set[str] = set()
     undefined: set[str] = set()
@@ -110,12 +106,12 @@ def _print_notes(lines: Sequence[Any], result: dict[str, Any]) -> None:
     if undefined:
         names = ", ".join(sorted(undefined))
         print(f"prompt tuning scores 0 or less ({len(undefined)}, left out of E_rel): {names}")
-    if any(task["knowledge"] for task in result["tasks"].values()):
+    if any(task.knowledge for task in result.tasks.values()):
         print(
             "knowledge tasks: with the embedded backbone their facts were in pre-training; "
             "novel tasks were never in it"
         )
-    if not result["compresses"]:
+    if not result.compresses:
         print(
             "note: d is at or above the number of seen tasks: "
             "no compression of the training prompts"
@@ -131,12 +127,12 @@ def print_quality(
     file: Path | None,
     losses: dict[str, float] | None = None,
 ) -> None:
-    from ipt.analysis.summaries import KNOWN, quality
+    from ipt.analysis.summaries import KNOWLEDGE_NOTE, quality, quality_table
 
     found = quality(prompt, tasks, values, floors, losses)
     print()
     print_table(found)
-    print(KNOWN)
+    print(KNOWLEDGE_NOTE)
     if file:
         write_summary(file, found, seed)
         print(f"summary: {file}")
@@ -144,15 +140,15 @@ def print_quality(
 
 def print_tuning(result: "TuningResult", file: Path | None, seed: int) -> None:
     """Print each task's scores, their means by kind of task, and the folders of the deltas."""
-    from ipt.analysis.summaries import spread
+    from ipt.analysis.spread import spread_text
 
     table = new_table("task", "metric", "prompt tuning", "ranked", "floor")
     for task in result.tasks:
         table.add_row(
             task.task.name,
             task.task.metric,
-            spread(task.generated, 3),
-            spread(task.ranked, 3),
+            spread_text(task.generated, 3),
+            spread_text(task.ranked, 3),
             f"{task.floor:.3f}",
         )
     print_list(table)
@@ -178,7 +174,7 @@ def print_stability(run: Run, file: Path | None, seed: int) -> None:
     print_table(stability_table(result))
     print(f"run: {run.folder}")
     if file:
-        summary = {key: result[key] for key in ("methods", "digest", "by_seed")}
+        summary = {key: result[key] for key in ("kind", "rows", "digest", "by_seed")}
         write_summary(file, summary, seed)
 
 

@@ -152,7 +152,7 @@ def ist_command(
     changes: settings that differ from the view's.
     """
     record = view.settings[1] | changes
-    settings: dict[str, Any] = {"dim": view.results[1]["dim"]}
+    settings: dict[str, Any] = {"dim": view.results[1].dim}
     if record["limit"]:
         settings["limit"] = record["limit"]
     settings |= stage_settings(IstConfig, record["ist"])
@@ -163,7 +163,7 @@ def ist_command(
 def commands_of(view: "View") -> list[str]:
     """Return the commands that make a view's two runs again."""
     name = view.settings[1]["msf_run"]
-    scores = view.results[1]["scores"]
+    scores = view.results[1].scores
     parts = [part for part, condition in PARTS.items() if condition.name in scores]
     if len(parts) == len(PARTS):
         parts = []
@@ -213,7 +213,7 @@ def _missing_seeds(view: "View", views: "Sequence[View]") -> Iterator[Missing]:
     seed = view.settings[1]["seed"]
     for other in views:
         same_split = other.settings[1]["split"] == view.settings[1]["split"]
-        same_dim = other.results[1]["dim"] == view.results[1]["dim"]
+        same_dim = other.results[1].dim == view.results[1].dim
         if same_split and same_dim and other.settings[1]["seed"] != seed:
             return
     name = f"{view.settings[1]['msf_run']}-seed{seed + 1}"
@@ -228,7 +228,7 @@ def _missing_stability(view: "View") -> Iterator[Missing]:
 
 
 def _missing_probe(view: "View") -> Iterator[Missing]:
-    if not view.probe[0] and view.results[1]["dim"] > 1:
+    if not view.probe[0] and view.results[1].dim > 1:
         argv = ["ipt", "probe", view.folder.name, "--out", str(view.folder.parent)]
         what = "The loss around a task’s numbers, and what they do for other tasks"
         yield Missing(what, [shlex.join(argv)])

@@ -54,8 +54,11 @@ def _row_of(run: Run) -> list[str]:
 def _headline(result: dict[str, Any]) -> str:
     """Return E_rel on the unseen tasks as text; empty where the result has none."""
     from ipt.analysis.scores import lines
+    from ipt.results import RunResult
 
-    for line in lines([result]):
+    if not result["scores"]:
+        return ""
+    for line in lines([RunResult.from_json(result)]):
         if line.group == "all" and line.setting in ("test", "test_msf"):
             return f"{100 * line.recovery.relative:.1f} %"
     return ""
@@ -68,7 +71,9 @@ def show_run(run: Path, *, out: Out = Path("runs")) -> None:
     settings = Run(folder).config
     result = Run(folder).result
     if settings["kind"] == "stability" and result:
-        print_table(result)
+        from ipt.analysis.summaries import stability_table
+
+        print_table(stability_table(result))
     elif settings["kind"] == "ist":
         print_recovery([out / settings["msf_run"], folder])
     else:
@@ -89,16 +94,15 @@ def draw_figure(
     print(f"figure: {path}")
 
 
-def _newest_pairs(out: Path) -> list[list[dict[str, Any]]]:
+def _newest_pairs(out: Path) -> "list[list[RunResult]]":
     """Return, for each split and d, the newest complete IST result after its MSF result."""
     from ipt.analysis.scores import read_pair
 
     paths = sorted(out.glob("ist-*/result.json"), key=lambda path: path.stat().st_mtime)
     newest = {}
     for path in paths:
-        pair = read_pair(path.parent)
-        result = pair[-1]
-        newest[result["split"]["name"], result["dim"]] = pair
+        msf, ist = read_pair(path.parent).results
+        newest[ist.split.name, ist.dim] = [msf, ist]
     if not newest:
         raise ValueError(f"{out} holds no complete IST run; run `ipt msf` and then `ipt ist`")
     return list(newest.values())
@@ -112,5 +116,5 @@ def export_run(run: Path, file: Path, *, command: str, out: Out = Path("runs")) 
 
     folder = Run.find(run, out).folder
     seed = Run(folder).config["seed"]
-    write_json(file, summary(read_pair(folder), command, seed))
+    write_json(file, summary(read_pair(folder).results, command, seed))
     print(f"summary: {file}")

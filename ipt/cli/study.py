@@ -144,7 +144,7 @@ def fill_cell(cell: Cell, out: Path, to: Path, settings: Settings, call: Call) -
     call(cell.ist(out))
     source = source_record(Run(out / cell.name))
     run = find_ist_run(out, settings, source)
-    record = summary(read_pair(run.folder), cell.command, run.config["seed"])
+    record = summary(read_pair(run.folder).results, cell.command, run.config["seed"])
     to.mkdir(parents=True, exist_ok=True)
     write_json(to / f"{cell.name}.json", record | {"settings": settings})
 
@@ -155,17 +155,18 @@ def write_tables(
     settings: Mapping[str, Settings],
 ) -> None:
     """Print the table of a study, and write it as JSON, Markdown and a figure."""
-    from ipt.analysis import summaries
+    from ipt.analysis.study import study_figure, study_means, study_summary
+    from ipt.analysis.summaries import table_of
 
     lines: Lines = {}
     for cell in cells:
         record = stored_summary(cell, paths.figures, settings[cell.name])
         lines.setdefault(cell.line, []).append(record)
 
-    table = summaries.study(lines, f"ipt study {paths.file}")
-    print_table(summaries.study_means(table))
+    table = study_summary(lines, f"ipt study {paths.file}")
+    print_table(study_means(table))
     target = f"{paths.figures / paths.file.stem}"
     write_json(Path(f"{target}.json"), table)
-    write_atomic(Path(f"{target}.md"), summaries.table_of([table]).encode())
-    summaries.study_figure(lines, Path(f"{target}.png"))
+    write_atomic(Path(f"{target}.md"), table_of([table]).encode())
+    study_figure(lines, Path(f"{target}.png"))
     print(f"every column, with the least and the largest seed: {target}.md")

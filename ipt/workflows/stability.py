@@ -248,7 +248,7 @@ def stability_result(
         "by_seed": by_method,
         "digest": hashlib.sha256(text.encode()).hexdigest(),
         "scores": {},
-        "methods": [_to_json(row) for row in stability(by_method, floors)],
+        "rows": [_to_json(row) for row in stability(by_method, floors)],
     }
 
 
