@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -153,15 +154,15 @@ def measure_rates(experiment: Experiment) -> tuple[Rates, Rates]:
     model = experiment.model
     delta = model.initialize(experiment.seed)
     # The first pass allocates memory and starts threads; the second says how many rows to take.
-    _seconds(lambda: train_batch(model, delta, FEWEST_ROWS // 2))
-    first = _seconds(lambda: train_batch(model, delta, FEWEST_ROWS))
+    _seconds(partial(train_batch, model, delta, FEWEST_ROWS // 2))
+    first = _seconds(partial(train_batch, model, delta, FEWEST_ROWS))
     count = int(FEWEST_ROWS * BATCH_SECONDS / first)
     count = max(FEWEST_ROWS, min(MOST_ROWS, count))
     times: dict[str, list[float]] = {"train": [], "forward": [], "generate": []}
     actions = {"train": train_batch, "forward": read_batch, "generate": answer_batch}
     for _ in range(REPEATS):
         for name, action in actions.items():
-            times[name].append(_seconds(lambda action=action: action(model, delta, count)))
+            times[name].append(_seconds(partial(action, model, delta, count)))
     slowest = {name: count / max(seconds) for name, seconds in times.items()}
     fastest = {name: count / min(seconds) for name, seconds in times.items()}
     return Rates(**slowest), Rates(**fastest)

@@ -13,11 +13,14 @@ from transformers.utils.logging import disable_progress_bar
 from ipt.backbones.base import Backbone
 from ipt.backbones.loading import load_backbone
 from ipt.bank import open_bank
-from ipt.config import ChoiceConfig, TuneConfig, WorkConfig
+from ipt.benchmarks.search_cost import SearchProblem
+from ipt.benchmarks.speed import BART_BASE, bart_base_sized
+from ipt.config import BenchmarkConfig, ChoiceConfig, SourceConfig, TuneConfig, WorkConfig
 from ipt.data import DIFF_DATA_SEED, SAME_DATA_SEED, Task, TaskSplit
 from ipt.distributed import join_processes
+from ipt.encoded import EncodedTask
 from ipt.estimate import Rates, ist_tasks, ist_work, measure_rates, msf_work, scoring_work, tuning_work
-from ipt.experiment import Experiment, GivenDeltas
+from ipt.experiment import Experiment, GivenDeltas, encode_tasks
 from ipt.fewshot import few_shot
 from ipt.heads import LanguageModel
 from ipt.interop.peft import read_prompts
@@ -30,7 +33,8 @@ from ipt.tasks.catalog import load_tasks, select_tasks
 from ipt.training.model import Model
 from ipt.tuners import parse_tuner
 from ipt.tuners.base import Tuner
-from ipt.workflows.deltas import missing_tasks
+from ipt.tuners.soft_prompt import SoftPrompt
+from ipt.workflows.deltas import missing_tasks, tuned_deltas
 from ipt.workflows.study import CellConfig
 
 
@@ -253,3 +257,51 @@ def tasks_read(split: TaskSplit, conditions: Sequence[Condition]) -> dict[int, S
         SAME_DATA_SEED: split.all,
         DIFF_DATA_SEED: split.seen if reads_other_data else (),
     }
+
+
+def open_speed_benchmark(
+    source: SourceConfig,
+    config: BenchmarkConfig,
+) -> tuple[Model, list[EncodedTask]]:
+    """Return what `ipt bench` measures on: a model, and its first tasks.
+
+    Again from the first task where there are fewer than jobs.
+    """
+    tuner = SoftPrompt()
+    if source.model == BART_BASE:
+        tokenizer = open_backbone("mini", 0, "float32", "cpu").tokenizer
+        backbone = bart_base_sized(tokenizer, source.device)
+    else:
+        length = tuner.added_tokens
+        backbone = open_backbone(source.model, length, source.dtype, source.device)
+    tasks = load_tasks(source.tasks, source.as_published)
+    encoded = []
+    for job in range(config.jobs):
+        task = tasks[job % len(tasks)]
+        encoded.append(EncodedTask.draw(backbone, task, SAME_DATA_SEED, limit=1))
+    return Model(backbone, tuner), encoded
+
+
+def open_search_problem(
+    source: SourceConfig,
+    config: BenchmarkConfig,
+    out: Path,
+) -> SearchProblem:
+    """Return what the ways of IST are compared on: unseen tasks of a finished MSF run."""
+    run = Run.find(Path(config.search_cost), out)
+    if run.config["kind"] != "msf" or run.result is None:
+        raise ValueError(
+            f"--search-cost needs a complete run of ipt msf, {run.folder.name} is none; "
+            f"ipt runs --out {out} lists those that are there"
+        )
+    folder = run.folder.parent
+    experiment = reopen_experiment(run.config, folder, source.limit, source.device)
+    names = experiment.unseen[: config.search_cost_tasks]
+    return SearchProblem(
+        model=experiment.model,
+        subspace=load_subspace(run, experiment),
+        tasks=encode_tasks(experiment, names, SAME_DATA_SEED),
+        bank=tuned_deltas(experiment, experiment.seen, SAME_DATA_SEED),
+        seen_tasks=experiment.split.seen,
+        seed=experiment.seed,
+    )

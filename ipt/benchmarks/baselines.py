@@ -28,8 +28,9 @@ from ipt.config import IstConfig
 from ipt.encoded import EncodedTask
 from ipt.training.evaluate import score_deltas
 from ipt.training.loop import Job, row_losses, take_rows
+from ipt.training.model import Model
 from ipt.training.optimizer import rate_factor
-from ipt.training.sweep import stack
+from ipt.training.sweep import Sweep
 
 LORA_RATES = (0.01, 0.03, 0.1)
 
@@ -63,7 +64,7 @@ class BaselineResult(NamedTuple):
 
 
 def tune_lora(
-    backbone: Backbone,
+    model: Model,
     tasks: Sequence[EncodedTask],
     config: IstConfig,
     seed: int,
@@ -71,14 +72,14 @@ def tune_lora(
 ) -> BaselineResult:
     """Tune a LoRA adapter for each task, at each of `lora_targets` with each of `LORA_RATES`."""
     trials = []
-    for target in lora_targets(backbone):
+    for target in lora_targets(model.backbone):
         for rate in LORA_RATES:
-            trials.append(Trial(partial(lora_adapter, backbone, target), rate))
-    return tune_models(backbone, tasks, trials, config, seed, record)
+            trials.append(Trial(partial(lora_adapter, model.backbone, target), rate))
+    return tune_models(model, tasks, trials, config, seed, record)
 
 
 def tune_directions(
-    backbone: Backbone,
+    model: Model,
     tasks: Sequence[EncodedTask],
     dim: int,
     config: IstConfig,
@@ -88,12 +89,12 @@ def tune_directions(
     """Tune `dim` numbers for each task in `random_directions`, with each of `DIRECTION_RATES`."""
     trials = []
     for rate in DIRECTION_RATES:
-        trials.append(Trial(partial(random_directions, backbone, dim, seed), rate))
-    return tune_models(backbone, tasks, trials, config, seed, record)
+        trials.append(Trial(partial(random_directions, model.backbone, dim, seed), rate))
+    return tune_models(model, tasks, trials, config, seed, record)
 
 
 def tune_models(
-    backbone: Backbone,
+    model: Model,
     tasks: Sequence[EncodedTask],
     trials: Sequence[Trial],
     config: IstConfig,
@@ -104,8 +105,9 @@ def tune_models(
 
     record: called with each job and each dev loss of its trials.
     """
-    empty = _empty_prompt(backbone)
-    jobs = stack(tasks, (1.0,), config, seed)
+    bare = model.bare
+    nothing = bare.initialize(seed)[None]  # [1, 0]
+    jobs = Sweep(tasks, (1.0,), seed).jobs(config)
     best_scores = []
     trained_numbers = 0
     for task, job in zip(tasks, jobs, strict=True):
@@ -115,10 +117,10 @@ def tune_models(
             torch.manual_seed(seed)
             with trial.attach() as weights:
                 trained_numbers = sum(weight.numel() for weight in weights)
-                loss = _train(backbone, weights, job, trial.learning_rate, config, record)
+                loss = _train(bare, weights, job, trial.learning_rate, config, record)
                 # Scored in any case, since the weights are gone after the trial.
                 # Generation, and no ranking of options: as the other contenders are scored.
-                (score,) = score_deltas(backbone, empty, [task], rank=False)
+                (score,) = score_deltas(bare, nothing, [task], rank=False)
             outcomes.append(TrialOutcome(loss, score.generated))
         # Of trials with equal dev losses the first counts, whatever they score.
         best = min(outcomes, key=lambda outcome: outcome.dev_loss)
@@ -127,7 +129,7 @@ def tune_models(
 
 
 def _train(
-    backbone: Backbone,
+    model: Model,
     weights: Sequence[nn.Parameter],
     job: Job,
     learning_rate: float,
@@ -138,7 +140,7 @@ def _train(
 
     The steps, schedule, clipping and rows of a job are those of the stacked loop.
     """
-    empty = _empty_prompt(backbone)
+    nothing = torch.zeros(1, 0, device=model.device)
     dev_rows = [row for _, row in job.dev]
     owner = [0] * len(dev_rows)
     optimizer = torch.optim.Adam(weights, lr=learning_rate)
@@ -151,7 +153,8 @@ def _train(
         optimizer.param_groups[0]["lr"] = learning_rate * float(factor)
         rows = [row for _, row in take_rows(job, step)]
         optimizer.zero_grad()
-        losses = backbone.losses(empty.expand(len(rows), -1, -1), rows)
+        all_rows = torch.zeros(len(rows), dtype=torch.long, device=model.device)
+        losses = model.losses(nothing, all_rows, rows)
         losses.mean().backward()
         nn.utils.clip_grad_norm_(weights, config.clip)
         optimizer.step()
@@ -159,7 +162,7 @@ def _train(
         # The last step has a dev loss in any case, as in the stacked loop.
         is_last = step + 1 == config.steps
         if (step + 1) % config.eval_every == 0 or is_last:
-            dev_losses = row_losses(backbone, empty, owner, dev_rows, 0)
+            dev_losses = row_losses(model, nothing, owner, dev_rows, 0)
             loss = float(dev_losses.mean())
             record(job, loss)
             if loss < best_loss:
@@ -170,11 +173,6 @@ def _train(
         for weight, best in zip(weights, best_weights, strict=True):
             weight.copy_(best)
     return best_loss
-
-
-def _empty_prompt(backbone: Backbone) -> Tensor:
-    """Return a prompt of no vectors, [1, 0, h]."""
-    return torch.zeros(1, 0, backbone.hidden_size, device=backbone.device)
 
 
 def _copies(weights: Sequence[nn.Parameter]) -> list[Tensor]:

@@ -28,21 +28,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ipt.backbones.base import Backbone
 from ipt.benchmarks.baselines import tune_directions, tune_lora
 from ipt.benchmarks.speed import Measurement, median_times
 from ipt.checkpoint import Checkpoint
 from ipt.config import IstConfig, LevenbergMarquardtConfig
 from ipt.encoded import EncodedTask
 from ipt.methods.ist import SeenVectors, choose_starts, tune_vectors
-from ipt.methods.mixture import mix
+from ipt.methods.mixture import tune_mixtures
 from ipt.methods.subspace import Subspace
+from ipt.methods.tuning import Start
 from ipt.progress import Reporter
 from ipt.training.evaluate import score_deltas
 from ipt.training.levenberg_marquardt import fit_vectors
-from ipt.training.loop import Job, dev_losses, row_losses
+from ipt.training.loop import Execution, Job, dev_losses, row_losses
+from ipt.training.model import Model
 from ipt.training.source import Decoded, mix_deltas
-from ipt.training.sweep import stack
+from ipt.training.sweep import Sweep
 
 # Adam's from the mean vector. The rate with the least final dev loss is the reference, so that the
 # others are not compared with a badly set one.
@@ -155,10 +156,10 @@ class CurveCheckpoint(Checkpoint):
 class SearchProblem:
     """What the contenders search: few numbers for each of the tasks."""
 
-    backbone: Backbone
+    model: Model
     subspace: Subspace  # found from the seen tasks
     tasks: Sequence[EncodedTask]  # unseen ones
-    bank: Tensor  # [S, n, h] tuned prompts of the seen tasks
+    bank: Tensor  # [S, P] tuned deltas of the seen tasks
     seen_tasks: tuple[str, ...]  # their names
     seed: int
 
@@ -170,7 +171,7 @@ class SearchProblem:
     def starts(self, count: int) -> Tensor:
         """Return the best seen vectors of each task, [T, count, d]; their choice costs forwards."""
         return choose_starts(
-            self.backbone,
+            self.model,
             self.subspace.decode,
             self.tasks,
             self.seen_vectors,
@@ -178,9 +179,9 @@ class SearchProblem:
             count,
         )
 
-    def score(self, prompts: Tensor) -> float:
-        """Return the mean test score of the prompts [T, n, h], one for each task."""
-        scores = score_deltas(self.backbone, prompts, self.tasks, rank=False)
+    def score(self, deltas: Tensor) -> float:
+        """Return the mean test score of the deltas [T, P], one for each task."""
+        scores = score_deltas(self.model, deltas, self.tasks, rank=False)
         return sum(score.generated for score in scores) / len(scores)
 
     def score_vectors(self, vectors: Tensor) -> float:
@@ -189,13 +190,13 @@ class SearchProblem:
 
     def single_jobs(self) -> list[Job]:
         """Return one job for each task, for searches without a learning rate."""
-        return stack(self.tasks, (0.0,), IstConfig(), self.seed)
+        return Sweep(self.tasks, (0.0,), self.seed).jobs(IstConfig())
 
     def sweep_checkpoint(self, curve: CostCurve, config: IstConfig) -> CurveCheckpoint:
         """Return what leads the dev losses of a sweep over the tasks to the curve."""
         # As many jobs as the sweep can have at most; how many it has depends on the starts.
         rates = config.learning_rates * config.starts
-        jobs = stack(self.tasks, rates, config, self.seed)
+        jobs = Sweep(self.tasks, rates, self.seed).jobs(config)
         return CurveCheckpoint(curve, jobs)
 
 
@@ -230,17 +231,19 @@ def search_adam(
     start_count: how many of them, each a trial; 0 starts from the mean vector.
     """
     config = adam_config(learning_rate)
-    start = None
     if start_count:
-        start = problem.starts(start_count)
+        starts = problem.starts(start_count)
+    else:
+        # Vector 0 is the seen tasks' mean.
+        device = problem.model.device
+        starts = torch.zeros(len(problem.tasks), 1, problem.subspace.dim, device=device)
     vectors, _ = tune_vectors(
-        problem.backbone,
+        problem.model,
         problem.subspace,
         problem.tasks,
         config,
-        problem.seed,
-        problem.sweep_checkpoint(curve, config),
-        start=start,
+        Start(starts, problem.seed),
+        Execution(problem.sweep_checkpoint(curve, config)),
     )
     return SearchOutcome(problem.score_vectors(vectors), problem.subspace.dim)
 
@@ -251,7 +254,8 @@ def search_levenberg_marquardt(problem: SearchProblem, curve: CostCurve) -> Sear
     source = Decoded(best_seen, problem.subspace.decode)
     jobs = problem.single_jobs()
     checkpoint = CurveCheckpoint(curve, jobs)
-    fit_vectors(problem.backbone, source, jobs, LevenbergMarquardtConfig(), checkpoint)
+    config = LevenbergMarquardtConfig()
+    fit_vectors(problem.model, source, jobs, config, Execution(checkpoint))
     return SearchOutcome(problem.score_vectors(source.values.data), problem.subspace.dim)
 
 
@@ -264,24 +268,23 @@ def search_cma_es(problem: SearchProblem, curve: CostCurve) -> SearchOutcome:
 def search_mixture(problem: SearchProblem, curve: CostCurve) -> SearchOutcome:
     """Tune as many weights of seen prompts as the subspace has dimensions."""
     config = adam_config(0.2)
-    weights = mix(
-        problem.backbone,
-        problem.bank,
-        problem.seen_tasks,
+    weights = tune_mixtures(
+        problem.model,
+        SeenVectors(problem.bank, problem.seen_tasks),
         problem.subspace.dim,
         problem.tasks,
         config,
         problem.seed,
-        problem.sweep_checkpoint(curve, config),
+        Execution(problem.sweep_checkpoint(curve, config)),
     )
-    prompts = mix_deltas(weights, problem.bank)  # [T, n, h]
-    return SearchOutcome(problem.score(prompts), problem.subspace.dim)
+    deltas = mix_deltas(weights, problem.bank)  # [T, P]
+    return SearchOutcome(problem.score(deltas), problem.subspace.dim)
 
 
 def search_directions(problem: SearchProblem, curve: CostCurve) -> SearchOutcome:
     """Tune as many steps along random directions as the subspace has dimensions."""
     result = tune_directions(
-        problem.backbone,
+        problem.model,
         problem.tasks,
         problem.subspace.dim,
         adam_config(1.0),  # each trial has its own rate
@@ -294,7 +297,7 @@ def search_directions(problem: SearchProblem, curve: CostCurve) -> SearchOutcome
 def search_lora(problem: SearchProblem, curve: CostCurve) -> SearchOutcome:
     """Tune a LoRA adapter for each task."""
     result = tune_lora(
-        problem.backbone,
+        problem.model,
         problem.tasks,
         adam_config(1.0),  # each trial has its own rate
         problem.seed,
@@ -312,7 +315,7 @@ def fit_cma_es(problem: SearchProblem, curve: CostCurve) -> Tensor:
     from cma import CMAEvolutionStrategy
 
     dim = problem.subspace.dim
-    device = problem.backbone.device
+    device = problem.model.device
     options = {"popsize": POPULATION, "seed": problem.seed, "verbose": -9}
 
     # The search's own package does the steps; here only its candidates are evaluated.
@@ -336,7 +339,7 @@ def fit_cma_es(problem: SearchProblem, curve: CostCurve) -> Tensor:
             favourites = np.stack([search.result.xfavorite for search in searches])
             vectors = torch.tensor(favourites, dtype=torch.float32, device=device)
             source = Decoded(vectors, problem.subspace.decode)
-            losses = dev_losses(problem.backbone, source, jobs, 0)
+            losses = dev_losses(problem.model, source, jobs, 0)
             for t, loss in enumerate(losses.tolist()):
                 curve.record_job(jobs[t], loss)
                 if loss < best_losses[t]:
@@ -358,7 +361,7 @@ def train_losses(problem: SearchProblem, vectors: Tensor) -> Tensor:
                 rows.append(row)
                 owner.append(t * POPULATION + member)
     prompts = problem.subspace.decode(vectors)
-    losses = row_losses(problem.backbone, prompts, owner, rows, 0)
+    losses = row_losses(problem.model, prompts, owner, rows, 0)
 
     # The mean over the rows of each candidate, in float64 as in the stacked loop.
     owners = torch.tensor(owner)
@@ -429,7 +432,7 @@ def measure_search_cost(problem: SearchProblem, reporter: Reporter) -> list[Meas
     for contender in contenders():
         # A counter of its own, and a clock that starts now.
         curve = CostCurve(ForwardCounter(backward_cost), len(problem.tasks))
-        counting = curve.counter.attached(problem.backbone.model)
+        counting = curve.counter.attached(problem.model.backbone.model)
         with reporter.bar(f"race: {contender.name}"), counting:
             outcome = contender.search(problem, curve)
         results.append(SearchResult(contender, curve, outcome))
@@ -441,24 +444,26 @@ def measure_backward_cost(problem: SearchProblem) -> float:
 
     Through the backbone to the prompt only: its own weights are frozen.
     """
+    model = problem.model
     rows = list(problem.tasks[0].train[:16])
-    # Which prompt leads the rows makes no difference to the time; the mean vector's is at hand.
-    mean_vector = torch.zeros(1, problem.subspace.dim, device=problem.backbone.device)
-    prompts = problem.subspace.decode(mean_vector).expand(len(rows), -1, -1)  # [B, n, h]
+    # Which delta a row runs under makes no difference to the time; the mean vector's is at hand.
+    mean_vector = torch.zeros(1, problem.subspace.dim, device=model.device)
+    deltas = problem.subspace.decode(mean_vector).expand(len(rows), -1)  # [B, P]
+    owner = torch.arange(len(rows), device=model.device)
 
     def forward() -> None:
         with torch.no_grad():
-            problem.backbone.losses(prompts, rows)
+            model.losses(deltas, owner, rows)
 
     def forward_and_backward() -> None:
-        trained = prompts.clone().requires_grad_()
-        problem.backbone.losses(trained, rows).sum().backward()
+        trained = deltas.clone().requires_grad_()
+        model.losses(trained, owner, rows).sum().backward()
 
     # In turns and by medians, since what else the machine does falls on both alike.
     times = median_times(
         {"forward": forward, "both": forward_and_backward},
         5,
-        problem.backbone.device,
+        model.device,
     )
     return times["both"] / times["forward"] - 1
 

@@ -28,19 +28,20 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import BartConfig, BartForConditionalGeneration, PreTrainedTokenizerBase
 
-from ipt.backbones.base import Backbone, Encoded, pad
+from ipt.backbones.base import NO_LABEL, Backbone, Encoded, pad
 from ipt.backbones.causal import CausalLM
 from ipt.backbones.encoder_decoder import EncoderDecoder
 from ipt.backbones.loading import device_of
-from ipt.checkpoint import Checkpoint
 from ipt.config import BenchmarkConfig, IstConfig, MsfConfig, TuneConfig
 from ipt.encoded import EncodedTask
 from ipt.progress import Reporter
 from ipt.run import environment
-from ipt.training.loop import Job, Loop, backward, dev_losses, fit, take_rows
+from ipt.training.loop import Job, Loop, Row, backward, dev_losses, fit, take_rows
+from ipt.training.model import Model
 from ipt.training.optimizer import rate_factor
 from ipt.training.source import Free
-from ipt.training.sweep import stack
+from ipt.training.sweep import Sweep
+from ipt.tuners.soft_prompt import SoftPrompt
 
 BART_BASE = "bart-base-sized"  # what --model is to say for it
 
@@ -67,8 +68,6 @@ NEEDED_OPERATIONS = (
 # Jobs and prompt lengths at which a loop's state is measured.
 STATE_SIZES = ((8, 10), (64, 10), (64, 40))
 
-NO_LABEL = -100  # of a token without a loss
-
 Action = Callable[[], object]
 
 
@@ -87,7 +86,7 @@ class Measurement:
 
 
 def measure(
-    backbone: Backbone,
+    model: Model,
     start: Tensor,
     tasks: Sequence[EncodedTask],
     config: BenchmarkConfig,
@@ -95,15 +94,15 @@ def measure(
 ) -> list[Measurement]:
     """Measure every part that needs no run folder; prompt tuning comes first.
 
-    start: [n, h] prompt that every job starts from.
+    start: [P] prompt that every job starts from.
     """
     tune = TuneConfig(rows_per_step=ROWS)
-    jobs = stack(tasks, (LEARNING_RATE,), tune, 42)
+    jobs = Sweep(tasks, (LEARNING_RATE,), 42).jobs(tune)
     parts: dict[str, Callable[[], list[Measurement]]] = {
-        "prompt tuning": lambda: measure_tuning(backbone, start, jobs, config),
-        "the same result": lambda: [compare_results(backbone, start, jobs, config)],
-        "growing J": lambda: measure_scaling(backbone, start, jobs, config),
-        "memory": lambda: measure_memory(backbone, start, jobs),
+        "prompt tuning": lambda: measure_tuning(model, start, jobs, config),
+        "the same result": lambda: [compare_results(model, start, jobs, config)],
+        "growing J": lambda: measure_scaling(model, start, jobs, config),
+        "memory": lambda: measure_memory(model, start, jobs),
         "start-up": lambda: measure_start_up(config),
     }
     measurements: list[Measurement] = []
@@ -145,7 +144,7 @@ def median_times(
 
 
 def stacked_steps(
-    backbone: Backbone,
+    model: Model,
     start: Tensor,
     jobs: Sequence[Job],
     config: TuneConfig,
@@ -153,15 +152,15 @@ def stacked_steps(
 ) -> Action:
     """Return an action: this many steps of all jobs, stacked.
 
-    start: [n, h].
+    start: [P].
     """
     source = Free(start, len(jobs))
-    loop = Loop(source, jobs, backbone.device)
-    active = torch.arange(len(jobs), device=backbone.device)
+    loop = Loop(source, jobs, model.device)
+    active = torch.arange(len(jobs), device=model.device)
     rates = torch.tensor(
         [job.learning_rate for job in jobs],
         dtype=torch.float64,
-        device=backbone.device,
+        device=model.device,
     )
 
     # Forward, backward and Adam of the stacked loop, without what it does between steps: dev
@@ -169,9 +168,9 @@ def stacked_steps(
     def act() -> None:
         for step in range(steps):
             step_of_jobs = [step] * len(jobs)
-            backward(backbone, source, jobs, step_of_jobs, config)
+            backward(model, source, jobs, step_of_jobs, config)
             counts = torch.full_like(active, step + 1)
-            loop.optimiser.step(active, counts, rates, config.clip)
+            loop.optimizer.step(active, counts, rates, config.clip)
 
     return act
 
@@ -186,11 +185,12 @@ class PeftTuning:
     the two can end with the same loss.
     """
 
-    def __init__(self, backbone: Backbone, start: Tensor, config: TuneConfig) -> None:
+    def __init__(self, model: Model, start: Tensor, config: TuneConfig) -> None:
         """Put a prompt before the backbone's model.
 
-        start: [n, h] what every job starts from.
+        start: [P] what every job starts from.
         """
+        backbone = model.backbone
         from peft import PromptTuningConfig, get_peft_model
 
         if not isinstance(backbone, (EncoderDecoder, CausalLM)):
@@ -199,11 +199,11 @@ class PeftTuning:
                 f"{backbone.name} is neither"
             )
         self.backbone = backbone
-        self.start = start
+        self.start = model.tuner.parts(backbone, start)["prompt"]  # [n, h]
         self.config = config
         self.is_causal = isinstance(backbone, CausalLM)
 
-        length, width = start.shape
+        length, width = self.start.shape
         peft_config = PromptTuningConfig(
             task_type="CAUSAL_LM" if self.is_causal else "SEQ_2_SEQ_LM",
             num_virtual_tokens=length,
@@ -256,7 +256,7 @@ class PeftTuning:
 
 
 def measure_tuning(
-    backbone: Backbone,
+    model: Model,
     start: Tensor,
     jobs: Sequence[Job],
     config: BenchmarkConfig,
@@ -271,7 +271,7 @@ def measure_tuning(
         rows_per_step=ROWS,
         learning_rates=(LEARNING_RATE,),
     )
-    peft = PeftTuning(backbone, start, tune)
+    peft = PeftTuning(model, start, tune)
     quarter = max(1, len(jobs) // 4)
     large_jobs = [replace(job, rows_per_step=4 * ROWS) for job in jobs[:quarter]]
 
@@ -282,12 +282,12 @@ def measure_tuning(
 
     times = median_times(
         {
-            "stacked": stacked_steps(backbone, start, jobs, tune, config.steps),
+            "stacked": stacked_steps(model, start, jobs, tune, config.steps),
             "one": lambda: tune_all(jobs),
             "large": lambda: tune_all(large_jobs),
         },
         config.repeats,
-        backbone.device,
+        model.device,
     )
     # The number of rows is the same in all three.
     rows = len(jobs) * config.steps * ROWS
@@ -318,7 +318,7 @@ def measure_tuning(
 
 
 def compare_results(
-    backbone: Backbone,
+    model: Model,
     start: Tensor,
     jobs: Sequence[Job],
     config: BenchmarkConfig,
@@ -335,17 +335,17 @@ def compare_results(
         eval_every=config.train_steps,
     )
     few = jobs[: config.trained_jobs]
-    peft = PeftTuning(backbone, start, tune)
+    peft = PeftTuning(model, start, tune)
     # One run of each would not tell a difference of the loops from one of the order of rows.
     seed = few[0].seed
-    ours = stacked_dev_losses(backbone, start, few, tune, seed)
-    again = stacked_dev_losses(backbone, start, few, tune, seed + 1)
+    ours = stacked_dev_losses(model, start, few, tune, seed)
+    again = stacked_dev_losses(model, start, few, tune, seed + 1)
 
     # PEFT's prompts are scored by the same function, so that the losses mean the same.
     prompts = [peft.tune(job, tune.steps) for job in few]
     source = Free(start, len(few))
-    source.values.data.copy_(torch.stack(prompts))
-    theirs = dev_losses(backbone, source, few, 0)
+    source.values.data.copy_(torch.stack(prompts).flatten(1))
+    theirs = dev_losses(model, source, few, 0)
 
     difference = float((ours - theirs).abs().max())
     noise = float((ours - again).abs().max())
@@ -361,7 +361,7 @@ def compare_results(
 
 
 def stacked_dev_losses(
-    backbone: Backbone,
+    model: Model,
     start: Tensor,
     jobs: Sequence[Job],
     config: TuneConfig,
@@ -373,8 +373,8 @@ def stacked_dev_losses(
     """
     source = Free(start, len(jobs))
     seeded = [replace(job, seed=seed, rows_per_step=ROWS) for job in jobs]
-    fit(backbone, source, seeded, config, Checkpoint.none())
-    return dev_losses(backbone, source, seeded, 0)
+    fit(model, source, seeded, config)
+    return dev_losses(model, source, seeded, 0)
 
 
 # ------------------------------------------------------------------------------ growing J
@@ -414,7 +414,7 @@ class OperationRecorder(TorchDispatchMode):
 
 
 def floor_step(
-    backbone: Backbone,
+    model: Model,
     start: Tensor,
     jobs: Sequence[Job],
     config: TuneConfig,
@@ -424,7 +424,7 @@ def floor_step(
     source = Free(start, len(jobs))
     first_steps = [0] * len(jobs)
     with recorder:
-        backward(backbone, source, jobs, first_steps, config)
+        backward(model, source, jobs, first_steps, config)
 
     # The backward's operations are among the recorded ones, so no graph is built.
     def act() -> None:
@@ -435,7 +435,7 @@ def floor_step(
 
 
 def measure_scaling(
-    backbone: Backbone,
+    model: Model,
     start: Tensor,
     jobs: Sequence[Job],
     config: BenchmarkConfig,
@@ -449,11 +449,11 @@ def measure_scaling(
         floor_jobs = chosen[:FLOOR_JOBS]
         times = median_times(
             {
-                "step": stacked_steps(backbone, start, chosen, tune, 1),
-                "floor": floor_step(backbone, start, floor_jobs, tune),
+                "step": stacked_steps(model, start, chosen, tune, 1),
+                "floor": floor_step(model, start, floor_jobs, tune),
             },
             config.repeats,
-            backbone.device,
+            model.device,
         )
         rate = count * ROWS / times["step"]
         # The floor has a part of the rows.
@@ -482,7 +482,7 @@ def repeat_jobs(jobs: Sequence[Job], count: int) -> list[Job]:
         job = jobs[i % len(jobs)]
         groups = []
         for group in job.groups:
-            groups.append(tuple((i, row) for _, row in group))
+            groups.append(tuple(Row(i, tokens) for _, tokens in group))
         repeated.append(
             replace(
                 job,
@@ -498,17 +498,17 @@ def repeat_jobs(jobs: Sequence[Job], count: int) -> list[Job]:
 # --------------------------------------------------------------------------------- memory
 
 
-def measure_memory(backbone: Backbone, start: Tensor, jobs: Sequence[Job]) -> list[Measurement]:
+def measure_memory(model: Model, start: Tensor, jobs: Sequence[Job]) -> list[Measurement]:
     """Measure the bytes of a loop's state, and of what a batch keeps for its backward pass."""
     measurements = []
     for count, length in STATE_SIZES:
-        prompt = start[:1].expand(length, -1)
-        measurements.append(measure_state(backbone, prompt, jobs[0], count))
+        of_length = replace(model, tuner=SoftPrompt(prompt_length=length))
+        measurements.append(measure_state(of_length, jobs[0], count))
 
     # A row's part should be the same in a batch four times as large.
     rows = [row for _, row in jobs[0].groups[0]][:ROWS]
-    few = activation_bytes(backbone, start, rows) / len(rows) / 1e6
-    many = activation_bytes(backbone, start, rows * 4) / 4 / len(rows) / 1e6
+    few = activation_bytes(model, start, rows) / len(rows) / 1e6
+    many = activation_bytes(model, start, rows * 4) / 4 / len(rows) / 1e6
     measurements.append(
         Measurement(
             what=f"activations of a row, batch of {4 * len(rows)}",
@@ -523,22 +523,20 @@ def measure_memory(backbone: Backbone, start: Tensor, jobs: Sequence[Job]) -> li
     return measurements
 
 
-def measure_state(backbone: Backbone, prompt: Tensor, job: Job, count: int) -> Measurement:
+def measure_state(model: Model, job: Job, count: int) -> Measurement:
     """Measure the bytes of a loop's state against what is expected.
 
-    prompt: [n, h].
     count: jobs, J.
     """
-    length, width = prompt.shape
-    source = Free(prompt, count)
-    loop = Loop(source, [job] * count, backbone.device)
+    source = Free(torch.zeros(model.size), count)
+    loop = Loop(source, [job] * count, model.device)
     state_bytes = sum(tensor.nbytes for tensor in loop.tensors().values())
     gradient_bytes = source.values.nbytes  # as many as the values
     held = state_bytes + gradient_bytes
     # Values, gradient, best values, Adam's mean and square; in float32.
-    expected = 5 * count * length * width * 4
+    expected = 5 * count * model.size * 4
     return Measurement(
-        what=f"state of J = {count}, n = {length}",
+        what=f"state of J = {count}, n = {model.tuner.added_tokens}",
         against="5 numbers of 4 bytes x J x n x h",
         ours=held / 1e6,
         other=expected / 1e6,
@@ -548,10 +546,10 @@ def measure_state(backbone: Backbone, prompt: Tensor, job: Job, count: int) -> M
     )
 
 
-def activation_bytes(backbone: Backbone, start: Tensor, rows: Sequence[Encoded]) -> int:
+def activation_bytes(model: Model, start: Tensor, rows: Sequence[Encoded]) -> int:
     """Return the bytes that a forward pass saves for the backward one, without the weights."""
     # The backward pass needs the weights too, but they are there once, whatever the batch.
-    parameters = backbone.model.parameters()
+    parameters = model.backbone.model.parameters()
     weights = {parameter.untyped_storage().data_ptr() for parameter in parameters}
     # By address: several saved tensors may be views of one storage.
     saved: dict[int, int] = {}
@@ -562,9 +560,10 @@ def activation_bytes(backbone: Backbone, start: Tensor, rows: Sequence[Encoded])
             saved[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    prompts = start.expand(len(rows), -1, -1).clone().requires_grad_()  # [B, n, h]
+    deltas = start.expand(len(rows), -1).clone().requires_grad_()  # [B, P]
+    owner = torch.arange(len(rows), device=model.device)
     with saved_tensors_hooks(pack, lambda tensor: tensor):
-        backbone.losses(prompts, rows)
+        model.losses(deltas, owner, rows)
     return sum(saved.values())
 
 

@@ -24,8 +24,10 @@ def bench(
 ) -> None:
     """Measure what stacking gains, and its cost as it grows (needs the extra `bench`)."""
     from ipt.analysis.summaries import bench_notes, bench_table
-    from ipt.benchmarks.speed import report
-    from ipt.resolve import bench_parts, bench_race
+    from ipt.benchmarks.search_cost import measure_search_cost
+    from ipt.benchmarks.speed import measure, report
+    from ipt.progress import Reporter
+    from ipt.resolve import open_search_problem, open_speed_benchmark
 
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
@@ -33,10 +35,14 @@ def bench(
             f"ipt bench needs {' and '.join(missing)}: pip install 'intrinsic-prompt-tuning[bench]'"
         )
     if config.search_cost:
-        backbone, measurements = bench_race(source, config, out)
+        problem = open_search_problem(source, config, out)
+        model = problem.model
+        measurements = measure_search_cost(problem, Reporter())
     else:
-        backbone, measurements = bench_parts(source, config)
-    record = report(backbone, measurements)
+        model, tasks = open_speed_benchmark(source, config)
+        start = model.initialize(source.seed)
+        measurements = measure(model, start, tasks, config, Reporter())
+    record = report(model.backbone, measurements)
 
     columns = []
     texts = bench_table(record)

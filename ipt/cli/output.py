@@ -131,7 +131,7 @@ def print_quality(
 
     found = quality(prompt, tasks, values, floors, losses)
     print()
-    print_table(found)
+    print_table(quality_table(found))
     print(KNOWLEDGE_NOTE)
     if file:
         write_summary(file, found, seed)

@@ -1,7 +1,7 @@
 """`ipt runs`: list runs, show one again, draw a figure of them, export a small summary."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 from rich.table import Column
@@ -10,6 +10,9 @@ from ipt.cli.options import Out
 from ipt.cli.output import new_table, print_list, print_recovery, print_table
 from ipt.run import Run
 from ipt.storage import write_json
+
+if TYPE_CHECKING:
+    from ipt.results import RunResult
 
 runs_app = App(name="runs", help="Look at runs.")
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from ipt.backbones.base import Encoded
 from ipt.encoded import EncodedTask, Part
 from ipt.metrics import score
+from ipt.results import TaskScore
 from ipt.training.model import Model
 
 # A pass without gradients holds so many times the tokens of one with them.
@@ -28,10 +29,10 @@ class Score:
     """None where the task has no options or was not ranked."""
     predictions: tuple[str, ...]
 
-    def rounded(self) -> dict[str, float | None]:
+    def rounded(self) -> TaskScore:
         """Return both scores as a run keeps them, to six places."""
         ranked = None if self.ranked is None else round(self.ranked, 6)
-        return {"generated": round(self.generated, 6), "ranked": ranked}
+        return TaskScore(round(self.generated, 6), ranked)
 
 
 class HeldOutRow(NamedTuple):

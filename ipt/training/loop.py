@@ -343,8 +343,8 @@ def dev_losses(
     slot_of_row = [slot_number[row.job, row.source_index] for row in rows]
     indices = torch.tensor([source_index for _, source_index in slots], device=model.device)
     deltas = source(indices)
-    tokens = [row.tokens for row in rows]
-    values = row_losses(model, deltas, slot_of_row, tokens, token_budget, processes)
+    encoded = [row.tokens for row in rows]
+    values = row_losses(model, deltas, slot_of_row, encoded, token_budget, processes)
     slot_means = mean_by_owner(values, slot_of_row, len(slots))
     return mean_by_owner(slot_means, [job for job, _ in slots], len(jobs))
 

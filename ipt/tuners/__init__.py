@@ -37,13 +37,13 @@ def parse_tuner(text: str) -> Tuner:
 
 def _value_of(field: Field[Any], text: str, name: str) -> Any:
     """Return a setting's value, of the kind that its default has."""
-    default = field.default
+    default: Any = field.default
     try:
         if isinstance(default, bool):
             return {"true": True, "false": False}[text.lower()]
         if isinstance(default, tuple):
-            kind = type(default[0]) if default else str
-            return tuple(kind(part) for part in text.split("+"))
+            of_part = type(default[0]) if default else str
+            return tuple(of_part(part) for part in text.split("+"))
         return type(default)(text)
     except (ValueError, KeyError) as error:
         kind = type(default).__name__

@@ -44,7 +44,7 @@ def score_tasks(
         )
     by_task = {}
     for data, score in zip(tasks, processes.gather(scores), strict=True):
-        by_task[data.task.name] = TaskScore(**score.rounded())
+        by_task[data.task.name] = score.rounded()
     return by_task
 
 

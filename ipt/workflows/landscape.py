@@ -20,19 +20,23 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ipt.checkpoint import Checkpoint
-from ipt.config import IstConfig, LevenbergMarquardtConfig, ProbeConfig, identity, restored
+from ipt.config import IstConfig, LevenbergMarquardtConfig, ProbeConfig
 from ipt.data import SAME_DATA_SEED
 from ipt.encoded import EncodedTask
-from ipt.experiment import Experiment
+from ipt.experiment import Experiment, encode_tasks
 from ipt.methods.subspace import Subspace
+from ipt.provenance import from_record, to_record
+from ipt.results import RunResult
 from ipt.run import Run
 from ipt.storage import read_tensors, write_json, write_tensors
 from ipt.training.evaluate import score_deltas
 from ipt.training.levenberg_marquardt import linearize
-from ipt.training.loop import fit, row_losses
+from ipt.training.loop import Execution, fit, row_losses
 from ipt.training.source import Decoded
-from ipt.training.sweep import choose, stack
+from ipt.training.sweep import Sweep, select_best
+from ipt.tuners.soft_prompt import SoftPrompt
+from ipt.workflows.deltas import tuned_deltas
+from ipt.workflows.ist import choose_vectors
 
 NEAREST_TASKS = 6  # seen tasks shown on the plane
 NEAREST_TOKENS = 3  # of the vocabulary, for each prompt vector
@@ -70,6 +74,22 @@ class SimilarToken(NamedTuple):
     cosine: float
 
 
+def middle_task(result: RunResult) -> str:
+    """Return the unseen task whose recovery is the middle one.
+
+    The first seen task where no unseen one was tuned.
+    """
+    shares = {}
+    reference = result.reference[SAME_DATA_SEED]
+    for name, score in result.scores.get("test", {}).items():
+        if reference[name].generated > 0:
+            shares[name] = score.generated / reference[name].generated
+    if not shares:
+        return result.split.seen[0]
+    order = sorted(shares, key=lambda name: shares[name])
+    return order[len(order) // 2]
+
+
 @torch.no_grad()
 def run_probe(
     experiment: Experiment,
@@ -93,8 +113,8 @@ def run_probe(
             others[name] = vectors[name]
 
     # What the run did is done again with its own settings, so that the path is its own.
-    ist = restored(IstConfig, run.config["ist"])
-    (data,) = experiment.data([task], SAME_DATA_SEED)
+    ist = from_record(IstConfig, run.config["ist"])
+    (data,) = encode_tasks(experiment, [task], SAME_DATA_SEED)
     with experiment.reporter.bar(f"the landscape of {task}"):
         view = landscape(experiment, subspace, ist, data, others, config)
     tensors = dict(view.tensors)
@@ -123,10 +143,12 @@ def run_probe(
             lines.append(scores)
         tensors["between.scores"] = torch.stack(lines)  # [2, 2, points]
 
-    tensors["words.change"] = axis_change(subspace, mean, spread)
+    # Tokens lie near the vectors of a soft prompt; other tuners have none.
     tokens = {}
-    for name in (task, near):
-        tokens[name] = nearest_tokens(experiment, subspace, vectors[name])
+    if isinstance(experiment.model.tuner, SoftPrompt):
+        tensors["words.change"] = axis_change(experiment, subspace, mean, spread)
+        for name in (task, near):
+            tokens[name] = nearest_tokens(experiment, subspace, vectors[name])
 
     about = {
         "nearest": view.nearest,
@@ -135,7 +157,7 @@ def run_probe(
         "transfer": chosen,
         "between": [(task, near), (task, far)],
         "words": tokens,
-        "probe": identity(config),
+        "probe": to_record(config),
         "rows": "dev",
     }
     experiment.processes.on_main_process(lambda: write_probe(run, tensors, about))
@@ -159,8 +181,7 @@ def task_vectors(experiment: Experiment, subspace: Subspace, run: Run) -> dict[s
     seen = list(split.seen)
     unseen = [*split.unseen, *split.out_of_kind]
 
-    prompts = experiment.prompts(seen, SAME_DATA_SEED)
-    encoded = subspace.encode(prompts)
+    encoded = subspace.encode(tuned_deltas(experiment, seen, SAME_DATA_SEED))
     vectors = dict(zip(seen, encoded, strict=True))
 
     # A run may have some of the conditions only.
@@ -209,11 +230,11 @@ def landscape(
     # `cartesian_prod` lets its last factor vary fastest: rows of equal height.
     grid = torch.cartesian_prod(up, across).flip(1)  # [G * G, 2]
     points = end + grid @ axes  # [G * G, d]
-    prompts = subspace.decode(points)
+    deltas = subspace.decode(points)
     shape = (config.grid, config.grid)
-    losses = dev_losses_of_prompts(experiment, prompts, data)
-    repeated = [data] * len(prompts)
-    scores = dev_scores(experiment, prompts, repeated)
+    losses = dev_losses_of_deltas(experiment, deltas, data)
+    repeated = [data] * len(deltas)
+    scores = dev_scores(experiment, deltas, repeated)
 
     # In the whole space, not on the plane.
     distance_by_name = {}
@@ -265,7 +286,7 @@ def follow(
     data: EncodedTask,
 ) -> Path:
     """Run IST on one task again, and return the way of the trial that is chosen."""
-    starts = experiment.starts(ist, subspace, [data])[0]  # [S, d]
+    starts = choose_vectors(experiment, subspace, [data], ist, experiment.seed)[0]  # [S, d]
     rates = ist.learning_rates * len(starts)
     values = starts.repeat_interleave(len(ist.learning_rates), 0)  # [J, d]
     source = Decoded(values, subspace.decode)
@@ -274,53 +295,41 @@ def follow(
     def append_values(done: int, total: int, loss: float) -> None:
         trail.append(source.values.detach().clone())
 
-    jobs = stack([data], rates, ist, experiment.seed)
-    outcomes = fit(
-        experiment.backbone,
-        source,
-        jobs,
-        ist,
-        Checkpoint.none(),
-        append_values,
-    )
-    (choice,) = choose(
-        experiment.backbone,
-        source,
-        [data],
-        rates,
-        outcomes,
-        by_loss=ist.halves,
-    )
+    model = experiment.model
+    sweep = Sweep([data], rates, experiment.seed)
+    execution = Execution(progress=append_values)
+    outcomes = fit(model, source, sweep.jobs(ist), ist, execution)
+    (choice,) = select_best(model, source, sweep, outcomes, by_loss=ist.prunes)
     # Steps after the one that is kept are no part of the way.
     last = outcomes[choice.index].best_step
     return Path(torch.stack(trail)[: last + 1, choice.index], starts)
 
 
-def dev_losses_of_prompts(
+def dev_losses_of_deltas(
     experiment: Experiment,
-    prompts: Tensor,
+    deltas: Tensor,
     data: EncodedTask,
 ) -> Tensor:
-    """Return the dev loss [U] of a task under each of the prompts [U, n, h], nats per token."""
-    count = len(prompts)
+    """Return the dev loss [U] of a task under each of the deltas [U, P], nats per token."""
+    count = len(deltas)
     owner = []
     rows = []
     for u in range(count):
         for row in data.dev:
             owner.append(u)
             rows.append(row)
-    losses = row_losses(experiment.backbone, prompts, owner, rows, 0)
+    losses = row_losses(experiment.model, deltas, owner, rows, 0)
     by_prompt = losses.view(count, -1)  # [U, dev rows]
     return by_prompt.mean(1)
 
 
 def dev_scores(
     experiment: Experiment,
-    prompts: Tensor,
+    deltas: Tensor,
     data: Sequence[EncodedTask],
 ) -> Tensor:
-    """Return the dev score [U] of each of the prompts [U, n, h] on its own task of U."""
-    scores = score_deltas(experiment.backbone, prompts, data, "dev", rank=False)
+    """Return the dev score [U] of each of the deltas [U, P] on its own task of U."""
+    scores = score_deltas(experiment.model, deltas, data, "dev", rank=False)
     return torch.tensor([score.generated for score in scores])
 
 
@@ -339,11 +348,11 @@ def curvature(
 
     spread: [d] deviation of the seen vectors, the prior's.
     """
-    jobs = stack([data], (0.0,), IstConfig(), experiment.seed)
+    jobs = Sweep([data], (0.0,), experiment.seed).jobs(IstConfig())
     values = vector[None]
     source = Decoded(values, subspace.decode)
     config = LevenbergMarquardtConfig()
-    _, _, matrices = linearize(experiment.backbone, source, values, jobs, config)
+    matrices = linearize(experiment.model, source, values, jobs, config).curvature
 
     # `linearize` takes the mean over rows; each row is an observation, so their sum counts.
     matrix = len(data.train) * matrices[0]
@@ -382,12 +391,12 @@ def transfer(
 
     vectors: [K, d], of the tasks `names`.
     """
-    data = experiment.data(names, SAME_DATA_SEED)
+    data = encode_tasks(experiment, names, SAME_DATA_SEED)
     count = len(data)
     # Pair (i, j) stands at place i * K + j.
-    prompts = subspace.decode(vectors)
-    prompts = prompts.repeat_interleave(count, 0)
-    scores = dev_scores(experiment, prompts, data * count)
+    deltas = subspace.decode(vectors)
+    deltas = deltas.repeat_interleave(count, 0)
+    scores = dev_scores(experiment, deltas, data * count)
     return scores.view(count, count)
 
 
@@ -405,17 +414,22 @@ def between(
     line = (1 - shares) * first.vector + shares * second.vector  # [points, d]
 
     # Every prompt of the line on both tasks.
-    prompts = subspace.decode(line)
-    prompts = prompts.repeat(2, 1, 1)
+    deltas = subspace.decode(line)
+    deltas = deltas.repeat(2, 1)
     data = []
     names = (first.task, second.task)
-    for task in experiment.data(names, SAME_DATA_SEED):
+    for task in encode_tasks(experiment, names, SAME_DATA_SEED):
         data += [task] * points
-    scores = dev_scores(experiment, prompts, data)
+    scores = dev_scores(experiment, deltas, data)
     return scores.view(2, points)
 
 
-def axis_change(subspace: Subspace, mean: Tensor, spread: Tensor) -> Tensor:
+def axis_change(
+    experiment: Experiment,
+    subspace: Subspace,
+    mean: Tensor,
+    spread: Tensor,
+) -> Tensor:
     """Return how far each prompt vector moves along each axis, [d, n], relative to its length.
 
     By one deviation of the seen vectors (central difference); the length is that at their mean.
@@ -425,12 +439,18 @@ def axis_change(subspace: Subspace, mean: Tensor, spread: Tensor) -> Tensor:
     # One row for each axis, [d, d]: the mean, shifted along it. Both ways, since the decoder may
     # be curved.
     shifts = spread.diag()
-    forth = subspace.decode(mean + shifts)  # [d, n, h]
-    back = subspace.decode(mean - shifts)
-    at_mean = subspace.decode(mean[None])  # [1, n, h]
+    forth = decoded_prompts(experiment, subspace, mean + shifts)  # [d, n, h]
+    back = decoded_prompts(experiment, subspace, mean - shifts)
+    at_mean = decoded_prompts(experiment, subspace, mean[None])  # [1, n, h]
     change = (forth - back).norm(dim=-1)
     length = at_mean.norm(dim=-1)
     return change / (2 * length)
+
+
+def decoded_prompts(experiment: Experiment, subspace: Subspace, vectors: Tensor) -> Tensor:
+    """Return the soft prompts [U, n, h] of vectors [U, d]."""
+    deltas = subspace.decode(vectors)
+    return experiment.model.tuner.parts(experiment.backbone, deltas)["prompt"]
 
 
 def nearest_tokens(
@@ -441,7 +461,7 @@ def nearest_tokens(
     """Return for each vector of a decoded prompt the vocabulary's nearest tokens, by cosine."""
     backbone = experiment.backbone
     embeddings = backbone.model.get_input_embeddings().weight  # [V, h]
-    (prompt,) = subspace.decode(vector[None])  # [n, h]
+    (prompt,) = decoded_prompts(experiment, subspace, vector[None])  # [n, h]
 
     # Of unit vectors the product is the cosine: the length of a prompt is not that of
     # an embedding.
