@@ -53,6 +53,7 @@ class NamedEmoji(NamedTuple):
 @cache
 def dictionary(source: str, target: str) -> tuple[Translation, ...]:
     """Return every phrase of the source language with all its translations."""
+    # Several emoji have the same name: all their translations are right.
     meanings_of = defaultdict(set)
     for names in emoji_names().values():
         meanings_of[names[source]].add(names[target])
@@ -74,6 +75,7 @@ def dictionary(source: str, target: str) -> tuple[Translation, ...]:
 @cache
 def single_language_phrases() -> tuple[ForeignPhrase, ...]:
     """Return the phrases that stand in one language only, English ones left out."""
+    # A phrase that is English too would name its language wrongly.
     english = {entry.phrase for entry in dictionary("en", "de")}
     languages_of: dict[str, list[str]] = defaultdict(list)
     meanings_in = {language: dict(dictionary(language, "en")) for language in LANGUAGES}
@@ -149,6 +151,7 @@ def translation(source: str, target: str, novel: bool = False) -> Recipe:
         entity=lambda entry: entry.phrase,
         knowledge=True,
     )
+    # From English into French: "ram" -> "bélier"
     return phrases.free(
         f"tr_phrase_{source}_{target}",
         lambda entry: entry.meanings,
@@ -174,6 +177,8 @@ def _foreign_recipes() -> list[Recipe]:
     identification = replace(phrases, subcategory="language identification")
     languages = tuple(NAME_OF_LANGUAGE[language] for language in LANGUAGES)
     return [
+        # Phrases that two languages share are left out.
+        # "bélier" -> "French"
         identification.labelled(
             "lid_phrase",
             languages,
@@ -184,6 +189,8 @@ def _foreign_recipes() -> list[Recipe]:
             "In which language are these words written?",
             "Identify the language of the given words.",
         ),
+        # The language is not named: it is one step more than `tr_phrase_fr_en`.
+        # "bélier" -> "ram"
         phrases.free(
             "tr_any_en",
             lambda entry: entry.meanings,
@@ -206,6 +213,8 @@ def _emoji_recipe() -> Recipe:
         entity=lambda emoji: emoji.sign,
         knowledge=True,
     )
+    # The answer is CLDR's short name, as the translations have it.
+    # "💭" -> "thought balloon"
     return emoji.free(
         "rel_emoji_name",
         lambda emoji: emoji.name,

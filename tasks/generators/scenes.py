@@ -94,6 +94,7 @@ def capitalize(text: str) -> str:
 @cache
 def actions() -> tuple[Action, ...]:
     """Return the actions of the list, with inflected verbs."""
+    # The order of the file decides which action a random number means.
     table = VOCABULARY["actions"]
     return tuple(Action(verb(lemma), tuple(objects)) for lemma, objects in table.items())
 
@@ -122,6 +123,7 @@ def draw_person(rng: Random) -> Subject:
 
 def draw_subject(rng: Random) -> Subject:
     """Draw a name (two in three) or a job."""
+    # Jobs bring in subjects with an article, in lower case inside a sentence.
     if rng.random() < 2 / 3:
         return draw_person(rng)
     return Subject(f"The {rng.choice(JOBS)}", "they", "them")
@@ -130,6 +132,7 @@ def draw_subject(rng: Random) -> Subject:
 def draw_clause(rng: Random) -> Clause:
     """Draw who does what: some hundred thousand combinations, all of them sensible."""
     action = rng.choice(actions())
+    # "the" is twice as common: it fits every thing.
     determiner = rng.choice(("the", "the", "a"))
     noun = rng.choice(action.objects)
     if noun in UNCOUNTABLE:
@@ -149,6 +152,7 @@ def draw_framed_clause(rng: Random) -> Clause:
     if frame == 0:
         return clause
     if frame == 1:
+        # The origin becomes a part of the subject, and moves with it.
         origin = f"{clause.subject.text} from {rng.choice(CITIES)}"
         return replace(clause, subject=replace(clause.subject, text=origin))
     return replace(clause, when=rng.choice(TIMES), fronted=frame == 3)

@@ -80,6 +80,7 @@ class Adjective:
 
 def package_file(package: str, *parts: str) -> Path:
     """Return the path of a file inside an installed package, without importing the package."""
+    # An import would run code that is not needed, and that may change with its version.
     spec = find_spec(package)
     if spec is None or spec.origin is None:
         install = 'pip install "intrinsic-prompt-tuning[suite]"'
@@ -214,6 +215,7 @@ def nouns() -> tuple[Noun, ...]:
         if plurals and frequency_rank(plurals[0]) < 40000 and not singular.endswith("ss"):
             common.append(Noun(singular, plurals))
 
+    # A plural that the list holds too (data) is no singular.
     taken = {noun.plural for noun in common}
     return tuple(noun for noun in common if noun.singular not in taken)
 
@@ -225,6 +227,7 @@ def adjectives() -> tuple[Adjective, ...]:
     for (lemma, part_of_speech), forms in sorted(inflections().items()):
         if part_of_speech != "adj" or len(forms) != 2:
             continue
+        # Longer adjectives take "more" and have no forms in the lexicon.
         if forms[0] and forms[1] and is_common(lemma, top=30000):
             common.append(Adjective(lemma, usual_first(forms[0]), usual_first(forms[1])))
 
@@ -234,6 +237,7 @@ def adjectives() -> tuple[Adjective, ...]:
 @cache
 def plain_words() -> tuple[str, ...]:
     """Return the common words of 3 to 7 letters: nouns, verbs and adjectives in base form."""
+    # Function words have no such entry in the lexicon.
     lemmas = set()
     for lemma, part_of_speech in inflections():
         if part_of_speech in ("noun", "verb", "adj"):
@@ -274,6 +278,7 @@ def article(word: str) -> str:
     """
     if word.startswith(SILENT_H):
         return "an"
+    # A vowel letter that sounds like y or w takes "a".
     if word[0] in "aeiou" and not word.startswith(SOUNDS_LIKE_A_CONSONANT):
         return "an"
     return "a"
