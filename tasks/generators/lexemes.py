@@ -28,9 +28,7 @@ GRIM_STEMS: tuple[str, ...] = tuple(VOCABULARY["grim_stems"])
 NOT_EMOJI = frozenset(VOCABULARY["not_emoji"])
 ARPABET: dict[str, str] = VOCABULARY["sounds"]
 LANGUAGES = ("de", "es", "fr", "id", "it", "pt", "tr")
-VOWELS = frozenset(
-    "aa ae ah ao aw ay eh er ey ih iy ow oy uh uw".split(),
-)
+VOWELS = frozenset("aa ae ah ao aw ay eh er ey ih iy ow oy uh uw".split())
 # Code points of flags, of skin tones, of the sign that joins emoji, and of the end of a flag.
 FLAGS_AND_SKINS = (range(0x1F1E6, 0x1F200), range(0x1F3FB, 0x1F400), (0x200D, 0xE007F))
 FULLY_QUALIFIED = 2
@@ -199,7 +197,9 @@ def transcribe(word: str, spoken: str) -> Pronunciation | None:
     if spoken.endswith(("tn", "dn", "zm", "ðm")):
         spoken = f"{spoken[:-1]}ə{spoken[-1]}"
 
-    plain = spoken.replace("ˌ", "").replace("ɾ", tap).replace("ɜɹ", "ɜ").replace("əɹ", "ɜ")
+    # One stress is asked for, and the vowel of "bird" is one sound.
+    plain = spoken.replace("ˌ", "").replace("ɾ", tap)
+    plain = plain.replace("ɜɹ", "ɜ").replace("əɹ", "ɜ")
     # The sign stands before the stressed syllable: as many syllables precede it.
     before, after = plain.split("ˈ")
     unstressed = tuple(ARPABET.get(sign, sign) for sign in before)

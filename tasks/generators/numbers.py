@@ -1,6 +1,7 @@
 """Numbers, dates, times and names in other notations: several tasks over each kind of input."""
 
 import calendar
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date, timedelta
 from functools import cache
@@ -72,7 +73,8 @@ def in_words(number: int) -> str:
     """Return a number in words, without commas."""
     import inflect  # late: only the extra `suite` has it
 
-    return str(inflect.engine().number_to_words(str(number))).replace(",", "")
+    words = inflect.engine().number_to_words(str(number))
+    return str(words).replace(",", "")
 
 
 def ordinal(number: int) -> str:
@@ -88,7 +90,7 @@ def parity(number: int) -> str:
     return "odd" if number % 2 else "even"
 
 
-def spaced(numbers: Numbers) -> str:
+def spaced(numbers: Iterable[int]) -> str:
     """Return numbers with spaces between them."""
     return " ".join(map(str, numbers))
 
@@ -388,7 +390,7 @@ def _list_recipes() -> list[Recipe]:
         # "11 33 47 28" -> "11 28 33 47"
         lists.free(
             "ari_sort",
-            lambda numbers: spaced(tuple(sorted(numbers))),
+            lambda numbers: spaced(sorted(numbers)),
             "Sort the numbers from small to large.",
             "Put the numbers into rising order.",
             "rising order",
@@ -397,7 +399,7 @@ def _list_recipes() -> list[Recipe]:
         # "11 33 47 28" -> "47 33 28 11"
         lists.free(
             "ari_sort_down",
-            lambda numbers: spaced(tuple(sorted(numbers, reverse=True))),
+            lambda numbers: spaced(sorted(numbers, reverse=True)),
             "Sort the numbers from large to small.",
             "Put the numbers into falling order.",
             "falling order",

@@ -60,16 +60,28 @@ def dictionary(source: str, target: str) -> tuple[Translation, ...]:
 
     translations = []
     for phrase, meanings in sorted(meanings_of.items()):
-        # The first answer is the one trained on: the closest in length says the least besides.
-        length = len(phrase.split())
-        ranked = sorted(meanings, key=lambda meaning: (abs(len(meaning.split()) - length), meaning))
         accepted = []
-        for meaning in ranked:
+        for meaning in _closest_first(phrase, meanings):
             accepted.append(meaning)
             if target == "de":
                 accepted += _german_spellings(meaning)
-        translations.append(Translation(phrase, tuple(dict.fromkeys(accepted))))
+        different = tuple(dict.fromkeys(accepted))
+        translations.append(Translation(phrase, different))
     return tuple(translations)
+
+
+def _closest_first(phrase: str, meanings: set[str]) -> list[str]:
+    """Return the meanings by how much they differ from the phrase in length, in words.
+
+    The first answer is the one trained on: the closest in length says the least besides.
+    """
+    length = len(phrase.split())
+
+    def distance(meaning: str) -> tuple[int, str]:
+        # The meaning itself makes the order of equals the same each time.
+        return abs(len(meaning.split()) - length), meaning
+
+    return sorted(meanings, key=distance)
 
 
 @cache
@@ -84,6 +96,7 @@ def single_language_phrases() -> tuple[ForeignPhrase, ...]:
             languages_of[phrase].append(language)
 
     single = []
+    # Sorted, so that the draw does not rest on the order of the emoji.
     for phrase, languages in sorted(languages_of.items()):
         if len(languages) == 1 and phrase not in english:
             language = languages[0]
@@ -98,7 +111,8 @@ def _phrases_in(language: str) -> tuple[ForeignPhrase, ...]:
 
 @cache
 def _emoji() -> tuple[NamedEmoji, ...]:
-    return tuple(NamedEmoji(sign, names["en"]) for sign, names in sorted(emoji_names().items()))
+    named = [NamedEmoji(sign, names["en"]) for sign, names in emoji_names().items()]
+    return tuple(sorted(named))
 
 
 def draw_foreign_phrase(rng: Random) -> ForeignPhrase:

@@ -95,15 +95,19 @@ def capitalize(text: str) -> str:
 def actions() -> tuple[Action, ...]:
     """Return the actions of the list, with inflected verbs."""
     # The order of the file decides which action a random number means.
-    table = VOCABULARY["actions"]
-    return tuple(Action(verb(lemma), tuple(objects)) for lemma, objects in table.items())
+    listed = []
+    for lemma, objects in VOCABULARY["actions"].items():
+        listed.append(Action(verb(lemma), tuple(objects)))
+    return tuple(listed)
 
 
 @cache
 def activities() -> tuple[Activity, ...]:
     """Return the activities of the list, with inflected verbs."""
-    table = VOCABULARY["activities"]
-    return tuple(Activity(verb(lemma), tuple(adjuncts)) for lemma, adjuncts in table.items())
+    listed = []
+    for lemma, adjuncts in VOCABULARY["activities"].items():
+        listed.append(Activity(verb(lemma), tuple(adjuncts)))
+    return tuple(listed)
 
 
 @cache

@@ -112,9 +112,9 @@ def frequency_rank(word: str) -> int:
 @cache
 def blocked() -> frozenset[str]:
     """Return the words that no row may hold."""
-    return frozenset(package_lines("wonderwords", "assets", "profanitylist.txt")).union(
-        VOCABULARY["blocked"]
-    )
+    words = package_lines("wonderwords", "assets", "profanitylist.txt")
+    words += VOCABULARY["blocked"]
+    return frozenset(words)
 
 
 def is_common(word: str, top: int = 12000) -> bool:
@@ -136,7 +136,12 @@ def inflections() -> dict[tuple[str, str], list[Variants]]:
     with gzip.open(path, "rt", encoding="utf8") as file:
         for line in file:
             lemma, part_of_speech, *forms = line.strip().split(",")
-            table[lemma, part_of_speech] = [tuple(filter(None, form.split("/"))) for form in forms]
+            variants = []
+            for form in forms:
+                # The lexicon writes variants as "burned/burnt", and nothing for a missing form.
+                spellings = filter(None, form.split("/"))
+                variants.append(tuple(spellings))
+            table[lemma, part_of_speech] = variants
 
     return table
 
@@ -160,12 +165,14 @@ def _inflected_verb(lemma: str) -> Verb | None:
     regular: Variants = ()
     if pasts[0].endswith("ed"):
         regular = tuple(past for past in pasts if past.endswith("ed"))
-    participles = tuple(dict.fromkeys(regular + usual_first(participle_forms)))
+    listed = regular + usual_first(participle_forms)
+    participles = tuple(dict.fromkeys(listed))
 
     return Verb(
         lemma,
         third=third_forms[0],
         pasts=pasts,
+        # Here too the lexicon leaves out what is the same as the past.
         participles=participles or pasts,
         gerund=usual_first(gerund_forms)[0],
     )
@@ -196,8 +203,8 @@ def verbs() -> tuple[Verb, ...]:
         # A past that looks like the base form (cut) would make tense invisible.
         if not candidate or len(candidate.pasts) > 2 or candidate.past == lemma:
             continue
-        rarest = max(map(frequency_rank, (candidate.past, candidate.gerund, candidate.third)))
-        if rarest < 60000:
+        forms = (candidate.past, candidate.gerund, candidate.third)
+        if max(map(frequency_rank, forms)) < 60000:
             common.append(candidate)
 
     return tuple(common)
