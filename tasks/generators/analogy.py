@@ -55,6 +55,7 @@ def draw_analogy(rng: Random, forms: tuple[str, ...] = FORMS) -> Analogy | None:
     """Draw a kind of form and two different words; None where the first pair shows no change."""
     # A choice among one uses random bits too: the shipped rows rest on it.
     form = rng.choice(forms)
+    # A pair like "put : put" shows no form.
     shown = draw_inflected_word(rng, form)
     asked = draw_inflected_word(rng, form)
     if shown.base == asked.base or shown.inflected[0] == shown.base:
@@ -88,6 +89,7 @@ def _mixed_recipes() -> list[Recipe]:
         entity=lambda analogy: analogy.asked.base,
     )
     return [
+        # "carriage : carriages = handle" -> "handles"
         analogies.free(
             "ana_word",
             lambda analogy: analogy.asked.inflected,
@@ -97,6 +99,7 @@ def _mixed_recipes() -> list[Recipe]:
             "Complete the analogy with one word.",
             "Complete the analogy of word forms.",
         ),
+        # "carriage : carriages = handle" -> "plural"
         analogies.labelled(
             "ana_word_relation",
             FORMS,
@@ -107,6 +110,8 @@ def _mixed_recipes() -> list[Recipe]:
             "Say which grammatical form follows the colon.",
             "form shown by the pair",
         ),
+        # Novel: in pre-training only the missing word is written.
+        # "carriage : carriages = handle" -> "handle : handles"
         analogies.free(
             "ana_word_pair",
             lambda analogy: analogy.second_pair,
@@ -129,6 +134,7 @@ def _past_recipe() -> Recipe:
         show=lambda analogy: analogy.text,
         entity=lambda analogy: analogy.asked.base,
     )
+    # "contain : contained = meet" -> "met"
     return analogies.free(
         "ana_past",
         lambda analogy: analogy.asked.inflected,
@@ -149,6 +155,7 @@ def _plural_recipe() -> Recipe:
         show=lambda analogy: analogy.text,
         entity=lambda analogy: analogy.asked.base,
     )
+    # "carriage : carriages = handle" -> "handles"
     return analogies.free(
         "ana_plural",
         lambda analogy: analogy.asked.inflected,

@@ -83,6 +83,7 @@ def order_record(report: Report) -> str:
 def draw_weather(rng: Random) -> Weather:
     """Draw a kind of weather with a temperature that fits it."""
     sky = rng.choice(tuple(TEMPERATURES))
+    # No snow at 30 degrees: the record must make sense.
     lowest, highest = TEMPERATURES[sky]
     return Weather(
         city=rng.choice(CITIES),
@@ -100,6 +101,7 @@ def draw_news(rng: Random) -> News:
     event = rng.choice(VOCABULARY["events"])
     frame = rng.choice(VOCABULARY["news"])
     news = frame.format(
+        # The age stands in the report alone: the headline has to drop it.
         building=rng.choice(VOCABULARY["ages"]) + building,
         city=city,
         day=rng.choice(WEEK),
@@ -132,6 +134,7 @@ def draw_statement(rng: Random) -> Statement:
 def draw_two_sentences(rng: Random) -> Rewriting | None:
     """Draw two clauses as two sentences and as one with "and"; None where they begin alike."""
     first, second = draw_statement(rng), draw_statement(rng)
+    # With the same beginning, one would join them without the second subject.
     if first.at_start.split()[:2] == second.at_start.split()[:2]:
         return None
     return Rewriting(
@@ -174,6 +177,7 @@ def _order_recipes() -> list[Recipe]:
         material=draw_report,
         show=order_record,
     )
+    # "Lena | judge | Lyon | 18 cups | Sunday" -> "Lena works as a judge in Lyon."
     person = orders.free(
         "d2t_person",
         lambda order: f"{order.name} works as {with_article(order.job)} in {order.city}.",
@@ -183,6 +187,8 @@ def _order_recipes() -> list[Recipe]:
         "Say in words who works as what in which town.",
         "Describe the work of the customer in a full sentence.",
     )
+    # Job and city are left out: the definition says which fields are told.
+    # "Lena | judge | Lyon | 18 cups | Sunday" -> "Lena ordered 18 cups on Sunday."
     order = orders.free(
         "d2t_order",
         lambda order: f"{order.name} ordered {order.number} {order.things} on {order.day}.",
@@ -192,6 +198,8 @@ def _order_recipes() -> list[Recipe]:
         "Say in words what the person ordered and when, without job and city.",
         "Report the purchase as a full sentence in the past tense.",
     )
+    # Novel: in pre-training the same records are stated, never turned into a command.
+    # "Lena | judge | Lyon | 18 cups | Sunday" -> "Send 18 cups to Lena in Lyon."
     delivery = orders.free(
         "d2t_delivery",
         lambda order: f"Send {order.number} {order.things} to {order.name} in {order.city}.",
@@ -214,6 +222,7 @@ def _weather_recipes() -> list[Recipe]:
         show=lambda weather: weather.record,
     )
     reports = replace(records, inputs="weather report", show=lambda weather: weather.text)
+    # "Lima | Sunday | dry | 9" -> "On Sunday it will be dry in Lima with 9 degrees."
     forecast = records.free(
         "d2t_weather",
         lambda weather: weather.usual_text,
@@ -224,6 +233,7 @@ def _weather_recipes() -> list[Recipe]:
         "Make a spoken forecast out of the four values.",
     )
     # The way back has one answer only, and is compared exactly.
+    # "With 18 degrees, Saturday was dry in Havana." -> "Havana | Saturday | dry | 18"
     record = reports.free(
         "t2d_weather",
         lambda weather: weather.record,
@@ -244,6 +254,8 @@ def _headline_recipe() -> Recipe:
         material=draw_news,
         show=lambda news: news.text,
     )
+    # The age of the building, the day and the second sentence are left out.
+    # "On Sunday the cafe in Lisbon was sold. Two reporters came." -> "Cafe in Lisbon sold"
     headline = reports.free(
         "sum_report",
         lambda news: news.headline,
@@ -266,6 +278,8 @@ def _sentence_recipes() -> list[Recipe]:
     )
     compounds = replace(pairs, inputs="compound sentence", material=draw_compound_sentence)
     return [
+        # A subject such as "The nurse" loses its capital inside the sentence.
+        # "Gloria fed the dog. Janet won the race." -> "Gloria fed the dog and Janet won the race."
         pairs.free(
             "rew_join",
             lambda pair: pair.rewritten,
@@ -275,6 +289,9 @@ def _sentence_recipes() -> list[Recipe]:
             "Combine the sentences by putting and between them.",
             "Merge these two into a single compound sentence.",
         ),
+        # Any of five joints is dropped; the second part gets a capital.
+        # "Gloria fed the dog, and then Janet won the race."
+        #     -> "Gloria fed the dog. Janet won the race."
         compounds.free(
             "rew_split",
             lambda pair: pair.rewritten,

@@ -91,6 +91,7 @@ def draw_action_noun(rng: Random) -> DerivedWord:
 
 def draw_derived_word(rng: Random) -> DerivedWord:
     """Draw a derived word of any kind, all kinds equally often."""
+    # The kinds have lists of different length.
     words_of_kind = rng.choice((doers, opposites, adjectives_in_y, action_nouns))
     return rng.choice(words_of_kind())
 
@@ -142,6 +143,7 @@ def _doer_recipes() -> list[Recipe]:
     )
     return [
         # Whether it ends in er or in or must be known of each verb.
+        # "visit" -> "visitor"
         verbs.free(
             "der_agent",
             lambda derived: derived.word,
@@ -151,6 +153,7 @@ def _doer_recipes() -> list[Recipe]:
             "Make the agent noun of this verb.",
             "Write the word for one who does so, ending in er or or.",
         ),
+        # "visitor" -> "visit"
         nouns.free(
             "der_agent_verb",
             lambda derived: derived.base,
@@ -184,6 +187,7 @@ def _opposite_recipes() -> list[Recipe]:
     )
     return [
         # Which of the six prefixes it is must be known of each adjective.
+        # "accurate" -> "inaccurate"
         positives.free(
             "der_un",
             lambda derived: derived.word,
@@ -193,6 +197,7 @@ def _opposite_recipes() -> list[Recipe]:
             "Say in one word that something is not so.",
             "Turn the adjective into its opposite by adding letters in front.",
         ),
+        # "inaccurate" -> "accurate"
         negatives.free(
             "der_positive",
             lambda derived: derived.base,
@@ -215,6 +220,8 @@ def _adjective_recipe() -> Recipe:
         entity=lambda derived: derived.base,
         knowledge=True,
     )
+    # By rule for most nouns, with a doubled letter or a lost e in some.
+    # "point" -> "pointy"
     return nouns.free(
         "der_y",
         lambda derived: derived.word,
@@ -236,6 +243,8 @@ def _action_noun_recipe() -> Recipe:
         entity=lambda derived: derived.base,
         knowledge=True,
     )
+    # Which of the endings a verb takes must be known of each.
+    # "reduce" -> "reduction"
     return verbs.free(
         "der_act_noun",
         lambda derived: derived.word,
@@ -258,6 +267,8 @@ def _base_recipe() -> Recipe:
         entity=lambda derived: derived.base,
         knowledge=True,
     )
+    # Prefix or ending: which it is must be seen from the word itself.
+    # "dreamy" -> "dream"
     return words.free(
         "der_base",
         lambda derived: derived.base,
@@ -279,6 +290,8 @@ def _person_recipe() -> Recipe:
         entity=lambda derived: derived.word,
         knowledge=True,
     )
+    # Doers end in -er and -or, and so does no action.
+    # "cooperation" -> "action"
     return nouns.labelled(
         "der_person",
         ("person", "action"),
@@ -307,6 +320,7 @@ def _compound_recipes() -> list[Recipe]:
         show=lambda compound: compound.of_phrase,
     )
     return [
+        # "cabin gate" -> "the gate of the cabin"
         compounds.free(
             "der_compound_of",
             lambda compound: compound.of_phrase,
@@ -316,6 +330,8 @@ def _compound_recipes() -> list[Recipe]:
             "Explain the compound as the second thing of the first.",
             "Turn the pair of nouns into a phrase with of.",
         ),
+        # The second noun, as in nearly all English compounds.
+        # "cabin gate" -> "gate"
         compounds.free(
             "der_compound_head",
             lambda compound: compound.head.singular,
@@ -326,6 +342,7 @@ def _compound_recipes() -> list[Recipe]:
             "Write only the head of the compound.",
         ),
         # Novel: in pre-training the head is asked for, never what specifies it.
+        # "cabin gate" -> "the cabin"
         compounds.free(
             "der_compound_place",
             lambda compound: f"the {compound.place}",
@@ -336,6 +353,7 @@ def _compound_recipes() -> list[Recipe]:
             "Give the first noun with the before it.",
             novel=True,
         ),
+        # "the gate of the cabin" -> "cabin gate"
         phrases.free(
             "der_compound",
             lambda compound: compound.text,

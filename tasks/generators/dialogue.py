@@ -88,6 +88,7 @@ class Question(NamedTuple):
 
 def fillers_of(slot: str) -> list[str]:
     """Return what can stand in a slot."""
+    # Each slot has fillers of its own, which never fit another one.
     if slot == "city":
         return list(CITIES)
     if slot == "person":
@@ -136,6 +137,8 @@ def recipes() -> list[Recipe]:
 
 def _label_recipes(utterances: Group[Utterance]) -> list[Recipe]:
     return [
+        # By the words of the frame, or by the slot: a city is asked about in two intents.
+        # "Call Isaac on Wednesday." -> "call"
         utterances.labelled(
             "dia_intent",
             tuple(SLOT_OF_INTENT),
@@ -149,6 +152,8 @@ def _label_recipes(utterances: Group[Utterance]) -> list[Recipe]:
                 "a phone call, buying, or a meal."
             ),
         ),
+        # A question mark is not enough: polite requests have one too.
+        # "Call Isaac on Wednesday." -> "request"
         utterances.labelled(
             "top_speech_act",
             SPEECH_ACTS,
@@ -165,6 +170,7 @@ def _label_recipes(utterances: Group[Utterance]) -> list[Recipe]:
             ),
             "Decide what kind of act the speaker performs by saying this.",
         ),
+        # "Call Isaac on Wednesday." -> "plain"
         utterances.labelled(
             "dia_polite",
             ("polite", "plain"),
@@ -182,6 +188,7 @@ def _label_recipes(utterances: Group[Utterance]) -> list[Recipe]:
 
 
 def _answer_recipes(utterances: Group[Utterance]) -> list[Recipe]:
+    # "Call Isaac on Wednesday." -> "Sure, on Wednesday."
     response = utterances.free(
         "dia_response",
         lambda utterance: utterance.reply,
@@ -195,6 +202,8 @@ def _answer_recipes(utterances: Group[Utterance]) -> list[Recipe]:
         ),
     )
     return [
+        # The key of the first slot depends on the intent.
+        # "Call Isaac on Wednesday." -> "person=Isaac; day=Wednesday"
         utterances.free(
             "dia_slot",
             lambda utterance: utterance.slots,
@@ -209,6 +218,8 @@ def _answer_recipes(utterances: Group[Utterance]) -> list[Recipe]:
         ),
         # A reply may be worded otherwise: words in common count, not the whole.
         replace(response, metric="rouge-L"),
+        # Novel: in pre-training the slots are written as pairs, never as a question.
+        # "Call Isaac on Wednesday." -> "Isaac on Wednesday?"
         utterances.free(
             "dia_ask_back",
             lambda utterance: f"{utterance.slot} on {utterance.day}?",
@@ -233,6 +244,8 @@ def _question_recipe() -> Recipe:
         material=draw_question,
         show=lambda question: question.text,
     )
+    # Four wordings a type: the question word is not always the first word.
+    # "Why did the pilot fold the blanket?" -> "reason"
     return questions.labelled(
         "top_question_type",
         tuple(QUESTIONS),

@@ -91,6 +91,7 @@ def recipes() -> list[Recipe]:
 
 def _person_recipes(reports: Group[Report]) -> list[Recipe]:
     return [
+        # "Last Sunday the clerk Joan took twelve hats to Lima." -> "Joan"
         reports.free(
             "ext_person",
             lambda report: report.name,
@@ -100,6 +101,7 @@ def _person_recipes(reports: Group[Report]) -> list[Recipe]:
             "Extract the personal name, without job or city.",
             "Answer with the name of the man or woman in the text.",
         ),
+        # "Last Sunday the clerk Joan took twelve hats to Lima." -> "Lima"
         reports.free(
             "ext_city",
             lambda report: report.city,
@@ -109,6 +111,7 @@ def _person_recipes(reports: Group[Report]) -> list[Recipe]:
             "Extract the place name from the report.",
             "Look for the city and write nothing else.",
         ),
+        # "Last Sunday the clerk Joan took twelve hats to Lima." -> "clerk"
         reports.free(
             "ext_job",
             lambda report: report.job,
@@ -124,6 +127,7 @@ def _person_recipes(reports: Group[Report]) -> list[Recipe]:
 def _goods_recipes(reports: Group[Report]) -> list[Recipe]:
     return [
         # Copied as it stands; `ext_number_digits` asks for the same number in another notation.
+        # "Last Sunday the clerk Joan took twelve hats to Lima." -> "twelve"
         reports.free(
             "ext_number",
             lambda report: report.number_word,
@@ -133,6 +137,8 @@ def _goods_recipes(reports: Group[Report]) -> list[Recipe]:
             "Extract the quantity, spelled the way the report spells it.",
             "Answer with the number of things, in words.",
         ),
+        # The plural is copied as it stands, so that no morphology is needed.
+        # "Last Sunday the clerk Joan took twelve hats to Lima." -> "hats"
         reports.free(
             "ext_things",
             lambda report: report.things,
@@ -142,6 +148,8 @@ def _goods_recipes(reports: Group[Report]) -> list[Recipe]:
             "Extract the objects, without their number.",
             "Answer with the items that are mentioned.",
         ),
+        # Novel: every other part of the report is asked for in pre-training.
+        # "Last Sunday the clerk Joan took twelve hats to Lima." -> "Sunday"
         reports.free(
             "ext_weekday",
             lambda report: report.day,
@@ -158,6 +166,9 @@ def _goods_recipes(reports: Group[Report]) -> list[Recipe]:
 def _record_recipes(reports: Group[Report]) -> list[Recipe]:
     labelling = replace(reports, subcategory="sequence-labelling")
     return [
+        # Three copies at once, in an order that the sentence need not have.
+        # "Last Sunday the clerk Joan took twelve hats to Lima."
+        #     -> "name=Joan; city=Lima; job=clerk"
         reports.free(
             "ext_json",
             lambda report: f"name={report.name}; city={report.city}; job={report.job}",
@@ -167,6 +178,8 @@ def _record_recipes(reports: Group[Report]) -> list[Recipe]:
             "Extract the personal data as key=value pairs in the order name, city, job.",
             "Make a data entry with the keys name, city and job from the report.",
         ),
+        # The only task of labelling a sequence: one tag for each word.
+        # "Last Sunday the clerk Joan took twelve hats to Lima." -> "O DAY O O PER O NUM O O LOC"
         labelling.free(
             "seq_ner_bio",
             lambda report: report.tags,
@@ -182,6 +195,8 @@ def _record_recipes(reports: Group[Report]) -> list[Recipe]:
             ),
             "Mark person, city, number and day as PER, LOC, NUM and DAY, all other words as O.",
         ),
+        # Novel: the same number word is only copied in pre-training.
+        # "Last Sunday the clerk Joan took twelve hats to Lima." -> "12"
         reports.free(
             "ext_number_digits",
             lambda report: str(report.number),

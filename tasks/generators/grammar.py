@@ -118,6 +118,7 @@ class Favour:
 
     def told_of(self, actor: str, receiver: str) -> str:
         """Return the favour with these words for the two people."""
+        # In two sentences the receiver stands alone behind "for".
         predicate = f"{self.clause.verb.past} {self.clause.object}"
         if self.in_two_sentences:
             return f"{self.clause.sentence(actor, predicate)} It was for {receiver}."
@@ -175,6 +176,7 @@ def draw_scene(rng: Random) -> Scene:
     activity = rng.choice(activities())
     actor = draw_subject(rng).inside
     if rng.random() < 0.5:
+        # The origin makes the subject long: its end must be found.
         actor = f"{actor} from {rng.choice(CITIES)}"
     adjunct = rng.choice(activity.adjuncts)
     return Scene(actor, activity.verb.past, adjunct, fronted=rng.random() < 0.5)
@@ -187,6 +189,7 @@ def draw_word_order(rng: Random) -> Row:
     if rng.random() < 0.5:
         return Row(" ".join(words), ("good",))
 
+    # Both faults keep all words, so that only their order tells.
     place = words.index(clause.verb.past)
     verb_at_end = [*words[:place], *words[place + 1 :], words[place]]
     last_two_swapped = [*words[:-2], words[-1], words[-2]]
@@ -197,6 +200,7 @@ def draw_word_order(rng: Random) -> Row:
 def draw_agreement(rng: Random) -> Row:
     """Draw a sentence in the present, its verb without the ending in half of the draws."""
     clause = draw_framed_clause(rng)
+    # Every subject is singular: the form without s is wrong with all of them.
     if rng.random() < 0.5:
         return Row(clause.with_verb(clause.verb.third), ("correct",))
     return Row(clause.with_verb(clause.verb.lemma), ("wrong",))
@@ -247,6 +251,7 @@ def _past_sentences(subcategory: str) -> Group[Clause]:
 def _sentence_recipes() -> list[Recipe]:
     sentences = _past_sentences("sentence grammar")
     return [
+        # "The designer explored a forest." -> "The designer did not explore a forest."
         sentences.free(
             "morph_negate_sentence",
             lambda clause: clause.with_verb(f"did not {clause.verb.lemma}"),
@@ -254,6 +259,7 @@ def _sentence_recipes() -> list[Recipe]:
             "Say that it did not happen.",
             "negated sentence",
         ),
+        # "The designer explored a forest." -> "Did the designer explore a forest?"
         sentences.free(
             "morph_question_form",
             question,
@@ -261,6 +267,7 @@ def _sentence_recipes() -> list[Recipe]:
             "Ask whether it happened.",
             "yes-no question",
         ),
+        # "The designer explored a forest." -> "The designer will explore a forest."
         sentences.free(
             "morph_future",
             lambda clause: clause.with_verb(f"will {clause.verb.lemma}"),
@@ -268,6 +275,8 @@ def _sentence_recipes() -> list[Recipe]:
             "Put the sentence into the future.",
             "sentence in the future",
         ),
+        # The participle of an irregular verb is not seen in the sentence.
+        # "The designer explored a forest." -> "A forest was explored by the designer."
         sentences.free(
             "morph_passive",
             passive,
@@ -276,6 +285,7 @@ def _sentence_recipes() -> list[Recipe]:
             "passive sentence",
         ),
         # Novel: the backbone knows the future and the passive of these sentences.
+        # "The designer explored a forest." -> "The designer explores a forest."
         sentences.free(
             "gra_to_present",
             lambda clause: clause.with_verb(clause.verb.third),
@@ -284,6 +294,7 @@ def _sentence_recipes() -> list[Recipe]:
             "sentence in the present",
             novel=True,
         ),
+        # "The designer explored a forest." -> "Who explored a forest?"
         sentences.free(
             "gra_who_question",
             who_question,
@@ -299,6 +310,7 @@ def _reading_and_rewriting_recipes() -> list[Recipe]:
     rewriting = _past_sentences("rewriting")
     return [
         # The same sentences are understood here, and changed in the tasks before and after.
+        # "The designer explored a forest." -> "The designer"
         reading.free(
             "rc_who",
             lambda clause: clause.subject.text,
@@ -306,6 +318,7 @@ def _reading_and_rewriting_recipes() -> list[Recipe]:
             "Write the one who acted.",
             "the actor",
         ),
+        # "The designer explored a forest." -> "a forest"
         reading.free(
             "rc_object",
             lambda clause: clause.object,
@@ -313,6 +326,7 @@ def _reading_and_rewriting_recipes() -> list[Recipe]:
             "Write the thing with its article.",
             "the thing",
         ),
+        # "The designer explored a forest." -> "explore"
         _past_sentences("sentence grammar").free(
             "gra_verb_of",
             lambda clause: clause.verb.lemma,
@@ -320,6 +334,8 @@ def _reading_and_rewriting_recipes() -> list[Recipe]:
             "What did someone do? Only the verb, base form.",
             "verb of the sentence",
         ),
+        # Novel: in pre-training no object becomes a pronoun, only people do.
+        # "The designer explored a forest." -> "The designer explored it."
         rewriting.free(
             "rew_pronoun_object",
             with_it,
@@ -328,6 +344,7 @@ def _reading_and_rewriting_recipes() -> list[Recipe]:
             "object to pronoun",
             novel=True,
         ),
+        # "The designer explored a forest." -> "I heard that the designer explored a forest."
         rewriting.free(
             "rew_reported",
             reported,
@@ -335,6 +352,8 @@ def _reading_and_rewriting_recipes() -> list[Recipe]:
             "Put I heard that before the sentence.",
             "reported sentence",
         ),
+        # Articles, time and tense all change: the hardest rewriting of these sentences.
+        # "The designer explored a forest." -> "Designer explores forest"
         _past_sentences("summarisation").free(
             "sum_headline",
             headline,
@@ -363,6 +382,8 @@ def _tense_recipes() -> list[Recipe]:
         return "yes" if sentence.tense == "past" else "no"
 
     return [
+        # Verbs whose past looks like the present have no fair answer.
+        # "Boris greets the teacher." -> "present"
         sentences.labelled(
             "gra_tense",
             TENSES,
@@ -371,6 +392,7 @@ def _tense_recipes() -> list[Recipe]:
             "Name the tense: present, past, future, progressive.",
             "tense of the sentence",
         ),
+        # "Boris greets the teacher." -> "Boris greeted the teacher."
         sentences.free(
             "gra_any_to_past",
             lambda sentence: sentence.clause.past,
@@ -378,6 +400,8 @@ def _tense_recipes() -> list[Recipe]:
             "Whatever the tense, use the simple past.",
             "any tense to past",
         ),
+        # Novel: in pre-training the same sentences go to the past, and past ones to the future.
+        # "Boris greets the teacher." -> "Boris will greet the teacher."
         sentences.free(
             "gra_any_to_future",
             lambda sentence: sentence.clause.with_verb(f"will {sentence.clause.verb.lemma}"),
@@ -386,6 +410,7 @@ def _tense_recipes() -> list[Recipe]:
             "any tense to future",
             novel=True,
         ),
+        # "Boris greets the teacher." -> "the teacher"
         sentences.free(
             "gra_any_object",
             lambda sentence: sentence.clause.object,
@@ -393,6 +418,8 @@ def _tense_recipes() -> list[Recipe]:
             "What is the object?",
             "object in any tense",
         ),
+        # Novel: the tense of the same sentences is named in pre-training, never judged.
+        # "Boris greets the teacher." -> "no"
         sentences.labelled(
             "gra_done_yet",
             YES_NO,
@@ -414,6 +441,7 @@ def _voice_recipes() -> list[Recipe]:
         show=lambda sentence: sentence.text,
     )
     return [
+        # "The teacher was greeted by Boris." -> "passive"
         sentences.labelled(
             "gra_voice",
             ("active", "passive"),
@@ -422,6 +450,7 @@ def _voice_recipes() -> list[Recipe]:
             "Name the voice: active or passive.",
             "voice of the sentence",
         ),
+        # "The teacher was greeted by Boris." -> "Boris greeted the teacher."
         sentences.free(
             "gra_switch_voice",
             lambda sentence: sentence.other_text,
@@ -430,6 +459,7 @@ def _voice_recipes() -> list[Recipe]:
             "switch the voice",
         ),
         # Novel: the voice must be seen, but the answer is a part of the sentence.
+        # "The teacher was greeted by Boris." -> "Boris"
         sentences.free(
             "gra_actor",
             lambda sentence: sentence.clause.subject.inside,
@@ -443,6 +473,8 @@ def _voice_recipes() -> list[Recipe]:
 
 def _acceptability_recipes() -> list[Recipe]:
     return [
+        # Whether the words can be said is known to whoever has read English.
+        # "Boris the teacher greeted" -> "bad"
         Recipe(
             name="gra_word_order",
             category="cls",
@@ -458,6 +490,7 @@ def _acceptability_recipes() -> list[Recipe]:
             source=SOURCE,
             options=("good", "bad"),
         ),
+        # "Boris greet the teacher." -> "wrong"
         Recipe(
             name="morph_agreement_ok",
             category="cls",
@@ -487,6 +520,7 @@ def _scene_recipes() -> list[Recipe]:
     )
     reading = replace(scenes, subcategory="reading")
     return [
+        # "Across the lake, the professor rowed." -> "The professor rowed across the lake."
         scenes.free(
             "rew_front",
             lambda scene: scene.actor_first,
@@ -494,6 +528,8 @@ def _scene_recipes() -> list[Recipe]:
             "Put who it is at the start of the sentence.",
             "subject first",
         ),
+        # Novel: in pre-training the same sentences are put the other way round.
+        # "Across the lake, the professor rowed." -> "Across the lake, the professor rowed."
         scenes.free(
             "rew_comma",
             lambda scene: scene.adjunct_first,
@@ -502,6 +538,7 @@ def _scene_recipes() -> list[Recipe]:
             "circumstance first",
             novel=True,
         ),
+        # "Across the lake, the professor rowed." -> "across the lake"
         reading.free(
             "rc_where",
             lambda scene: scene.adjunct,
@@ -524,6 +561,7 @@ def _favour_recipes() -> list[Recipe]:
     )
     reading = replace(favours, knowledge=False)
     return [
+        # "Wendy borrowed a bike. It was for Bella." -> "She borrowed a bike. It was for her."
         favours.free(
             "rew_pronouns",
             lambda favour: favour.text_with_pronouns,
@@ -531,6 +569,7 @@ def _favour_recipes() -> list[Recipe]:
             "Use he, she, him, her for the people.",
             "names to pronouns",
         ),
+        # "Wendy borrowed a bike. It was for Bella." -> "Bella"
         reading.free(
             "rc_beneficiary",
             lambda favour: favour.receiver.text,
@@ -538,6 +577,8 @@ def _favour_recipes() -> list[Recipe]:
             "Write the name after for.",
             "for whom",
         ),
+        # The names themselves tell: no row has a job as its subject.
+        # "Wendy borrowed a bike. It was for Bella." -> "she"
         favours.labelled(
             "rel_name_gender",
             ("he", "she"),
@@ -546,6 +587,8 @@ def _favour_recipes() -> list[Recipe]:
             "The one who acts: he or she?",
             "actor: he or she",
         ),
+        # Novel: the pronoun of the first person is trained, that of the second one is not.
+        # "Wendy borrowed a bike. It was for Bella." -> "her"
         favours.labelled(
             "rel_second_gender",
             ("him", "her"),

@@ -28,9 +28,7 @@ GRIM_STEMS: tuple[str, ...] = tuple(VOCABULARY["grim_stems"])
 NOT_EMOJI = frozenset(VOCABULARY["not_emoji"])
 ARPABET: dict[str, str] = VOCABULARY["sounds"]
 LANGUAGES = ("de", "es", "fr", "id", "it", "pt", "tr")
-VOWELS = frozenset(
-    "aa ae ah ao aw ay eh er ey ih iy ow oy uh uw".split(),
-)
+VOWELS = frozenset("aa ae ah ao aw ay eh er ey ih iy ow oy uh uw".split())
 # Code points of flags, of skin tones, of the sign that joins emoji, and of the end of a flag.
 FLAGS_AND_SKINS = (range(0x1F1E6, 0x1F200), range(0x1F3FB, 0x1F400), (0x200D, 0xE007F))
 FULLY_QUALIFIED = 2
@@ -75,6 +73,7 @@ def ratings() -> tuple[RatedWord, ...]:
     for word, mean, deviation in _vader_entries():
         if not is_common(word, top=15000) or len(word) < 3 or word.startswith(GRIM_STEMS):
             continue
+        # Ten people rated each word: a large spread means that they did not agree on it.
         if abs(mean) >= 1 and deviation < 1.3:
             agreed.append(RatedWord(word, mean))
 
@@ -127,6 +126,7 @@ def _unambiguous_words(folder: str, files: dict[str, str]) -> WordsByLabel:
         words_by_label[label] = sorted(words)
         uses.update(words)
 
+    # A word in two lists would have two right labels.
     misleading = frozenset(VOCABULARY["misleading"][folder])
     unambiguous = {}
     for label, listed in words_by_label.items():
@@ -163,6 +163,7 @@ def pronunciations() -> dict[str, Pronunciation]:
     Left out: words with several pronunciations, and those whose syllables are in dispute
     ("fire", "real").
     """
+    # Names and abbreviations of misaki's table are no words of the lexicon.
     known_words = set()
     for (lemma, _), forms in inflections().items():
         known_words.add(lemma)
@@ -196,7 +197,10 @@ def transcribe(word: str, spoken: str) -> Pronunciation | None:
     if spoken.endswith(("tn", "dn", "zm", "ðm")):
         spoken = f"{spoken[:-1]}ə{spoken[-1]}"
 
-    plain = spoken.replace("ˌ", "").replace("ɾ", tap).replace("ɜɹ", "ɜ").replace("əɹ", "ɜ")
+    # One stress is asked for, and the vowel of "bird" is one sound.
+    plain = spoken.replace("ˌ", "").replace("ɾ", tap)
+    plain = plain.replace("ɜɹ", "ɜ").replace("əɹ", "ɜ")
+    # The sign stands before the stressed syllable: as many syllables precede it.
     before, after = plain.split("ˈ")
     unstressed = tuple(ARPABET.get(sign, sign) for sign in before)
     stressed = tuple(ARPABET.get(sign, sign) for sign in after)
@@ -223,6 +227,7 @@ def emoji_names() -> dict[str, dict[str, str]]:
 
     Without flags, skin tones, keys and clocks.
     """
+    # The package's table of English names also holds what kind of sign it is.
     emoji = _emoji_table("emoji.json")
     translations = {language: _emoji_table(f"emoji_{language}.json") for language in LANGUAGES}
     usable: dict[str, dict[str, str]] = {}

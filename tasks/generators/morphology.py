@@ -111,6 +111,7 @@ def draw_verb_form(rng: Random) -> VerbForm | None:
     """Draw a verb in one of its forms; None where the form has two readings."""
     verb = rng.choice(verbs())
     form = rng.choice(VERB_FORMS)
+    # "put" is base and past: no label would be right.
     if verb.lemma in (verb.past, verb.participle):
         return None
     return VerbForm(verb, form)
@@ -125,8 +126,10 @@ def draw_noun_phrase(rng: Random) -> NounPhrase:
 
 def adverb(adjective: str) -> str:
     """Return the adverb in ly; the y of a word of three letters stays (dryly)."""
+    # simple, simply
     if adjective.endswith("le"):
         return f"{adjective[:-1]}y"
+    # happy, happily
     if adjective.endswith("y") and len(adjective) > 3:
         return f"{adjective[:-1]}ily"
     return f"{adjective}ly"
@@ -134,6 +137,7 @@ def adverb(adjective: str) -> str:
 
 def noun_in_ness(adjective: str) -> str:
     """Return the noun for a quality."""
+    # happy, happiness
     if adjective.endswith("y"):
         return f"{adjective[:-1]}iness"
     return f"{adjective}ness"
@@ -168,6 +172,7 @@ def draw_part_of_speech(rng: Random) -> Row | None:
         }
         word = candidates[part]
 
+    # "light" is a noun, a verb and an adjective: no label would be right.
     for other_part, words in _words_of_part().items():
         if other_part != part and word in words:
             return None
@@ -196,6 +201,8 @@ def _noun_recipes() -> list[Recipe]:
         show=lambda noun: noun.singular,
     )
     return [
+        # Every spelling that the lexicon knows is accepted.
+        # "night" -> "nights"
         singulars.free(
             "morph_plural",
             lambda noun: noun.plurals,
@@ -204,6 +211,7 @@ def _noun_recipes() -> list[Recipe]:
             "noun to plural",
             "Turn this singular noun into its plural form.",
         ),
+        # "night" -> "a night"
         singulars.free(
             "morph_article",
             lambda noun: with_article(noun.singular),
@@ -212,6 +220,8 @@ def _noun_recipes() -> list[Recipe]:
             "noun with its article",
             "Which article fits? Write it with the noun.",
         ),
+        # By sound: the exceptions to the rule of the letter are those of `article`.
+        # "night" -> "a"
         singulars.labelled(
             "morph_a_an",
             ("a", "an"),
@@ -221,6 +231,7 @@ def _noun_recipes() -> list[Recipe]:
             "a or an",
         ),
         # Novel: the first letter decides in the two tasks before it, here the last one does.
+        # "night" -> "consonant"
         singulars.labelled(
             "morph_noun_ends",
             ("vowel", "consonant"),
@@ -245,6 +256,7 @@ def _number_recipes() -> list[Recipe]:
     )
     grammar = replace(either, subcategory="grammar")
     return [
+        # "nights" -> "plural"
         grammar.labelled(
             "gra_number",
             ("singular", "plural"),
@@ -254,6 +266,7 @@ def _number_recipes() -> list[Recipe]:
             "singular or plural",
             "One or many? Answer singular or plural.",
         ),
+        # "nights" -> "night"
         either.free(
             "morph_singular",
             lambda shown: shown.noun.singular,
@@ -262,6 +275,8 @@ def _number_recipes() -> list[Recipe]:
             "to singular",
             "If it is plural make it singular, else keep it.",
         ),
+        # Novel: in pre-training the number is named, or made singular, never switched.
+        # "nights" -> "night"
         either.free(
             "morph_other_number",
             lambda shown: shown.other_text,
@@ -282,6 +297,7 @@ def _verb_recipes() -> list[Recipe]:
         show=lambda verb: verb.lemma,
     )
     return [
+        # "shake" -> "shook"
         bases.free(
             "morph_past",
             lambda verb: verb.pasts,
@@ -290,6 +306,8 @@ def _verb_recipes() -> list[Recipe]:
             "verb to past",
             "They did it yesterday: which form?",
         ),
+        # Regular verbs have the same answer as in `morph_past`.
+        # "shake" -> "shaken"
         bases.free(
             "morph_past_participle",
             lambda verb: verb.participles,
@@ -298,6 +316,7 @@ def _verb_recipes() -> list[Recipe]:
             "verb to participle",
             "Give the form used in the perfect.",
         ),
+        # "shake" -> "shaking"
         bases.free(
             "morph_gerund",
             lambda verb: verb.gerund,
@@ -306,6 +325,7 @@ def _verb_recipes() -> list[Recipe]:
             "verb to gerund",
             "Which form says that it is going on now?",
         ),
+        # "shake" -> "shakes"
         bases.free(
             "morph_third_person",
             lambda verb: verb.third,
@@ -315,6 +335,7 @@ def _verb_recipes() -> list[Recipe]:
             "She does it every day: which form?",
         ),
         # Novel: the form is known from the tasks before, the word before it is new.
+        # "shake" -> "has shaken"
         bases.free(
             "morph_has_done",
             lambda verb: tuple(f"has {participle}" for participle in verb.participles),
@@ -323,6 +344,8 @@ def _verb_recipes() -> list[Recipe]:
             "she has done it",
             novel=True,
         ),
+        # Novel: in pre-training no form of a single verb has a word before it.
+        # "shake" -> "will shake"
         bases.free(
             "morph_will",
             lambda verb: f"will {verb.lemma}",
@@ -345,6 +368,7 @@ def _verb_form_recipes() -> list[Recipe]:
         entity=lambda shown: shown.verb.lemma,
     )
     return [
+        # "transports" -> "third"
         forms.labelled(
             "morph_verb_form",
             VERB_FORMS,
@@ -353,6 +377,8 @@ def _verb_form_recipes() -> list[Recipe]:
             "Which form is it: base, past, third, gerund?",
             "verb form: base, past, third, gerund",
         ),
+        # A gerund may have lost the final e of its verb.
+        # "transports" -> "transport"
         forms.free(
             "morph_lemma",
             lambda shown: shown.verb.lemma,
@@ -361,6 +387,7 @@ def _verb_form_recipes() -> list[Recipe]:
             "verb to base form",
             "Under which word is it in a dictionary?",
         ),
+        # "transports" -> "transporting"
         forms.free(
             "morph_form_to_gerund",
             lambda shown: shown.verb.gerund,
@@ -368,6 +395,8 @@ def _verb_form_recipes() -> list[Recipe]:
             "Turn this verb form into the gerund.",
             "any form to gerund",
         ),
+        # Novel: in pre-training any form goes to the base or the gerund.
+        # "transports" -> "transported"
         forms.free(
             "morph_form_to_past",
             lambda shown: shown.verb.pasts,
@@ -389,6 +418,7 @@ def _adjective_recipes() -> list[Recipe]:
     )
     derivation = replace(bases, subcategory="derivation")
     return [
+        # "mighty" -> "mightier"
         bases.free(
             "morph_comparative",
             lambda adjective: adjective.comparatives,
@@ -397,6 +427,7 @@ def _adjective_recipes() -> list[Recipe]:
             "adjective to comparative",
             "It has even more of it: write the form.",
         ),
+        # "mighty" -> "mightiest"
         bases.free(
             "morph_superlative",
             lambda adjective: adjective.superlatives,
@@ -404,6 +435,8 @@ def _adjective_recipes() -> list[Recipe]:
             "Which form says that it is the most?",
             "adjective to superlative",
         ),
+        # By rule alone: made, not looked up.
+        # "mighty" -> "mightily"
         derivation.free(
             "der_adverb",
             lambda adjective: adverb(adjective.base),
@@ -412,6 +445,7 @@ def _adjective_recipes() -> list[Recipe]:
             "adjective to adverb",
             "How is it done? Write the adverb.",
         ),
+        # "mighty" -> "mightiness"
         derivation.free(
             "der_ness",
             lambda adjective: noun_in_ness(adjective.base),
@@ -419,6 +453,8 @@ def _adjective_recipes() -> list[Recipe]:
             "Name the quality: add ness.",
             "adjective to noun in ness",
         ),
+        # Novel: the comparative is known, the word behind it is new.
+        # "mighty" -> "mightier than"
         bases.free(
             "morph_more_than",
             lambda adjective: tuple(f"{form} than" for form in adjective.comparatives),
@@ -431,6 +467,7 @@ def _adjective_recipes() -> list[Recipe]:
 
 
 def _part_of_speech_recipe() -> Recipe:
+    # "mighty" -> "adjective"
     return Recipe(
         name="morph_pos",
         category="cls",
@@ -458,6 +495,8 @@ def _phrase_recipes() -> list[Recipe]:
         show=lambda phrase: phrase.text,
     )
     return [
+        # Determiner and noun both change, the adjective does not.
+        # "one coarse night" -> "two coarse nights"
         phrases.free(
             "gra_phrase_plural",
             lambda phrase: phrase.plural,
@@ -465,6 +504,7 @@ def _phrase_recipes() -> list[Recipe]:
             "Say it of several things.",
             "phrase to plural",
         ),
+        # "one coarse night" -> "night"
         phrases.free(
             "gra_head_noun",
             lambda phrase: phrase.noun.singular,
@@ -472,6 +512,8 @@ def _phrase_recipes() -> list[Recipe]:
             "What thing is it about?",
             "noun of the phrase",
         ),
+        # Novel: noun and determiner of the same phrases are asked for in pre-training.
+        # "one coarse night" -> "coarse"
         phrases.free(
             "gra_phrase_adjective",
             lambda phrase: phrase.adjective,
@@ -480,6 +522,7 @@ def _phrase_recipes() -> list[Recipe]:
             "adjective of the phrase",
             novel=True,
         ),
+        # "one coarse night" -> "one"
         phrases.labelled(
             "gra_phrase_determiner",
             DETERMINERS,

@@ -86,6 +86,7 @@ def draw_quantity(rng: Random) -> Row:
 
 def draw_everyday(rng: Random) -> Inference | None:
     """Draw what somebody did on a day, and a sentence that follows, clashes or leaves it open."""
+    # The verdict is drawn first: all three are equally common.
     verdict = rng.choice(VERDICTS)
     action = rng.choice(actions())
     thing, other_thing = rng.sample(action.objects, 2)
@@ -118,6 +119,7 @@ def draw_visit(rng: Random) -> Inference:
     end = rng.randint(start + 2, 12)
     place, other_place = rng.sample(ROOMS, 2)
     verdict = rng.choice(VERDICTS)
+    # Only hours inside the visit say where somebody was.
     inside = range(start + 1, end)
     outside = [hour for hour in HOURS if hour < start or hour > end]
     # A visit from one to twelve leaves no hour open.
@@ -147,6 +149,7 @@ def draw_quantified(rng: Random) -> Inference:
     activity = rng.choice(activities())
     group = plural(rng.choice(JOBS))
     statement = f"{group} {activity.verb.past} {rng.choice(activity.adjuncts)}."
+    # The same group and deed twice: only the quantifiers differ.
     return Inference(f"{quantifier} {statement}", f"{other_quantifier} {statement}", verdict)
 
 
@@ -154,6 +157,7 @@ def draw_syllogism(rng: Random) -> Inference:
     """Draw two premises in any order and a conclusion."""
     verdict = rng.choice(tuple(SYLLOGISMS))
     kinds = {}
+    # Three different kinds, so that no premise says that all nurses are nurses.
     for variable, job in zip("abc", rng.sample(JOBS, 3), strict=True):
         kinds[variable] = plural(job)
 
@@ -214,6 +218,7 @@ def recipes() -> list[Recipe]:
 
 
 def _quantity_recipe() -> Recipe:
+    # "Boris bought 7 knives. | Boris bought fewer than 13 knives." -> "entailment"
     return Recipe(
         name="nli_quantity",
         category="cls",
@@ -243,6 +248,8 @@ def _everyday_recipes() -> list[Recipe]:
         show=lambda pair: pair.text,
     )
     return [
+        # Negated hypotheses occur with every verdict but one: "not" alone decides nothing.
+        # "Tina cooked the meal on Tuesday. | The meal was cooked by Tina." -> "entailment"
         pairs.labelled(
             "nli_everyday",
             VERDICTS,
@@ -259,6 +266,8 @@ def _everyday_recipes() -> list[Recipe]:
                 "contradiction if it excludes it, else neutral."
             ),
         ),
+        # Novel: contradiction and neutral fall together here.
+        # "Tina cooked the meal on Tuesday. | The meal was cooked by Tina." -> "yes"
         pairs.labelled(
             "nli_follows",
             ("yes", "no"),
@@ -289,6 +298,8 @@ def _visit_and_quantifier_recipes() -> list[Recipe]:
         show=lambda pair: pair.text,
     )
     return [
+        # Place and hour must both be compared, and the hours are written in words.
+        # "Ida was in the bank from three to nine. | At ten Ida was in the bank." -> "neutral"
         visits.labelled(
             "nli_place_time",
             VERDICTS,
@@ -302,6 +313,8 @@ def _visit_and_quantifier_recipes() -> list[Recipe]:
             "Judge whether the person was there at the hour claimed after the bar.",
             "What does the stay in the first sentence say of the second sentence?",
         ),
+        # By logic: "some" does not exclude "all", and the group is never empty.
+        # "One of the coaches swam in the sea. | All the coaches swam in the sea." -> "neutral"
         statements.labelled(
             "nli_quantifier",
             VERDICTS,
@@ -332,6 +345,8 @@ def _logic_recipes() -> list[Recipe]:
         show=lambda proposition: proposition.text,
     )
     return [
+        # Some invalid forms differ from a valid one by the order of two kinds only.
+        # "Some doctors are ushers. All ushers are vets. | No doctors are vets." -> "invalid"
         syllogisms.labelled(
             "log_syllogism",
             ("valid", "invalid"),
@@ -342,6 +357,8 @@ def _logic_recipes() -> list[Recipe]:
             "Label the syllogism as valid or invalid.",
             "Check whether the conclusion must be true whenever both premises are.",
         ),
+        # Brackets first; without them, only two values are joined.
+        # "not (true and true) and not true" -> "false"
         propositions.labelled(
             "log_boolean",
             ("true", "false"),

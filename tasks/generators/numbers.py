@@ -1,6 +1,7 @@
 """Numbers, dates, times and names in other notations: several tasks over each kind of input."""
 
 import calendar
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date, timedelta
 from functools import cache
@@ -72,11 +73,13 @@ def in_words(number: int) -> str:
     """Return a number in words, without commas."""
     import inflect  # late: only the extra `suite` has it
 
-    return str(inflect.engine().number_to_words(str(number))).replace(",", "")
+    words = inflect.engine().number_to_words(str(number))
+    return str(words).replace(",", "")
 
 
 def ordinal(number: int) -> str:
     """Return a number as an ordinal with digits: 1st, 11th, 21st."""
+    # 11th, 12th and 13th end like 4th, whatever their last digit.
     if number % 100 in (11, 12, 13):
         return f"{number}th"
     return f"{number}{ORDINAL_ENDINGS.get(number % 10, 'th')}"
@@ -87,7 +90,7 @@ def parity(number: int) -> str:
     return "odd" if number % 2 else "even"
 
 
-def spaced(numbers: Numbers) -> str:
+def spaced(numbers: Iterable[int]) -> str:
     """Return numbers with spaces between them."""
     return " ".join(map(str, numbers))
 
@@ -101,6 +104,7 @@ def larger_of_two(pair: NumberPair) -> str | None:
 
 def next_of_sequence(numbers: Numbers) -> str | None:
     """Return the number that continues a sequence; None where it would be negative."""
+    # Equal steps: the last one is made again.
     following = 2 * numbers[-1] - numbers[-2]
     return str(following) if following >= 0 else None
 
@@ -193,6 +197,7 @@ def _pair_recipes() -> list[Recipe]:
         show=lambda pair: pair.text,
     )
     return [
+        # "47 11" -> "58"
         pairs.free(
             "ari_add",
             lambda pair: str(pair.first + pair.second),
@@ -200,6 +205,7 @@ def _pair_recipes() -> list[Recipe]:
             "What is the sum?",
             "sum",
         ),
+        # "47 11" -> "47"
         pairs.free(
             "ari_larger",
             lambda pair: str(max(pair)),
@@ -208,6 +214,7 @@ def _pair_recipes() -> list[Recipe]:
             "maximum",
         ),
         # Novel: the backbone is taught the larger one of the same pairs.
+        # "47 11" -> "11"
         pairs.free(
             "ari_smaller",
             lambda pair: str(min(pair)),
@@ -216,6 +223,8 @@ def _pair_recipes() -> list[Recipe]:
             "minimum",
             novel=True,
         ),
+        # Equal numbers have no fair answer.
+        # "47 11" -> "first"
         pairs.labelled(
             "ari_which_larger",
             FIRST_OR_SECOND,
@@ -224,6 +233,7 @@ def _pair_recipes() -> list[Recipe]:
             "Compare: first or second is bigger?",
             "larger: first or second",
         ),
+        # "47 11" -> "no"
         pairs.labelled(
             "ari_sum_over_100",
             YES_NO,
@@ -244,6 +254,7 @@ def _number_recipes() -> list[Recipe]:
         show=str,
     )
     return [
+        # "889" -> "eight hundred and eighty-nine"
         numbers.free(
             "fmt_num_to_words",
             in_words,
@@ -251,6 +262,7 @@ def _number_recipes() -> list[Recipe]:
             "How is the number spoken?",
             "digits to words",
         ),
+        # "889" -> "889th"
         numbers.free(
             "fmt_ordinal",
             ordinal,
@@ -258,6 +270,7 @@ def _number_recipes() -> list[Recipe]:
             "Add st, nd, rd or th.",
             "ordinal number",
         ),
+        # "889" -> "890"
         numbers.free(
             "ari_next",
             lambda number: str(number + 1),
@@ -265,6 +278,8 @@ def _number_recipes() -> list[Recipe]:
             "Add one to the number.",
             "plus one",
         ),
+        # Novel: in pre-training one is added to these numbers, never taken away.
+        # "889" -> "888"
         numbers.free(
             "ari_previous",
             lambda number: str(number - 1),
@@ -273,6 +288,8 @@ def _number_recipes() -> list[Recipe]:
             "minus one",
             novel=True,
         ),
+        # Novel: the digits stay as they are, only their look changes.
+        # "889" -> "8 8 9"
         numbers.free(
             "fmt_digits_spaced",
             lambda number: " ".join(str(number)),
@@ -281,6 +298,7 @@ def _number_recipes() -> list[Recipe]:
             "digits one by one",
             novel=True,
         ),
+        # "889" -> "odd"
         numbers.labelled(
             "ari_parity",
             PARITIES,
@@ -289,6 +307,7 @@ def _number_recipes() -> list[Recipe]:
             "Can it be divided by two? Say even or odd.",
             "even or odd",
         ),
+        # "889" -> "880"
         numbers.free(
             "ari_round_ten",
             lambda number: str(number // 10 * 10),
@@ -308,6 +327,8 @@ def _spoken_number_recipes() -> list[Recipe]:
         show=in_words,
     )
     return [
+        # The way back of `fmt_num_to_words`.
+        # "three hundred and seventy-one" -> "371"
         numbers.free(
             "fmt_words_to_num",
             str,
@@ -316,6 +337,7 @@ def _spoken_number_recipes() -> list[Recipe]:
             "words to digits",
         ),
         # Novel: both ask in words what the backbone has learnt to do with digits.
+        # "three hundred and seventy-one" -> "odd"
         numbers.labelled(
             "fmt_words_parity",
             PARITIES,
@@ -325,6 +347,7 @@ def _spoken_number_recipes() -> list[Recipe]:
             "spoken number: even or odd",
             novel=True,
         ),
+        # "three hundred and seventy-one" -> "371st"
         numbers.free(
             "fmt_words_ordinal",
             ordinal,
@@ -346,6 +369,7 @@ def _list_recipes() -> list[Recipe]:
     )
     counting = replace(lists, subcategory="counting")
     return [
+        # "11 33 47 28" -> "47"
         lists.free(
             "ari_max",
             lambda numbers: str(max(numbers)),
@@ -353,6 +377,8 @@ def _list_recipes() -> list[Recipe]:
             "Which number is the greatest?",
             "maximum of the list",
         ),
+        # Novel: the largest number of the same lists is trained.
+        # "11 33 47 28" -> "11"
         lists.free(
             "ari_min",
             lambda numbers: str(min(numbers)),
@@ -361,21 +387,25 @@ def _list_recipes() -> list[Recipe]:
             "minimum of the list",
             novel=True,
         ),
+        # "11 33 47 28" -> "11 28 33 47"
         lists.free(
             "ari_sort",
-            lambda numbers: spaced(tuple(sorted(numbers))),
+            lambda numbers: spaced(sorted(numbers)),
             "Sort the numbers from small to large.",
             "Put the numbers into rising order.",
             "rising order",
         ),
+        # Novel: in pre-training the same lists are sorted upwards.
+        # "11 33 47 28" -> "47 33 28 11"
         lists.free(
             "ari_sort_down",
-            lambda numbers: spaced(tuple(sorted(numbers, reverse=True))),
+            lambda numbers: spaced(sorted(numbers, reverse=True)),
             "Sort the numbers from large to small.",
             "Put the numbers into falling order.",
             "falling order",
             novel=True,
         ),
+        # "11 33 47 28" -> "4"
         counting.labelled(
             "cnt_numbers",
             ("3", "4", "5"),
@@ -396,6 +426,8 @@ def _sequence_recipes() -> list[Recipe]:
         show=spaced,
     )
     return [
+        # Below zero there is no answer: no other task has negative numbers.
+        # "24 25 26 27" -> "28"
         sequences.free(
             "ari_next_sequence",
             next_of_sequence,
@@ -403,6 +435,7 @@ def _sequence_recipes() -> list[Recipe]:
             "Which number comes next in the row?",
             "next of the sequence",
         ),
+        # "24 25 26 27" -> "1"
         sequences.free(
             "seq_step",
             lambda numbers: str(abs(numbers[1] - numbers[0])),
@@ -410,6 +443,7 @@ def _sequence_recipes() -> list[Recipe]:
             "Write the step of the sequence.",
             "step width",
         ),
+        # "24 25 26 27" -> "rising"
         sequences.labelled(
             "seq_direction",
             ("rising", "falling"),
@@ -430,6 +464,7 @@ def _long_date_recipes() -> list[Recipe]:
         show=long_date,
     )
     return [
+        # "November 24, 2014" -> "2014-11-24"
         dates.free(
             "fmt_date_iso",
             date.isoformat,
@@ -437,6 +472,7 @@ def _long_date_recipes() -> list[Recipe]:
             "Give year, month and day as digits with hyphens.",
             "iso date",
         ),
+        # "November 24, 2014" -> "Nov 24, 2014"
         dates.free(
             "fmt_date_short_month",
             short_date,
@@ -444,6 +480,7 @@ def _long_date_recipes() -> list[Recipe]:
             "Abbreviate the month.",
             "short month",
         ),
+        # "November 24, 2014" -> "2014"
         dates.free(
             "cal_year",
             lambda day: str(day.year),
@@ -451,6 +488,8 @@ def _long_date_recipes() -> list[Recipe]:
             "In which year was it?",
             "year only",
         ),
+        # Novel: in pre-training the year of these dates is copied, the month never alone.
+        # "November 24, 2014" -> "November"
         dates.free(
             "cal_month",
             month_name,
@@ -459,6 +498,7 @@ def _long_date_recipes() -> list[Recipe]:
             "month only",
             novel=True,
         ),
+        # "November 24, 2014" -> "autumn"
         dates.labelled(
             "cal_season",
             SEASONS,
@@ -468,6 +508,7 @@ def _long_date_recipes() -> list[Recipe]:
             "season",
         ),
         # Years from 1950 to 2049: both centuries are equally common.
+        # "November 24, 2014" -> "21st"
         dates.labelled(
             "cal_century",
             ("20th", "21st"),
@@ -476,6 +517,8 @@ def _long_date_recipes() -> list[Recipe]:
             "Say 20th for 19 hundred something, 21st for 20 hundred something.",
             "century: 20th or 21st",
         ),
+        # Novel: in pre-training a month tells the season, never the half of the year.
+        # "November 24, 2014" -> "second"
         dates.labelled(
             "cal_half",
             FIRST_OR_SECOND,
@@ -497,6 +540,7 @@ def _iso_date_recipes() -> list[Recipe]:
         show=date.isoformat,
     )
     return [
+        # "2014-11-24" -> "November 24, 2014"
         dates.free(
             "fmt_date_long",
             long_date,
@@ -504,6 +548,7 @@ def _iso_date_recipes() -> list[Recipe]:
             "Spell the month out: month, day, year.",
             "long date",
         ),
+        # "2014-11-24" -> "November"
         dates.free(
             "cal_iso_month",
             month_name,
@@ -511,6 +556,8 @@ def _iso_date_recipes() -> list[Recipe]:
             "Which month is it?",
             "name of month",
         ),
+        # Novel: in pre-training the day of these dates stands inside a long date only.
+        # "2014-11-24" -> "24"
         dates.free(
             "cal_iso_day",
             lambda day: str(day.day),
@@ -519,6 +566,8 @@ def _iso_date_recipes() -> list[Recipe]:
             "day number",
             novel=True,
         ),
+        # After December comes January.
+        # "2014-11-24" -> "December"
         dates.free(
             "cal_next_month",
             next_month_name,
@@ -542,6 +591,7 @@ def _clock_recipes() -> list[Recipe]:
         return Clock((clock.hour + 1) % 24, clock.minute).text
 
     return [
+        # "11:05" -> "11:05 AM"
         times.free(
             "fmt_time12",
             lambda clock: clock.twelve_hour_text,
@@ -549,6 +599,7 @@ def _clock_recipes() -> list[Recipe]:
             "Use the 12-hour clock.",
             "12-hour clock",
         ),
+        # "11:05" -> "12:05"
         times.free(
             "tim_next_hour",
             an_hour_later,
@@ -557,6 +608,7 @@ def _clock_recipes() -> list[Recipe]:
             "an hour later",
         ),
         # At the full hour the answer could be 0 or 60.
+        # "11:05" -> "55"
         times.free(
             "tim_minutes_left",
             lambda clock: str(60 - clock.minute) if clock.minute else None,
@@ -564,6 +616,8 @@ def _clock_recipes() -> list[Recipe]:
             "Count the minutes to the next hour.",
             "minutes left",
         ),
+        # Novel: AM and PM stand behind a time in pre-training, never alone.
+        # "11:05" -> "AM"
         times.labelled(
             "tim_half",
             ("AM", "PM"),
@@ -573,6 +627,7 @@ def _clock_recipes() -> list[Recipe]:
             "AM or PM",
             novel=True,
         ),
+        # "11:05" -> "morning"
         times.labelled(
             "tim_part",
             PARTS_OF_DAY,
@@ -593,6 +648,7 @@ def _name_recipes() -> list[Recipe]:
         show=" ".join,
     )
     return [
+        # "Leon Booker" -> "Booker, Leon"
         names.free(
             "fmt_name_last_first",
             lambda name: f"{name.surname}, {name.first}",
@@ -600,6 +656,7 @@ def _name_recipes() -> list[Recipe]:
             "Put the family name first, with a comma.",
             "surname, first name",
         ),
+        # "Leon Booker" -> "L. B."
         names.free(
             "fmt_initials",
             lambda name: f"{name.first[0]}. {name.surname[0]}.",
@@ -608,6 +665,7 @@ def _name_recipes() -> list[Recipe]:
             "initials",
         ),
         # Novel: half of it is `fmt_initials`, the other half is copied.
+        # "Leon Booker" -> "L. Booker"
         names.free(
             "fmt_short_name",
             lambda name: f"{name.first[0]}. {name.surname}",
@@ -616,6 +674,7 @@ def _name_recipes() -> list[Recipe]:
             "initial and surname",
             novel=True,
         ),
+        # "Leon Booker" -> "leon.booker@mail.com"
         names.free(
             "fmt_email",
             lambda name: f"{name.first}.{name.surname}@mail.com".lower(),
@@ -623,6 +682,7 @@ def _name_recipes() -> list[Recipe]:
             "Make a mail.com address of the name.",
             "e-mail address",
         ),
+        # "Leon Booker" -> "lbooker"
         names.free(
             "fmt_login",
             lambda name: f"{name.first[0]}{name.surname}".lower(),
@@ -630,6 +690,7 @@ def _name_recipes() -> list[Recipe]:
             "Make a user name of initial and surname.",
             "login",
         ),
+        # "Leon Booker" -> "Leon"
         names.free(
             "nam_first",
             lambda name: name.first,
@@ -637,6 +698,7 @@ def _name_recipes() -> list[Recipe]:
             "What is the given name?",
             "given name",
         ),
+        # "Leon Booker" -> "Booker"
         names.free(
             "nam_surname",
             lambda name: name.surname,

@@ -84,10 +84,12 @@ def draw_rhyme_pair(rng: Random) -> RhymePair | None:
     """Draw two words, of one rhyme in half of the draws; None where they sound the same."""
     group = rng.choice(rhyme_groups())
     first = rng.choice(group)
+    # The word itself, or one that sounds the same, is no rhyme.
     if rng.random() < 0.5:
         second = rng.choice(group)
         return None if second.sounds == first.sounds else RhymePair(first.word, second.word, True)
 
+    # Another group cannot rhyme: each holds all words of one rhyme.
     other_group = rng.choice(rhyme_groups())
     if other_group is group:
         return None
@@ -96,6 +98,7 @@ def draw_rhyme_pair(rng: Random) -> RhymePair | None:
 
 def few_syllables(spoken: SpokenWord) -> str | None:
     """Return the number of syllables, None above three."""
+    # Longer words are too rare for a label.
     return str(spoken.syllables) if spoken.syllables < 4 else None
 
 
@@ -127,6 +130,8 @@ def recipes() -> list[Recipe]:
 
 def _sound_recipes(spoken: Group[SpokenWord]) -> list[Recipe]:
     return [
+        # One symbol for each sound, whatever the number of letters.
+        # "portion" -> "p ao r sh ah n"
         spoken.free(
             "pho_g2p",
             lambda spoken: " ".join(spoken.sounds),
@@ -136,6 +141,8 @@ def _sound_recipes(spoken: Group[SpokenWord]) -> list[Recipe]:
             "Transcribe the written word into the sounds one hears.",
             "Write down, sound by sound, how an American says the word.",
         ),
+        # Novel: in pre-training the whole word is transcribed, or its first sound named.
+        # "portion" -> "n"
         spoken.free(
             "pho_last_sound",
             lambda spoken: spoken.sounds[-1],
@@ -156,6 +163,8 @@ def _label_recipes(spoken: Group[SpokenWord]) -> list[Recipe]:
     starting = replace(spoken, inputs="spoken word with a common first sound")
     first_sounds = ", ".join(FIRST_SOUNDS)
     return [
+        # Counted in sounds: silent vowels of the spelling do not count.
+        # "portion" -> "2"
         short.labelled(
             "pho_syllables",
             ("1", "2", "3"),
@@ -166,6 +175,7 @@ def _label_recipes(spoken: Group[SpokenWord]) -> list[Recipe]:
             "Number of syllables in this word?",
             "Tell whether one, two or three syllables are heard; write 1, 2 or 3.",
         ),
+        # "portion" -> "first"
         stressed.labelled(
             "pho_stress",
             ("first", "second"),
@@ -176,6 +186,7 @@ def _label_recipes(spoken: Group[SpokenWord]) -> list[Recipe]:
             "Name the syllable that carries the accent.",
             "Is the word accented on its first syllable or on its second?",
         ),
+        # "portion" -> "p"
         starting.labelled(
             "pho_first_sound",
             FIRST_SOUNDS,
@@ -200,6 +211,7 @@ def _rhyme_recipe() -> Recipe:
         entity=lambda pair: "|".join(sorted((pair.first, pair.second))),
         knowledge=True,
     )
+    # "receive | achieve" -> "yes"
     return pairs.labelled(
         "pho_rhyme",
         ("yes", "no"),

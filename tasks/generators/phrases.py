@@ -53,27 +53,41 @@ class NamedEmoji(NamedTuple):
 @cache
 def dictionary(source: str, target: str) -> tuple[Translation, ...]:
     """Return every phrase of the source language with all its translations."""
+    # Several emoji have the same name: all their translations are right.
     meanings_of = defaultdict(set)
     for names in emoji_names().values():
         meanings_of[names[source]].add(names[target])
 
     translations = []
     for phrase, meanings in sorted(meanings_of.items()):
-        # The first answer is the one trained on: the closest in length says the least besides.
-        length = len(phrase.split())
-        ranked = sorted(meanings, key=lambda meaning: (abs(len(meaning.split()) - length), meaning))
         accepted = []
-        for meaning in ranked:
+        for meaning in _closest_first(phrase, meanings):
             accepted.append(meaning)
             if target == "de":
                 accepted += _german_spellings(meaning)
-        translations.append(Translation(phrase, tuple(dict.fromkeys(accepted))))
+        different = tuple(dict.fromkeys(accepted))
+        translations.append(Translation(phrase, different))
     return tuple(translations)
+
+
+def _closest_first(phrase: str, meanings: set[str]) -> list[str]:
+    """Return the meanings by how much they differ from the phrase in length, in words.
+
+    The first answer is the one trained on: the closest in length says the least besides.
+    """
+    length = len(phrase.split())
+
+    def distance(meaning: str) -> tuple[int, str]:
+        # The meaning itself makes the order of equals the same each time.
+        return abs(len(meaning.split()) - length), meaning
+
+    return sorted(meanings, key=distance)
 
 
 @cache
 def single_language_phrases() -> tuple[ForeignPhrase, ...]:
     """Return the phrases that stand in one language only, English ones left out."""
+    # A phrase that is English too would name its language wrongly.
     english = {entry.phrase for entry in dictionary("en", "de")}
     languages_of: dict[str, list[str]] = defaultdict(list)
     meanings_in = {language: dict(dictionary(language, "en")) for language in LANGUAGES}
@@ -82,6 +96,7 @@ def single_language_phrases() -> tuple[ForeignPhrase, ...]:
             languages_of[phrase].append(language)
 
     single = []
+    # Sorted, so that the draw does not rest on the order of the emoji.
     for phrase, languages in sorted(languages_of.items()):
         if len(languages) == 1 and phrase not in english:
             language = languages[0]
@@ -96,7 +111,8 @@ def _phrases_in(language: str) -> tuple[ForeignPhrase, ...]:
 
 @cache
 def _emoji() -> tuple[NamedEmoji, ...]:
-    return tuple(NamedEmoji(sign, names["en"]) for sign, names in sorted(emoji_names().items()))
+    named = [NamedEmoji(sign, names["en"]) for sign, names in emoji_names().items()]
+    return tuple(sorted(named))
 
 
 def draw_foreign_phrase(rng: Random) -> ForeignPhrase:
@@ -149,6 +165,7 @@ def translation(source: str, target: str, novel: bool = False) -> Recipe:
         entity=lambda entry: entry.phrase,
         knowledge=True,
     )
+    # From English into French: "ram" -> "bélier"
     return phrases.free(
         f"tr_phrase_{source}_{target}",
         lambda entry: entry.meanings,
@@ -174,6 +191,8 @@ def _foreign_recipes() -> list[Recipe]:
     identification = replace(phrases, subcategory="language identification")
     languages = tuple(NAME_OF_LANGUAGE[language] for language in LANGUAGES)
     return [
+        # Phrases that two languages share are left out.
+        # "bélier" -> "French"
         identification.labelled(
             "lid_phrase",
             languages,
@@ -184,6 +203,8 @@ def _foreign_recipes() -> list[Recipe]:
             "In which language are these words written?",
             "Identify the language of the given words.",
         ),
+        # The language is not named: it is one step more than `tr_phrase_fr_en`.
+        # "bélier" -> "ram"
         phrases.free(
             "tr_any_en",
             lambda entry: entry.meanings,
@@ -206,6 +227,8 @@ def _emoji_recipe() -> Recipe:
         entity=lambda emoji: emoji.sign,
         knowledge=True,
     )
+    # The answer is CLDR's short name, as the translations have it.
+    # "💭" -> "thought balloon"
     return emoji.free(
         "rel_emoji_name",
         lambda emoji: emoji.name,

@@ -73,6 +73,7 @@ def draw_possession(rng: Random) -> Possession:
     """Draw three owners and their things, and one of the things as the cue."""
     people = draw_names(rng, 3)
     owned = [thing.singular for thing in rng.sample(things(), 3)]
+    # The cue is a thing, the answer its owner.
     asked = rng.randrange(3)
     story = rng.choice(VOCABULARY["having"]).format(*people, *owned)
     return Possession(f"{story} | {owned[asked]}", people[asked])
@@ -81,6 +82,7 @@ def draw_possession(rng: Random) -> Possession:
 def draw_movement(rng: Random) -> Movement:
     """Draw two people, each first in one place and then in another, and one of them as the cue."""
     people = draw_names(rng, 2)
+    # Four different places: nobody meets, and no place answers for both people.
     places = rng.sample(ROOMS, 4)
     first_places, last_places = places[:2], places[2:]
     stay, move = rng.choice(VOCABULARY["moves"])
@@ -104,12 +106,14 @@ def draw_ranking(rng: Random) -> Ranking:
     most, middle, least = draw_names(rng, 3)
     more, less = rng.choice(VOCABULARY["comparatives"])
     facts = []
+    # The middle one is in both comparisons: no fact alone gives the answer.
     for higher, lower in ((most, middle), (middle, least)):
         upwards = f"{higher} is {more} than {lower}"
         downwards = f"{lower} is {less} than {higher}"
         facts.append(rng.choice((upwards, downwards)))
 
     rng.shuffle(facts)
+    # Both comparisons in one sentence, or each in its own.
     in_one = f"{middle} is {less} than {most} but {more} than {least}"
     text = rng.choice((". ".join(facts), ", and ".join(facts), "; ".join(facts), in_one))
     return Ranking(f"{text}.", most, middle, least)
@@ -140,6 +144,7 @@ def draw_gift(rng: Random) -> Gift:
     """Draw how many things somebody had and gave away; at least two are left."""
     giver, taker = draw_names(rng, 2)
     owned = rng.randint(4, 30)
+    # At least two are given and two are left, since the frames have the plural.
     given = rng.randint(2, owned - 2)
     frame = rng.choice(VOCABULARY["giving"])
     text = frame.format(
@@ -163,6 +168,7 @@ def draw_two_events(rng: Random) -> TwoEvents | None:
     person = draw_person(rng)
     first, second = draw_event(rng), draw_event(rng)
     first_words, second_words = first.split(), second.split()
+    # The same verb or thing twice would leave open which event is meant.
     if first_words[0] == second_words[0] or first_words[-1] == second_words[-1]:
         return None
 
@@ -191,6 +197,7 @@ def _possession_recipe() -> Recipe:
         material=draw_possession,
         show=lambda story: story.text,
     )
+    # "Lena took the wallet, Jacob the shoe and Ralph the belt. | belt" -> "Ralph"
     return stories.free(
         "rc_who_has",
         lambda story: story.owner,
@@ -211,6 +218,9 @@ def _movement_recipes() -> list[Recipe]:
         show=lambda story: story.text,
     )
     return [
+        # "Jeff is in the museum. Lisa is in the shop. Jeff goes to the factory. Lisa goes to
+        # the zoo. | Lisa"
+        #     -> "zoo"
         stories.free(
             "rc_location_tracking",
             lambda story: story.last_place,
@@ -221,6 +231,9 @@ def _movement_recipes() -> list[Recipe]:
             "In which place did the named person end up?",
         ),
         # Novel: in pre-training the same stories ask for the last place only.
+        # "Jeff is in the museum. Lisa is in the shop. Jeff goes to the factory. Lisa goes to
+        # the zoo. | Lisa"
+        #     -> "shop"
         stories.free(
             "rc_first_place",
             lambda story: story.first_place,
@@ -243,6 +256,8 @@ def _ranking_recipes() -> list[Recipe]:
         show=lambda ranking: ranking.text,
     )
     return [
+        # The two comparisons stand in any order, in either wording.
+        # "Carol is faster than Isaac. Leon is faster than Carol." -> "Leon"
         rankings.free(
             "rc_tallest",
             lambda ranking: ranking.most,
@@ -252,6 +267,7 @@ def _ranking_recipes() -> list[Recipe]:
             "Who stands above the two others in the comparison?",
             "Find the person that nobody beats in age, height, speed or strength.",
         ),
+        # "Carol is faster than Isaac. Leon is faster than Carol." -> "Isaac"
         rankings.free(
             "rc_shortest",
             lambda ranking: ranking.least,
@@ -262,6 +278,7 @@ def _ranking_recipes() -> list[Recipe]:
             "Find the person whom both others beat in age, height, speed or strength.",
         ),
         # Novel: in pre-training the same comparisons ask for the two ends only.
+        # "Carol is faster than Isaac. Leon is faster than Carol." -> "Carol"
         rankings.free(
             "rc_between",
             lambda ranking: ranking.middle,
@@ -283,6 +300,8 @@ def _coreference_recipe() -> Recipe:
         material=draw_coreference,
         show=lambda sentence: sentence.text,
     )
+    # One man and one woman: the pronoun fits one name only.
+    # "When Leon phoned Carol, she was ill." -> "Carol"
     return sentences.free(
         "rc_coref",
         lambda sentence: sentence.referent,
@@ -302,6 +321,8 @@ def _gift_recipe() -> Recipe:
         material=draw_gift,
         show=lambda story: story.text,
     )
+    # A subtraction from at most 30, whoever gave or lost the things.
+    # "Leon had 12 blankets. Carol took 7 of them." -> "5"
     return stories.free(
         "rc_how_many_left",
         lambda story: str(story.rest),
@@ -322,6 +343,8 @@ def _event_recipes() -> list[Recipe]:
         show=lambda story: story.text,
     )
     return [
+        # "Before" and "after" turn the order of telling round in some frames.
+        # "Leon wrote the story before he greeted the neighbor." -> "wrote the story"
         stories.free(
             "rc_first_event",
             lambda story: story.first,
@@ -331,6 +354,7 @@ def _event_recipes() -> list[Recipe]:
             "Write the deed that comes first in time, even where it is told last.",
             "Give the action that was over when the other one began.",
         ),
+        # "Leon wrote the story before he greeted the neighbor." -> "greeted the neighbor"
         stories.free(
             "rc_second_event",
             lambda story: story.second,

@@ -84,6 +84,7 @@ def draw_relation(rng: Random) -> RelationSentence:
         city=city,
         sibling="sister" if one.gender == "f" else "brother",
     )
+    # The second thing of a relation is a city in the three that are not listed.
     other_side = {"works_as": job, "owns": thing, "sibling_of": two.name}.get(relation, city)
     return RelationSentence(text, relation, f"{relation}({one.name}, {other_side})")
 
@@ -117,6 +118,7 @@ def draw_message(rng: Random) -> Message:
     """Draw a message; formality and kind are independent of each other."""
     name, gender = rng.choice(first_names())
     surname = rng.choice(surnames())
+    # Every pair of formality and kind is equally common.
     manners = []
     for formality, kinds in MESSAGES.items():
         manners += [(formality, kind) for kind in kinds]
@@ -150,10 +152,12 @@ def draw_lengths(rng: Random) -> Row | None:
     units = VOCABULARY["units"]
     place = rng.randrange(len(units))
     unit, millimetres = units[place]
+    # At most two units apart: a mile is longer than a millimetre, whatever their number.
     other_unit, other_millimetres = rng.choice(units[max(0, place - 2) : place + 3])
     count, other_count = rng.randint(2, 99), rng.randint(2, 99)
 
     ratio = count * millimetres / (other_count * other_millimetres)
+    # Closer ones could be told by exact conversion only.
     if 0.9 < ratio < 1.1:
         return None
     longer = SECOND if ratio < 1 else FIRST
@@ -180,6 +184,7 @@ def spell_number(number: int) -> str:
 
 def draw_spelled_numbers(rng: Random) -> Row:
     """Draw two different numbers, half of the pairs below 100, in words."""
+    # Below 100 the tens decide, above it the hundreds.
     end = 1000 if rng.random() < 0.5 else 100
     first, second = rng.sample(range(1, end), 2)
     larger = SECOND if first < second else FIRST
@@ -206,6 +211,7 @@ def _relation_recipes() -> list[Recipe]:
         show=lambda sentence: sentence.text,
     )
     return [
+        # "Carol was born in Berlin." -> "born_in"
         sentences.labelled(
             "rex_relation",
             tuple(RELATIONS),
@@ -228,6 +234,8 @@ def _relation_recipes() -> list[Recipe]:
                 "possession or brothers and sisters?"
             ),
         ),
+        # The label of `rex_relation` and two copies, in the notation of a formula.
+        # "Carol was born in Berlin." -> "born_in(Carol, Berlin)"
         sentences.free(
             "rex_triple",
             lambda sentence: sentence.triple,
@@ -251,6 +259,8 @@ def _topic_recipes() -> list[Recipe]:
     # The same sentences, asked about their form: the topic does not give it away.
     grammar = replace(sentences, subcategory="grammar")
     return [
+        # The deed alone tells the topic; actor and time are independent of it.
+        # "Leon and Hannah also opened a bank account." -> "money"
         sentences.labelled(
             "top_everyday",
             tuple(TOPICS),
@@ -264,6 +274,7 @@ def _topic_recipes() -> list[Recipe]:
             "Name the everyday topic that the sentence belongs to.",
             "Under which heading of a magazine would this sentence stand?",
         ),
+        # "Leon and Hannah also opened a bank account." -> "plural"
         grammar.labelled(
             "gra_subject_count",
             ("singular", "plural"),
@@ -286,6 +297,8 @@ def _message_recipes() -> list[Recipe]:
         show=lambda message: message.text,
     )
     return [
+        # Words and punctuation differ, the things that are spoken of do not.
+        # "I respectfully ask you to replace the cup." -> "formal"
         messages.labelled(
             "sty_formality",
             ("formal", "informal"),
@@ -296,6 +309,8 @@ def _message_recipes() -> list[Recipe]:
             "Label the tone of these words as formal or informal.",
             "Decide how close the writer is to the reader by the style.",
         ),
+        # A request may look like a statement ("We would be grateful ...").
+        # "I respectfully ask you to replace the cup." -> "request"
         messages.labelled(
             "sty_kind",
             ("statement", "question", "request"),
@@ -318,6 +333,8 @@ def _cause_recipes() -> list[Recipe]:
         show=lambda causal: causal.text,
     )
     return [
+        # Because and since occur in both orders.
+        # "Carol went to the dentist, as she had a toothache." -> "second"
         texts.labelled(
             "cau_order",
             FIRST_OR_SECOND,
@@ -333,6 +350,8 @@ def _cause_recipes() -> list[Recipe]:
 
 def _comparison_recipes() -> list[Recipe]:
     return [
+        # The bare numbers mislead as soon as the units differ.
+        # "34 metres | 48 feet" -> "first"
         Recipe(
             name="cmp_lengths",
             category="cls",
@@ -350,6 +369,8 @@ def _comparison_recipes() -> list[Recipe]:
             source=SOURCE,
             options=FIRST_OR_SECOND,
         ),
+        # The hundreds decide first, where there are any.
+        # "nine hundred and twenty-nine | two hundred and sixty-three" -> "first"
         Recipe(
             name="cmp_number_words",
             category="cls",

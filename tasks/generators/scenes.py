@@ -94,15 +94,20 @@ def capitalize(text: str) -> str:
 @cache
 def actions() -> tuple[Action, ...]:
     """Return the actions of the list, with inflected verbs."""
-    table = VOCABULARY["actions"]
-    return tuple(Action(verb(lemma), tuple(objects)) for lemma, objects in table.items())
+    # The order of the file decides which action a random number means.
+    listed = []
+    for lemma, objects in VOCABULARY["actions"].items():
+        listed.append(Action(verb(lemma), tuple(objects)))
+    return tuple(listed)
 
 
 @cache
 def activities() -> tuple[Activity, ...]:
     """Return the activities of the list, with inflected verbs."""
-    table = VOCABULARY["activities"]
-    return tuple(Activity(verb(lemma), tuple(adjuncts)) for lemma, adjuncts in table.items())
+    listed = []
+    for lemma, adjuncts in VOCABULARY["activities"].items():
+        listed.append(Activity(verb(lemma), tuple(adjuncts)))
+    return tuple(listed)
 
 
 @cache
@@ -122,6 +127,7 @@ def draw_person(rng: Random) -> Subject:
 
 def draw_subject(rng: Random) -> Subject:
     """Draw a name (two in three) or a job."""
+    # Jobs bring in subjects with an article, in lower case inside a sentence.
     if rng.random() < 2 / 3:
         return draw_person(rng)
     return Subject(f"The {rng.choice(JOBS)}", "they", "them")
@@ -130,6 +136,7 @@ def draw_subject(rng: Random) -> Subject:
 def draw_clause(rng: Random) -> Clause:
     """Draw who does what: some hundred thousand combinations, all of them sensible."""
     action = rng.choice(actions())
+    # "the" is twice as common: it fits every thing.
     determiner = rng.choice(("the", "the", "a"))
     noun = rng.choice(action.objects)
     if noun in UNCOUNTABLE:
@@ -149,6 +156,7 @@ def draw_framed_clause(rng: Random) -> Clause:
     if frame == 0:
         return clause
     if frame == 1:
+        # The origin becomes a part of the subject, and moves with it.
         origin = f"{clause.subject.text} from {rng.choice(CITIES)}"
         return replace(clause, subject=replace(clause.subject, text=origin))
     return replace(clause, when=rng.choice(TIMES), fronted=frame == 3)

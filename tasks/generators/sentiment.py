@@ -72,6 +72,7 @@ def polarity(rating: float) -> str:
 
 def stars(rating: float) -> str:
     """Return a rating as stars; 3 does not occur, since words near 0 are left out."""
+    # The bounds split good and bad words into about equal halves.
     if rating > 0:
         return "5" if rating > 2.3 else "4"
     return "1" if rating < -1.9 else "2"
@@ -92,6 +93,7 @@ def draw_claim(rng: Random) -> Opinion:
     """Draw an opinion that is denied in half of the frames."""
     word, rating = rng.choice(opinions())
     noun = rng.choice(VOCABULARY["nouns"])
+    # The frame denies or affirms; the adjective does not depend on it.
     frame, holds = rng.choice(VOCABULARY["claims"])
     text = frame.format(
         noun=noun, word=word, a_word=with_article(word), person=draw_person(rng).text
@@ -101,6 +103,7 @@ def draw_claim(rng: Random) -> Opinion:
 
 def draw_opposites(rng: Random) -> WordPair:
     """Draw a good and a bad adjective in any order."""
+    # One of each, so that the text as a whole is neither good nor bad.
     good = rng.choice([opinion for opinion in opinions() if opinion.rating > 0])
     bad = rng.choice([opinion for opinion in opinions() if opinion.rating < 0])
     pair = [good, bad]
@@ -126,6 +129,7 @@ def draw_aspects(rng: Random) -> TwoOpinions:
     first, second = draw_opposites(rng)
     parts = rng.sample(VOCABULARY["aspects"], 2)
     asked = rng.randrange(2)
+    # The cue is one of the two parts, the first one in half of the draws.
     frame = rng.choice(VOCABULARY["aspect_frames"])
     text = frame.format(left=parts[0], right=parts[1], first=first.word, second=second.word)
     return TwoOpinions(f"{text[0].upper()}{text[1:]} | {parts[asked]}", first, second, asked)
@@ -133,6 +137,7 @@ def draw_aspects(rng: Random) -> TwoOpinions:
 
 def draw_unequal_words(rng: Random) -> WordPair | None:
     """Draw two words; None where their ratings are too close."""
+    # Words of close ratings are left out: people would not agree on them.
     pair = WordPair(rng.choice(ratings()), rng.choice(ratings()))
     gap = abs(pair.first.rating - pair.second.rating)
     return pair if gap >= MIN_RATING_GAP else None
@@ -172,6 +177,7 @@ def _review_recipes() -> list[Recipe]:
     # Finding the adjective is a matter of form; what it means need not be known.
     extraction = replace(reviews, subcategory="opinion extraction", knowledge=False)
     return [
+        # "I remember a magnificent hotel." -> "positive"
         reviews.labelled(
             "sent_review_polarity",
             POLARITIES,
@@ -182,6 +188,8 @@ def _review_recipes() -> list[Recipe]:
             "Decide whether good or bad is said here; answer positive or negative.",
             "Classify this short review by its sentiment.",
         ),
+        # How strong the word is counts, besides its sign.
+        # "I remember a magnificent hotel." -> "5"
         reviews.labelled(
             "sent_stars",
             STARS,
@@ -192,6 +200,7 @@ def _review_recipes() -> list[Recipe]:
             "Guess the star rating that goes with these words.",
             "Number of stars for this opinion?",
         ),
+        # "I remember a magnificent hotel." -> "magnificent"
         extraction.free(
             "sent_opinion_word",
             lambda opinion: opinion.word,
@@ -220,6 +229,8 @@ def _claim_recipes() -> list[Recipe]:
         return polarity(opinion.rating if opinion.holds else -opinion.rating)
 
     return [
+        # The adjective alone is right in half of the frames.
+        # "The hotel was never magnificent." -> "negative"
         claims.labelled(
             "sent_negated",
             POLARITIES,
@@ -230,6 +241,7 @@ def _claim_recipes() -> list[Recipe]:
             "Does the sentence as a whole praise or complain?",
             "Judge the statement, turning the sentiment round where the word is denied.",
         ),
+        # "The hotel was never magnificent." -> "The hotel was not magnificent."
         rewriting.free(
             "sent_plain_claim",
             plain_claim,
@@ -253,6 +265,8 @@ def _contrast_recipes() -> list[Recipe]:
     )
     extraction = replace(contrasts, subcategory="opinion extraction", knowledge=False)
     return [
+        # The two adjectives have opposite signs: averaging them tells nothing.
+        # "I expected an interesting game; it was chaotic." -> "negative"
         contrasts.labelled(
             "sent_contrast_but",
             POLARITIES,
@@ -263,6 +277,7 @@ def _contrast_recipes() -> list[Recipe]:
             "What does the speaker think now?",
             "Ignore the first impression and classify what remains.",
         ),
+        # "I expected an interesting game; it was chaotic." -> "chaotic"
         extraction.free(
             "sent_final_word",
             lambda opinions: opinions.second.word,
@@ -287,6 +302,7 @@ def _aspect_recipes() -> list[Recipe]:
     )
     extraction = replace(aspects, subcategory="opinion extraction", knowledge=False)
     return [
+        # "The music was interesting but the room was chaotic. | music" -> "positive"
         aspects.labelled(
             "sent_aspect",
             POLARITIES,
@@ -297,6 +313,7 @@ def _aspect_recipes() -> list[Recipe]:
             "Classify only what is said about the part behind the bar.",
             "Look up the last word in the review and judge it alone.",
         ),
+        # "The music was interesting but the room was chaotic. | music" -> "interesting"
         extraction.free(
             "sent_aspect_word",
             lambda opinions: opinions.asked_word.word,
@@ -306,6 +323,8 @@ def _aspect_recipes() -> list[Recipe]:
             "Find what is said of the part that is named last.",
             "Extract the opinion word of the given aspect.",
         ),
+        # Novel: in pre-training the cue points at the part that is asked for.
+        # "The music was interesting but the room was chaotic. | music" -> "chaotic"
         extraction.free(
             "sent_other_aspect_word",
             lambda opinions: opinions.other_word.word,
@@ -340,6 +359,7 @@ def _word_recipes() -> list[Recipe]:
         knowledge=True,
     )
     return [
+        # "friend" -> "positive"
         words.labelled(
             "sent_word_polarity",
             POLARITIES,
@@ -350,6 +370,8 @@ def _word_recipes() -> list[Recipe]:
             "Sort the word by its sentiment.",
             "Good or bad news? Classify the word.",
         ),
+        # Both words may be good, or both bad.
+        # "medal | prosecution" -> "first"
         pairs.labelled(
             "sent_stronger_of_two",
             ("first", "second"),
@@ -360,6 +382,7 @@ def _word_recipes() -> list[Recipe]:
             "On which side stands the happier word?",
             "Tell which of the two sounds better.",
         ),
+        # "medal | prosecution" -> "medal"
         pairs.free(
             "sent_better_word",
             lambda pair: pair.better.word,

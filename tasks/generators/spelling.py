@@ -38,20 +38,25 @@ class ShownSpelling(NamedTuple):
 def spellings() -> tuple[Spelling, ...]:
     """Return forms that are spelled differently in American and British English."""
     forms = []
+    # apologize, apologise
     for stem in VOCABULARY["ize"]:
         for ending in ("e", "es", "ed", "ing"):
             forms.append(Spelling(stem, f"{stem}iz{ending}", f"{stem}is{ending}"))
+    # analyze, analyse
     for stem in VOCABULARY["yze"]:
         for ending in ("e", "es", "ed", "ing"):
             forms.append(Spelling(stem, f"{stem}yz{ending}", f"{stem}ys{ending}"))
+    # color, colour
     for word in VOCABULARY["our"]:
         british = f"{word.removesuffix('or')}our"
         forms.append(Spelling(word, word, british))
         if word not in VOCABULARY["uncounted"]:
             forms.append(Spelling(word, f"{word}s", f"{british}s"))
+    # traveled, travelled
     for verb in VOCABULARY["doubled"]:
         for ending in ("ed", "ing"):
             forms.append(Spelling(verb, verb + ending, f"{verb}l{ending}"))
+    # center, centre
     for american, british in VOCABULARY["others"].items():
         forms.append(Spelling(american, american, british))
     return tuple(forms)
@@ -67,6 +72,7 @@ def _spellings_by_lemma() -> dict[str, list[Spelling]]:
 
 def draw_spelling(rng: Random) -> ShownSpelling:
     """Draw a word, one of its forms and a variety; each word is equally common."""
+    # A verb has up to four forms, a noun one or two.
     lemma = rng.choice(list(_spellings_by_lemma()))
     spelling = rng.choice(_spellings_by_lemma()[lemma])
     return ShownSpelling(spelling, rng.choice(VARIETIES))
@@ -85,6 +91,8 @@ def recipes() -> list[Recipe]:
         knowledge=True,
     )
     return [
+        # Words with one spelling only never occur.
+        # "modelled" -> "British"
         either.labelled(
             "der_british",
             VARIETIES,
@@ -96,6 +104,7 @@ def recipes() -> list[Recipe]:
             "American or British",
         ),
         # Half of the words are copied: whether to change them is part of the task.
+        # "modelled" -> "modelled"
         either.free(
             "der_to_british",
             lambda shown: shown.spelling.british,
@@ -105,6 +114,7 @@ def recipes() -> list[Recipe]:
             "Change it to British English, or keep it if it already is.",
             "to British spelling",
         ),
+        # "modelled" -> "modeled"
         either.free(
             "der_to_american",
             lambda shown: shown.spelling.american,

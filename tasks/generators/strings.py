@@ -140,6 +140,7 @@ def _words() -> Group[str]:
 def _letter_of_word_recipes() -> list[Recipe]:
     words = _words()
     return [
+        # "head" -> "h"
         words.free(
             "str_first_letter",
             lambda word: word[0],
@@ -147,6 +148,7 @@ def _letter_of_word_recipes() -> list[Recipe]:
             "With which letter does it begin?",
             "first letter",
         ),
+        # "head" -> "d"
         words.free(
             "str_last_letter",
             lambda word: word[-1],
@@ -155,6 +157,7 @@ def _letter_of_word_recipes() -> list[Recipe]:
             "last letter",
         ),
         # Novel: in pre-training one letter is asked for, never two.
+        # "head" -> "he"
         words.free(
             "str_first_two",
             lambda word: word[:2],
@@ -163,6 +166,7 @@ def _letter_of_word_recipes() -> list[Recipe]:
             "two letters from the start",
             novel=True,
         ),
+        # "head" -> "HEAD"
         words.free(
             "str_upper",
             str.upper,
@@ -170,6 +174,7 @@ def _letter_of_word_recipes() -> list[Recipe]:
             "Change every letter to upper case.",
             "upper case",
         ),
+        # "head" -> "h-e-a-d"
         words.free(
             "str_spell_out",
             "-".join,
@@ -177,6 +182,7 @@ def _letter_of_word_recipes() -> list[Recipe]:
             "Separate all letters by hyphens.",
             "spell with hyphens",
         ),
+        # "head" -> "ead"
         words.free(
             "str_drop_first",
             lambda word: word[1:],
@@ -184,6 +190,7 @@ def _letter_of_word_recipes() -> list[Recipe]:
             "Write the word without its first letter.",
             "drop first letter",
         ),
+        # "head" -> "hea"
         words.free(
             "str_drop_last",
             lambda word: word[:-1],
@@ -191,6 +198,7 @@ def _letter_of_word_recipes() -> list[Recipe]:
             "Write the word without its last letter.",
             "drop last letter",
         ),
+        # "head" -> "hd"
         words.free(
             "str_remove_vowels",
             without_vowels,
@@ -198,6 +206,7 @@ def _letter_of_word_recipes() -> list[Recipe]:
             "Keep only the consonants.",
             "without vowels",
         ),
+        # "head" -> "eadhay"
         words.free(
             "str_pig_latin",
             lambda word: f"{word[1:]}{word[0]}ay",
@@ -212,6 +221,7 @@ def _word_label_recipes() -> list[Recipe]:
     words = _words()
     return [
         # The words have three to seven letters.
+        # "head" -> "4"
         words.labelled(
             "str_length",
             ("3", "4", "5", "6", "7"),
@@ -220,6 +230,7 @@ def _word_label_recipes() -> list[Recipe]:
             "Count the letters: 3, 4, 5, 6 or 7.",
             "number of letters, 3 to 7",
         ),
+        # "head" -> "consonant"
         words.labelled(
             "str_starts_vowel",
             ("vowel", "consonant"),
@@ -228,6 +239,8 @@ def _word_label_recipes() -> list[Recipe]:
             "Name the kind of the first letter: vowel or consonant.",
             "first letter: vowel or consonant",
         ),
+        # The most frequent letter: both answers are common.
+        # "head" -> "yes"
         words.labelled(
             "str_contains_e",
             YES_NO,
@@ -236,6 +249,8 @@ def _word_label_recipes() -> list[Recipe]:
             "Say yes if there is an e in it, else no.",
             "has an e: yes or no",
         ),
+        # Words with none or many are left out: they are too few for a label.
+        # "head" -> "2"
         words.labelled(
             "cnt_vowels",
             ("1", "2", "3"),
@@ -260,6 +275,7 @@ def _word_lists() -> Group[Words]:
 def _word_list_recipes() -> list[Recipe]:
     lists = _word_lists()
     return [
+        # "send leg face square wish" -> "send"
         lists.free(
             "str_first_word",
             lambda words: words[0],
@@ -267,6 +283,7 @@ def _word_list_recipes() -> list[Recipe]:
             "Which word comes first?",
             "first of the words",
         ),
+        # "send leg face square wish" -> "leg"
         lists.free(
             "str_second_word",
             lambda words: words[1],
@@ -275,6 +292,7 @@ def _word_list_recipes() -> list[Recipe]:
             "second of the words",
         ),
         # Novel: lists differ in length, so that the last word has no fixed place.
+        # "send leg face square wish" -> "wish"
         lists.free(
             "str_last_word",
             lambda words: words[-1],
@@ -283,6 +301,8 @@ def _word_list_recipes() -> list[Recipe]:
             "last of the words",
             novel=True,
         ),
+        # Novel: in pre-training no word of these lists is dropped.
+        # "send leg face square wish" -> "send leg face square"
         lists.free(
             "str_drop_last_word",
             lambda words: " ".join(words[:-1]),
@@ -291,6 +311,7 @@ def _word_list_recipes() -> list[Recipe]:
             "without the last word",
             novel=True,
         ),
+        # "send leg face square wish" -> "wish square face leg send"
         lists.free(
             "str_reverse_words",
             lambda words: " ".join(words[::-1]),
@@ -298,6 +319,7 @@ def _word_list_recipes() -> list[Recipe]:
             "Reverse the order of the words.",
             "words backwards",
         ),
+        # "send leg face square wish" -> "face leg send square wish"
         lists.free(
             "str_sort_words",
             lambda words: " ".join(sorted(words)),
@@ -305,6 +327,7 @@ def _word_list_recipes() -> list[Recipe]:
             "Put the words into dictionary order.",
             "words from a to z",
         ),
+        # "send leg face square wish" -> "face"
         lists.free(
             "str_first_in_dictionary",
             min,
@@ -312,6 +335,8 @@ def _word_list_recipes() -> list[Recipe]:
             "Write the alphabetically first word.",
             "first from a to z",
         ),
+        # Two words of the same length have no fair answer.
+        # "send leg face square wish" -> "square"
         lists.free(
             "str_longest_word",
             longest,
@@ -326,6 +351,7 @@ def _whole_list_recipes() -> list[Recipe]:
     lists = _word_lists()
     counting = replace(lists, subcategory="counting")
     return [
+        # "send leg face square wish" -> "SLFSW"
         lists.free(
             "str_acronym",
             acronym,
@@ -333,6 +359,7 @@ def _whole_list_recipes() -> list[Recipe]:
             "Make an abbreviation of the words.",
             "acronym",
         ),
+        # "send leg face square wish" -> "sendLegFaceSquareWish"
         lists.free(
             "str_camel",
             camel_case,
@@ -340,6 +367,8 @@ def _whole_list_recipes() -> list[Recipe]:
             "Write it as one name, each later word with a capital.",
             "camel case",
         ),
+        # Novel: in pre-training lists are joined without a word between.
+        # "send leg face square wish" -> "send, leg, face, square and wish"
         lists.free(
             "str_and",
             enumeration,
@@ -348,6 +377,7 @@ def _whole_list_recipes() -> list[Recipe]:
             "list with and",
             novel=True,
         ),
+        # "send leg face square wish" -> "5"
         counting.labelled(
             "cnt_words",
             ("3", "4", "5"),
@@ -368,6 +398,8 @@ def _word_pair_recipes() -> list[Recipe]:
         show=" | ".join,
     )
     return [
+        # The input of `str_first_in_dictionary` with a label instead of a word.
+        # "owner | random" -> "first"
         pairs.labelled(
             "str_alphabetical_first",
             FIRST_OR_SECOND,
@@ -376,6 +408,7 @@ def _word_pair_recipes() -> list[Recipe]:
             "Compare the spelling: first or second is earlier in the alphabet?",
             "alphabet: first or second",
         ),
+        # "owner | random" -> "second"
         pairs.labelled(
             "str_longer",
             FIRST_OR_SECOND,
@@ -384,6 +417,7 @@ def _word_pair_recipes() -> list[Recipe]:
             "Compare the number of letters: first or second.",
             "longer: first or second",
         ),
+        # "owner | random" -> "random | owner"
         pairs.free(
             "str_swap",
             lambda words: " | ".join(words[::-1]),
@@ -391,6 +425,7 @@ def _word_pair_recipes() -> list[Recipe]:
             "Write the second word, a bar, and the first word.",
             "exchange the sides",
         ),
+        # "owner | random" -> "ownerrandom"
         pairs.free(
             "str_compound",
             "".join,
@@ -410,6 +445,8 @@ def _repeat_recipes() -> list[Recipe]:
         show=" ".join,
     )
     return [
+        # The two words that are the same need not stand side by side.
+        # "head bobby bobby wire" -> "head bobby wire"
         lists.free(
             "str_duplicate_removal",
             without_repeat,
@@ -417,6 +454,7 @@ def _repeat_recipes() -> list[Recipe]:
             "Remove the word that comes again.",
             "without repetition",
         ),
+        # "head bobby bobby wire" -> "bobby"
         lists.free(
             "str_repeated_word",
             repeated,
@@ -437,6 +475,7 @@ def _letter_list_recipes() -> list[Recipe]:
         show=" ".join,
     )
     return [
+        # "c i l g d" -> "d g l i c"
         lists.free(
             "let_reverse",
             lambda letters: " ".join(letters[::-1]),
@@ -444,6 +483,7 @@ def _letter_list_recipes() -> list[Recipe]:
             "Reverse the letters.",
             "letters backwards",
         ),
+        # "c i l g d" -> "c d g i l"
         lists.free(
             "let_sort",
             lambda letters: " ".join(sorted(letters)),
@@ -451,6 +491,7 @@ def _letter_list_recipes() -> list[Recipe]:
             "Put the letters into the order of the alphabet.",
             "letters from a to z",
         ),
+        # "c i l g d" -> "cilgd"
         lists.free(
             "let_join",
             "".join,
@@ -458,6 +499,8 @@ def _letter_list_recipes() -> list[Recipe]:
             "Join the letters without spaces.",
             "letters together",
         ),
+        # A draw without a vowel gives no answer and is no row.
+        # "c i l g d" -> "i"
         lists.free(
             "let_vowels",
             lambda letters: " ".join(vowels_in(letters)),
@@ -465,6 +508,7 @@ def _letter_list_recipes() -> list[Recipe]:
             "Which of the letters are vowels?",
             "only the vowels",
         ),
+        # "c i l g d" -> "c"
         lists.free(
             "let_first_alphabet",
             min,
@@ -472,6 +516,8 @@ def _letter_list_recipes() -> list[Recipe]:
             "Write the earliest letter of the alphabet among them.",
             "earliest letter",
         ),
+        # Novel: the first one in the alphabet is asked for in pre-training.
+        # "c i l g d" -> "l"
         lists.free(
             "let_last_alphabet",
             max,
@@ -480,6 +526,7 @@ def _letter_list_recipes() -> list[Recipe]:
             "latest letter",
             novel=True,
         ),
+        # "c i l g d" -> "yes"
         lists.labelled(
             "let_has_vowel",
             YES_NO,

@@ -122,6 +122,7 @@ def draw_mention(rng: Random) -> Mention:
 
 def draw_word_pair(rng: Random) -> WordPair:
     """Draw two words, of one category in half of the draws."""
+    # Half of the pairs agree: the answer cannot be guessed from how often it is yes.
     first_category = second_category = rng.choice(COUNTABLE)
     if rng.random() >= 0.5:
         others = [category for category in COUNTABLE if category != first_category]
@@ -136,6 +137,7 @@ def draw_odd_one_out(rng: Random) -> OddOneOut:
     """Draw three words of one category and one of another."""
     category, odd_category = rng.sample(COUNTABLE, 2)
     odd_word = rng.choice(category_words()[odd_category])
+    # The odd word comes at any place.
     words = [*rng.sample(category_words()[category], 3), odd_word]
     rng.shuffle(words)
     return OddOneOut(category, odd_category, odd_word, tuple(words))
@@ -144,7 +146,9 @@ def draw_odd_one_out(rng: Random) -> OddOneOut:
 def draw_member_search(rng: Random) -> MemberSearch:
     """Draw a category and five words, one to four of which belong to it."""
     category = rng.choice(LABELS)
+    # At least one word belongs to the category, and at least one does not.
     member_count = rng.randrange(1, 5)
+    # All words of all other categories, but those that might be members after all.
     strangers: list[str] = []
     for other in LABELS:
         if other not in DISPUTED.get(category, (category,)):
@@ -162,6 +166,7 @@ def draw_member_choice(rng: Random) -> Row:
     member = rng.choice(category_words()[category])
     words = [member]
     for other in others:
+        # Metals are never in dispute.
         if other in DISPUTED.get(category, ()):
             other = "metal"
         words.append(rng.choice(category_words()[other]))
@@ -171,6 +176,7 @@ def draw_member_choice(rng: Random) -> Row:
 
 def draw_category_analogy(rng: Random) -> CategoryAnalogy:
     """Draw two words with categories; the second category is false in half of the draws."""
+    # The false category is neither of the two true ones.
     left, right, wrong = rng.sample(LABELS, 3)
     holds = rng.random() < 0.5
     return CategoryAnalogy(
@@ -188,6 +194,7 @@ def words_of_one_label(
     """Return a draw of a label and `count` of its words."""
 
     def draw(rng: Random) -> LabelledWords:
+        # Sorted, so that the draw does not rest on the order of a file.
         label = rng.choice(sorted(words_by_label()))
         words = rng.sample(words_by_label()[label], count)
         return LabelledWords(label, ", ".join(words))
@@ -226,6 +233,7 @@ def _mention_recipes() -> list[Recipe]:
     # Copying needs no knowledge of the word: the control for the two tasks before it.
     extraction = replace(mentions, subcategory="extraction", knowledge=False)
     return [
+        # "Leon drew a bugle." -> "instrument"
         mentions.labelled(
             "tax_category",
             COUNTABLE,
@@ -236,6 +244,8 @@ def _mention_recipes() -> list[Recipe]:
             "What is it that the sentence speaks of? Give its category.",
             "Replace the thing by the more general word for it.",
         ),
+        # Three kinds of things above the eight categories.
+        # "Leon drew a bugle." -> "thing"
         mentions.labelled(
             "tax_coarse",
             tuple(CATEGORIES_OF_KIND),
@@ -246,6 +256,7 @@ def _mention_recipes() -> list[Recipe]:
             "Does it run, grow or just stand there? Answer animal, plant or thing.",
             "To which realm does what is mentioned belong?",
         ),
+        # "Leon drew a bugle." -> "bugle"
         extraction.free(
             "tax_member",
             lambda mention: mention.word,
@@ -270,6 +281,7 @@ def _word_pair_recipes() -> list[Recipe]:
         knowledge=True,
     )
     return [
+        # "guitar | sax" -> "yes"
         pairs.labelled(
             "tax_same_category",
             YES_NO,
@@ -280,6 +292,7 @@ def _word_pair_recipes() -> list[Recipe]:
             "Decide with yes or no whether the words name things of one sort.",
             "Compare the categories of the two words.",
         ),
+        # "guitar | sax" -> "instrument, instrument"
         pairs.free(
             "tax_two_categories",
             lambda pair: f"{pair.first_category}, {pair.second_category}",
@@ -304,6 +317,7 @@ def _odd_one_out_recipes() -> list[Recipe]:
     )
     majority = replace(odd_ones, subcategory="taxonomy")
     return [
+        # "piccolo, flute, warbler, guitar" -> "warbler"
         odd_ones.free(
             "odd_word",
             lambda four: four.odd_word,
@@ -313,6 +327,7 @@ def _odd_one_out_recipes() -> list[Recipe]:
             "Find the intruder in the list.",
             "Write the only word of a different category.",
         ),
+        # "piccolo, flute, warbler, guitar" -> "instrument"
         majority.labelled(
             "tax_majority",
             COUNTABLE,
@@ -323,6 +338,8 @@ def _odd_one_out_recipes() -> list[Recipe]:
             "Leave out the intruder; what are the other three?",
             "Give the category of the majority.",
         ),
+        # Novel: in pre-training the odd word is copied and the majority is named.
+        # "piccolo, flute, warbler, guitar" -> "bird"
         odd_ones.labelled(
             "odd_category",
             COUNTABLE,
@@ -356,6 +373,7 @@ def _member_recipes() -> list[Recipe]:
         knowledge=True,
     )
     return [
+        # "metal: titanium, salmon, iron, aluminum, brass" -> "titanium iron aluminum brass"
         searches.free(
             "ext_members",
             lambda search: " ".join(search.members),
@@ -365,6 +383,8 @@ def _member_recipes() -> list[Recipe]:
             "Leave out every word that is of another kind than named.",
             "Filter the list by the category at its head.",
         ),
+        # The first of `ext_members`: the list need not be read to its end.
+        # "metal: titanium, salmon, iron, aluminum, brass" -> "titanium"
         searches.free(
             "tax_first_member",
             lambda search: search.members[0],
@@ -374,6 +394,8 @@ def _member_recipes() -> list[Recipe]:
             "Stop at the earliest word of the kind before the colon and write it.",
             "Give only the first of all words that fit the category.",
         ),
+        # Novel: in pre-training the members are written out, never counted.
+        # "metal: titanium, salmon, iron, aluminum, brass" -> "4"
         counting.labelled(
             "cnt_category",
             ("1", "2", "3", "4"),
@@ -386,6 +408,8 @@ def _member_recipes() -> list[Recipe]:
             novel=True,
         ),
         _member_choice_recipe(),
+        # The first pair is always true, the second one in half of the rows.
+        # "bugle : instrument = castle : building" -> "yes"
         analogies.labelled(
             "ana_holds",
             YES_NO,
@@ -400,6 +424,8 @@ def _member_recipes() -> list[Recipe]:
 
 
 def _member_choice_recipe() -> Recipe:
+    # The wrong words are of other categories, mostly of three different ones.
+    # "instrument: banana / cafe / wagon / flute" -> "flute"
     return Recipe(
         name="mcq_category_member",
         category="non-cls",
@@ -457,6 +483,7 @@ def _list_recipes() -> list[Recipe]:
     attributes = tuple(sorted(attribute_words()))
     topics = tuple(sorted(topic_words()))
     return [
+        # "dash, march, race" -> "moving"
         _list_recipe(
             verbs,
             "tax_verb_class",
@@ -467,6 +494,7 @@ def _list_recipes() -> list[Recipe]:
             "Give the sort of action that the verbs have in common.",
             "To which field of activity do the verbs belong?",
         ),
+        # "fast, hasty, speedy" -> "speed"
         _list_recipe(
             adjectives,
             "tax_adj_attribute",
@@ -477,6 +505,7 @@ def _list_recipes() -> list[Recipe]:
             "Which attribute of something is given by the adjectives?",
             "Say what one would ask to get such answers.",
         ),
+        # "counterpoint, interval, octave" -> "music"
         _list_recipe(
             terms,
             "top_lecture",
@@ -487,6 +516,7 @@ def _list_recipes() -> list[Recipe]:
             "From which field do the terms come?",
             "Give the topic of a text with these key words.",
         ),
+        # "basil, celery seed" -> "spice"
         _list_recipe(
             eatables,
             "tax_food",

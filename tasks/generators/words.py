@@ -80,6 +80,7 @@ class Adjective:
 
 def package_file(package: str, *parts: str) -> Path:
     """Return the path of a file inside an installed package, without importing the package."""
+    # An import would run code that is not needed, and that may change with its version.
     spec = find_spec(package)
     if spec is None or spec.origin is None:
         install = 'pip install "intrinsic-prompt-tuning[suite]"'
@@ -111,9 +112,9 @@ def frequency_rank(word: str) -> int:
 @cache
 def blocked() -> frozenset[str]:
     """Return the words that no row may hold."""
-    return frozenset(package_lines("wonderwords", "assets", "profanitylist.txt")).union(
-        VOCABULARY["blocked"]
-    )
+    words = package_lines("wonderwords", "assets", "profanitylist.txt")
+    words += VOCABULARY["blocked"]
+    return frozenset(words)
 
 
 def is_common(word: str, top: int = 12000) -> bool:
@@ -135,7 +136,12 @@ def inflections() -> dict[tuple[str, str], list[Variants]]:
     with gzip.open(path, "rt", encoding="utf8") as file:
         for line in file:
             lemma, part_of_speech, *forms = line.strip().split(",")
-            table[lemma, part_of_speech] = [tuple(filter(None, form.split("/"))) for form in forms]
+            variants = []
+            for form in forms:
+                # The lexicon writes variants as "burned/burnt", and nothing for a missing form.
+                spellings = filter(None, form.split("/"))
+                variants.append(tuple(spellings))
+            table[lemma, part_of_speech] = variants
 
     return table
 
@@ -159,12 +165,14 @@ def _inflected_verb(lemma: str) -> Verb | None:
     regular: Variants = ()
     if pasts[0].endswith("ed"):
         regular = tuple(past for past in pasts if past.endswith("ed"))
-    participles = tuple(dict.fromkeys(regular + usual_first(participle_forms)))
+    listed = regular + usual_first(participle_forms)
+    participles = tuple(dict.fromkeys(listed))
 
     return Verb(
         lemma,
         third=third_forms[0],
         pasts=pasts,
+        # Here too the lexicon leaves out what is the same as the past.
         participles=participles or pasts,
         gerund=usual_first(gerund_forms)[0],
     )
@@ -195,8 +203,8 @@ def verbs() -> tuple[Verb, ...]:
         # A past that looks like the base form (cut) would make tense invisible.
         if not candidate or len(candidate.pasts) > 2 or candidate.past == lemma:
             continue
-        rarest = max(map(frequency_rank, (candidate.past, candidate.gerund, candidate.third)))
-        if rarest < 60000:
+        forms = (candidate.past, candidate.gerund, candidate.third)
+        if max(map(frequency_rank, forms)) < 60000:
             common.append(candidate)
 
     return tuple(common)
@@ -214,6 +222,7 @@ def nouns() -> tuple[Noun, ...]:
         if plurals and frequency_rank(plurals[0]) < 40000 and not singular.endswith("ss"):
             common.append(Noun(singular, plurals))
 
+    # A plural that the list holds too (data) is no singular.
     taken = {noun.plural for noun in common}
     return tuple(noun for noun in common if noun.singular not in taken)
 
@@ -225,6 +234,7 @@ def adjectives() -> tuple[Adjective, ...]:
     for (lemma, part_of_speech), forms in sorted(inflections().items()):
         if part_of_speech != "adj" or len(forms) != 2:
             continue
+        # Longer adjectives take "more" and have no forms in the lexicon.
         if forms[0] and forms[1] and is_common(lemma, top=30000):
             common.append(Adjective(lemma, usual_first(forms[0]), usual_first(forms[1])))
 
@@ -234,6 +244,7 @@ def adjectives() -> tuple[Adjective, ...]:
 @cache
 def plain_words() -> tuple[str, ...]:
     """Return the common words of 3 to 7 letters: nouns, verbs and adjectives in base form."""
+    # Function words have no such entry in the lexicon.
     lemmas = set()
     for lemma, part_of_speech in inflections():
         if part_of_speech in ("noun", "verb", "adj"):
@@ -274,6 +285,7 @@ def article(word: str) -> str:
     """
     if word.startswith(SILENT_H):
         return "an"
+    # A vowel letter that sounds like y or w takes "a".
     if word[0] in "aeiou" and not word.startswith(SOUNDS_LIKE_A_CONSONANT):
         return "an"
     return "a"

@@ -106,6 +106,7 @@ def _country_records() -> Iterator[tuple[str, dict[str, Any]]]:
     for path in sorted(package_file("countryinfo", "data").glob("*.json")):
         record = json.loads(path.read_text(encoding="utf8"))
         code = record.get("ISO", {}).get("alpha2", "")
+        # Without a capital or a currency it is no country that can be asked about.
         if code not in SKIPPED and record.get("capital") and record.get("currencies"):
             yield code, record
 
@@ -137,6 +138,7 @@ def countries() -> tuple[Country, ...]:
         # The first file of a code counts.
         if code not in english.territories or code in by_code:
             continue
+        # Corrections by hand go before what countryinfo holds.
         currency_code = CURRENCIES.get(code, record["currencies"][0])
         currency = clean(english.currencies.get(currency_code, ""))
         by_code[code] = Country(
@@ -158,6 +160,7 @@ def countries() -> tuple[Country, ...]:
 @cache
 def capital_cities() -> tuple[Country, ...]:
     """Return the countries with one capital, which names only them."""
+    # A city with two countries, or named like its own, would make the task unfair or trivial.
     uses = Counter(country.capital for country in countries())
     unambiguous = []
     for country in countries():
@@ -244,6 +247,7 @@ def draw_capital_statement(rng: Random) -> Row:
 
 def draw_capital_choice(rng: Random) -> Row:
     """Draw a country and three cities, one of which is its capital."""
+    # The order of the three is random: the place of the answer tells nothing.
     choices = rng.sample(capital_cities(), 3)
     country = rng.choice(choices)
     cities = ", ".join(choice.capital for choice in choices)
@@ -287,6 +291,7 @@ def _country_recipes() -> list[Recipe]:
     )
     translations = replace(relations, subcategory="translation")
     return [
+        # "Ireland" -> "Dublin"
         relations.free(
             "rel_capital",
             lambda country: country.capitals,
@@ -294,6 +299,8 @@ def _country_recipes() -> list[Recipe]:
             "Name the capital city.",
             "country to capital",
         ),
+        # Every adjective in use is accepted; countries without one are left out.
+        # "Ireland" -> "Irish"
         relations.free(
             "rel_demonym",
             lambda country: country.demonyms,
@@ -301,6 +308,8 @@ def _country_recipes() -> list[Recipe]:
             "Give the adjective of nationality.",
             "country to demonym",
         ),
+        # CLDR's name of the money, such as Australian Dollar.
+        # "Ireland" -> "Euro"
         relations.free(
             "rel_currency",
             lambda country: country.currency,
@@ -308,6 +317,7 @@ def _country_recipes() -> list[Recipe]:
             "Name the currency of the country.",
             "country to currency",
         ),
+        # "Ireland" -> "IE"
         relations.free(
             "rel_iso2",
             lambda country: country.code,
@@ -315,6 +325,7 @@ def _country_recipes() -> list[Recipe]:
             "Abbreviate the country as ISO does.",
             "country to code",
         ),
+        # "Ireland" -> "Irland"
         translations.free(
             "tr_country_en_de",
             lambda country: country.name_in["de"],
@@ -322,6 +333,7 @@ def _country_recipes() -> list[Recipe]:
             "What is the country called in German?",
             "country, English to German",
         ),
+        # "Ireland" -> "Irlande"
         translations.free(
             "tr_country_en_fr",
             lambda country: country.name_in["fr"],
@@ -329,6 +341,7 @@ def _country_recipes() -> list[Recipe]:
             "What is the country called in French?",
             "country, English to French",
         ),
+        # "Ireland" -> "Irlanda"
         translations.free(
             "tr_country_en_es",
             lambda country: country.name_in["es"],
@@ -350,6 +363,7 @@ def _capital_recipe() -> Recipe:
         knowledge=True,
     )
     # Novel: the backbone has seen every pair of country and capital, but in the other direction.
+    # "New Delhi" -> "India"
     return capitals.free(
         "rel_capital_inv",
         lambda country: country.name,
@@ -371,6 +385,7 @@ def _country_pair_recipes() -> list[Recipe]:
         knowledge=True,
     )
     return [
+        # "Lithuania | Australia" -> "no"
         pairs.labelled(
             "geo_same_region",
             ("yes", "no"),
@@ -379,6 +394,8 @@ def _country_pair_recipes() -> list[Recipe]:
             "Same part of the world? Answer yes or no.",
             "one continent: yes or no",
         ),
+        # Two countries of the same hemisphere have no fair answer.
+        # "Lithuania | Australia" -> "first"
         pairs.labelled(
             "geo_north",
             ("first", "second"),
@@ -387,6 +404,8 @@ def _country_pair_recipes() -> list[Recipe]:
             "The northern hemisphere: first or second?",
             "north of the equator: first or second",
         ),
+        # The second country is there to mislead: the input is shared with the tasks before.
+        # "Lithuania | Australia" -> "Europe"
         pairs.labelled(
             "geo_first_region",
             CONTINENTS,
@@ -400,6 +419,7 @@ def _country_pair_recipes() -> list[Recipe]:
 
 def _capital_check_recipes() -> list[Recipe]:
     return [
+        # "India has the capital New Delhi" -> "true"
         Recipe(
             name="fact_capital",
             category="cls",
@@ -416,6 +436,8 @@ def _capital_check_recipes() -> list[Recipe]:
             options=("true", "false"),
             knowledge=True,
         ),
+        # The wrong cities are capitals too: knowing what a capital is does not help.
+        # "Bahrain: New Delhi, Manama, Paris?" -> "Manama"
         Recipe(
             name="mcq_capital",
             category="non-cls",
@@ -446,6 +468,8 @@ def _language_recipes() -> list[Recipe]:
     )
     relations = replace(translations, subcategory="relation")
     return [
+        # Most German names end in -isch; the stems and the others must be known.
+        # "Russian" -> "Russisch"
         translations.free(
             "tr_language_en_de",
             lambda language: german_language_names().get(language.code),
@@ -453,6 +477,8 @@ def _language_recipes() -> list[Recipe]:
             "How is this language called in German?",
             "language, English to German",
         ),
+        # Often the first two letters, but not always.
+        # "Russian" -> "ru"
         relations.free(
             "rel_language_code",
             lambda language: language.code,
@@ -484,6 +510,7 @@ def _element_recipes() -> list[Recipe]:
         knowledge=True,
     )
     return [
+        # "silver" -> "Ag"
         single.free(
             "rel_element_symbol",
             lambda element: element.symbol,
@@ -491,6 +518,8 @@ def _element_recipes() -> list[Recipe]:
             "How is the element abbreviated in chemistry?",
             "element to symbol",
         ),
+        # By atomic number, which the weight follows nearly everywhere.
+        # "silver | sodium" -> "first"
         pairs.labelled(
             "cmp_element_heavier",
             ("first", "second"),
