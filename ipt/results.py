@@ -173,14 +173,15 @@ class TaskScore:
 class Floor:
     """What doing nothing scores on a task: one constant answer, the bare backbone, the untrained start."""
 
-    chance: float
-    empty: float
-    start: float
+    chance: float | None
+    empty: float | None
+    start: float | None
 
     @property
     def best(self) -> float:
         """The highest of the three: what a method must exceed."""
-        return max(self.chance, self.empty, self.start)
+        known = [self.chance, self.empty, self.start]
+        return max(value for value in known if value is not None)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from ipt.methods.subspace import Subspace
 from ipt.provenance import to_record
 from ipt.run import Run
 from ipt.storage import write_json, write_tensors
-from ipt.workflows.stability import FROM, IST, PROMPT, stability
+from ipt.workflows.stability import FROM, IST, PROMPT, stability, to_json
 
 VOID = {"meta", "input", "br", "img", "link"}  # tags that are never closed
 WORDS = ("red", "blue", "green", "tall", "small", "fast", "slow", "warm", "cold", "soft", "hard", "dark")
@@ -239,7 +239,8 @@ def stable(out, seed=42):
     names, rng = ["u", "v", "w", "x"], torch.Generator().manual_seed(0)
     scores = {method: {n: torch.rand(5, generator=rng).tolist() for n in names} for method in (PROMPT, IST, FROM[IST])}
     run = Run.open(out / f"stability-{seed}", {"kind": "stability", "split": "made", "seed": seed, "msf_run": f"msf-{seed}"})
-    run.finish({"kind": "stability", "by_seed": scores} | stability(scores, dict.fromkeys(names, 0.0)))
+    rows = [to_json(row) for row in stability(scores, dict.fromkeys(names, 0.0))]
+    run.finish({"kind": "stability", "by_seed": scores, "rows": rows})
     return run.result
 
 

@@ -56,8 +56,7 @@ class Scores:
     def __call__(self, model, deltas, data, part="test", rank=True, *, progress):
         found = []
         progress(1, 2)
-        for delta, d in zip(deltas, data, strict=True):
-            prompt = delta.view(-1, model.backbone.hidden_size)
+        for prompt, d in zip(deltas, data, strict=True):
             value = checksum(prompt, d, part)
             self.prompts[value] = prompt.detach().clone()
             ranked = 1 - value if rank and d.options else None
@@ -65,7 +64,7 @@ class Scores:
         return found
 
     def behind(self, scores: dict, data: list[EncodedTask]) -> Tensor:
-        """Return the prompts [T, n, h] that got these scores, of these tasks and rows."""
+        """Return the deltas [T, P] that got these scores, of these tasks and rows."""
         assert scores.keys() == {d.task.name for d in data}
         prompts = []
         for d in data:
@@ -76,7 +75,7 @@ class Scores:
         return torch.stack(prompts)
 
     def one(self, generated: float, d: EncodedTask) -> Tensor:
-        """Return the prompt [n, h] that got this score; it must be of these rows."""
+        """Return the delta [P] that got this score; it must be of these rows."""
         prompt = self.prompts[generated]
         assert generated == checksum(prompt, d)
         return prompt
@@ -219,11 +218,10 @@ class World:
         return folder
 
     def prompts(self, names: list[str], data_seed: int = 100, seed: int = SEED) -> Tensor:
-        """Return the bank's prompts [T, n, h]."""
+        """Return the bank's deltas [T, P]."""
         folder = self.bank(data_seed, seed)
         paths = [folder / f"{name}.safetensors" for name in names]
-        deltas = [read_tensors(path)[0]["prompt"] for path in paths]
-        return torch.stack([delta.view(LENGTH, -1) for delta in deltas])
+        return torch.stack([read_tensors(path)[0]["prompt"] for path in paths])
 
 
 def save_small_tasks(folder: Path) -> None:

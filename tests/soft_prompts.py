@@ -47,7 +47,7 @@ def flat(prompts: Tensor) -> Tensor:
 
 def led(backbone: Any, prompts: Tensor) -> tuple[Any, Tensor, Tensor]:
     owner = torch.arange(len(prompts), device=prompts.device)
-    return model_for(backbone, prompts), flat(prompts), owner
+    return model_for(backbone, prompts), prompts.flatten(1), owner
 
 
 def nll(backbone: Any, prompts: Tensor, rows: Sequence[Encoded], smoothing: float = 0.0) -> Tensor:
@@ -216,7 +216,7 @@ def find_subspace(
 ):  # fmt: skip
     execution = Execution(checkpoint or Checkpoint.none(), progress, processes)
     model = model_for(backbone, bank)
-    found = msf.find_subspace(model, flat(bank), data, config, seed, execution)
+    found = msf.find_subspace(model, bank.flatten(1), data, config, seed, execution)
     found.split = split
     return found
 
@@ -255,11 +255,11 @@ def tune_vectors(
 
 def mix(backbone, bank, names, dim, data, config, seed, checkpoint=None, progress=no_progress):
     execution = Execution(checkpoint or Checkpoint.none(), progress)
-    seen = ist.SeenVectors(flat(bank), names)
+    seen = ist.SeenVectors(bank.flatten(1), names)
     model = model_for(backbone, bank)
     return mixture.tune_mixtures(model, seen, dim, data, config, seed, execution)
 
 
 def mixed(weights: Tensor, bank: Tensor) -> Tensor:
     """Return the prompts [A, n, h] that weights [A, S] make of the bank's [S, n, h]."""
-    return source.mix_deltas(weights, flat(bank)).view(len(weights), *bank.shape[1:])
+    return source.mix_deltas(weights, bank.flatten(1)).view(len(weights), *bank.shape[1:])

@@ -1,6 +1,7 @@
 """A task's prompt out of a run: as a PEFT folder, and answering texts."""
 
 import json
+from dataclasses import asdict
 from io import StringIO
 
 import pytest
@@ -11,9 +12,11 @@ from soft_prompts import generate, losses
 from ipt.backbones.loading import load_backbone
 from ipt.cli import app as cli
 from ipt.data import SAME_DATA_SEED
-from ipt.predict import task_prompt
+from ipt.experiment import encode_tasks
+from ipt.predict import task_delta
 from ipt.resolve import reopen_experiment
 from ipt.run import Run
+from ipt.workflows.evaluation import score_tasks
 
 
 @pytest.mark.parametrize("kind", ["msf", "ist", "mixture"])
@@ -22,21 +25,24 @@ def test_an_exported_prompt_loads_in_peft_with_the_same_loss_and_answers(done, t
     name, flags = run.config["parts"]["unseen"][0], ["--mixture"] if mixture else []
     assert cli.main(["export", run.folder.name, name, "--to", str(tmp_path / "peft"), "--out", str(done), *flags]) == 0
     experiment = reopen_experiment(run.config, done)
-    prompt = task_prompt(run, experiment, name, mixture).prompt
+    prompt = task_delta(run, experiment, name, mixture).delta.view(3, -1)
     rows = experiment.backbone.encode(["a text", "some other, longer text"], ["yes", "no"])
     model = PeftModel.from_pretrained(load_backbone(run.config["model"], device="cpu").model, tmp_path / "peft").eval()
     for row in rows:
         ids, labels = torch.tensor([row.input_ids]), torch.tensor([row.label_ids])
         loss = float(model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels).loss)
         assert float(losses(experiment.backbone, prompt[None], [row])) == pytest.approx(loss, rel=1e-5)
-        found = generate(model, input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=5, do_sample=False, num_beams=1)
-        assert experiment.backbone.text(found) == generate(experiment.backbone, prompt[None], [row], 5)
+        found = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=5, do_sample=False, num_beams=1)
+        assert experiment.backbone.texts(found) == generate(experiment.backbone, prompt[None], [row], 5)
     about = json.loads((tmp_path / "peft" / "ipt.json").read_text())
     assert about["task"] == name and (len(about["vector"]) == 2 if kind == "ist" else "vector" not in about)
     if mixture:  # three seen prompts, two numbers; as it was scored in the run
         assert sum(about["weights"].values()) == pytest.approx(1) and len(about["weights"]) == 3
-        data = experiment.data([name], SAME_DATA_SEED)
-        assert experiment.score("mixture", prompt[None], data) == {name: run.result["scores"]["mixture_test"][name]}
+        data = encode_tasks(experiment, [name], SAME_DATA_SEED)
+        scored = score_tasks(experiment, "mixture", prompt.flatten()[None], data)
+        assert {name: asdict(score) for name, score in scored.items()} == {
+            name: run.result["scores"]["mixture_test"][name]
+        }
         assert about["test_score"] == run.result["scores"]["mixture_test"][name]["generated"]
         assert len({s["generated"] for s in run.result["scores"]["mixture_test"].values()}) == 2  # control: scores tell tasks apart
     assert cli.main(["export", run.folder.name, "../x", "--to", str(tmp_path / "none"), "--out", str(done)]) == 2

@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 from small_runs import REST, SEED, SEEN, new_world, tasks
-from soft_prompts import generate, nll
+from soft_prompts import generate, model_for, nll
 from test_families import make, prompts
 
 from ipt.interop.peft import read_peft
 from ipt.methods.subspace import Subspace
-from ipt.predict import answers, record_of
+from ipt.predict import answer_texts, record_of
 from ipt.storage import read_json, read_tensors, write_tensors
 
 ALL = [*SEEN, *REST]
@@ -34,7 +34,7 @@ def export(world, run, name, to, *more, ends=0):
         return None
     prompt, model = read_peft(to, 3, 16)
     assert model == str(world.root / "model")
-    return prompt, read_json(to / "ipt.json")
+    return prompt.flatten(), read_json(to / "ipt.json")
 
 
 def common(world, run, name):
@@ -143,14 +143,14 @@ def test_each_text_gets_the_answer_it_gets_alone(monkeypatch):
     backbone, prompt = make("t5"), prompts(1)[0]
     monkeypatch.setattr(type(backbone), "token_budget", 12)
     texts = ["a long text of many words", "red", "warm and cold", "tall", "blue"]
-    experiment = SimpleNamespace(backbone=backbone, tasks={"first": tasks()["first"]})
+    experiment = SimpleNamespace(model=model_for(backbone, prompt[None]), tasks={"first": tasks()["first"]})
     expected = []
     for text in texts:
         (row,) = backbone.encode([text], [""])
         expected += generate(backbone, prompt[None], [row], 6)
-    assert answers(prompt, experiment, "first", texts, 6) == expected
+    assert answer_texts(prompt.flatten(), experiment, "first", texts, 6) == expected
     assert len(set(expected)) > 1
-    shorter = answers(prompt, experiment, "first", texts, 2)
+    shorter = answer_texts(prompt.flatten(), experiment, "first", texts, 2)
     assert shorter != expected
     for long, short in zip(expected, shorter, strict=True):
         assert long.startswith(short)
@@ -171,14 +171,14 @@ def test_a_masked_model_answers_with_the_likeliest_of_the_tasks_own_options(monk
     ]
     options = ("red", "fog", "ten", "cup")
     task = replace(tasks()["late"], options=options)
-    experiment = SimpleNamespace(backbone=backbone, tasks={"late": task})
+    experiment = SimpleNamespace(model=model_for(backbone, prompt[None]), tasks={"late": task})
     expected = []
     for text in texts:
         rows = [backbone.encode([text], [option]) for option in options]
         losses = [float(nll(backbone, prompt[None], row)) for row in rows]
         expected.append(options[losses.index(min(losses))])
     assert len(set(expected)) > 1
-    assert answers(prompt, experiment, "late", texts, 6) == expected
+    assert answer_texts(prompt.flatten(), experiment, "late", texts, 6) == expected
 
 
 def test_predict_answers_with_the_tasks_prompt(made, capsys):
@@ -186,7 +186,7 @@ def test_predict_answers_with_the_tasks_prompt(made, capsys):
     made.ipt("predict", "red tall slow", "warm", "--run", "base", "--task", "last", "--tokens", "3")
     backbone = made.backbone
     rows = backbone.encode(["red tall slow", "warm"], ["", ""])
-    expected = generate(backbone, made.prompts(["last"]).expand(2, -1, -1), rows, 3)
+    expected = generate(backbone, made.prompts(["last"]).expand(2, -1), rows, 3)
     assert capsys.readouterr().out.splitlines() == [" ".join(text.split()) for text in expected]
 
 

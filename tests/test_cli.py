@@ -116,7 +116,7 @@ def test_sigkill_and_resume_give_the_uninterrupted_result(world, tmp_path):
         (["msf", "--dim", "0"], "--dim must be above 0"),
         (["msf", "--dim", "99999999"], "--dim must be below"),
         (["msf", "--alpha", "-1"], "--alpha must not be negative"),
-        (["msf", "--tune.prompt-length", "0"], "--prompt-length must be above 0"),
+        (["msf", "--tuner", "soft-prompt:prompt_length=0"], "--prompt-length must be above 0"),
         (["msf", "--steps", "none"], "--steps"),
         (["msf", "--nonsense"], "--nonsense"),
         (["ist", "--dim", "7"], "ipt msf --tasks random-100 --dim 7"),
@@ -197,7 +197,7 @@ def test_a_run_of_another_version_is_told(done, tmp_path, capsys):
     del record["config"]["dtype"]
     path.write_text(json.dumps(record))
     assert cli.main(["ist", "--dim", "2", "--out", str(tmp_path / "old")]) == 2
-    assert "made by another version of ipt: its settings lack dtype; run `ipt msf` again" in capsys.readouterr().err
+    assert "made by another version of ipt: its settings do not name dtype; run `ipt msf` again" in capsys.readouterr().err
 
 
 def test_a_second_process_is_turned_away(world, done, capsys):
@@ -225,7 +225,7 @@ def test_prompts_that_another_process_tunes_are_waited_for(world, done, tmp_path
             if prompt.stem != "first":
                 shutil.copy(prompt, ours)
     command.join(120)
-    assert ended == [0] and "tuning 1 prompts, data seed 100 (4 are there already)" in capsys.readouterr().err
+    assert ended == [0] and "tuning 1 deltas, data seed 100 (4 are in the bank)" in capsys.readouterr().err
 
 
 def test_a_reader_that_leaves_ends_the_command_without_a_word(monkeypatch, capfd):
@@ -268,7 +268,7 @@ def test_a_full_disk_ends_with_one_message_and_whole_files(world, done, tmp_path
 
 
 def test_too_little_space_is_found_before_any_work(world, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("ipt.resolve.free_bytes", lambda folder: 100)
+    monkeypatch.setattr("ipt.estimate.free_bytes", lambda folder: 100)
     assert cli.main(msf_words(world, tmp_path)) == 2
     assert "MB free; make room" in capsys.readouterr().err
     assert not list(tmp_path.glob("msf-*")) and not list(tmp_path.glob("prompts/*"))
@@ -290,7 +290,7 @@ def test_quality_of_tuned_prompts_and_of_definitions_is_summed_up(world, done, m
     twice = [str(word) for pair in (runs["tune"] | {"--more-seeds": 43}).items() for word in pair]
     assert cli.main(["tune", *twice]) == 0
     shown = capsys.readouterr()
-    assert "tuning 5 prompts" in shown.err and "(5 are there already)" in shown.err  # those of seed 42 are
+    assert "tuning 5 deltas" in shown.err and "(5 are in the bank)" in shown.err  # those of seed 42 are
     assert len(set(re.findall(r"prompts: (\S+)", shown.out[-400:]))) == 2 and "…" in shown.out
     figures = [(row["prompt"], row["tasks"], row["count"], row["mean_score"]) for row in tune["rows"]]
     assert figures == [("prompt tuning", kind, 5, pytest.approx(mean)) for kind in ("trained", "rule")]
@@ -351,7 +351,7 @@ def test_files_come_in_order_before_the_flags(tmp_path):
     words = ["msf", "--preset", "quick", "--recipe", "paper", "--config", str(path)]
     found = cli.parse([*words, "--learning-rate", "0.125"])
     msf, tune, work = found["config"], found["tune"], found["work"]
-    assert (msf.inner_width, msf.steps, msf.clip) == (768, 260, 0.1)  # default, preset, recipe
+    assert (msf.dim, msf.steps, msf.clip) == (5, 260, 0.1)  # default, preset, recipe
     assert (msf.alpha, msf.learning_rate) == (0.5, 0.125)  # file before recipe, flag before file
     assert (tune.steps, tune.rows_per_step, tune.learning_rates) == (5, 2, (0.3,))
     assert work.tasks == "random-20"  # a setting that has the name of a verb

@@ -168,7 +168,7 @@ def test_only_prompts_that_are_missing_are_tuned(copied):
     for name in ("early", "late"):
         (copied.bank() / f"{name}.safetensors").unlink()
     copied.msf("again")
-    assert "tuning 2 prompts, data seed 100 (3 are there already)" in copied.told.said
+    assert "tuning 2 deltas, data seed 100 (3 are in the bank)" in copied.told.said
     after = stamps(copied.bank())
     assert {name for name in ALL if after[name] != before[name]} == {"early", "late"}
     same(copied.prompts(ALL), there)
@@ -182,10 +182,10 @@ def test_each_seed_is_tuned_from_its_own_start_and_order(base, empty, monkeypatc
         held.append(set(folders))
         lock_folders(folders, locks, say)
 
-    monkeypatch.setattr("ipt.experiment.lock_folders", spy)
+    monkeypatch.setattr("ipt.workflows.deltas.lock_folders", spy)
     shuffled.tune("--more-seeds", "8")
     assert held == [{shuffled.bank(), shuffled.bank(seed=8)}]  # no other process tunes these meanwhile
-    assert shuffled.told.said == ["tuning 10 prompts, data seed 100 (0 are there already)"]
+    assert shuffled.told.said == ["tuning 10 deltas, data seed 100 (0 are in the bank)"]
     same(shuffled.prompts(ALL), base.prompts(ALL))
     other = shuffled.prompts(ALL, seed=8)
     shuffled.tune(seed=8)
@@ -236,7 +236,7 @@ def test_given_prompts_are_scored_and_have_a_bank_of_their_own(copied, tmp_path)
     write_peft(theirs, copied.backbone, tmp_path / "given" / "late", {})
     before = stamps(copied.bank())
     run = copied.msf("given", prompts=tmp_path / "given")
-    assert "tuning 4 prompts, data seed 100 (1 are there already)" in copied.told.said
+    assert "tuning 4 deltas, data seed 100 (1 are in the bank)" in copied.told.said
     found = copied.scores.behind(run.result["reference"]["100"], copied.data(ALL))
     assert torch.equal(found[3], theirs)
     same(found[[0, 1, 2, 4]], copied.prompts(ALL)[[0, 1, 2, 4]])

@@ -37,7 +37,7 @@ def test_a_finished_run_is_not_done_again(copied, monkeypatch):
 def test_an_msf_run_that_broke_off_goes_on_with_what_was_trained(base, copied, monkeypatch):
     (copied.out / "base" / "result.json").unlink()
     with monkeypatch.context() as patch:
-        patch.setattr("ipt.experiment.save_subspace", stop)
+        patch.setattr("ipt.workflows.msf.save_subspace", stop)
         copied.msf(ends=2)
     kept = sorted(path.name for path in (copied.out / "base").glob("checkpoint-*"))
     assert kept == ["checkpoint-msf.safetensors", "checkpoint-shared.safetensors"]
@@ -49,7 +49,7 @@ def test_an_msf_run_that_broke_off_goes_on_with_what_was_trained(base, copied, m
 def test_an_ist_run_that_broke_off_goes_on_with_what_was_trained(base, copied, monkeypatch):
     shutil.rmtree(copied.out / base.whole.folder.name)
     with monkeypatch.context() as patch:
-        patch.setattr("ipt.experiment.write_tensors", stop)
+        patch.setattr("ipt.workflows.ist.write_tensors", stop)
         run = copied.ist(ends=2)
     stages = ("ist-train_same-train_diff-test", "ist-mixture", "ist-random", "ist-pca")
     kept = {path.stem for path in run.folder.glob("checkpoint-*")}

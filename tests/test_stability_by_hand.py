@@ -17,7 +17,7 @@ from ipt.methods.ist import SeenVectors
 from ipt.methods.subspace import Subspace
 from ipt.run import Run
 from ipt.storage import read_json, read_tensors, write_json
-from ipt.workflows.stability import FROM, IST, MIXTURE, PROMPT, stability
+from ipt.workflows.stability import FROM, IST, MIXTURE, PROMPT, stability, to_json
 
 SEEDS = [7, 8, 9]
 TUNING = TuneConfig(steps=6, eval_every=3, shots=SHOTS)
@@ -46,12 +46,17 @@ def made(tmp_path_factory, taught_folder):
         return choose_starts(*given)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ipt.experiment.choose_starts", choose)
+        patch.setattr("ipt.workflows.ist.choose_starts", choose)
         world.ipt("stability", *STEPS, "--runs", "3", "--file", str(world.root / "summary.json"))
     (folder,) = world.out.glob("stability-*")
     world.run, world.bars = Run(folder), world.told.bars
     world.said = world.told.said
     return world
+
+
+def table_of(scores, floors):
+    """Return the table of these scores, in texts."""
+    return stability_table({"rows": [to_json(row) for row in stability(scores, floors)]})
 
 
 def same(ours, theirs):
@@ -105,7 +110,7 @@ def test_prompt_tuning_is_scored_with_each_seeds_own_prompts(made):
         assert torch.equal(found[i], prompts)
         begin, data = vocabulary_start(made.backbone, LENGTH, seed), made.data(REST)
         expected = tune_prompts(made.backbone, data, TUNING, seed, Checkpoint.none(), begin)
-        same(prompts, torch.stack([t.prompt for t in expected]))
+        same(prompts, torch.stack([t.prompt.flatten() for t in expected]))
 
 
 def test_numbers_are_tuned_with_each_seed_from_its_own_starts(made):
@@ -134,9 +139,9 @@ def test_prompt_tuning_from_a_solution_starts_there_and_is_scored(made, method):
     kept = tensors_of(made)[f"prompts from {method}"]
     assert torch.equal(found.flatten(0, 1), kept)
     data, seeds = each_seed(made)
-    none, begin = Checkpoint.none(), begin.flatten(0, 1)
+    none, begin = Checkpoint.none(), begin.flatten(0, 1).unflatten(1, (LENGTH, -1))
     expected = tune_prompts(made.backbone, data, TUNING, seeds, none, begin)
-    same(kept, torch.stack([t.prompt for t in expected]))
+    same(kept, torch.stack([t.prompt.flatten() for t in expected]))
 
 
 def test_the_table_is_made_of_the_scores_and_the_highest_floors(made):
@@ -186,7 +191,7 @@ def test_starts_are_chosen_with_each_seed(made):
 
 def test_prompts_of_all_seeds_are_tuned_in_one_run(made):
     told = [text for text in made.said if text.startswith("tuning")]
-    assert told == ["tuning 4 prompts, data seed 100 (2 are there already)"]
+    assert told == ["tuning 4 deltas, data seed 100 (2 are in the bank)"]
 
 
 def test_every_stage_tells_how_far_it_is(made):
@@ -250,9 +255,9 @@ def test_figures_on_paper():
         PROMPT: {"a": [0.4, 0.5, 0.6], "b": [0.2, 0.4, 0.6]},
         IST: {"a": [0.1, 0.4, 0.7], "b": [0.2, 0.2, 0.2]},
     }
-    rows = stability_table(stability(scores, {"a": 0.3, "b": 0.31})).rows
+    rows = table_of(scores, {"a": 0.3, "b": 0.31}).rows
     assert rows[0] == [PROMPT, "2", "3", "0.450", "100.0", "100.0", "0.150", "1.00"]
     assert rows[1] == [IST, "2", "3", "0.300", "65.0", "50.0", "0.150", "1.00"]
     other = {**scores, IST: {"a": [0.3, 0.3, 0.3], "b": [0.1, 0.1, 0.7]}}
-    narrow = stability_table(stability(other, {"a": 0.3, "b": 0.2})).rows[1]
+    narrow = table_of(other, {"a": 0.3, "b": 0.2}).rows[1]
     assert narrow == [IST, "2", "3", "0.300", "67.5", "25.0", "0.173", "1.15"]

@@ -110,7 +110,7 @@ def test_another_row_makes_one_prompt_again_and_its_old_subspace_is_refused(own,
     assert cli.main(msf_words(own, out, "--run", "mine")) == 2  # the old run
     assert "holds a run with other settings" in capsys.readouterr().err
     assert cli.main(msf_words(own, out)) == 0
-    assert "tuning 1 prompts, data seed 100 (4 are there already)" in capsys.readouterr().err
+    assert "tuning 1 deltas, data seed 100 (4 are in the bank)" in capsys.readouterr().err
     after = {path.name: path.stat().st_mtime_ns for path in out.glob("bank/*/*.safetensors")}
     assert [name for name in after if after[name] != before[name]] == ["first.safetensors"]
     new = complete_runs(out, "msf")[-1]
@@ -127,7 +127,7 @@ def test_another_weight_makes_all_prompts_again_and_the_old_subspace_is_refused(
     error = capsys.readouterr().err.splitlines()[-1]
     assert error == f"ipt: the weights of {own / 'model'} have changed since the subspace was found; run `ipt msf` again"
     assert cli.main(msf_words(own, out)) == 0
-    assert "tuning 5 prompts, data seed 100 (0 are there already)" in capsys.readouterr().err
+    assert "tuning 5 deltas, data seed 100 (0 are in the bank)" in capsys.readouterr().err
 
 
 def export_all(out, folder):
@@ -144,7 +144,7 @@ def test_each_given_prompt_is_scored_on_its_task_and_another_number_is_another_p
     """Also where two tasks' folders change places: nothing of the first run is taken for the second's."""
     export_all(made, tmp_path / "given")
     backbone = load_backbone(str(world / "model"), device="cpu")
-    monkeypatch.setattr("ipt.experiment.score_deltas", checksum_scores)
+    monkeypatch.setattr("ipt.workflows.evaluation.score_deltas", checksum_scores)
 
     def expected():
         found = {}

@@ -100,7 +100,7 @@ def check_tasks(path: Path) -> None:
     """Report every problem of a task file or a folder of them."""
     from ipt.tasks.readers import schema
 
-    problems = schema.check(path)
+    problems = schema.find_problems(path)
     for line in problems:
         print(line)
     if problems:

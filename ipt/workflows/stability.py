@@ -248,7 +248,7 @@ def stability_result(
         "by_seed": by_method,
         "digest": hashlib.sha256(text.encode()).hexdigest(),
         "scores": {},
-        "rows": [_to_json(row) for row in stability(by_method, floors)],
+        "rows": [to_json(row) for row in stability(by_method, floors)],
     }
 
 
@@ -278,7 +278,7 @@ def stability(scores: Mapping[str, ByTask], floors: Mapping[str, float]) -> list
     return rows
 
 
-def _to_json(row: MethodStability) -> dict[str, Any]:
+def to_json(row: MethodStability) -> dict[str, Any]:
     """Return a row as JSON has it: six digits, null where there is no number."""
     record = asdict(row)
     for name, value in record.items():
