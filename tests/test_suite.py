@@ -19,6 +19,7 @@ from ipt.data import METRICS, Example, Task
 from ipt.fewshot import few_shot
 from ipt.tasks.generators import build, make_splits
 from ipt.tasks.generators.recipe import Recipe, Row, over
+from ipt.tasks.generators.rules import broken_rules
 from ipt.tasks.suites import embedded
 
 TASKS = embedded.load()
@@ -58,7 +59,7 @@ def test_size_of_the_suite():
 
 
 def test_every_task_keeps_the_rules_of_its_rows():
-    broken = {t.name: build.broken_rules(t, embedded.phrasings(t.name)) for t in TASKS}
+    broken = {t.name: broken_rules(t, embedded.phrasings(t.name)) for t in TASKS}
     assert not {name: problems for name, problems in broken.items() if problems}
 
 
@@ -102,7 +103,7 @@ def test_control_four_words_of_a_definition_are_found():
     task = BY_NAME["morph_plural"]
     told = Example("Please write the plural of the noun: cat", ("cats",))
     changed = replace(task, examples=(*task.examples, told))
-    problems = build.broken_rules(changed, ["write the plural of it"])
+    problems = broken_rules(changed, ["write the plural of it"])
     assert any("share four words" in problem for problem in problems)
 
 
@@ -282,7 +283,7 @@ def test_pretraining_stops_where_nothing_is_left():
 
 
 def test_a_missing_package_of_the_extra_is_one_error(monkeypatch):
-    monkeypatch.setattr(build, "_sources", lambda: {"babel": ("2.18.0", None)})
+    monkeypatch.setattr(build, "_packages", lambda: {"babel": build._Package("2.18.0", None)})
     with pytest.raises(ValueError, match=r'needs the extra "suite": pip install "intrinsic-prompt-tuning\[suite\]"'):
         build.all_recipes()
     assert build.main([]) == 1
