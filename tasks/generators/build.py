@@ -55,11 +55,11 @@ EXTRA_MISSING = 'needs the extra "suite": pip install "intrinsic-prompt-tuning[s
 LEFT_OUT = frozenset({"ari_add", "pho_g2p", "str_camel", "str_reverse_words", "str_sort_words"})
 
 ROWS = 240  # of a non-cls task
-FEWEST_ROWS = 228
-FEWEST_SMALL_ROWS = 114  # of a small knowledge task
+FEWEST_ROWS = 228  # train and dev of 32 each for two data seeds, and 100 test rows
+FEWEST_SMALL_ROWS = 114  # of a knowledge task: 16 each, and 50 test rows
 SETS_PER_LABEL = 64  # rows of a label in train and dev of two data seeds, 16 each
-SPARE_PER_LABEL = 4
-MIN_DRAWS = 4000
+SPARE_PER_LABEL = 4  # more than the sets take
+MIN_DRAWS = 4000  # after which an input has shown whether it has one answer
 MAX_DRAWS = 60000
 STALE_DRAWS = 8000  # without a new entity, after which there is none
 STEP = 1000  # draws between two checks whether there are rows enough
@@ -72,8 +72,8 @@ Sample = tuple[tuple[str, ...], str, str, str]
 class _Package(NamedTuple):
     """A package of the extra `suite`."""
 
-    pinned: str
-    installed: str | None
+    pinned: str  # version
+    installed: str | None  # version, None where it is missing
 
 
 class _Build(NamedTuple):
@@ -143,7 +143,7 @@ def build_task(recipe: Recipe) -> Task:
     Raises ValueError where a rule is broken.
     """
     rows = _select(recipe, _collect(recipe))
-    examples = [_example(row) for row in rows]
+    examples = map(_example, rows)
     task = Task(
         name=recipe.name,
         category=recipe.category,
@@ -183,6 +183,7 @@ def write_suite(path: Path, tasks: Iterable[Task], recipes: Iterable[Recipe]) ->
         record["inputs"] = recipe.inputs
         records.append(record)
     table = pa.Table.from_pylist(records, schema=_suite_schema())
+    # Strong compression: written once, and a part of every installed package.
     pq.write_table(table, path, compression="zstd", compression_level=19)
 
 
@@ -245,10 +246,14 @@ def pretraining_stream(
     for task in shipped:
         if not task.knowledge:
             shipped_inputs[task.name] = {example.input for example in task.examples}
-    shown = [recipe for recipe in recipes if not recipe.novel]
+    shown = []
+    for recipe in recipes:
+        if not recipe.novel:
+            shown.append(recipe)
     if not shown:
         raise ValueError("pre-training needs at least one recipe that is not novel")
 
+    # Every recipe as often, however many rows it ships.
     rng = Random(f"pretraining|{seed}")
     while True:
         index = int(rng.random() * len(shown))
@@ -262,6 +267,7 @@ def fresh_row(recipe: Recipe, excluded: Collection[str], rng: Random) -> Row:
     """Return a row whose input is not excluded; raise ValueError after 10,000 draws without one."""
     for _ in range(STREAM_DRAWS):
         row = recipe.draw(rng)
+        # A rule with few inputs may have shipped nearly all of them.
         if row is not None and row.input not in excluded:
             return row
     raise ValueError(
@@ -271,6 +277,7 @@ def fresh_row(recipe: Recipe, excluded: Collection[str], rng: Random) -> Row:
 
 def _collect(recipe: Recipe) -> list[Row]:
     """Draw until there are rows enough, nothing new comes, or MAX_DRAWS is reached."""
+    # Its own seed, so that a new task leaves the rows of all others as they are.
     rng = Random(f"suite|{recipe.name}")
     collection = _Collection()
     for drawn in range(1, MAX_DRAWS + 1):
@@ -310,6 +317,7 @@ def _label_counts(rows: Iterable[Row]) -> Counter[str]:
 
 def _rows_per_label(recipe: Recipe, test_rows: int) -> int:
     """Return how many rows of a label the sets of two data seeds and the test set take."""
+    # The test set has its rows in equal parts.
     labels = recipe.options or ("",)
     return SETS_PER_LABEL + math.ceil(test_rows / len(labels))
 
@@ -318,6 +326,7 @@ def _select(recipe: Recipe, rows: list[Row]) -> list[Row]:
     """Return the rows that are shipped; raise ValueError where there are too few."""
     if recipe.category == "cls":
         return _select_labelled(recipe, rows)
+    # There are only so many facts: a knowledge task may be small.
     fewest = FEWEST_SMALL_ROWS if recipe.knowledge else FEWEST_ROWS
     if len(rows) < fewest:
         raise ValueError(f"task {recipe.name}: only {len(rows)} entities")
@@ -372,8 +381,10 @@ def _installed_version(package: str) -> str | None:
 
 def _build_all(allow_problems: bool) -> _Build:
     """Build every task; raise the first problem unless problems are allowed."""
+    # Tasks and problems are filled below.
     build = _Build(all_recipes(), [], [])
     for recipe in build.recipes:
+        # All are tried where problems are allowed, so that one command lists everything.
         if recipe.name in LEFT_OUT:
             continue
         try:
@@ -389,8 +400,12 @@ def _differing(tasks: list[Task]) -> list[str]:
     """Return the names of tasks whose rebuilt rows differ from the digests that are checked in."""
     expected = json.loads(DIGESTS.read_text(encoding="utf8"))
     built = digests(tasks)
-    names = expected.keys() | built.keys()
-    return sorted(name for name in names if expected.get(name) != built.get(name))
+    # A task may be on one side only: a new recipe, or one that was taken out.
+    differing = []
+    for name in sorted(expected.keys() | built.keys()):
+        if expected.get(name) != built.get(name):
+            differing.append(name)
+    return differing
 
 
 def _write(build: _Build) -> None:

@@ -17,7 +17,7 @@ import argparse
 import hashlib
 import json
 import sys
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import combinations, zip_longest
 from pathlib import Path
@@ -30,7 +30,7 @@ KINDS = ("cls", "non-cls")
 TASKS_OF_KIND = {"cls": 48, "non-cls": 72}  # of all 120
 SPREAD_OF_KIND = {"cls": 6, "non-cls": 8}  # unseen tasks spread over subcategories
 SPREAD = sum(SPREAD_OF_KIND.values())
-WHOLE = 6  # unseen tasks whose whole subcategory is unseen
+WHOLE = 6  # other unseen tasks whose whole subcategory is unseen
 LARGEST_WHOLE = 4  # tasks of such a subcategory
 # Novel tasks are in no pre-training: what a subspace does for them owes nothing to the backbone.
 LEAST_NOVEL_UNSEEN = 8
@@ -49,8 +49,7 @@ def draw(tasks: Iterable[Task]) -> dict[str, Record]:
     pool = by_hash(tasks, "pool")
     whole = _whole_subcategories(pool)
     closed = _subcategories(whole)
-    open_pool = [task for task in pool if task.subcategory not in closed]
-    spread = _spread(open_pool, whole)
+    spread = _spread(_outside(pool, closed), whole)
     unseen = [*spread, *whole]
     seen = _seen(pool, unseen, related=_subcategories(spread), closed=closed)
 
@@ -62,11 +61,12 @@ def draw(tasks: Iterable[Task]) -> dict[str, Record]:
     for count in VALIDATED:
         records[f"validation-{count}"] = _record(seen[:count], validation)
 
+    # Draws of their own: an unseen task of random-100 may be a seen one here.
     everything = [*seen, *unseen]
     for kind in KINDS:
         name = f"{kind}-{ONE_KIND_SEEN}"
         of_kind = by_hash(_of_kind(everything, kind), name)
-        others = [task for task in everything if task.category != kind]
+        others = _without(everything, of_kind)
         records[name] = _record(of_kind[:ONE_KIND_SEEN], of_kind[ONE_KIND_SEEN:], others)
     return records
 
@@ -84,6 +84,11 @@ def _subcategories(tasks: Iterable[Task]) -> set[str]:
     return {task.subcategory for task in tasks}
 
 
+def _outside(tasks: Iterable[Task], subcategories: Collection[str]) -> list[Task]:
+    """Return the tasks that are of none of these subcategories."""
+    return [task for task in tasks if task.subcategory not in subcategories]
+
+
 def _by_subcategory(tasks: Iterable[Task]) -> dict[str, list[Task]]:
     """Return the tasks of each subcategory, both in the order of the tasks."""
     groups: dict[str, list[Task]] = defaultdict(list)
@@ -98,9 +103,14 @@ def _whole_subcategories(pool: list[Task]) -> list[Task]:
     Those of both kinds come first, then those with novel tasks, then by hash.
     """
     groups = _by_subcategory(pool)
-    small = [name for name in groups if len(groups[name]) <= LARGEST_WHOLE]
+    small = []
+    for name, members in groups.items():
+        if len(members) <= LARGEST_WHOLE:
+            small.append(name)
+    # "own" stands in the draws that are checked in, here and in `_rank`.
     small.sort(key=lambda name: _hash("own", name))
 
+    # All choices are looked at: there are few small subcategories.
     fitting = []
     for count in (3, 2):
         for choice in combinations(small, count):
@@ -126,7 +136,6 @@ def _rank(choice: tuple[str, ...], groups: dict[str, list[Task]]) -> tuple[int, 
     kinds = {task.category for task in members}
     # Two novel tasks are enough here: the others are needed among the seen ones.
     novel = min(2, _count_novel(members))
-    # "own" stands in the draws that are checked in.
     return (-len(kinds), -novel, _hash("own", *choice))
 
 
@@ -140,7 +149,7 @@ def _spread(pool: list[Task], whole: list[Task]) -> list[Task]:
     pool: tasks that may be picked, in their order.
     whole: the other unseen tasks; the novel ones among them count.
     """
-    sizes = Counter(task.subcategory for task in pool)
+    groups = _by_subcategory(pool)
     quota = dict(SPREAD_OF_KIND)
     novel_missing = LEAST_NOVEL_UNSEEN - _count_novel(whole)
     chosen: list[Task] = []
@@ -149,7 +158,8 @@ def _spread(pool: list[Task], whole: list[Task]) -> list[Task]:
         taken = _subcategories(chosen)
         fitting = []
         for task in pool:
-            keeps_one = sizes[task.subcategory] > 1
+            # An unseen task of such a subcategory has a seen relative.
+            keeps_one = len(groups[task.subcategory]) > 1
             is_needed = quota[task.category] > 0 and (task.novel or novel_missing <= 0)
             if keeps_one and is_needed and task.subcategory not in taken:
                 fitting.append(task)
@@ -179,7 +189,8 @@ def _seen(
 
     Raises ValueError where there are too few tasks, or too few novel ones.
     """
-    free = [task for task in _without(pool, unseen) if task.subcategory not in closed]
+    # What is left of the pool; a task of a closed subcategory would open it.
+    free = _outside(_without(pool, unseen), closed)
     seen: list[Task] = []
     for kind in KINDS:
         missing = TASKS_OF_KIND[kind] - len(_of_kind(unseen, kind))
@@ -202,8 +213,11 @@ def _order_of_kind(tasks: list[Task], related: Collection[str], missing: int) ->
     """
     by_turns = list(_by_turns(tasks))
     groups = _by_subcategory(by_turns)
-    first = [groups[name][0] for name in sorted(related) if name in groups]
-    order = list(first)
+    # A subcategory may have tasks of the other kind only.
+    order = []
+    for name in sorted(related):
+        if name in groups:
+            order.append(groups[name][0])
 
     # The kind's share of the novel tasks that must be seen: of 90 and not of all 100, as it is cut
     # to a whole number.
@@ -223,10 +237,12 @@ def _by_turns(tasks: Iterable[Task], first: Collection[str] = ()) -> Iterator[Ta
 
     first: subcategories that lead.
     """
+    # False sorts before True; otherwise the order stays.
     ordered = sorted(tasks, key=lambda task: task.subcategory not in first)
     groups = _by_subcategory(ordered)
     for turn in zip_longest(*groups.values()):
         for task in turn:
+            # Small subcategories are used up before large ones.
             if task is not None:
                 yield task
 
@@ -240,7 +256,7 @@ def _check_novel(side: str, tasks: list[Task], least: int) -> None:
 def _record(seen: list[Task], unseen: list[Task], others: Sequence[Task] = ()) -> Record:
     """Return a split as splits.json holds it; others: tasks out of kind."""
     subcategories = _subcategories(seen)
-    new = [task for task in unseen if task.subcategory not in subcategories]
+    new = _outside(unseen, subcategories)
     return {
         "seen": _names(seen),
         "unseen": _names(unseen),
@@ -254,6 +270,7 @@ def _names(tasks: Iterable[Task]) -> list[str]:
 
 
 def _hash(*parts: str) -> str:
+    # The first word keeps these draws apart from others over the same names.
     text = "|".join(("split", *parts))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -273,7 +290,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
     for name, record in records.items():
-        sizes = {side: len(names) for side, names in record.items()}
+        sizes = {}
+        for side, names in record.items():
+            sizes[side] = len(names)
         print(name, sizes)
     if options.write:
         text = json.dumps(records, indent=1)

@@ -57,6 +57,7 @@ def is_blocked(row: Row) -> bool:
     # Late: it reads a package of the extra.
     from ipt.tasks.generators.words import blocked
 
+    # Input and answers alike are shown to readers.
     text = " ".join((row.input, *row.answers))
     words = WORD.findall(text.casefold())
     return not blocked().isdisjoint(words)
@@ -87,6 +88,7 @@ def _label_problems(task: Task) -> list[str]:
         problems.append(f"needs 2 to {MOST_OPTIONS} different options, found {list(options)}")
     wrong = []
     for example in task.examples:
+        # A second accepted label would make the score of a guess higher than one in so many labels.
         if len(example.output) != 1 or example.output[0] not in options:
             wrong.append(example)
     if wrong:
