@@ -43,6 +43,7 @@ class _TaskList(NamedTuple):
 
     @property
     def names(self) -> list[str]:
+        """Every task of the list, seen ones first."""
         return [*self.seen, *self.unseen]
 
 

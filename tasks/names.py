@@ -57,7 +57,12 @@ def match_tasks(
     matches = matching(tasks, pattern)
     # A name without * and ? is a pattern that matches itself.
     if not matches:
-        check_name(pattern, (*splits, *tasks), what, command)
+        check_name(
+            pattern,
+            valid=(*splits, *tasks),
+            what=what,
+            command=command,
+        )
     return matches
 
 

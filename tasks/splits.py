@@ -60,8 +60,7 @@ def draw_split(
     """
     if seen < 1 or unseen < 0:
         raise ValueError(
-            "--seen must be at least 1 and --unseen at least 0, "
-            f"found {seen} and {unseen}"
+            f"--seen must be at least 1 and --unseen at least 0, found {seen} and {unseen}"
         )
     # Both data seeds must be served: every task of a split is measured on both.
     skipped = shortfalls(tasks, shots)

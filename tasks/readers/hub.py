@@ -71,7 +71,8 @@ def read_converted(source: str, path: str, revision: str, pattern: str) -> Table
         raise _unreadable(source, path, error) from error
 
     # In the order of their names, which the hub numbers: the order of the rows.
-    files = sorted(map(str, Path(folder).glob(pattern)))
+    paths = Path(folder).glob(pattern)
+    files = sorted(map(str, paths))
     if not files:
         raise ValueError(f"{source}: {path} has no file {pattern} in its revision {revision}")
     return read_files(source, "parquet", files)

@@ -180,7 +180,7 @@ def _read_rows(path: Path, settings: Record) -> list[Record]:
         # Beside the task file, wherever the command is given.
         file = path.parent / settings["data_files"]
         for split in splits:
-            tables.append(_read_file(path, file, data_set, split))
+            tables.append(_read_file(path, file, file_format=data_set, split=split))
     else:
         # A folder beside the task file comes before a data set of the hub of the same name.
         folder = path.parent / data_set
@@ -188,7 +188,8 @@ def _read_rows(path: Path, settings: Record) -> list[Record]:
             data_set = str(folder)
         config = settings.get("dataset_name")
         for split in splits:
-            tables.append(hub.read_split(str(path), data_set, split, config))
+            table = hub.read_split(str(path), data_set, split=split, config=config)
+            tables.append(table)
     return _first_rows(tables, settings.get("rows", MOST_ROWS))
 
 
@@ -199,7 +200,7 @@ def _read_file(path: Path, file: Path, file_format: str, split: str = "train") -
     """
     if not file.is_file():
         raise ValueError(f"{path}: {file} is not there")
-    return hub.read_files(str(path), file_format, str(file), split)
+    return hub.read_files(str(path), file_format, files=str(file), split=split)
 
 
 def _first_rows(tables: list[hub.Table], most: int) -> list[Record]:

@@ -192,7 +192,7 @@ def load(names: Iterable[str], as_published: bool = False) -> tuple[Task, ...]:
     chosen: list[TaskDefinition] = []
     gone: list[str] = []
     for name in names:
-        check_name(name, task_names(), "CrossFit task", LIST_COMMAND)
+        check_name(name, task_names(), "CrossFit task", command=LIST_COMMAND)
         definition = definitions()[name]
         chosen.append(definition)
         if not definition.path:
@@ -220,7 +220,7 @@ def load(names: Iterable[str], as_published: bool = False) -> tuple[Task, ...]:
 def _load_task(definition: TaskDefinition, as_published: bool) -> Task:
     train = _read(definition, definition.train)
     test = _read(definition, definition.test)
-    return build_task(definition, train, test, as_published)
+    return build_task(definition, train, test, as_published=as_published)
 
 
 def _read(definition: TaskDefinition, split: str) -> Sequence[Row]:
@@ -234,10 +234,14 @@ def _read(definition: TaskDefinition, split: str) -> Sequence[Row]:
         rows = hub.read_converted(
             definition.source,
             definition.path,
-            definition.revision,
-            pattern,
+            revision=definition.revision,
+            pattern=pattern,
         )
     else:
-        config = definition.config or None
-        rows = hub.read_split(definition.source, definition.path, split, config)
+        rows = hub.read_split(
+            definition.source,
+            definition.path,
+            split=split,
+            config=definition.config or None,
+        )
     return rows
