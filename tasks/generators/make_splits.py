@@ -61,7 +61,7 @@ def draw(tasks: Iterable[Task]) -> dict[str, Record]:
     for count in VALIDATED:
         records[f"validation-{count}"] = _record(seen[:count], validation)
 
-    # Draws of their own: an unseen task of random-100 may be a seen one here.
+    # Draws of their own over the same tasks: an unseen one of random-100 may be seen here.
     everything = [*seen, *unseen]
     for kind in KINDS:
         name = f"{kind}-{ONE_KIND_SEEN}"

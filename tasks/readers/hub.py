@@ -80,7 +80,7 @@ def read_converted(source: str, path: str, revision: str, pattern: str) -> Table
 
 def _load(source: str, path: str, split: str, **options: Any) -> Table:
     """Return a table that is within reach; raise ValueError where it cannot be read."""
-    # Late, here and above: these two take longer to import than the rest of a command to run.
+    # Late, here and above: both take seconds to import, and most commands need neither.
     from datasets import load_dataset
     from datasets.exceptions import DatasetGenerationError
 

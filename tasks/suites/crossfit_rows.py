@@ -156,7 +156,7 @@ def _hold_out(rule: str, train: Lines, test: Lines) -> _Sets:
     for split, start, end in SLICE.findall(rule):
         slices.append(_slice(lines[split], start, end))
 
-    # One slice is a test set; training rows may then be in it, as in the released scripts.
+    # Two slices share the training split; one is of the test split and leaves the training rows.
     if len(slices) == 2:
         return _Sets(slices[0], slices[1])
     if len(slices) == 1:
@@ -267,7 +267,7 @@ class RowReader:
 
         text = self._plain(text)
         answers = tuple(filter(None, self._answers(row)))
-        # Empty texts are in the data sets: summaries that were lost, questions without an answer.
+        # An empty text can neither be trained on nor scored.
         if not text or not answers:
             return None
         return Example(text, answers)
