@@ -9,28 +9,28 @@ task file or a folder of them, or a JSON file that lists seen and unseen tasks:
 
 import json
 import os.path
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ipt.data import Task, TaskSplit
-from ipt.tasks.names import check_name, match_tasks
+from ipt.tasks.names import check_name, match_tasks, repeated_names
 from ipt.tasks.readers import schema
+from ipt.tasks.readers.tables import is_list_of_texts
 from ipt.tasks.splits import draw_split, make_split
 from ipt.tasks.suites import crossfit, embedded
 
-ALL = "all"
+ALL = "all"  # of a suite
 CROSSFIT = "crossfit"  # as the place of the tasks of a list
 LIST_FIELDS = ("seen", "tasks", "unseen")
-MOST_NAMED = 5  # of the names that a list repeats
+MOST_NAMED = 5  # of the names that a list repeats, in an error
 
 
 class SelectedTasks(NamedTuple):
     """A task split, its tasks by name, and the tasks left out as too small for their sets."""
 
     split: TaskSplit
-    tasks: dict[str, Task]
+    tasks: dict[str, Task]  # of the split, and perhaps more
     skipped: tuple[str, ...]
 
 
@@ -39,10 +39,11 @@ class _TaskList(NamedTuple):
 
     seen: list[str]
     unseen: list[str]
-    folder: str | None
+    folder: str | None  # of the tasks' files, relative to the list; None: the suite
 
     @property
     def names(self) -> list[str]:
+        """Every task of the list, seen ones first."""
         return [*self.seen, *self.unseen]
 
 
@@ -54,6 +55,7 @@ def load_tasks(source: str, as_published: bool = False) -> tuple[Task, ...]:
 
     Raises ValueError where there is no such task, with what comes close.
     """
+    # A list may name tasks of either suite, so it is read before any of them is asked.
     path = Path(source)
     task_list = _read_list(path)
     if source.startswith(crossfit.PREFIX):
@@ -93,19 +95,26 @@ def select_tasks(
 
     Raises ValueError as `load_tasks` and `draw_split` do.
     """
-    tasks = {task.name: task for task in load_tasks(source, as_published)}
+    tasks = _by_name(load_tasks(source, as_published))
     split = _named_split(source, tasks)
     if split is not None:
         return SelectedTasks(split, tasks, ())
 
+    # No default: how many tasks a subspace is found on is the first choice of a study.
     if seen < 1:
         raise ValueError(
             f"--tasks {source}: say how many of its {len(tasks)} tasks are seen and unseen "
             "with --seen and --unseen"
         )
-    drawn = draw_split(list(tasks.values()), seen=seen, unseen=unseen, seed=seed)
-    used = {name: tasks[name] for name in drawn.split.all}
-    return SelectedTasks(drawn.split, used, drawn.skipped)
+    drawn = draw_split(
+        list(tasks.values()),
+        seen=seen,
+        unseen=unseen,
+        seed=seed,
+    )
+    # Tasks that were not drawn are no part of the run, and of what identifies it.
+    drawn_tasks = _by_name(_take(tasks, drawn.split.all))
+    return SelectedTasks(drawn.split, drawn_tasks, drawn.skipped)
 
 
 def _named_split(source: str, tasks: dict[str, Task]) -> TaskSplit | None:
@@ -118,8 +127,8 @@ def _named_split(source: str, tasks: dict[str, Task]) -> TaskSplit | None:
     path = Path(source)
     task_list = _read_list(path)
     if task_list:
-        seen = [tasks[name] for name in task_list.seen]
-        unseen = [tasks[name] for name in task_list.unseen]
+        seen = _take(tasks, task_list.seen)
+        unseen = _take(tasks, task_list.unseen)
         return make_split(path.stem, seen, unseen)
     # A file comes before a split of the same name, as in `load_tasks`.
     if not os.path.exists(source) and source in embedded.split_names():
@@ -127,28 +136,44 @@ def _named_split(source: str, tasks: dict[str, Task]) -> TaskSplit | None:
     return None
 
 
+def _by_name(tasks: Iterable[Task]) -> dict[str, Task]:
+    return {task.name: task for task in tasks}
+
+
+def _take(tasks: dict[str, Task], names: Iterable[str]) -> list[Task]:
+    return [tasks[name] for name in names]
+
+
 def _suite_names(source: str) -> list[str]:
     """Return the suite's tasks that names and patterns stand for, each once."""
-    patterns = [part.strip() for part in source.split(",") if part.strip()]
-    selected: list[str] = []
-    for pattern in patterns:
+    # A dict, as a name may be matched by several patterns: it stays where it was named first.
+    selected: dict[str, None] = {}
+    for part in source.split(","):
+        pattern = part.strip()
+        # A comma at the end, or two in a row, names nothing.
+        if not pattern:
+            continue
         matches = match_tasks(
             pattern,
             tasks=embedded.task_names(),
             splits=embedded.split_names(),
             what="task or task split",
         )
-        selected += [name for name in matches if name not in selected]
-    return selected
+        selected |= dict.fromkeys(matches)
+    return list(selected)
 
 
 def _load_list(path: Path, task_list: _TaskList) -> tuple[Task, ...]:
     """Return the tasks of a list: those of a folder beside it, or of the suite."""
     if task_list.folder is None:
         return embedded.load(task_list.names)
-    tasks = {task.name: task for task in schema.load(path.parent / task_list.folder)}
-    names = [check_name(name, tasks, f"task in {path}:") for name in task_list.names]
-    return tuple(tasks[name] for name in names)
+    # Beside the list, wherever the command is given.
+    folder = path.parent / task_list.folder
+    tasks = _by_name(schema.load(folder))
+    for name in task_list.names:
+        check_name(name, tasks, f"task in {path}:")
+    # In the order of the list: it says which tasks a smaller run takes first.
+    return tuple(_take(tasks, task_list.names))
 
 
 def _read_list(path: Path) -> _TaskList | None:
@@ -166,8 +191,9 @@ def _read_list(path: Path) -> _TaskList | None:
     if not isinstance(record, dict) or "seen" not in record:
         return None
 
+    # A split may have no unseen tasks: then MSF alone can be run.
     for field in ("seen", "unseen"):
-        if not _is_list_of_texts(record.get(field, [])):
+        if not is_list_of_texts(record.get(field, [])):
             raise ValueError(f"{path}: {field!r} must be a list of task names")
     task_list = _TaskList(
         seen=record["seen"],
@@ -181,12 +207,11 @@ def _read_list(path: Path) -> _TaskList | None:
 def _check_list(path: Path, task_list: _TaskList, fields: Sequence[str]) -> None:
     """Raise ValueError where tasks or fields are not those that a list may have."""
     # A task on both sides would be tested on what it was seen with.
-    counts = Counter(task_list.names)
-    repeated = sorted(name for name, count in counts.items() if count > 1)
+    repeated = repeated_names(task_list.names)
     if repeated:
-        raise ValueError(f"{path}: listed twice: {', '.join(repeated[:MOST_NAMED])}")
+        raise ValueError(f"{path}: listed twice: {', '.join(sorted(repeated)[:MOST_NAMED])}")
 
-    # "unsen" would otherwise be a list of seen tasks only.
+    # Unlike a task, a list allows no unknown field: "unsen" would leave the unseen side empty.
     unknown = sorted(set(fields) - set(LIST_FIELDS))
     if unknown:
         raise ValueError(
@@ -195,7 +220,3 @@ def _check_list(path: Path, task_list: _TaskList, fields: Sequence[str]) -> None
         )
     if not task_list.seen:
         raise ValueError(f"{path}: at least one task must be seen")
-
-
-def _is_list_of_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)

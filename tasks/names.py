@@ -1,5 +1,6 @@
 """Names that a user types: a pattern is matched, an unknown name is answered with close ones."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from fnmatch import filter as matching
@@ -24,6 +25,7 @@ def check_name(
     if name in choices:
         return name
 
+    # Half of the signs alike: a letter too many or two swapped, but not just any name.
     message = f"unknown {what} {name!r}"
     close = get_close_matches(name, choices, n=3, cutoff=0.5)
     if close:
@@ -53,6 +55,18 @@ def match_tasks(
     Raises ValueError where nothing matches and the pattern is no split either.
     """
     matches = matching(tasks, pattern)
+    # A name without * and ? is a pattern that matches itself.
     if not matches:
-        check_name(pattern, (*splits, *tasks), what, command)
+        check_name(
+            pattern,
+            valid=(*splits, *tasks),
+            what=what,
+            command=command,
+        )
     return matches
+
+
+def repeated_names(names: Iterable[str]) -> list[str]:
+    """Return the names that occur more than once, each once, in the order of their first place."""
+    counts = Counter(names)
+    return [name for name, count in counts.items() if count > 1]

@@ -7,7 +7,7 @@ a subspace must not be tested on a variant of a task that it was found on.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple
 
 from ipt.data import DIFF_DATA_SEED, SAME_DATA_SEED, Task, TaskSplit
@@ -18,7 +18,7 @@ class DrawnSplit(NamedTuple):
     """A split, and the names of the tasks that are too small for their few-shot sets."""
 
     split: TaskSplit
-    skipped: tuple[str, ...]
+    skipped: tuple[str, ...]  # in alphabetical order
 
 
 class _Sides(NamedTuple):
@@ -35,6 +35,7 @@ def shortfalls(tasks: Iterable[Task], shots: int | None = None) -> dict[str, str
     """
     reasons: dict[str, str] = {}
     for task in tasks:
+        # The sets of data seed 21 share no row with those of data seed 100, so they need the more.
         try:
             for data_seed in (SAME_DATA_SEED, DIFF_DATA_SEED):
                 few_shot(task, data_seed, shots)
@@ -59,27 +60,28 @@ def draw_split(
     """
     if seen < 1 or unseen < 0:
         raise ValueError(
-            "--seen must be at least 1 and --unseen at least 0, "
-            f"found {seen} and {unseen}"
+            f"--seen must be at least 1 and --unseen at least 0, found {seen} and {unseen}"
         )
+    # Both data seeds must be served: every task of a split is measured on both.
     skipped = shortfalls(tasks, shots)
-    usable = [task for task in tasks if task.name not in skipped]
-    families = _by_family(usable, seed)
+    families = _by_family(tasks, seed, skipped)
 
-    # A side takes whole families while they fit, so an order may leave too few tasks for the other
-    # side although another order would do: of the three, the first that gives a split is taken.
-    by_hash = sorted(families, key=lambda family: _hash(seed, family))
-    largest_first = sorted(by_hash, key=lambda family: -len(families[family]))
+    # A family counts for one side only, so an order may leave too few tasks for the other side
+    # although another order would do: of the three, the first that gives a split is taken.
+    by_hash = []
+    for name in sorted(families, key=lambda name: _hash(seed, name)):
+        by_hash.append(families[name])
+    largest_first = sorted(by_hash, key=len, reverse=True)
     smallest_first = largest_first[::-1]
     for order in (by_hash, largest_first, smallest_first):
-        groups = [families[family] for family in order]
-        sides = _deal(groups, seen, unseen)
+        sides = _deal(order, seen, unseen)
         if sides is not None:
             split = make_split(f"files-{seed}", sides.seen, sides.unseen)
             return DrawnSplit(split, tuple(sorted(skipped)))
 
+    usable = sum(map(len, by_hash))
     raise ValueError(
-        f"{seen} seen and {unseen} unseen tasks were asked for, and {len(usable)} usable tasks "
+        f"{seen} seen and {unseen} unseen tasks were asked for, and {usable} usable tasks "
         f"of {len(families)} families cannot give them with a family on one side "
         f"({len(skipped)} tasks are too small for their few-shot sets); "
         "lower --seen, --unseen or --shots"
@@ -89,21 +91,41 @@ def draw_split(
 def make_split(name: str, seen: Sequence[Task], unseen: Sequence[Task]) -> TaskSplit:
     """Return the split of these tasks; marks unseen ones of a subcategory that no seen task has."""
     subcategories = {task.subcategory for task in seen}
-    new = [task.name for task in unseen if task.subcategory not in subcategories]
+    new = [task for task in unseen if task.subcategory not in subcategories]
     return TaskSplit(
         name,
-        seen=tuple(task.name for task in seen),
-        unseen=tuple(task.name for task in unseen),
-        new_subcategories=tuple(new),
+        seen=_names(seen),
+        unseen=_names(unseen),
+        new_subcategories=_names(new),
     )
 
 
-def _by_family(tasks: Sequence[Task], seed: int) -> dict[str, list[Task]]:
-    """Return the tasks of each family, in the order of their hashes."""
+def _names(tasks: Iterable[Task]) -> tuple[str, ...]:
+    return tuple(task.name for task in tasks)
+
+
+def _by_family(
+    tasks: Sequence[Task],
+    seed: int,
+    skipped: Container[str],
+) -> dict[str, list[Task]]:
+    """Return the tasks of each family, in the order of their hashes.
+
+    skipped: names of the tasks that are left out.
+    """
+    # Sorted before they are grouped: a family that is cut keeps its first tasks by hash.
+    ordered = sorted(tasks, key=lambda task: _hash(seed, task.name))
     families: dict[str, list[Task]] = defaultdict(list)
-    for task in sorted(tasks, key=lambda task: _hash(seed, task.name)):
-        families[task.family or task.name].append(task)
+    for task in ordered:
+        if task.name not in skipped:
+            family = _family_name(task)
+            families[family].append(task)
     return families
+
+
+def _family_name(task: Task) -> str:
+    # A task that says nothing of a family is one of its own.
+    return task.family or task.name
 
 
 def _deal(families: Sequence[list[Task]], seen: int, unseen: int) -> _Sides | None:
@@ -112,14 +134,20 @@ def _deal(families: Sequence[list[Task]], seen: int, unseen: int) -> _Sides | No
     for family in families:
         # What a family has beyond the need is left out: it must not come to the other side.
         if len(sides.seen) < seen:
-            sides.seen.extend(family[: seen - len(sides.seen)])
+            missing = seen - len(sides.seen)
+            sides.seen.extend(family[:missing])
         else:
-            sides.unseen.extend(family[: unseen - len(sides.unseen)])
+            missing = unseen - len(sides.unseen)
+            sides.unseen.extend(family[:missing])
 
-    is_full = len(sides.seen) == seen and len(sides.unseen) == unseen
-    return sides if is_full else None
+    # Neither side can have too many, as only the missing ones were taken.
+
+    if len(sides.seen) < seen or len(sides.unseen) < unseen:
+        return None
+    return sides
 
 
 def _hash(seed: int, name: str) -> str:
-    # "files" was the name of this module when the first splits were drawn; it keeps them as they are.
-    return hashlib.sha256(f"files|{seed}|{name}".encode()).hexdigest()
+    # The word is a part of every split that was drawn: another one would draw others.
+    text = f"files|{seed}|{name}"
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,4 +1,7 @@
-"""A user's files: which are read, what is said of each problem and where; and a split drawn by hash, by hand."""
+"""A user's files: which are read, what is said of each problem and where.
+
+And a split drawn by hash, by hand.
+"""
 
 import gzip
 import hashlib
@@ -41,30 +44,46 @@ def test_only_task_files_of_the_folder_itself_are_read(tmp_path):
     put(tmp_path / "folder.json" / "c.json", "inside")
     (tmp_path / "d.jsonl").write_text("not read beside task files")
     assert [task.name for task in schema.load(tmp_path)] == ["packed", "of-b-json"]
-    assert [task.name for task in schema.load(tmp_path / "notes.txt")] == ["of-notes-txt"]  # named itself
+    assert [task.name for task in schema.load(tmp_path / "notes.txt")] == [
+        "of-notes-txt"
+    ]  # named itself
 
 
 def test_tables_are_tasks_where_a_folder_has_no_task_files(tmp_path):
     for name in ("b", "a"):
         (tmp_path / f"{name}.jsonl").write_text(json.dumps({"input": "x", "output": name}))
     (tmp_path / "notes.md").write_text("x")
-    assert [(t.name, t.examples[0].output) for t in schema.load(tmp_path)] == [("a", ("a",)), ("b", ("b",))]
+    assert [(t.name, t.examples[0].output) for t in schema.load(tmp_path)] == [
+        ("a", ("a",)),
+        ("b", ("b",)),
+    ]
 
 
 def test_the_first_problem_is_told_with_how_many_more(tmp_path):
     (tmp_path / "a.json").write_text("{")
-    with pytest.raises(ValueError, match=r"a\.json: line 1, column 2: not valid JSON \(Expecting[^(]*\)$"):
+    with pytest.raises(
+        ValueError, match=r"a\.json: line 1, column 2: not valid JSON \(Expecting[^(]*\)$"
+    ):
         schema.load(tmp_path)
     (tmp_path / "b.json").write_text(" \n")
-    with pytest.raises(ValueError, match=rf"a\.json: .* \(and 1 more problems: ipt tasks check {tmp_path}\)$"):
+    with pytest.raises(
+        ValueError, match=rf"a\.json: .* \(and 1 more problems: ipt tasks check {tmp_path}\)$"
+    ):
         schema.load(tmp_path)
     put(tmp_path / "c.json", "right")
-    assert schema.find_problems(tmp_path)[1] == f"{tmp_path / 'b.json'}: the file is empty" and len(schema.find_problems(tmp_path)) == 2
+    assert (
+        schema.find_problems(tmp_path)[1] == f"{tmp_path / 'b.json'}: the file is empty"
+        and len(schema.find_problems(tmp_path)) == 2
+    )
 
 
-@pytest.mark.parametrize("name", ["name", "category", "subcategory", "metric", "definition", "source", "family"])
+@pytest.mark.parametrize(
+    "name", ["name", "category", "subcategory", "metric", "definition", "source", "family"]
+)
 def test_each_text_field_must_be_a_text(tmp_path, name):
-    assert check(tmp_path, a_record(**{name: ["x"]})) == [f"field '{name}' must be a text, found ['x']"]
+    assert check(tmp_path, a_record(**{name: ["x"]})) == [
+        f"field '{name}' must be a text, found ['x']"
+    ]
     needed = name in ("name", "category", "metric")
     found = check(tmp_path, a_record(**{name: None}))
     assert found == ([f"field '{name}' is missing or empty"] if needed else [])
@@ -102,31 +121,49 @@ def test_a_wrong_field_is_told_once_however_many_rows_there_are(tmp_path):
     assert problem == "category must be one of cls, non-cls, found 'other'"
 
 
-@pytest.mark.parametrize(("wrong", "more"), [(1, []), (20, []), (21, ["1 more examples are wrong"])])
+@pytest.mark.parametrize(
+    ("wrong", "more"), [(1, []), (20, []), (21, ["1 more examples are wrong"])]
+)
 def test_at_most_twenty_problems_of_a_file_are_told(tmp_path, wrong, more):
     rows = [{"input": "a", "output": ["b"]}] * 2 + [{"input": "a"}] * wrong
     found = check(tmp_path, a_record(examples=rows))
-    says = [f"example {i}: 'output' must be a list of texts that are not empty" for i in range(3, 3 + min(wrong, 20))]
+    says = [
+        f"example {i}: 'output' must be a list of texts that are not empty"
+        for i in range(3, 3 + min(wrong, 20))
+    ]
     assert found == says + more
 
 
 def test_the_number_of_a_row_is_put_in_once(tmp_path):
     """What the row itself says is left as it is."""
     odd = "x: example 1: y"
-    rows = [{"input": "a", "output": ["yes"]}, {"input": "b", "output": ["no"]}, {"input": "c", "output": [odd]}]
+    rows = [
+        {"input": "a", "output": ["yes"]},
+        {"input": "b", "output": ["no"]},
+        {"input": "c", "output": [odd]},
+    ]
     (problem,) = check(tmp_path, a_record(**LABELS, examples=rows))
     assert problem == f"example 3: label '{odd}' is not among the options ['yes', 'no']"
 
 
 def test_what_is_wrong_between_rows_is_told_after_each_row_is_right(tmp_path):
-    rows = [("A b", "yes"), ("c", "yes"), ("a  B", "yes"), ("a b ", "no"), ("C", "no"), ("c", "yes")]
+    rows = [
+        ("A b", "yes"),
+        ("c", "yes"),
+        ("a  B", "yes"),
+        ("a b ", "no"),
+        ("C", "no"),
+        ("c", "yes"),
+    ]
     examples = [{"input": text, "output": [label]} for text, label in rows]
     assert check(tmp_path, a_record(**LABELS, examples=examples)) == [
         "example 4: the input of example 1 again, 'yes' there and 'no' here",
         "example 5: the input of example 2 again, 'yes' there and 'no' here",
     ]
     free = a_record(examples=examples, options=["yes", "no"])
-    assert check(tmp_path, free) == []  # control: a task that is no cls task may have several answers
+    assert (
+        check(tmp_path, free) == []
+    )  # control: a task that is no cls task may have several answers
     some = LABELS | {"options": ["maybe", "yes", "no", "never"]}
     assert check(tmp_path, a_record(**some, examples=examples[:4]))[1:] == [
         "no example has the label 'maybe'",
@@ -135,7 +172,11 @@ def test_what_is_wrong_between_rows_is_told_after_each_row_is_right(tmp_path):
 
 
 def test_numbers_are_looked_for_in_the_rows_alone(tmp_path):
-    rows = [{"input": "a", "output": ["3.5"]}, {"input": "b", "output": ["-1"]}, {"input": "c", "output": ["high"]}]
+    rows = [
+        {"input": "a", "output": ["3.5"]},
+        {"input": "b", "output": ["-1"]},
+        {"input": "c", "output": ["high"]},
+    ]
     assert check(tmp_path, a_record(metric="pearson", examples=rows[:2])) == []
     (problem,) = check(tmp_path, a_record(metric="pearson", examples=rows))
     assert problem == "example 3: the metric pearson needs numbers as outputs, found 'high'"
@@ -178,7 +219,10 @@ def some_task(name, rows, family="", subcategory="x"):
 
 
 def test_a_task_needs_rows_for_both_data_seeds():
-    """With 50 test rows a small task of K = 16 needs 82 rows for data seed 100, and 114 for data seed 21 beside it."""
+    """With 50 test rows a small task of K = 16 needs 82 rows for data seed 100.
+
+    And 114 for data seed 21 beside it.
+    """
     tasks = [some_task(f"t{rows}", rows) for rows in (81, 82, 113, 114)]
     found = shortfalls(tasks)
     assert list(found) == ["t81", "t82", "t113"]
@@ -194,7 +238,10 @@ def sha(seed, name):
 @pytest.mark.parametrize("seed", [0, 1, 42])
 def test_a_split_takes_tasks_in_the_order_of_their_hash(seed):
     names = [f"t{i}" for i in range(9)]
-    tasks = [some_task(name, 114) for name in names] + [some_task("few", 113), some_task("a-few", 90)]
+    tasks = [some_task(name, 114) for name in names] + [
+        some_task("few", 113),
+        some_task("a-few", 90),
+    ]
     split, skipped = draw_split(tasks, 4, 3, seed)
     order = sorted(names, key=lambda name: sha(seed, name))
     assert (split.seen, split.unseen) == (tuple(order[:4]), tuple(order[4:7]))
@@ -206,20 +253,29 @@ def test_a_familys_tasks_come_together_and_what_is_too_many_is_left():
     tasks = [some_task(f"{family}{i}", 114, family) for family in families for i in range(3)]
     split, _ = draw_split(tasks, 4, 2, seed)
     first, second, third = sorted(families, key=lambda name: sha(seed, name))
-    by_hash = lambda family: sorted((f"{family}{i}" for i in range(3)), key=lambda name: sha(seed, name))
+    by_hash = lambda family: sorted(
+        (f"{family}{i}" for i in range(3)), key=lambda name: sha(seed, name)
+    )
     assert split.seen == (*by_hash(first), by_hash(second)[0])
     assert split.unseen == tuple(by_hash(third)[:2])
 
 
 def dealt(sizes, seen, unseen, seed):
     """Return the families of the seen and of the unseen side."""
-    tasks = [some_task(f"{family}{i}", 114, family) for family, size in sizes.items() for i in range(size)]
+    tasks = [
+        some_task(f"{family}{i}", 114, family)
+        for family, size in sizes.items()
+        for i in range(size)
+    ]
     split, _ = draw_split(tasks, seen, unseen, seed)
     return tuple("".join(sorted({name[0] for name in side})) for side in (split.seen, split.unseen))
 
 
 def test_large_families_come_first_where_the_order_of_the_hash_gives_no_split():
-    """Four seen and two unseen tasks of families of 4, 1 and 2: by hand for each order of their hashes."""
+    """Four seen and two unseen tasks of families of 4, 1 and 2.
+
+    By hand for each order of their hashes.
+    """
     by_order = {"abc": ("a", "bc"), "acb": ("a", "c"), "bac": ("ab", "c")}
     by_order |= dict.fromkeys(("bca", "cab", "cba"), ("a", "c"))
     met = set()
@@ -231,7 +287,10 @@ def test_large_families_come_first_where_the_order_of_the_hash_gives_no_split():
 
 
 def test_large_families_first_is_tried_before_small_ones_first():
-    """Three and three tasks of families of 3, 1 and 2: in two orders of their hashes both others would do."""
+    """Three and three tasks of families of 3, 1 and 2.
+
+    In two orders of their hashes both others would do.
+    """
     by_order = dict.fromkeys(("abc", "acb", "bac", "cab"), ("a", "bc"))
     by_order |= dict.fromkeys(("bca", "cba"), ("bc", "a"))
     met = set()
@@ -268,16 +327,25 @@ def test_shots_say_which_tasks_are_usable():
 
 def test_a_subcategory_is_new_where_no_seen_task_has_it():
     seen = [some_task("a", 1, subcategory="x"), some_task("b", 1, subcategory="y")]
-    unseen = [some_task("e", 1, subcategory="z"), some_task("c", 1, subcategory="y"), some_task("d", 1, subcategory="w")]
+    unseen = [
+        some_task("e", 1, subcategory="z"),
+        some_task("c", 1, subcategory="y"),
+        some_task("d", 1, subcategory="w"),
+    ]
     split = make_split("mine", seen, unseen)
     assert (split.name, split.seen, split.unseen) == ("mine", ("a", "b"), ("e", "c", "d"))
     assert split.new_subcategories == ("e", "d")
 
 
 def test_pieces_of_text_are_drawn_by_seed(tmp_path):
-    """Of a line of 25 words a piece begins at one of the first five; shorter lines are whole, and short ones left out."""
+    """Of a line of 25 words a piece begins at one of the first five.
+
+    Shorter lines are whole, and short ones left out.
+    """
     long = " ".join(f"w{i}" for i in range(25))
-    (tmp_path / "b.txt.gz").write_bytes(gzip.compress(f"  {long}  \ntoo short to be read\n".encode()[:-1]))
+    (tmp_path / "b.txt.gz").write_bytes(
+        gzip.compress(f"  {long}  \ntoo short to be read\n".encode()[:-1])
+    )
     (tmp_path / "a.txt.gz").write_bytes(gzip.compress(b"a line of more than twenty letters\n"))
     (tmp_path / "c.txt").write_text("not a line of more than twenty letters")
     lines = ["a line of more than twenty letters", long]

@@ -1,4 +1,7 @@
-"""The embedded suite: size, rules, one test set per task, splits, and inputs that do not betray the task."""
+"""The embedded suite: size, rules, one test set per task, splits.
+
+And inputs that do not betray the task.
+"""
 
 import json
 import math
@@ -19,6 +22,7 @@ from ipt.data import METRICS, Example, Task
 from ipt.fewshot import few_shot
 from ipt.tasks.generators import build, make_splits
 from ipt.tasks.generators.recipe import Recipe, Row, over
+from ipt.tasks.generators.rules import broken_rules
 from ipt.tasks.suites import embedded
 
 TASKS = embedded.load()
@@ -46,7 +50,13 @@ def overlaps(parts: dict[str, tuple[Example, ...]]) -> list[str]:
 def all_sets(task: Task) -> dict[str, tuple[Example, ...]]:
     same, diff = few_shot(task, 100), few_shot(task, 21)
     assert same.test == diff.test
-    return {"test": same.test, "train": same.train, "dev": same.dev, "diff train": diff.train, "diff dev": diff.dev}
+    return {
+        "test": same.test,
+        "train": same.train,
+        "dev": same.dev,
+        "diff train": diff.train,
+        "diff dev": diff.dev,
+    }
 
 
 def test_size_of_the_suite():
@@ -58,7 +68,7 @@ def test_size_of_the_suite():
 
 
 def test_every_task_keeps_the_rules_of_its_rows():
-    broken = {t.name: build.broken_rules(t, embedded.phrasings(t.name)) for t in TASKS}
+    broken = {t.name: broken_rules(t, embedded.phrasings(t.name)) for t in TASKS}
     assert not {name: problems for name, problems in broken.items() if problems}
 
 
@@ -75,8 +85,14 @@ def test_labels_are_in_equal_parts():
 
 def test_no_answer_is_given_to_two_thirds_of_the_rows():
     """Of the tasks without labels, at most two are nearly solved by one answer."""
-    most = {t.name: Counter(e.output[0] for e in t.examples).most_common(1)[0][1] / len(t.examples) for t in TASKS}
-    assert len([n for n, share in most.items() if share > 0.67 and BY_NAME[n].category == "non-cls"]) <= 2
+    most = {
+        t.name: Counter(e.output[0] for e in t.examples).most_common(1)[0][1] / len(t.examples)
+        for t in TASKS
+    }
+    assert (
+        len([n for n, share in most.items() if share > 0.67 and BY_NAME[n].category == "non-cls"])
+        <= 2
+    )
 
 
 def test_one_test_set_and_disjoint_draws_for_every_task():
@@ -102,17 +118,24 @@ def test_control_four_words_of_a_definition_are_found():
     task = BY_NAME["morph_plural"]
     told = Example("Please write the plural of the noun: cat", ("cats",))
     changed = replace(task, examples=(*task.examples, told))
-    problems = build.broken_rules(changed, ["write the plural of it"])
+    problems = broken_rules(changed, ["write the plural of it"])
     assert any("share four words" in problem for problem in problems)
 
 
 def separability(one: list[str], other: list[str]) -> float:
-    """Return how often naive Bayes over character 1-3-grams tells the two apart on inputs it has not seen."""
+    """Return how often naive Bayes over character 1-3-grams tells the two apart.
+
+    On inputs that it has not seen.
+    """
     labels = np.array([0] * len(one) + [1] * len(other))
-    counts = HashingVectorizer(analyzer="char_wb", ngram_range=(1, 3), n_features=2**14, alternate_sign=False, norm=None)
+    counts = HashingVectorizer(
+        analyzer="char_wb", ngram_range=(1, 3), n_features=2**14, alternate_sign=False, norm=None
+    )
     folds = GroupKFold(2)  # an input that both tasks have stays in one fold
     texts = one + other
-    guessed = cross_val_predict(MultinomialNB(), counts.transform(texts), labels, groups=texts, cv=folds)
+    guessed = cross_val_predict(
+        MultinomialNB(), counts.transform(texts), labels, groups=texts, cv=folds
+    )
     return float((guessed == labels).mean())
 
 
@@ -128,20 +151,30 @@ def want_other_answers(one: Task, other: Task) -> bool:
 
 
 def test_inputs_do_not_betray_the_task():
-    """For most tasks there is another one with other answers whose inputs look the same to a classifier."""
+    """For most tasks another one has other answers to inputs that look the same to a classifier."""
     groups: dict[str, list[Task]] = defaultdict(list)
     for task in TASKS:
         groups[embedded.inputs(task.name)].append(task)
-    pairs = [pair for group in groups.values() if len(group) > 1 for pair in zip(group, group[1:] + group[:1], strict=True)]
+    pairs = [
+        pair
+        for group in groups.values()
+        if len(group) > 1
+        for pair in zip(group, group[1:] + group[:1], strict=True)
+    ]
     hidden: set[str] = set()
     for one, other in pairs[:120]:
-        if want_other_answers(one, other) and separability(some_inputs(one), some_inputs(other)) < NEAR_CHANCE:
+        if (
+            want_other_answers(one, other)
+            and separability(some_inputs(one), some_inputs(other)) < NEAR_CHANCE
+        ):
             hidden |= {one.name, other.name}
     assert len(hidden) >= 80
 
 
 def test_control_other_inputs_are_told_apart():
-    nouns, dates, words = (some_inputs(BY_NAME[name]) for name in ("morph_plural", "fmt_date_iso", "str_upper"))
+    nouns, dates, words = (
+        some_inputs(BY_NAME[name]) for name in ("morph_plural", "fmt_date_iso", "str_upper")
+    )
     assert separability(nouns, dates) > 0.95
     assert separability(nouns, [w[::-1] for w in words]) > NEAR_CHANCE + 0.1
 
@@ -157,7 +190,9 @@ def test_sizes_of_a_split(name):
     assert (len(split.seen), len(split.unseen), len(split.out_of_kind)) == SIZES[name]
     assert len(set(split.all)) == len(split.all) and set(split.all) <= set(embedded.task_names())
     known = {BY_NAME[n].subcategory for n in split.seen}
-    assert set(split.new_subcategories) == {n for n in split.unseen if BY_NAME[n].subcategory not in known}
+    assert set(split.new_subcategories) == {
+        n for n in split.unseen if BY_NAME[n].subcategory not in known
+    }
 
 
 def test_splits_cover_the_same_120_tasks():
@@ -175,14 +210,24 @@ def test_validation_splits_touch_no_unseen_task():
     full = embedded.load_split("random-100")
     for n in (40, 80):
         split = embedded.load_split(f"validation-{n}")
-        assert split.seen == full.seen[:n] and split.unseen == full.seen[80:] and not set(split.all) & set(full.unseen)
+        assert (
+            split.seen == full.seen[:n]
+            and split.unseen == full.seen[80:]
+            and not set(split.all) & set(full.unseen)
+        )
 
 
 def test_random_splits_are_nested_and_hold_novel_tasks():
     full = embedded.load_split("random-100")
     for n in (20, 40, 60, 80):
-        assert embedded.load_split(f"random-{n}").seen == full.seen[:n] and embedded.load_split(f"random-{n}").unseen == full.unseen
-    assert sum(BY_NAME[n].novel for n in full.seen) >= 15 and sum(BY_NAME[n].novel for n in full.unseen) >= 8
+        assert (
+            embedded.load_split(f"random-{n}").seen == full.seen[:n]
+            and embedded.load_split(f"random-{n}").unseen == full.unseen
+        )
+    assert (
+        sum(BY_NAME[n].novel for n in full.seen) >= 15
+        and sum(BY_NAME[n].novel for n in full.unseen) >= 8
+    )
     assert len(full.new_subcategories) == 6
     spread = [BY_NAME[n].subcategory for n in full.unseen if n not in full.new_subcategories]
     assert len(set(spread)) == len(spread) == 14
@@ -194,7 +239,9 @@ def test_splits_are_the_ones_the_script_draws():
 
 
 def test_unknown_names_are_answered_with_close_ones():
-    with pytest.raises(ValueError, match="unknown task split 'random-10'; did you mean random-100.*cls-35"):
+    with pytest.raises(
+        ValueError, match="unknown task split 'random-10'; did you mean random-100.*cls-35"
+    ):
         embedded.load_split("random-10")
     with pytest.raises(ValueError, match="unknown task 'morph_plurl'; did you mean morph_plural"):
         embedded.load(["morph_plurl"])
@@ -213,7 +260,11 @@ def test_a_rebuilt_task_is_identical(name):
 
 
 def test_every_family_is_listed():
-    found = {p.stem for p in Path(build.__file__).parent.glob("*.py") if "\ndef recipes() ->" in p.read_text("utf8")}
+    found = {
+        p.stem
+        for p in Path(build.__file__).parent.glob("*.py")
+        if "\ndef recipes() ->" in p.read_text("utf8")
+    }
     assert found == set(build.FAMILIES)
 
 
@@ -223,10 +274,14 @@ def a_word(rng: Random) -> str:
 
 def a_recipe(name: str = "fake", **change) -> Recipe:
     fields = {
-        "category": "non-cls", "subcategory": "fake", "metric": "exact-match", "inputs": "fake", "source": "fake",
+        "category": "non-cls",
+        "subcategory": "fake",
+        "metric": "exact-match",
+        "inputs": "fake",
+        "source": "fake",
         "definitions": ("Write it in capitals.", "Shout the word.", "word in capitals"),
         "draw": over(a_word, lambda w: w, lambda w: w.upper()),
-    }  # fmt: skip
+    }
     return Recipe(name, **fields | change)
 
 
@@ -245,9 +300,15 @@ def test_a_task_is_built_the_same_twice_and_with_equal_labels():
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
-        (over(a_word, lambda w: w[:1], lambda w: w), "only 0 entities"),  # two answers for every input
+        (
+            over(a_word, lambda w: w[:1], lambda w: w),
+            "only 0 entities",
+        ),  # two answers for every input
         (over(a_word, lambda w: w, lambda w: w, lambda w: w[:1]), "only 26 entities"),
-        (over(a_word, lambda w: f"write it in capitals: {w}", lambda w: w), "share four words with a definition"),
+        (
+            over(a_word, lambda w: f"write it in capitals: {w}", lambda w: w),
+            "share four words with a definition",
+        ),
         (over(a_word, lambda w: f" {w}", lambda w: w), "has odd spaces"),
         (over(a_word, lambda w: w, lambda w: w + "e\u0301"), "is not NFC"),
         (over(a_word, lambda w: w * 50, lambda w: w), "too long"),
@@ -262,14 +323,29 @@ def test_a_broken_rule_names_the_task(draw, message):
 
 def test_pretraining_never_shows_shipped_inputs_or_novel_tasks():
     short = over(lambda rng: a_word(rng)[:2], lambda w: w, lambda w: w.upper())
-    recipes = [a_recipe("rule", draw=short), a_recipe("fact", draw=short, knowledge=True), a_recipe("new", novel=True)]
+    recipes = [
+        a_recipe("rule", draw=short),
+        a_recipe("fact", draw=short, knowledge=True),
+        a_recipe("new", novel=True),
+    ]
     held = tuple(Example(a + b, ((a + b).upper(),)) for a in LETTERS[:13] for b in LETTERS)
-    shipped = [Task(r.name, "non-cls", "fake", "exact-match", "", held, knowledge=r.knowledge) for r in recipes]
+    shipped = [
+        Task(r.name, "non-cls", "fake", "exact-match", "", held, knowledge=r.knowledge)
+        for r in recipes
+    ]
     rows = list(islice(build.pretraining_stream(recipes, shipped, 0), 4000))
     assert rows == list(islice(build.pretraining_stream(recipes, shipped, 0), 4000))
-    shown = {name: {text for _, text, _, task in rows if task == name} for name in ("rule", "fact", "new")}
+    shown = {
+        name: {text for _, text, _, task in rows if task == name}
+        for name in ("rule", "fact", "new")
+    }
     forbidden = {e.input for e in held}
-    assert shown["rule"] and not shown["rule"] & forbidden and shown["fact"] & forbidden and not shown["new"]
+    assert (
+        shown["rule"]
+        and not shown["rule"] & forbidden
+        and shown["fact"] & forbidden
+        and not shown["new"]
+    )
     assert 0.4 < sum(task == "rule" for *_, task in rows) / len(rows) < 0.6
     assert all(answer == text.upper() for _, text, answer, _ in rows)
 
@@ -277,13 +353,17 @@ def test_pretraining_never_shows_shipped_inputs_or_novel_tasks():
 def test_pretraining_stops_where_nothing_is_left():
     recipe = a_recipe(draw=lambda rng: Row("only", ("ONLY",)))
     shipped = [Task("fake", "non-cls", "fake", "exact-match", "", (Example("only", ("ONLY",)),))]
-    with pytest.raises(ValueError, match="task fake: no input left to pre-train on beside the 1 shipped ones"):
+    with pytest.raises(
+        ValueError, match="task fake: no input left to pre-train on beside the 1 shipped ones"
+    ):
         next(build.pretraining_stream([recipe], shipped, 0))
 
 
 def test_a_missing_package_of_the_extra_is_one_error(monkeypatch):
-    monkeypatch.setattr(build, "_sources", lambda: {"babel": ("2.18.0", None)})
-    with pytest.raises(ValueError, match=r'needs the extra "suite": pip install "intrinsic-prompt-tuning\[suite\]"'):
+    monkeypatch.setattr(build, "_packages", lambda: {"babel": build._Package("2.18.0", None)})
+    with pytest.raises(
+        ValueError, match=r'needs the extra "suite": pip install "intrinsic-prompt-tuning\[suite\]"'
+    ):
         build.all_recipes()
     assert build.main([]) == 1
 
@@ -291,7 +371,10 @@ def test_a_missing_package_of_the_extra_is_one_error(monkeypatch):
 def test_a_written_suite_is_the_same_file_twice(tmp_path):
     recipes = [a_recipe(name) for name in ("b", "a")]
     rows = tuple(Example(f"{i}", (f"{i}",)) for i in range(9))
-    tasks = [Task(r.name, "non-cls", "fake", "exact-match", r.definitions[0], rows, family=r.name) for r in recipes]
+    tasks = [
+        Task(r.name, "non-cls", "fake", "exact-match", r.definitions[0], rows, family=r.name)
+        for r in recipes
+    ]
     for name, order in (("one", tasks), ("two", tasks[::-1])):
         build.write_suite(tmp_path / name, order, recipes)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()

@@ -1,4 +1,7 @@
-"""Rows of CSV, JSON lines and Parquet become inputs, answers and entities: by hand, with columns that are easily confused."""
+"""Rows of CSV, JSON lines and Parquet become inputs, answers and entities: by hand.
+
+Columns are named so that they are easily confused.
+"""
 
 import json
 
@@ -44,12 +47,23 @@ def put(folder, rows, change=(), more=""):
     return path
 
 
+def noting(asked, table):
+    """Stand in for a reader that notes what it is asked for."""
+
+    def read(*given, **more):
+        asked.append((*given, *more.values()))
+        return table
+
+    return read
+
+
 def record(*given, **more):
     return tables.from_task_file(put(*given, **more))
 
 
 def test_every_field_of_a_task_file_has_its_place(tmp_path):
-    more = "description: Say it.\nsubcategory: sub\nfamily: fam\nentity: about\ndoc_to_choice: [b, a]\n"
+    more = "description: Say it.\nsubcategory: sub\nfamily: fam\n"
+    more += "entity: about\ndoc_to_choice: [b, a]\n"
     row = {"text": "one", "answer": "a", "about": "x"}
     assert record(tmp_path, [row], more=more) == {
         "name": "made",
@@ -62,7 +76,12 @@ def test_every_field_of_a_task_file_has_its_place(tmp_path):
         "family": "fam",
     }
     bare = record(tmp_path, [row])
-    assert (bare["definition"], bare["subcategory"], bare["family"], bare["options"]) == ("", "", "", None)
+    assert (bare["definition"], bare["subcategory"], bare["family"], bare["options"]) == (
+        "",
+        "",
+        "",
+        None,
+    )
     assert bare["examples"][0]["entity"] == ""
 
 
@@ -81,7 +100,9 @@ def test_a_rule_is_a_column_or_a_template(tmp_path):
 
 def test_the_target_and_the_entity_may_be_templates_of_their_own(tmp_path):
     change = {"doc_to_target: answer": 'doc_to_target: "{{answer}}!"'}
-    made = record(tmp_path, [{"text": "t", "answer": "a"}], change, more='entity: "{{text}}-{{answer}}"\n')
+    made = record(
+        tmp_path, [{"text": "t", "answer": "a"}], change, more='entity: "{{text}}-{{answer}}"\n'
+    )
     assert made["examples"] == [{"input": "t", "output": ["a!"], "entity": "t-a"}]
 
 
@@ -105,7 +126,10 @@ def test_a_number_is_the_index_of_a_choice(tmp_path, choices, target, answer):
 
 def test_without_choices_a_number_is_itself(tmp_path):
     assert record(tmp_path, [{"text": "t", "answer": 1}])["examples"][0]["output"] == ["1"]
-    assert record(tmp_path, [{"text": "t", "answer": [1, 2]}])["examples"][0]["output"] == ["1", "2"]
+    assert record(tmp_path, [{"text": "t", "answer": [1, 2]}])["examples"][0]["output"] == [
+        "1",
+        "2",
+    ]
 
 
 def test_a_target_beyond_the_choices_is_named_with_its_row(tmp_path):
@@ -117,8 +141,14 @@ def test_a_target_beyond_the_choices_is_named_with_its_row(tmp_path):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"doc_to_text: text": "doc_to_text: txt"}, "row 1: no column 'txt'; there are text, answer"),
-        ({"doc_to_text: text": "doc_to_text: '{{text[0]}}{{absent}}'"}, "row 1: .* cannot be filled .*'absent' is undefined"),
+        (
+            {"doc_to_text: text": "doc_to_text: txt"},
+            "row 1: no column 'txt'; there are text, answer",
+        ),
+        (
+            {"doc_to_text: text": "doc_to_text: '{{text[0]}}{{absent}}'"},
+            "row 1: .* cannot be filled .*'absent' is undefined",
+        ),
         ({"doc_to_text: text": "doc_to_text: '{{text'"}, "row 1: .* cannot be filled"),
     ],
 )
@@ -134,8 +164,14 @@ def test_the_row_that_lacks_a_value_is_counted_from_one(tmp_path):
 
 
 def test_a_null_as_it_is_read_today(tmp_path):
-    """A null answer is none, which the schema refuses; a null text is the word None, in a column as in a template."""
-    rows = [{"text": None, "answer": "a", "about": None}, {"text": "t", "answer": None, "about": "x"}]
+    """A null answer is none, which the schema refuses.
+
+    A null text is the word None, in a column as in a template.
+    """
+    rows = [
+        {"text": None, "answer": "a", "about": None},
+        {"text": "t", "answer": None, "about": "x"},
+    ]
     made = record(tmp_path, rows, more="entity: about\n")
     assert made["examples"] == [
         {"input": "None", "output": ["a"], "entity": "None"},
@@ -165,7 +201,10 @@ def test_a_bare_table_by_hand(tmp_path):
 def test_an_empty_cell_of_a_csv_is_no_answer(tmp_path):
     (tmp_path / "bare.csv").write_text('input,output\n"a, b",c\nd,\n', encoding="utf8")
     found = tables.from_table(tmp_path / "bare.csv")["examples"]
-    assert [(row["input"], row["output"], row["entity"]) for row in found] == [("a, b", ["c"], ""), ("d", [""], "")]
+    assert [(row["input"], row["output"], row["entity"]) for row in found] == [
+        ("a, b", ["c"], ""),
+        ("d", [""], ""),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -183,17 +222,31 @@ def test_a_bare_table_says_which_column_is_missing(tmp_path, row, says):
 
 
 def test_of_too_many_rows_the_first_after_a_shuffle_are_taken(tmp_path, monkeypatch):
-    rows = [{"text": f"t{i}", "answer": f"a{i}", "input": f"t{i}", "output": "b"} for i in range(12)]
+    rows = [
+        {"text": f"t{i}", "answer": f"a{i}", "input": f"t{i}", "output": "b"} for i in range(12)
+    ]
     texts = lambda made: [row["input"] for row in made["examples"]]
     shuffled = [row["text"] for row in Dataset.from_list(rows).shuffle(seed=42).to_list()]
-    assert texts(record(tmp_path, rows, more="rows: 5\n")) == shuffled[:5] != [f"t{i}" for i in range(5)]
+    assert (
+        texts(record(tmp_path, rows, more="rows: 5\n"))
+        == shuffled[:5]
+        != [f"t{i}" for i in range(5)]
+    )
     for enough in (12, 13):
-        assert texts(record(tmp_path, rows, more=f"rows: {enough}\n")) == [f"t{i}" for i in range(12)]
+        assert texts(record(tmp_path, rows, more=f"rows: {enough}\n")) == [
+            f"t{i}" for i in range(12)
+        ]
     assert texts(record(tmp_path, rows, more="rows: 11\n")) == shuffled[:11]
     monkeypatch.setattr(tables, "MOST_ROWS", 7)
-    assert texts(record(tmp_path, rows)) == shuffled[:7] == texts(tables.from_table(tmp_path / "rows.jsonl"))
+    assert (
+        texts(record(tmp_path, rows))
+        == shuffled[:7]
+        == texts(tables.from_table(tmp_path / "rows.jsonl"))
+    )
     made = record(tmp_path, rows, more="rows: 5\n")["examples"]
-    assert all(row["output"] == [row["input"].replace("t", "a")] for row in made)  # pairs stay together
+    assert all(
+        row["output"] == [row["input"].replace("t", "a")] for row in made
+    )  # pairs stay together
 
 
 def test_five_thousand_rows_are_taken_where_nothing_is_said(tmp_path):
@@ -219,7 +272,9 @@ def a_folder(place):
         ("splits: [test]\n", ["tasks test"]),
     ],
 )
-def test_the_parts_of_a_data_sets_folder_come_in_the_order_asked_for(tmp_path, monkeypatch, splits, texts):
+def test_the_parts_of_a_data_sets_folder_come_in_the_order_asked_for(
+    tmp_path, monkeypatch, splits, texts
+):
     a_folder(tmp_path / "tasks" / "set")
     a_folder(tmp_path / "elsewhere" / "set")
     monkeypatch.chdir(tmp_path / "elsewhere")
@@ -234,13 +289,16 @@ def test_files_lie_beside_the_task_file_and_not_where_the_command_is_given(tmp_p
         (tmp_path / place).mkdir()
         path = put(tmp_path / place, [{"text": f"of {place}", "answer": "a"}])
     monkeypatch.chdir(path.parent)
-    assert tables.from_task_file(tmp_path / "tasks" / "made.yaml")["examples"][0]["input"] == "of tasks"
+    assert (
+        tables.from_task_file(tmp_path / "tasks" / "made.yaml")["examples"][0]["input"]
+        == "of tasks"
+    )
 
 
 def test_a_folder_named_like_a_kind_of_file_is_not_read_for_it(tmp_path, monkeypatch):
     asked = []
     table = Dataset.from_list([{"text": "t", "answer": "a"}])
-    monkeypatch.setattr(hub, "read_files", lambda *given: asked.append(given) or table)
+    monkeypatch.setattr(hub, "read_files", noting(asked, table))
     (tmp_path / "json").mkdir()
     path = put(tmp_path, [{"text": "t", "answer": "a"}])
     tables.from_task_file(path)
@@ -257,7 +315,11 @@ def test_templates_may_have_filters_of_their_own_and_reach_no_code():
 @pytest.mark.parametrize(
     ("change", "more", "says"),
     [
-        ({"data_files: rows.jsonl": ""}, "", "'data_files' belongs to dataset_path csv, json, parquet, and these need it"),
+        (
+            {"data_files: rows.jsonl": ""},
+            "",
+            "'data_files' belongs to dataset_path csv, json, parquet, and these need it",
+        ),
         ({"dataset_path: json": "dataset_path: set"}, "", "'data_files' belongs to dataset_path"),
         ({"rows.jsonl": "lost.jsonl"}, "", "lost.jsonl is not there"),
         (
@@ -267,7 +329,12 @@ def test_templates_may_have_filters_of_their_own_and_reach_no_code():
         ),
         ({}, "1: x\n", "made.yaml: unknown fields: 1; known are task, dataset_path, doc_to_text"),
         ({}, "splits: [train, 1]\n", "'splits' must be a list of texts, found .'train', 1.$"),
-        ({}, "doc_to_choice: [yes]\n", "'doc_to_choice' must be a list of texts, found .True.; write yes, no, on and off in quotes"),
+        (
+            {},
+            "doc_to_choice: [yes]\n",
+            "'doc_to_choice' must be a list of texts, found .True.; "
+            "write yes, no, on and off in quotes",
+        ),
         ({}, "rows: '5'\n", "'rows' must be a whole number, found '5'"),
         ({}, "entity: 5\n", "'entity' must be a text, found 5"),
         ({"task: made": "task: 5"}, "", "'task' must be a text, found 5"),
@@ -289,17 +356,30 @@ def test_a_task_file_that_is_no_mapping_or_no_text(tmp_path):
         path.write_bytes(content)
         with pytest.raises(ValueError, match="made.yaml: not YAML in UTF-8"):
             tables.from_task_file(path)
-    assert schema.find_problems(tmp_path / "made.yml") == [f"{tmp_path / 'made.yml'}: no such file or folder"]
+    assert schema.find_problems(tmp_path / "made.yml") == [
+        f"{tmp_path / 'made.yml'}: no such file or folder"
+    ]
 
 
-@pytest.mark.parametrize(("offline", "answers", "fails"), [(True, False, False), (False, True, False), (False, False, True)])
-def test_the_hub_is_asked_for_a_data_set_of_the_hub_alone(tmp_path, monkeypatch, offline, answers, fails):
+@pytest.mark.parametrize(
+    ("offline", "answers", "fails"),
+    [(True, False, False), (False, True, False), (False, False, True)],
+)
+def test_the_hub_is_asked_for_a_data_set_of_the_hub_alone(
+    tmp_path, monkeypatch, offline, answers, fails
+):
     asked = []
     monkeypatch.setattr("ipt.hub.is_offline", lambda: offline)
     monkeypatch.setattr("ipt.hub.is_reachable", lambda: answers)
-    monkeypatch.setattr("datasets.load_dataset", lambda kind, **more: asked.append((kind, more)) or "rows")
+    monkeypatch.setattr(
+        "datasets.load_dataset", lambda kind, **more: asked.append((kind, more)) or "rows"
+    )
     if fails:
-        with pytest.raises(ValueError, match="here: some/set is a data set of the hub, which is out of reach; set HF_HUB_OFFLINE=1"):
+        with pytest.raises(
+            ValueError,
+            match="here: some/set is a data set of the hub, which is out of reach; "
+            "set HF_HUB_OFFLINE=1",
+        ):
             hub.read_split("here", "some/set", "test", "part")
     else:
         assert hub.read_split("here", "some/set", "test", "part") == "rows"
@@ -309,7 +389,7 @@ def test_the_hub_is_asked_for_a_data_set_of_the_hub_alone(tmp_path, monkeypatch,
 def test_the_configuration_of_a_data_set_is_asked_for(tmp_path, monkeypatch):
     asked = []
     table = Dataset.from_list([{"text": "t", "answer": "a"}])
-    monkeypatch.setattr(hub, "read_split", lambda *given: asked.append(given) or table)
+    monkeypatch.setattr(hub, "read_split", noting(asked, table))
     change = {"dataset_path: json": "dataset_path: some/set", "data_files: rows.jsonl\n": ""}
     path = put(tmp_path, [], change, "dataset_name: part\nsplits: [test, dev]\n")
     assert len(tables.from_task_file(path)["examples"]) == 2
@@ -319,9 +399,13 @@ def test_the_configuration_of_a_data_set_is_asked_for(tmp_path, monkeypatch):
 def test_a_file_that_is_damaged_is_named_with_the_cause_in_a_line(tmp_path):
     path = put(tmp_path, [])
     (tmp_path / "rows.jsonl").write_text('{"text": "a"\n{]')
-    with pytest.raises(ValueError, match=r"^[^\n]*made.yaml: json cannot be read \([^\n]+\)$") as told:
+    with pytest.raises(
+        ValueError, match=r"^[^\n]*made.yaml: json cannot be read \([^\n]+\)$"
+    ) as told:
         tables.from_task_file(path)
-    parser = told.value.__cause__.__cause__  # below `datasets`' own error, which says that there was one
+    parser = (
+        told.value.__cause__.__cause__
+    )  # below `datasets`' own error, which says that there was one
     assert str(parser).strip().split("\n")[0] in str(told.value)
 
 

@@ -22,6 +22,7 @@ def read_split(source: str, path: str, split: str, config: str | None = None) ->
 
     Raises ValueError where it cannot be read: at once where the hub does not answer.
     """
+    # A folder needs no hub, and must be readable on a machine that has none.
     if not Path(path).is_dir():
         _require_hub(source, path)
     return _load(source, path, split, name=config)
@@ -69,7 +70,9 @@ def read_converted(source: str, path: str, revision: str, pattern: str) -> Table
     except (OSError, ValueError) as error:
         raise _unreadable(source, path, error) from error
 
-    files = sorted(str(file) for file in Path(folder).glob(pattern))
+    # In the order of their names, which the hub numbers: the order of the rows.
+    paths = Path(folder).glob(pattern)
+    files = sorted(map(str, paths))
     if not files:
         raise ValueError(f"{source}: {path} has no file {pattern} in its revision {revision}")
     return read_files(source, "parquet", files)
@@ -77,9 +80,11 @@ def read_converted(source: str, path: str, revision: str, pattern: str) -> Table
 
 def _load(source: str, path: str, split: str, **options: Any) -> Table:
     """Return a table that is within reach; raise ValueError where it cannot be read."""
+    # Late, here and above: both take seconds to import, and most commands need neither.
     from datasets import load_dataset
     from datasets.exceptions import DatasetGenerationError
 
+    # All that was seen to go wrong: no file, no such split, no network, rows that do not fit.
     try:
         return load_dataset(path, split=split, **options)
     except (OSError, ValueError, RuntimeError, DatasetGenerationError) as error:

@@ -1,23 +1,24 @@
 """A user's own tasks: files in the one schema, or tables (`ipt.tasks.readers.tables`).
 
-A `*.json` or `*.json.gz` file holds one task as a JSON object; unknown fields are ignored, and so is
-a table of contents named `index.json`. Bare tables count in a folder that has no task files, or where
-they are named themselves.
+A `*.json` or `*.json.gz` file holds one task as a JSON object; unknown fields are ignored, and so
+is a table of contents named `index.json`. Bare tables count in a folder that has no task files, or
+where they are named themselves.
 """
 
 import gzip
 import json
 import zlib
-from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ipt.data import Task
+from ipt.tasks.names import repeated_names
 from ipt.tasks.readers import tables
 
-SUFFIXES = (".json", ".json.gz", *tables.TASK_FILES)
-IGNORED = ("index.json", "index.json.gz")
-MOST_PROBLEMS = 20  # reported of a file
+SUFFIXES = (".json", ".json.gz", *tables.TASK_FILES)  # ends of a task file's name
+IGNORED = ("index.json", "index.json.gz")  # tables of contents, which collections of tasks have
+MOST_PROBLEMS = 20  # reported of a file: the same fault is often in all of its rows
+# Fields that must be texts where they are not empty.
 TEXT_FIELDS = (
     "name",
     "category",
@@ -30,16 +31,16 @@ TEXT_FIELDS = (
 
 
 class _Contents(NamedTuple):
-    """The tasks that are right, and the problems of the others."""
+    """What a file or folder holds: the tasks that are right, and the problems of the others."""
 
     tasks: list[Task]
-    problems: list[str]
+    problems: list[str]  # each led by its file
 
 
 class _FirstRow(NamedTuple):
     """Where an input was met first, and with which label."""
 
-    number: int
+    number: int  # from one
     label: str
 
 
@@ -49,6 +50,7 @@ def load(path: Path | str) -> tuple[Task, ...]:
     Raises ValueError with the first problem and how many more there are.
     """
     contents = _read(Path(path))
+    # An error is one line; `ipt tasks check` prints all of them.
     if contents.problems:
         message = contents.problems[0]
         others = len(contents.problems) - 1
@@ -67,6 +69,7 @@ def _read(path: Path) -> _Contents:
     """Read one file, or every file of a folder."""
     if not path.exists():
         return _Contents([], [f"{path}: no such file or folder"])
+    # A file that is named itself is read whatever its name is.
     files = _task_files(path) if path.is_dir() else [path]
     if not files:
         patterns = ", ".join(f"*{suffix}" for suffix in (*SUFFIXES, *tables.FORMATS))
@@ -79,10 +82,9 @@ def _read(path: Path) -> _Contents:
         contents.problems.extend(of_file.problems)
 
     # A name stands for one task in everything that is written: banks, results, lists.
-    counts = Counter(task.name for task in contents.tasks)
-    for name, count in counts.items():
-        if count > 1:
-            contents.problems.append(f"{path}: more than one file holds a task named {name!r}")
+    names = [task.name for task in contents.tasks]
+    for name in repeated_names(names):
+        contents.problems.append(f"{path}: more than one file holds a task named {name!r}")
     return contents
 
 
@@ -97,6 +99,7 @@ def _task_files(folder: Path) -> list[Path]:
 
 
 def _is_task_file(path: Path) -> bool:
+    # Some systems leave a hidden file beside each one that is copied ("._task.json").
     is_hidden = path.name.startswith(".")
     is_named = path.name.endswith(SUFFIXES) and path.name not in IGNORED
     return is_named and not is_hidden and path.is_file()
@@ -108,6 +111,7 @@ def _read_file(path: Path) -> _Contents:
         record = _read_record(path)
     except ValueError as error:
         return _Contents([], [str(error)])
+    # Before it becomes a task: that would stop at the first problem.
     problems = record_problems(record, str(path))
     if problems:
         return _Contents([], problems)
@@ -123,11 +127,13 @@ def _read_record(path: Path) -> Any:
             return tables.from_task_file(path)
     except OSError as error:
         raise ValueError(str(error)) from error
+    # Whatever its name is: a user may have named it.
     return _read_json(path)
 
 
 def _read_json(path: Path) -> Any:
-    """Return the content of a JSON file, packed or not; raise ValueError with the place of an error."""
+    """Return the content of a JSON file, packed or not; raise ValueError where it has none."""
+    # Unpacked and decoded step by step, since each step fails in its own way.
     try:
         content = path.read_bytes()
         if path.name.endswith(".gz"):
@@ -174,6 +180,7 @@ def record_problems(record: Any, where: str) -> list[str]:
         task = Task.from_dict(record, where)
         problems = _contradictions(task, where) + _unused_options(task, where)
 
+    # The rest is counted, so that the size of the fault is known.
     more = len(problems) - MOST_PROBLEMS
     if more > 0:
         return [*problems[:MOST_PROBLEMS], f"{where}: {more} more examples are wrong"]
@@ -183,6 +190,7 @@ def record_problems(record: Any, where: str) -> list[str]:
 def _type_problems(record: dict[str, Any], where: str) -> list[str]:
     """Return a problem for every field that is no text or no list, though it must be."""
     problems = []
+    # What is null counts as not given; whether it may be left out, the schema says.
     for name in TEXT_FIELDS:
         value = record.get(name) or ""
         if not isinstance(value, str):
@@ -199,13 +207,15 @@ def _option_problems(options: Any, where: str) -> list[str]:
     """Return what is wrong with the labels of a task, if it has any."""
     if not options:
         return []
-    is_list = isinstance(options, list) and all(_is_filled(option) for option in options)
+    # "options": "yes" would be a list of its letters.
+    is_list = isinstance(options, list) and all(map(_is_filled, options))
     if not is_list:
         return [f"{where}: field 'options' must be a list of texts that are not empty"]
 
-    counts = Counter(options)
-    repeated = [option for option, count in counts.items() if count > 1]
-    return [f"{where}: option {option!r} is listed twice" for option in repeated]
+    problems = []
+    for option in repeated_names(options):
+        problems.append(f"{where}: option {option!r} is listed twice")
+    return problems
 
 
 def _is_filled(value: Any) -> bool:
@@ -223,6 +233,7 @@ def _header_problem(record: dict[str, Any], where: str) -> str:
 
 def _example_problems(record: dict[str, Any], where: str) -> list[str]:
     """Return what the schema says of the examples, each tried alone."""
+    # Together they would give the first problem only.
     problems = []
     for number, row in enumerate(record["examples"], 1):
         for problem in _schema_problems(_with_examples(record, [row]), where):
@@ -232,12 +243,13 @@ def _example_problems(record: dict[str, Any], where: str) -> list[str]:
 
 
 def _with_examples(record: dict[str, Any], examples: list[Any]) -> dict[str, Any]:
-    """Return the record with other examples, and without the test set and draws that go with its own."""
+    """Return the record with other examples, without a test set and draws."""
+    # The draws are numbers of the record's own examples, and a test set is nothing without them.
     return record | {"examples": examples, "draws": None, "test": None}
 
 
 def _schema_problems(record: dict[str, Any], where: str) -> list[str]:
-    """Return the first problem that the schema finds, in a list; an empty one where it finds none."""
+    """Return a list with the first problem that the schema finds, an empty one for none."""
     try:
         Task.from_dict(record, where)
     except ValueError as error:
@@ -264,6 +276,7 @@ def _contradictions(task: Task, where: str) -> list[str]:
 
 def _unused_options(task: Task, where: str) -> list[str]:
     """Return a problem for each label that no example of a cls task has."""
+    # A label of the test set alone can be right, though no job can learn it.
     used = {row.output[0] for row in (*task.examples, *task.test)}
     problems = []
     for option in task.options or ():

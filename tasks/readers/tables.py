@@ -1,8 +1,8 @@
 """Tasks from tables: a task file (YAML) says how rows become inputs and outputs, or a bare table.
 
-The fields of a task file are named after lm-evaluation-harness (`dataset_path`, `doc_to_text`, ...).
-Tables are CSV, JSON lines and Parquet beside the task file, a data set's folder as the hub has it,
-or a data set of the hub.
+The fields of a task file are named after lm-evaluation-harness (`dataset_path`, `doc_to_text`,
+...). Tables are CSV, JSON lines and Parquet beside the task file, a data set's folder as the hub
+has it, or a data set of the hub.
 """
 
 from collections.abc import Mapping
@@ -15,27 +15,29 @@ from ipt.tasks.readers.templates import fill
 Record = dict[str, Any]
 
 TASK_FILES = (".yaml", ".yml")
+# What `datasets` calls the format of a file.
 FORMATS = {".csv": "csv", ".jsonl": "json", ".parquet": "parquet"}
+# Fields of a task file; a rule is the name of a column, or a template over all of them.
 REQUIRED = (
-    "task",
-    "dataset_path",
-    "doc_to_text",
-    "doc_to_target",
+    "task",  # name of the task
+    "dataset_path",  # csv, json, parquet; a folder; a data set of the hub
+    "doc_to_text",  # rule of the input
+    "doc_to_target",  # rule of the answer, or of the number of a choice
     "category",
     "metric",
 )
 OPTIONAL = (
-    "dataset_name",
-    "data_files",
-    "splits",
-    "doc_to_choice",
-    "description",
+    "dataset_name",  # configuration of a data set
+    "data_files",  # the file, for csv, json and parquet
+    "splits",  # of the data set: ["train"]
+    "doc_to_choice",  # labels
+    "description",  # definition of the task
     "subcategory",
     "family",
-    "entity",
-    "rows",
+    "entity",  # rule of what train, dev and test must not share
+    "rows",  # how many are taken
 )
-LISTS = ("splits", "doc_to_choice")
+LISTS = ("splits", "doc_to_choice")  # all others but `rows` are texts
 MOST_ROWS = 5000  # taken of a large table; `rows` in the task file says otherwise
 SHUFFLE_SEED = 42  # of the draw of these rows
 
@@ -56,6 +58,7 @@ def from_table(path: Path) -> Record:
     """
     table = _read_file(path, path, FORMATS[path.suffix])
     rows = _first_rows([table], MOST_ROWS)
+    # An empty table has no columns either.
     columns = rows[0].keys() if rows else ()
     missing = sorted({"input", "output"}.difference(columns))
     if missing:
@@ -84,6 +87,7 @@ def from_task_file(path: Path) -> Record:
     """Return the schema's record of a task file; raise ValueError naming the line or row."""
     settings = _read_settings(path)
     rows = _read_rows(path, settings)
+    # Rows are counted from one, as editors and spreadsheets do.
     examples = []
     for number, row in enumerate(rows, 1):
         examples.append(_example(settings, row, f"{path}: row {number}"))
@@ -103,6 +107,7 @@ def _read_settings(path: Path) -> Record:
     """Return the fields of a task file; raise ValueError where one is missing, unknown or wrong."""
     import yaml
 
+    # A syntax error has a line, what is no text at all has none.
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf8"))
     except yaml.MarkedYAMLError as error:
@@ -129,9 +134,9 @@ def _check_fields(path: Path, settings: Record) -> None:
     if missing:
         problems.append(f"fields missing: {', '.join(missing)}")
     # YAML reads a bare 1 or `yes` as a number or a truth value: a name may be no text.
-    unknown = sorted(str(name) for name in settings if name not in fields)
+    unknown = {str(name) for name in settings}.difference(fields)
     if unknown:
-        problems.append(f"unknown fields: {', '.join(unknown)}")
+        problems.append(f"unknown fields: {', '.join(sorted(unknown))}")
     if problems:
         raise ValueError(f"{path}: {'; '.join(problems)}; known are {', '.join(fields)}")
 
@@ -139,7 +144,7 @@ def _check_fields(path: Path, settings: Record) -> None:
 def _check_value(path: Path, name: str, value: Any) -> None:
     """Raise ValueError where a field's value has the wrong type."""
     if name in LISTS:
-        field_type = _FieldType("a list of texts", _is_list_of_texts(value))
+        field_type = _FieldType("a list of texts", is_list_of_texts(value))
     elif name == "rows":
         field_type = _FieldType("a whole number", isinstance(value, int))
     else:
@@ -154,12 +159,13 @@ def _check_value(path: Path, name: str, value: Any) -> None:
     raise ValueError(message)
 
 
-def _is_list_of_texts(value: Any) -> bool:
+def is_list_of_texts(value: Any) -> bool:
+    """Return whether a value is a list of which every item is a text."""
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _read_rows(path: Path, settings: Record) -> list[Record]:
-    """Return the rows of the splits that a task file names; raise ValueError where there are none."""
+    """Return the rows that a task file names; raise ValueError where they cannot be read."""
     data_set = settings["dataset_path"]
     splits = settings.get("splits", ["train"])
     is_file = data_set in FORMATS.values()
@@ -174,14 +180,16 @@ def _read_rows(path: Path, settings: Record) -> list[Record]:
         # Beside the task file, wherever the command is given.
         file = path.parent / settings["data_files"]
         for split in splits:
-            tables.append(_read_file(path, file, data_set, split))
+            tables.append(_read_file(path, file, file_format=data_set, split=split))
     else:
+        # A folder beside the task file comes before a data set of the hub of the same name.
         folder = path.parent / data_set
         if folder.is_dir():
             data_set = str(folder)
         config = settings.get("dataset_name")
         for split in splits:
-            tables.append(hub.read_split(str(path), data_set, split, config))
+            table = hub.read_split(str(path), data_set, split=split, config=config)
+            tables.append(table)
     return _first_rows(tables, settings.get("rows", MOST_ROWS))
 
 
@@ -192,7 +200,7 @@ def _read_file(path: Path, file: Path, file_format: str, split: str = "train") -
     """
     if not file.is_file():
         raise ValueError(f"{path}: {file} is not there")
-    return hub.read_files(str(path), file_format, str(file), split)
+    return hub.read_files(str(path), file_format, files=str(file), split=split)
 
 
 def _first_rows(tables: list[hub.Table], most: int) -> list[Record]:

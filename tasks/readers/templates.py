@@ -31,6 +31,7 @@ def fill(rule: str, row: Mapping[str, Any], source: str) -> Any:
     """
     from jinja2 import TemplateError
 
+    # A column comes first, whatever its name looks like; its value keeps its type.
     if rule in row:
         return row[rule]
     # Without a brace it is no template, but the name of a column that is mistyped.

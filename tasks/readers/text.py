@@ -16,6 +16,7 @@ def text_lines(folder: Path, seed: int) -> Iterator[str]:
 
     Raises ValueError where the folder has no such file.
     """
+    # In the order of the files' names: the draw is of numbers of paragraphs.
     paragraphs: list[str] = []
     for path in sorted(folder.glob("*.txt.gz")):
         with gzip.open(path, "rt", encoding="utf8") as file:
@@ -25,6 +26,7 @@ def text_lines(folder: Path, seed: int) -> Iterator[str]:
             f"--text {folder}: expected *.txt.gz files with a paragraph per line, found none"
         )
 
+    # A seed of its own: the text must not move when other draws are added.
     rng = Random(f"text|{seed}")
     while True:
         words = rng.choice(paragraphs).split()

@@ -1,23 +1,23 @@
 """The tasks of CrossFit (Ye et al., EMNLP 2021) over public data sets.
 
-The paper's 120 tasks, and 38 of the other 40. One line of `crossfit.tsv` says where a task's rows are
-and how they become inputs and answers (`crossfit_table`, `crossfit_rows`). Facts come from CrossFit's
-scripts, task splits from the paper's repository.
+The paper's 120 tasks, and 38 of the other 40. One line of `crossfit.tsv` says where a task's rows
+are and how they become inputs and answers (`crossfit_table`, `crossfit_rows`). Facts come from
+CrossFit's scripts, task splits from the paper's repository.
 
-The five data seeds are drawn as published (NumPy's shuffle of all training lines, then K per label or
-K in all), so that they may share rows with each other, not with the test set.
+The five data seeds are drawn as published (NumPy's shuffle of all training lines, then K per label
+or K in all), so that they may share rows with each other, not with the test set.
 
-What is a fault in the scripts is mended: swapped or missing labels' names, missing separators, answers
-in the order of a set, rows broken by line ends, F1 over answers that are no labels. `as_published`
-restores it, but not the order of sets, which no two runs shared, nor broken rows. White space becomes
-single spaces (as published: tabs and line ends become spaces, the rest stays). Rows with an empty input
-or answer are left out.
+What is a fault in the scripts is mended: swapped or missing labels' names, missing separators,
+answers in the order of a set, rows broken by line ends, F1 over answers that are no labels.
+`as_published` restores it, but not the order of sets, which no two runs shared, nor broken rows.
+White space becomes single spaces (as published: tabs and line ends become spaces, the rest stays).
+Rows with an empty input or answer are left out.
 
-The hub was out of reach when this was written: the table was tested on written rows in each data set's
-fields, reading on a stand-in for the hub; names of data sets are from memory. `checked` says `real`
-where options, metric and form of answer were also compared with data of that task from elsewhere,
-`schema only` where not. Today's data sets may hold their rows in another order than in 2021, and then
-other rows are drawn.
+The hub was out of reach when this was written: the table was tested on written rows in each data
+set's fields, reading on a stand-in for the hub; names of data sets are from memory. `checked` says
+`real` where options, metric and form of answer were also compared with data of that task from
+elsewhere, `schema only` where not. Today's data sets may hold their rows in another order than in
+2021, and then other rows are drawn.
 """
 
 from collections.abc import Iterable, Sequence
@@ -32,7 +32,15 @@ from ipt.tasks.suites.crossfit_table import TaskDefinition, definitions
 PREFIX = "crossfit/"  # of a split, a name or a pattern in `--tasks`
 ALL = "all"
 LIST_COMMAND = "ipt tasks list --tasks crossfit"
-SMALLER_SIZES = ("20", "40", "60", "80")  # seen tasks of the paper's smaller random splits
+SPLITS = (
+    "random-100",
+    "random-20",
+    "random-40",
+    "random-60",
+    "random-80",
+    "cls-35",
+    "non-cls-35",
+)
 REMEDY = (
     "leave them out (--tasks crossfit/random-100,-NAME) "
     "or give their rows as task files of your own"
@@ -43,7 +51,7 @@ class Selection(NamedTuple):
     """What `--tasks` names: a split (None where it is none), and all tasks."""
 
     split: TaskSplit | None
-    names: tuple[str, ...]
+    names: tuple[str, ...]  # of a split: its seen tasks first
 
 
 def task_names() -> tuple[str, ...]:
@@ -53,8 +61,7 @@ def task_names() -> tuple[str, ...]:
 
 def split_names() -> tuple[str, ...]:
     """Return the names of the paper's task splits."""
-    smaller = [f"random-{size}" for size in SMALLER_SIZES]
-    return ("random-100", *smaller, "cls-35", "non-cls-35")
+    return SPLITS
 
 
 def load_split(name: str) -> TaskSplit:
@@ -63,14 +70,19 @@ def load_split(name: str) -> TaskSplit:
     The smaller random splits are draws of their own, with the same 20 unseen tasks.
     """
     check_name(name, split_names(), "CrossFit task split")
+    # Keys are what the table's cells say.
     sides: dict[str, list[TaskDefinition]] = {"seen": [], "unseen": [], "out": []}
     for definition in definitions().values():
         side = _side(definition, name)
         if side:
             sides[side].append(definition)
 
+    # The embedded suite's splits mark them too: a subspace may know less of another kind of task.
     categories = {definition.category for definition in sides["seen"]}
-    new = [definition for definition in sides["unseen"] if definition.category not in categories]
+    new = []
+    for definition in sides["unseen"]:
+        if definition.category not in categories:
+            new.append(definition)
     return TaskSplit(
         f"crossfit-{name}",
         seen=_names(sides["seen"]),
@@ -87,11 +99,11 @@ def _side(definition: TaskDefinition, split: str) -> str:
     if split == "non-cls-35":
         return definition.noncls_split
 
+    # A smaller split is a draw of seen tasks; its unseen ones are those of the whole.
+    if definition.random != "seen" or split == "random-100":
+        return definition.random
     size = split.removeprefix("random-")
-    is_drawn = size not in SMALLER_SIZES or size in definition.smaller.split()
-    if definition.random == "seen" and not is_drawn:
-        return ""
-    return definition.random
+    return "seen" if size in definition.smaller.split() else ""
 
 
 def _names(chosen: Iterable[TaskDefinition]) -> tuple[str, ...]:
@@ -101,17 +113,20 @@ def _names(chosen: Iterable[TaskDefinition]) -> tuple[str, ...]:
 def select(source: str) -> Selection:
     """Return the split and the tasks that `--tasks` names.
 
-    source: crossfit/ before a split, `all` or names with * and ?; after a comma more of these, or with
-        a minus what to leave out.
+    source: crossfit/ before a split, `all` or names with * and ?; after a comma more of these, or
+        with a minus what to leave out.
 
     Raises ValueError on an unknown name, or where nothing is left.
     """
-    parts = [part.strip().replace(PREFIX, "", 1) for part in source.split(",") if part.strip()]
-    included = [part for part in parts if not part.startswith("-")]
+    included: list[str] = []
     excluded: set[str] = set()
-    for part in parts:
+    for word in source.split(","):
+        # Only the first needs the prefix, but all may have it.
+        part = word.strip().replace(PREFIX, "", 1)
         if part.startswith("-"):
             excluded.update(_matches(part[1:]))
+        elif part:
+            included.append(part)
 
     # One split, perhaps with tasks left out, is a split; anything else is tasks to draw one from.
     if len(included) == 1 and included[0] in split_names():
@@ -121,7 +136,7 @@ def select(source: str) -> Selection:
     names: dict[str, None] = {}  # in the order in which they are named first
     for part in included:
         names |= dict.fromkeys(_expand(part))
-    left = tuple(name for name in names if name not in excluded)
+    left = _left(names, excluded)
     if not left:
         raise ValueError(
             f"--tasks {source} leaves no task; "
@@ -151,6 +166,7 @@ def _matches(pattern: str) -> list[str]:
 
 def _without(split: TaskSplit, excluded: set[str]) -> TaskSplit:
     """Return a split without some of its tasks; its name says how many are left out."""
+    # The name holds the number: results over fewer tasks must not be taken for those over all.
     fewer = len(excluded.intersection(split.all))
     if not fewer:
         return split
@@ -172,12 +188,15 @@ def load(names: Iterable[str], as_published: bool = False) -> tuple[Task, ...]:
 
     as_published: restores the faults of the released scripts.
     """
-    chosen = []
+    # Names first, then what is gone: nothing is downloaded for a command that will fail.
+    chosen: list[TaskDefinition] = []
+    gone: list[str] = []
     for name in names:
-        check_name(name, task_names(), "CrossFit task", LIST_COMMAND)
-        chosen.append(definitions()[name])
-    # Before anything is downloaded.
-    gone = [f"{definition.task} ({definition.note})" for definition in chosen if not definition.path]
+        check_name(name, task_names(), "CrossFit task", command=LIST_COMMAND)
+        definition = definitions()[name]
+        chosen.append(definition)
+        if not definition.path:
+            gone.append(f"{name} ({definition.note})")
     if gone:
         raise ValueError(f"no data set of the hub has the rows of {', '.join(gone)}; {REMEDY}")
 
@@ -201,11 +220,12 @@ def load(names: Iterable[str], as_published: bool = False) -> tuple[Task, ...]:
 def _load_task(definition: TaskDefinition, as_published: bool) -> Task:
     train = _read(definition, definition.train)
     test = _read(definition, definition.test)
-    return build_task(definition, train, test, as_published)
+    return build_task(definition, train, test, as_published=as_published)
 
 
 def _read(definition: TaskDefinition, split: str) -> Sequence[Row]:
     """Return a split's rows from the hub, or from what was downloaded; none for ""."""
+    # A task whose test set is cut from the training split has no split of its own.
     if not split:
         return ()
     rows: Sequence[Row]
@@ -214,10 +234,14 @@ def _read(definition: TaskDefinition, split: str) -> Sequence[Row]:
         rows = hub.read_converted(
             definition.source,
             definition.path,
-            definition.revision,
-            pattern,
+            revision=definition.revision,
+            pattern=pattern,
         )
     else:
-        config = definition.config or None
-        rows = hub.read_split(definition.source, definition.path, split, config)
+        rows = hub.read_split(
+            definition.source,
+            definition.path,
+            split=split,
+            config=definition.config or None,
+        )
     return rows

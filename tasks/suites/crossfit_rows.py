@@ -1,13 +1,13 @@
 """From rows in a data set's own fields to CrossFit's examples, drawn as the released scripts draw.
 
-Memory and time: only drawn rows and the test set become examples; of the others a cls task reads the
-label and nothing else (seconds for most; 30 seconds for each 400 000 rows of discovery, which has 174
-labels). `datasets` keeps the tables on disk.
+Memory and time: only drawn rows and the test set become examples; of the others a cls task reads
+the label and nothing else (seconds for most; 30 seconds for each 400 000 rows of discovery, which
+has 174 labels). `datasets` keeps the tables on disk.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,9 +18,9 @@ from ipt.tasks.readers.templates import sandbox
 from ipt.tasks.suites.crossfit_shapes import FILTERS, SEED, SHAPES
 from ipt.tasks.suites.crossfit_table import TaskDefinition
 
-DATA_SEEDS = (100, 13, 21, 42, 87)
+DATA_SEEDS = (100, 13, 21, 42, 87)  # of the released scripts
 MOST_SHOTS = 64  # K up to this can be drawn: train and dev of 64 rows per label, or in all
-SLICE = re.compile(r"(train|test)\[(\d+%?)?:(\d+%?)?\]")
+SLICE = re.compile(r"(train|test)\[(\d+%?)?:(\d+%?)?\]")  # train[:80%]
 
 Row = Mapping[str, Any]
 
@@ -48,15 +48,15 @@ def build_task(
     labels = [""] * len(sets.train)
     if definition.kind == "cls":
         labels = reader.labels(sets.train)
-    orders = {seed: _draw(labels, seed) for seed in DATA_SEEDS}
+    orders: dict[int, list[int]] = {}
+    within_reach: set[int] = set()
+    for seed in DATA_SEEDS:
+        orders[seed] = _draw(labels, seed)
+        within_reach.update(orders[seed])
 
-    # Rows that no data seed can reach are never read: some data sets have millions.
-    drawn: dict[int, Example] = {}
-    for index in sorted(set().union(*orders.values())):
-        example = reader.example(sets.train[index])
-        if example is not None:
-            drawn[index] = example
-    test = [example for row in sets.test if (example := reader.example(row))]
+    # Lines that no data seed can reach are never read: some data sets have millions.
+    drawn = reader.examples(sets.train, sorted(within_reach))
+    test = reader.examples(sets.test, range(len(sets.test)))
     if not test or not drawn:
         raise ValueError(
             f"{definition.source}: {len(sets.train)} training and {len(sets.test)} test rows "
@@ -73,7 +73,7 @@ def build_task(
         options=definition.labels(as_published) or None,
         source=definition.path,
         family=definition.family,
-        test=tuple(test),
+        test=tuple(test.values()),
         draws=_renumber(orders, list(drawn)),
     )
 
@@ -100,15 +100,22 @@ def _renumber(orders: dict[int, list[int]], drawn: Sequence[int]) -> dict[int, t
     orders: by data seed, numbers of lines.
     drawn: the line of each example.
     """
-    positions = {index: position for position, index in enumerate(drawn)}
+    positions: dict[int, int] = {}
+    for position, number in enumerate(drawn):
+        positions[number] = position
+
     draws = {}
     for seed, order in orders.items():
-        draws[seed] = tuple(positions[index] for index in order if index in positions)
+        draw = []
+        for number in order:
+            if number in positions:
+                draw.append(positions[number])
+        draws[seed] = tuple(draw)
     return draws
 
 
 def _shuffled(count: int, seed: int) -> list[int]:
-    """Return 0 to count - 1 in the order that the released scripts shuffle a list of that length."""
+    """Return 0 to count - 1 in the order that the released scripts give a list of that length."""
     # The same as np.random.seed(seed); np.random.shuffle(list), without the generator of all.
     order: list[int] = np.random.RandomState(seed).permutation(count).tolist()
     return order
@@ -118,13 +125,12 @@ def _shuffled(count: int, seed: int) -> list[int]:
 class Lines:
     """Rows of a source in an order of their own, read one at a time."""
 
-    rows: Sequence[Row]
-    """All rows of the source."""
-    order: Sequence[int]
-    """Numbers of the rows that are lines."""
+    rows: Sequence[Row]  # all of the source
+    order: Sequence[int]  # numbers of the rows that are lines
 
     def __iter__(self) -> Iterator[Row]:
-        return (self.rows[index] for index in self.order)
+        for index in self.order:
+            yield self.rows[index]
 
     def __len__(self) -> int:
         return len(self.order)
@@ -150,6 +156,7 @@ def _hold_out(rule: str, train: Lines, test: Lines) -> _Sets:
     for split, start, end in SLICE.findall(rule):
         slices.append(_slice(lines[split], start, end))
 
+    # Two slices share the training split; one is of the test split and leaves the training rows.
     if len(slices) == 2:
         return _Sets(slices[0], slices[1])
     if len(slices) == 1:
@@ -158,11 +165,20 @@ def _hold_out(rule: str, train: Lines, test: Lines) -> _Sets:
 
 
 def _slice(lines: Lines, start: str, end: str) -> Lines:
-    """Return a part of shuffled lines; start, end: a number, a share in %, "" for the end itself."""
-    order = _shuffled(len(lines), SEED)
-    first = _place(start, len(order)) if start else 0
-    last = _place(end, len(order)) if end else len(order)
-    return Lines(lines.rows, [lines.order[number] for number in order[first:last]])
+    """Return a part of shuffled lines.
+
+    start, end: a number, a share in %, or "" where the slice is open.
+    """
+    count = len(lines)
+    order = _shuffled(count, SEED)
+    first = _place(start, count) if start else 0
+    last = _place(end, count) if end else count
+
+    # Numbers of lines become numbers of rows: some rows may have been left out before.
+    part = []
+    for number in order[first:last]:
+        part.append(lines.order[number])
+    return Lines(lines.rows, part)
 
 
 def _place(text: str, count: int) -> int:
@@ -208,17 +224,22 @@ class RowReader:
         if not keep:
             return Lines(rows, range(len(rows)))
 
-        kept = []
-        for index, row in enumerate(self._narrow(rows, keep)):
+        # Numbers alone are noted: the other columns of a table are read where they are needed.
+        numbers = []
+        for number, row in enumerate(self._narrow(rows, keep)):
             if self._value(keep, row):
-                kept.append(index)
-        return Lines(rows, kept)
+                numbers.append(number)
+        return Lines(rows, numbers)
 
     def labels(self, lines: Lines) -> list[str]:
         """Return the label of every line."""
+        # Rows that are no table stay whole, and are read in the order of the lines.
         narrow = self._narrow(lines.rows, self.output)
+        labels = []
         if narrow is lines.rows:
-            return [self._answers(row)[0] for row in lines]
+            for row in lines:
+                labels.append(self._answers(row)[0])
+            return labels
 
         # A table is read much faster from front to back than row by row in the order of the lines.
         used = set(lines.order)
@@ -228,7 +249,16 @@ class RowReader:
                 label_of_row[index] = self._answers(row)[0]
         return [label_of_row[index] for index in lines.order]
 
-    def example(self, row: Row) -> Example | None:
+    def examples(self, lines: Lines, numbers: Iterable[int]) -> dict[int, Example]:
+        """Return the examples of these lines by their number, without empty ones."""
+        examples = {}
+        for number in numbers:
+            example = self._example(lines[number])
+            if example is not None:
+                examples[number] = example
+        return examples
+
+    def _example(self, row: Row) -> Example | None:
         """Return a row's example, None where input or answer is empty."""
         try:
             text = self.template.render(self._variables(row))
@@ -236,18 +266,21 @@ class RowReader:
             raise self._unfilled(self.definition.input, row, error) from error
 
         text = self._plain(text)
-        answers = [answer for answer in self._answers(row) if answer]
+        answers = tuple(filter(None, self._answers(row)))
+        # An empty text can neither be trained on nor scored.
         if not text or not answers:
             return None
-        return Example(text, tuple(answers))
+        return Example(text, answers)
 
     def _answers(self, row: Row) -> list[str]:
+        # An expression gives one answer, or a list of all that are accepted.
         value = self._value(self.output, row)
         values = value if isinstance(value, list | tuple) else [value]
         return [self._plain(str(item)) for item in values]
 
     def _plain(self, text: str) -> str:
         """Return a text in one line: with single spaces, or as the released scripts write it."""
+        # Published rows are lines of a file: a tab or a line end in a text would end a cell.
         if self.as_published:
             return re.sub(r"[\n\r\t]", " ", text).strip()
         return " ".join(text.split())

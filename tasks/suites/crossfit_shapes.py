@@ -25,6 +25,7 @@ BEGIN_LONG, BEGIN_SHORT, INSIDE_LONG, INSIDE_SHORT = range(4)
 
 def lettered(texts: Iterable[str], marks: Sequence[str] = LETTERS) -> str:
     """Return the choices of a question in one text: (A) first (B) second."""
+    # There are more marks than choices.
     pairs = zip(marks, texts, strict=False)
     return " ".join(f"({mark}) {text}" for mark, text in pairs)
 
@@ -33,8 +34,11 @@ def majority(votes: Sequence[Any]) -> Any:
     """Return what most annotators say, None where two answers share the lead."""
     ranked = Counter(votes).most_common(2)
     first, first_count = ranked[0]
-    is_tied = len(ranked) == 2 and ranked[1][1] == first_count
-    return None if is_tied else first
+    # None is no label: the table's rule leaves the row out.
+    for _, count in ranked[1:]:
+        if count == first_count:
+            return None
+    return first
 
 
 def flat(values: Any) -> list[str]:
@@ -65,7 +69,9 @@ def _span(tokens: Sequence[str], tags: Sequence[int], first: int, inside: int) -
     """Return the text of a run of tags; first, inside: the tag it begins and goes on with."""
     start = tags.index(first)
     end = start + 1
-    while end < len(tags) and tags[end] == inside:
+    for tag in tags[end:]:
+        if tag != inside:
+            break
         end += 1
     return " ".join(tokens[start:end])
 
@@ -79,7 +85,7 @@ def tossed(rows: Iterable[Row], as_published: bool) -> Iterator[Row]:
 
 
 def shuffled_answers(rows: Iterable[Row], as_published: bool) -> Iterator[Row]:
-    """Add `answers`, the four choices in a drawn order; rows without a supporting text are left out."""
+    """Add `answers`, the four choices in a drawn order, to rows with a supporting text."""
     order = np.random.RandomState(SEED)
     for row in rows:
         # Left out before the draw, as in the released script: the draws of the others depend on it.
@@ -97,10 +103,11 @@ def shuffled_answers(rows: Iterable[Row], as_published: bool) -> Iterator[Row]:
 
 def concept_sets(rows: Iterable[Row], as_published: bool) -> Iterator[Row]:
     """Yield each set of concepts once, with all sentences written for it."""
+    # The data set has a row for each sentence; all of them are accepted answers.
     for group in _grouped(rows, lambda row: row["concept_set_idx"]):
         yield {
             "concepts": group[0]["concepts"],
-            "targets": [row["target"] for row in group],
+            "targets": _column(group, "target"),
         }
 
 
@@ -112,7 +119,7 @@ def conversations(rows: Iterable[Row], as_published: bool) -> Iterator[Row]:
         yield {
             "prompt": _with_commas(group[0]["prompt"]),
             "context": group[0]["context"],
-            "utterances": [_with_commas(row["utterance"]) for row in group],
+            "utterances": list(map(_with_commas, _column(group, "utterance"))),
         }
 
 
@@ -123,43 +130,50 @@ def _with_commas(text: str) -> str:
 
 def answer_sets(rows: Iterable[Row], as_published: bool) -> Iterator[Row]:
     """Yield each question once, with its answers and those that are right."""
+    # The data set has a row for each answer, right or wrong.
     for group in _grouped(rows, lambda row: row["idx"]["question"]):
+        right = [row for row in group if row["label"] == 1]
         yield {
             "question": group[0]["question"],
             "paragraph": group[0]["paragraph"],
-            "answers": [row["answer"] for row in group],
-            "right": [row["answer"] for row in group if row["label"] == 1],
+            "answers": _column(group, "answer"),
+            "right": _column(right, "answer"),
         }
 
 
 def numbered_options(rows: Iterable[Row], as_published: bool) -> Iterator[Row]:
     """Yield the problem with the five options of one text ("a ) 3 , b ) 1 , 000 , ...").
 
-    The released script cuts at every comma and takes labels of four or five signs off by position, and
-    leaves out rows whose answer is then empty; the same rows are left out here, so that both ways draw
-    the same ones.
+    The released script cuts at every comma and takes labels of four or five signs off by position,
+    and leaves out rows whose answer is then empty; the same rows are left out here, so that both
+    ways draw the same ones.
     """
     for row in rows:
-        choices = _cut_at_commas(row["options"])
+        options = row["options"]
+        choices = _cut_at_commas(options)
         index = OPTION_LABELS.index(row["correct"])
         if index >= len(choices) or not choices[index]:
             continue
 
         # A comma inside a number ("1 , 000") moves every option after it, the answer among them.
-        mended = OPTION_MARK.split(" " + row["options"])[1:]
+        mended = OPTION_MARK.split(" " + options)[1:]
         if not as_published and len(mended) == len(OPTION_LABELS):
             choices = mended
-        yield {"Problem": row["Problem"], "choices": choices, "answer": choices[index]}
+        yield {
+            "Problem": row["Problem"],
+            "choices": choices,
+            "answer": choices[index],
+        }
 
 
 def _cut_at_commas(options: str) -> list[str]:
     """Return the options as the released script cuts them."""
-    parts = options.split(",")[: len(OPTION_LABELS)]
+    count = len(OPTION_LABELS)
     choices = []
-    for i, part in enumerate(parts):
+    for number, part in enumerate(options.split(",")[:count], 1):
         # "a ) 3 " has no space before its label, " e ) 7" none behind its text.
-        start = 4 if i == 0 else 5
-        end = None if i == len(OPTION_LABELS) - 1 else -1
+        start = 4 if number == 1 else 5
+        end = None if number == count else -1
         choices.append(part[start:end])
     return choices
 
@@ -175,6 +189,10 @@ def inline_options(rows: Iterable[Row], as_published: bool) -> Iterator[Row]:
         if row["answer_index"] == 0:
             answer = question[first + 4 : second]
         yield {**row, "answer": answer.removesuffix("or ").strip()}
+
+
+def _column(rows: Iterable[Row], name: str) -> list[Any]:
+    return [row[name] for row in rows]
 
 
 def _grouped(rows: Iterable[Row], key: Callable[[Row], Hashable]) -> Iterable[list[Row]]:

@@ -1,7 +1,7 @@
 """The embedded suite: tasks that ship with the package, and fixed task splits over 120 of them.
 
-Reads `suite.parquet` (one row per task, built by `ipt.tasks.generators.build`) and `splits.json` (by
-`ipt.tasks.generators.make_splits`). The splits follow section 4.1 of the paper.
+Reads `suite.parquet` (one row per task, built by `ipt.tasks.generators.build`) and `splits.json`
+(by `ipt.tasks.generators.make_splits`). The splits follow section 4.1 of the paper.
 """
 
 import json
@@ -45,9 +45,12 @@ def inputs(name: str) -> str:
 
 
 def load_split(name: str) -> TaskSplit:
-    """Return a task split; raise ValueError with all valid names where there is none of the name."""
+    """Return a task split; raise ValueError with all valid names where there is no such split."""
     check_name(name, split_names(), "task split")
-    sides = {side: tuple(tasks) for side, tasks in _splits()[name].items()}
+    # The file's keys are the fields of a split.
+    sides = {}
+    for side, tasks in _splits()[name].items():
+        sides[side] = tuple(tasks)
     return TaskSplit(name, **sides)
 
 
