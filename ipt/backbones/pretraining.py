@@ -467,7 +467,8 @@ class Pretraining:
         older = sorted(self.folder.glob("checkpoint-*.safetensors"))
         current = self.tensors_file(self.position)
         write_tensors(current, tensors)
-        write_atomic(self.position_file, json.dumps(asdict(self.position)).encode())
+        record = json.dumps(asdict(self.position))
+        write_atomic(self.position_file, record.encode())
         for path in older:
             if path.name != current.name:
                 path.unlink()

@@ -534,6 +534,7 @@ def measure_state(backbone: Backbone, prompt: Tensor, job: Job, count: int) -> M
     length, width = prompt.shape
     source = Free(prompt, count)
     loop = Loop(source, [job] * count, backbone.device)
+    # Of every tensor, so that a new one that grows with J cannot go unseen.
     state_bytes = sum(tensor.nbytes for tensor in loop.tensors().values())
     gradient_bytes = source.values.nbytes  # as many as the values
     held = state_bytes + gradient_bytes
@@ -564,7 +565,8 @@ def activation_bytes(backbone: Backbone, start: Tensor, rows: Sequence[Encoded])
             saved[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    prompts = start.expand(len(rows), -1, -1).clone().requires_grad_()  # [B, n, h]
+    prompts = start.expand(len(rows), -1, -1)  # [B, n, h]
+    prompts = prompts.clone().requires_grad_()
     with saved_tensors_hooks(pack, lambda tensor: tensor):
         backbone.losses(prompts, rows)
     return sum(saved.values())
@@ -578,6 +580,7 @@ def bart_base_sized(tokenizer: PreTrainedTokenizerBase, device: str) -> Backbone
 
     tokenizer: another model's; speed depends on the number of tokens and not on which they are.
     """
+    # As in facebook/bart-base.
     config = BartConfig(
         d_model=768,
         encoder_layers=6,
@@ -600,6 +603,7 @@ def project_study(rates: Sequence[Measurement]) -> list[Measurement]:
     alone = rates[0].other * 3600
     released = released_rows()
     ours = default_rows()
+    # Both lines are compared with this: the released steps in a loop over tasks.
     hours = released / alone
     return [
         Measurement(
