@@ -132,6 +132,7 @@ def reopen_experiment(
         tune=tune,
         given=GivenDeltas(tuple(given["names"]), given["digest"]),
         processes=processes,
+        reporter=Reporter(),
     )
 
 

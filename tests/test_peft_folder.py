@@ -79,7 +79,7 @@ def test_a_folder_that_peft_wrote_is_read(world, tmp_path, submodules):
     model.save_pretrained(tmp_path / "peft")
     prompt, name = read_peft(tmp_path / "peft", 3, backbone.hidden_size)
     assert prompt.shape == (3, 16) and Path(name) == world / "model"
-    assert torch.equal(prompt, model.delta_encoder.default.embedding.weight[:3].detach().cpu())
+    assert torch.equal(prompt, model.prompt_encoder.default.embedding.weight[:3].detach().cpu())
 
 
 def change(folder: Path, **fields: object) -> None:

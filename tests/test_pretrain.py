@@ -1,4 +1,4 @@
-"""The recipe of the embedded backbone: tokenizer, forms of rows, batches, loss, a short run resumed, export."""
+"""The recipe of the embedded backbone: tokenizer, rows, batches, loss, resuming, export."""
 
 import json
 import random
@@ -12,6 +12,9 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from ipt.backbones.pretraining import (
     SENTINELS,
+    Position,
+    Pretraining,
+    TextRow,
     answer_loss,
     build_model,
     export,
@@ -42,15 +45,26 @@ def toy_stream(seed: int) -> Iterator[tuple[tuple[str, ...], str, str, str]]:
 
 def toy_config(**changes: object) -> PretrainConfig:
     tiny = dict(
-        minutes=0.04, width=32, inner_width=48, heads=2, head_width=16, encoder_layers=1, decoder_layers=1,
-        vocabulary=400, token_budget=1024, warmup_steps=5, tokenizer_rows=500, bfloat16=False,
-    )  # fmt: skip
+        minutes=0.04,
+        width=32,
+        inner_width=48,
+        heads=2,
+        head_width=16,
+        encoder_layers=1,
+        decoder_layers=1,
+        vocabulary=400,
+        token_budget=1024,
+        warmup_steps=5,
+        tokenizer_rows=500,
+        bfloat16=False,
+    )
     return PretrainConfig(**{**tiny, **changes})  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return train_tokenizer((" ".join(row) for row in islice(mixed_rows(toy_stream(1), None, 1), 500)), 400)
+    rows = islice(mixed_rows(toy_stream(1), None, 1), 500)
+    return train_tokenizer((" ".join(row) for row in rows), 400)
 
 
 def test_tokenizer_splits_digits_and_keeps_any_text(tokenizer):
@@ -81,34 +95,44 @@ def test_hidden_spans_can_be_put_back():
 
 
 def test_every_form_of_row_occurs():
-    rows = list(islice(mixed_rows(toy_stream(0), (f"plain line {i}" for i in count()), 0), 2000))
+    def draw():
+        text = (f"plain line {i}" for i in count())
+        return list(islice(mixed_rows(toy_stream(0), text, 0), 2000))
+
+    rows = draw()
     prefixes = [prefix for prefix, _, _ in rows]
     assert 0.05 < sum(prefix == "" for prefix in prefixes) / len(rows) < 0.2
     assert 0.2 < sum("->" in prefix for prefix in prefixes) / len(rows) < 0.45
     assert any("plain" in source + target and "<extra" in source for _, source, target in rows)
-    assert rows == list(islice(mixed_rows(toy_stream(0), (f"plain line {i}" for i in count()), 0), 2000))
+    assert rows == draw()
 
 
 def test_batches_fill_the_budget_and_tokenise_prefix_and_input_apart(tokenizer):
-    row = ("Copy the text.\n", "red12", "red12")
+    row = TextRow("Copy the text.\n", "red12", "red12")
     batch = next(token_batches(cycle([row]), tokenizer, 512))
     apart = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in row]
     ids = batch["input_ids"][0][batch["attention_mask"][0] > 0]
     assert ids.tolist() == [*apart[0], *apart[1], tokenizer.eos_token_id]
-    assert batch["labels"][0][batch["labels"][0] >= 0].tolist() == [*apart[2], tokenizer.eos_token_id]
+    labels = batch["labels"][0]
+    assert labels[labels >= 0].tolist() == [*apart[2], tokenizer.eos_token_id]
     total = 0
     for batch in islice(token_batches(mixed_rows(toy_stream(0), None, 0), tokenizer, 1024), 20):
         assert batch["input_ids"].numel() + 2 * batch["labels"].numel() < 1024 + 128 + 2 * 48
-        assert (batch["attention_mask"].sum(1) > 0).all() and ((batch["labels"] >= 0).sum(1) > 0).all()
+        assert (batch["attention_mask"].sum(1) > 0).all()
+        assert ((batch["labels"] >= 0).sum(1) > 0).all()
         total += len(batch["labels"])
     assert total > 100
+
+
+def load(folder: Path):
+    return AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
 
 
 def test_a_run_learns_and_a_resumed_run_goes_on(tmp_path: Path):
     config = toy_config()
     pretrain(toy_stream, None, config, tmp_path)
     first = json.loads((tmp_path / "checkpoint.json").read_text())
-    model = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "model", dtype=torch.float32, local_files_only=True)
+    model = load(tmp_path / "model")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model", local_files_only=True)
     batch = next(token_batches(mixed_rows(toy_stream(9), None, 9), tokenizer, 2048))
     fresh = build_model(config, len(tokenizer))
@@ -122,7 +146,7 @@ def test_a_run_learns_and_a_resumed_run_goes_on(tmp_path: Path):
 def test_export_is_the_model_within_float16(tmp_path: Path, tokenizer):
     model = build_model(toy_config(), len(tokenizer))
     export(model, tokenizer, tmp_path)
-    loaded = AutoModelForSeq2SeqLM.from_pretrained(tmp_path, dtype=torch.float32, local_files_only=True)
+    loaded = load(tmp_path)
     for name, tensor in model.state_dict().items():
         assert torch.allclose(loaded.state_dict()[name], tensor, rtol=1e-3, atol=1e-6), name
     again = AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)
@@ -133,3 +157,30 @@ def test_answer_loss_is_the_models_own(tokenizer):
     model = build_model(toy_config(), len(tokenizer))
     batch = next(token_batches(mixed_rows(toy_stream(0), None, 0), tokenizer, 1024))
     torch.testing.assert_close(answer_loss(model, batch), model(**batch).loss)
+
+
+def test_a_resumed_run_drops_metrics_of_after_its_checkpoint(tmp_path: Path):
+    """Two lines of metrics, the second after the checkpoint; older weights are removed."""
+    config = toy_config()
+    run = Pretraining(config, tmp_path, 300)
+    run.position = Position(step=1, rows=8, seconds=0.5)
+    run.save()
+    run.position = Position(step=2, rows=16, seconds=1.0)
+    run.log(3.0)
+    run.save()
+    assert [path.name for path in tmp_path.glob("*.safetensors")] == ["checkpoint-2.safetensors"]
+    run.position = Position(step=3, rows=24, seconds=1.5)
+    run.log(2.0)
+    resumed = Pretraining(config, tmp_path, 300)
+    assert resumed.position == Position(step=2, rows=16, seconds=1.0)
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["loss"] for line in lines] == [3.0]
+    for name, tensor in run.model.state_dict().items():
+        assert torch.equal(resumed.model.state_dict()[name], tensor), name
+
+
+def test_the_rate_warms_up_by_steps_and_falls_to_zero_by_time(tmp_path: Path):
+    run = Pretraining(toy_config(minutes=1.0, warmup_steps=10), tmp_path, 300)
+    assert run.rate_factor(5, 0.0) == 0.5
+    assert run.rate_factor(10, 15.0) == 0.75
+    assert run.rate_factor(100, 60.0) == 0.0

@@ -340,9 +340,9 @@ def curvature(
     vector: Tensor,
     spread: Tensor,
 ) -> Tensors:
-    """Return the Gauss-Newton matrix [d, d] of the train loss at a vector [d], and its error bars.
+    """Return the train loss's Gauss-Newton matrix [d, d] at a vector [d], and error bars [d].
 
-    The loss is summed over rows. Error bars [d] are deviations of Laplace's approximation,
+    The loss is summed over rows. Error bars are deviations of Laplace's approximation,
 
         covariance = (matrix + diag(1 / spread^2))^-1
 
@@ -356,8 +356,8 @@ def curvature(
 
     # `linearize` takes the mean over rows; each row is an observation, so their sum counts.
     matrix = len(data.train) * matrices[0]
-    prior = spread.double().square().reciprocal().diag()
-    covariance = torch.linalg.inv(matrix + prior)
+    precisions = spread.double().square().reciprocal()
+    covariance = torch.linalg.inv(matrix + precisions.diag())
     return {
         "curvature.matrix": matrix,
         "curvature.error": covariance.diagonal().sqrt(),
