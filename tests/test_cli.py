@@ -276,6 +276,7 @@ def test_too_little_space_is_found_before_any_work(world, tmp_path, capsys, monk
 
 def test_quality_of_tuned_prompts_and_of_definitions_is_summed_up(world, done, monkeypatch, capsys):
     tuned = {flag.replace("--tune.", "--"): value for flag, value in QUICK.items() if flag.startswith("--tune.")}
+    tuned["--tuner"] = QUICK["--tuner"]
     runs = {
         "tune": source(world) | tuned | {"--out": done, "--file": done / "t.json"},
         "score": {k: v for k, v in source(world).items() if k not in ("--seen", "--unseen")} | {"--file": done / "s.json"},

@@ -132,8 +132,8 @@ def test_the_floors_are_chance_the_empty_prompt_and_the_start_of_the_seed(made):
 def test_the_subspace_is_found_from_the_seen_tasks_prompts(made):
     ours = subspace_of(made)
     bank, data = made.prompts(SEEN), made.data(SEEN)
-    theirs = find_subspace(made.model, bank, data, FINDING, "small", SEED, Checkpoint.none())
-    other = find_subspace(made.model, bank, data, FINDING, "small", SEED + 1, Checkpoint.none())
+    theirs = find_subspace(made.backbone, bank.unflatten(1, (LENGTH, -1)), data, FINDING, "small", SEED, Checkpoint.none())
+    other = find_subspace(made.backbone, bank.unflatten(1, (LENGTH, -1)), data, FINDING, "small", SEED + 1, Checkpoint.none())
     for name, weights in ours.state_dict().items():
         same(weights, theirs.state_dict()[name])
     differ(ours.delta_encoder.project.weight[None], other.delta_encoder.project.weight[None])
@@ -171,11 +171,14 @@ def test_the_shared_prompt_is_tuned_on_the_seen_tasks_at_the_first_rate(made):
     found = behind(made, made.first, "shared", REST)
     kept = read_tensors(made.first.folder / "codes.safetensors")[0]["shared"]
     assert torch.equal(found, kept.expand(2, -1))
-    same(kept, find_shared_prompt(made.backbone, start, data, FINDING, 0.3, SEED, none))
+    ours = find_shared_prompt(made.backbone, start, data, FINDING, 0.3, SEED, none)
+    same(kept, ours.flatten())
     for rate, seed in [(1.0, SEED), (0.3, SEED + 1)]:
         differ(
             kept[None],
-            find_shared_prompt(made.backbone, start, data, FINDING, rate, seed, none)[None],
+            find_shared_prompt(
+                made.backbone, start, data, FINDING, rate, seed, none
+            ).flatten()[None],
         )
 
 

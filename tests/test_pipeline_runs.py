@@ -7,15 +7,16 @@ from dataclasses import replace
 import pytest
 import torch
 from small_runs import LENGTH, LIMIT, REST, SEED, SEEN, SPLIT, Shuffled, checksum, tasks
-from soft_prompts import vocabulary_start
+from soft_prompts import model_of, vocabulary_start
 
-from ipt.config import TuneConfig
+from ipt.config import TuneConfig, WorkConfig
 from ipt.experiment import Experiment
 from ipt.fewshot import few_shot
 from ipt.interop.peft import GivenDeltas, write_peft
 from ipt.methods.subspace import Subspace
 from ipt.storage import lock_folders, read_tensors
 from ipt.training.evaluate import chance
+from ipt.workflows.deltas import missing_tasks
 
 ALL = [*SEEN, *REST]
 TITLES = ("finding the subspace", "control: one shared prompt")
@@ -233,7 +234,7 @@ def test_cut_rows_are_noted(empty, monkeypatch):
 
 def test_given_prompts_are_scored_and_have_a_bank_of_their_own(copied, tmp_path):
     theirs = copied.prompts(["late"])[0] + 1
-    write_peft(theirs, copied.backbone, tmp_path / "given" / "late", {})
+    write_peft(theirs, model_of(copied.backbone, LENGTH), tmp_path / "given" / "late", {})
     before = stamps(copied.bank())
     run = copied.msf("given", prompts=tmp_path / "given")
     assert "tuning 4 deltas, data seed 100 (1 are in the bank)" in copied.told.said
@@ -251,20 +252,26 @@ def test_given_prompts_are_scored_and_have_a_bank_of_their_own(copied, tmp_path)
 
 
 def test_given_prompts_are_of_the_first_data_seed_alone(base, tmp_path):
-    given = GivenDeltas(("late",), "digest", {"late": torch.zeros(LENGTH, 16)})
-    tune = TuneConfig()
-    experiment = Experiment(base.backbone, SPLIT, tasks(), tune, SEED, tmp_path, 0, base.told, given=given)
-    assert [task.name for task in experiment.missing(REST, 100)] == ["first"]
-    assert [task.name for task in experiment.missing(REST, 21)] == REST
+    given = GivenDeltas(("late",), "digest", {"late": torch.zeros(LENGTH * 16)})
+    experiment = Experiment(
+        model=model_of(base.backbone, LENGTH),
+        split=SPLIT,
+        tasks=tasks(),
+        work=WorkConfig(seed=SEED, out=tmp_path),
+        tune=TuneConfig(),
+        given=given,
+    )
+    assert [task.name for task in missing_tasks(experiment, REST, 100)] == ["first"]
+    assert [task.name for task in missing_tasks(experiment, REST, 21)] == REST
 
 
 def test_a_given_prompt_that_was_lost_is_told(copied, tmp_path, capsys):
-    write_peft(copied.prompts(["early"])[0], copied.backbone, tmp_path / "given" / "early", {})
+    write_peft(copied.prompts(["early"])[0], model_of(copied.backbone, LENGTH), tmp_path / "given" / "early", {})
     run = copied.msf("given", prompts=tmp_path / "given")
     for path in copied.out.glob("bank/*/setting.json"):
         if "given" in json.loads(path.read_text()):
             (path.parent / "early.safetensors").unlink()
     capsys.readouterr()
     copied.ist("--part", "pca", run=run.folder.name, ends=2)
-    says = "has lost the prompt of early, which came from a PEFT folder; run `ipt msf` again"
+    says = "has lost the delta of early, which came from a PEFT folder; run `ipt msf` again"
     assert says in capsys.readouterr().err

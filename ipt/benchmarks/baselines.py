@@ -176,7 +176,10 @@ def _train(
 
 
 def _copies(weights: Sequence[nn.Parameter]) -> list[Tensor]:
-    return [weight.detach().clone() for weight in weights]
+    copies = []
+    for weight in weights:
+        copies.append(weight.detach().clone())
+    return copies
 
 
 @contextmanager
@@ -189,8 +192,12 @@ def lora_adapter(backbone: Backbone, target: str) -> Iterator[list[nn.Parameter]
 
     config = LoraConfig(r=1, lora_alpha=1, target_modules=[target])
     model: Any = get_peft_model(backbone.model, config).eval()
+    weights = []
+    for weight in model.parameters():
+        if weight.requires_grad:
+            weights.append(weight)
     try:
-        yield [weight for weight in model.parameters() if weight.requires_grad]
+        yield weights
     finally:
         model.unload()
 
@@ -209,7 +216,10 @@ def lora_targets(backbone: Backbone) -> list[str]:
     # Which depth suits a task is unknown, so a few are tried; a set, since in a small model two of
     # these positions may be one.
     positions = {0, len(names) // 2, len(names) - 1}
-    return [names[i] for i in sorted(positions)]
+    targets = []
+    for position in sorted(positions):
+        targets.append(names[position])
+    return targets
 
 
 class MovedWeight(nn.Module):

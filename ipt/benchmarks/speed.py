@@ -575,6 +575,7 @@ def bart_base_sized(tokenizer: PreTrainedTokenizerBase, device: str) -> Backbone
 
     tokenizer: another model's; speed depends on the number of tokens and not on which they are.
     """
+    # As in facebook/bart-base.
     config = BartConfig(
         d_model=768,
         encoder_layers=6,
@@ -597,6 +598,7 @@ def project_study(rates: Sequence[Measurement]) -> list[Measurement]:
     alone = rates[0].other * 3600
     released = released_rows()
     ours = default_rows()
+    # Both lines are compared with this: the released steps in a loop over tasks.
     hours = released / alone
     return [
         Measurement(
