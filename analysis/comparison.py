@@ -13,6 +13,7 @@ from scipy.stats import wilcoxon
 from ipt.analysis.scores import NONE, Groups
 from ipt.recovery import bootstrap
 
+# Heads of the table of comparisons.
 COMPARED = (
     "tasks",
     "n",
@@ -95,6 +96,7 @@ def compare_groups(
 
     chosen: names of tasks by group, such as those of `ipt.analysis.scores.groups`.
     """
+    # In the order of the groups.
     comparisons = {}
     for group, members in chosen.items():
         ours = _of_group(first, members)

@@ -34,6 +34,7 @@ Measure = Callable[[np.ndarray], float]
 ROUNDING = 1e-12
 # A direction this much weaker than the strongest one is none.
 LEAST_SLOPE = 1e-6
+# The defaults of scikit-learn and of umap-learn.
 TSNE_PERPLEXITY = 30
 UMAP_NEIGHBOURS = 15
 

@@ -7,6 +7,7 @@ from io import StringIO
 from itertools import compress
 from typing import Any
 
+# What LaTeX reads as a command, and signs that its fonts write in another way.
 LATEX_ESCAPES = {
     "\\": r"\textbackslash{}",
     "{": r"\{",

@@ -20,6 +20,7 @@ from ipt.run import Run
 TITLES = {condition.name: condition.title for condition in CONDITIONS}
 CONTROLS = tuple(condition.name for condition in CONDITIONS if condition.is_control)
 
+# Heads of the table; `Cells` has a field for each.
 COLUMNS = (
     "setting",
     "tasks",
@@ -37,6 +38,8 @@ SEEDS_COLUMN = "least … largest seed"
 # Cell of a figure that there is none of.
 NONE = "–"
 
+# Answers that are written, or the best of the options (cls tasks only).
+ScoreKind = Literal["generated", "ranked"]
 # Names of tasks by group.
 Groups = dict[str, frozenset[str]]
 # From a result and the name of a condition to the groups of its tasks.
@@ -123,6 +126,7 @@ def lines(
     ranked: compare scores of ranked options (cls tasks only) instead of generated answers.
     grouping: another choice of groups than `groups`, such as `subcategories`.
     """
+    # Without another choice, the groups that are reported everywhere.
     groups_of = grouping or groups
     kind: ScoreKind = "ranked" if ranked else "generated"
 
@@ -134,9 +138,6 @@ def lines(
                 chosen = groups_of(result, condition.name)
                 table += _lines_of(result, condition, kind, chosen)
     return table
-
-
-ScoreKind = Literal["generated", "ranked"]
 
 
 def _lines_of(
@@ -217,6 +218,7 @@ def subcategories(result: RunResult, condition: str) -> Groups:
     """Return the tasks of each subcategory, by name; they are the same in every condition."""
     members: dict[str, set[str]] = {}
     for name, task in result.tasks.items():
+        # A user's own tasks may have none.
         group = task.subcategory or "no subcategory"
         members.setdefault(group, set()).add(name)
 

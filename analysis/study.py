@@ -69,6 +69,7 @@ class StudyColumn:
         return self._line_of(record) is not None
 
     def _line_of(self, record: Record) -> Record | None:
+        # At most one line is of this condition and group.
         for line in record["lines"]:
             if line["setting"] == self.condition and line["group"] == self.group:
                 return dict(line)
@@ -129,6 +130,7 @@ BRIEF = frozenset(
 ON_TERMINAL = BRIEF - {"mixture, above floor"}
 # Cell of a figure whose line has no cell that is done.
 OPEN = "open"
+# The two panels of a figure, with the labels of their axes.
 PANELS: dict[Measure, str] = {
     "relative": "recovery (% of prompt tuning)",
     "floored": "the same above the floor (%)",
@@ -179,6 +181,7 @@ def _row(name: str, records: Sequence[Record | None], columns: Sequence[StudyCol
             spread = Spread.of(column.values(done))
             figures[column.title] = to_json(spread)
 
+    # Each seed has prompts of its own; the decoder's size is the same, of all that have one.
     reference = []
     prompts = set()
     parameters = set()
@@ -203,6 +206,7 @@ def _row(name: str, records: Sequence[Record | None], columns: Sequence[StudyCol
 
 def _digest(cells: CellsByLine) -> str:
     """Return a checksum of the scores of each cell, in which open ones count too."""
+    # None for an open cell: a study with more cells done is another.
     digests: list[list[str | None]] = []
     for records in cells.values():
         line: list[str | None] = []

@@ -52,10 +52,12 @@ Interval = tuple[float, float]
 
 # A task with this score or more counts as done.
 WELL_DONE = 0.3
+# Stands below every table that has knowledge tasks apart.
 KNOWLEDGE_NOTE = (
     "The facts of knowledge tasks were in the embedded backbone's pre-training; "
     "novel tasks were not in it in any form."
 )
+# A mark with its file, what stands below it, and the end with its form.
 MARKED = re.compile(r"(<!-- table (\S+) -->\n).*?(<!-- end(?: short)? -->)", re.S)
 
 # Heads by field; a record has the columns that its rows have.
@@ -68,6 +70,7 @@ QUALITY_COLUMNS = {
     "above_floor": f"{MARGIN:.2f} above the floor",
     "dev_loss": "dev loss",
 }
+# Heads of `ipt stability`; the last one is the method's spread over that of prompt tuning.
 STABILITY_COLUMNS = (
     "method",
     "tasks",
@@ -78,6 +81,7 @@ STABILITY_COLUMNS = (
     "spread over seeds",
     "spread / prompt tuning's",
 )
+# Heads of `ipt bench`; the ratio says how many times better ours is.
 BENCH_COLUMNS = ("measured", "ours", "other", "unit", "ratio", "aim")
 
 
@@ -135,6 +139,7 @@ def summary(pair: Sequence[RunResult], command: str, seed: int) -> Record:
 
     line_records = []
     for line in lines(shown):
+        # Six digits: what a table shows, and room to average seeds.
         place = {"setting": line.setting, "group": line.group}
         line_records.append(place | to_json(line.recovery))
 
@@ -168,6 +173,7 @@ def _digest(record: Any) -> str:
 
 def mean_reference(result: RunResult, names: Collection[str]) -> float | None:
     """Return prompt tuning's mean score on those of the tasks that a result has; None for none."""
+    # The order of the result's tasks, so that the sum is always the same.
     reference = result.reference[SAME_DATA_SEED]
     scores = []
     for name in result.tasks:
@@ -262,10 +268,11 @@ def _quality_figures(
 def text_table(record: Record) -> TextTable:
     """Return a record's table as text; raise ValueError where it is of no kind with a table."""
     kind = record.get("kind")
-    if kind not in TEXT_TABLES:
+    # Older versions stored texts below `columns`, in run folders too.
+    if kind not in TEXT_TABLES or "columns" in record:
         raise ValueError(
-            f"a summary of kind {', '.join(TEXT_TABLES)} was expected, found {kind}; "
-            "one of an older version is made again by its command"
+            f"numbers of kind {', '.join(TEXT_TABLES)} were expected, found kind {kind} with "
+            f"{', '.join(sorted(record))}; what an older version made, make again by its command"
         )
     return TEXT_TABLES[kind](record)
 
@@ -433,7 +440,8 @@ def _recovery_text(records: Sequence[Record], short: bool) -> str:
 
     text = _short_text(columns, shown) if short else markdown(columns, map(cells, shown))
 
-    titles = set()
+    # What a reader would look for in vain.
+    titles: set[str] = set()
     for table in tables:
         titles.update(line.title for line in table)
     missing = sorted(titles.difference(line.title for line in shown))
@@ -461,6 +469,7 @@ def _short_text(columns: Sequence[str], table: Sequence[Line]) -> str:
         if has_kinds:
             heads.append(f"{group}, above floor")
 
+    # Lines of groups stand beside that of their condition.
     rows = []
     for line in table:
         if line.group != "all":
