@@ -131,8 +131,7 @@ def test_a_short_table_has_the_kinds_of_unseen_tasks_where_they_differ(pair, tmp
     new = update_text("<!-- table s.json -->\n<!-- end short -->", tmp_path)
     assert (
         "in kind, E_rel (n) | in kind, above floor | "
-        "out of kind, E_rel (n) | out of kind, above floor |"
-        in new
+        "out of kind, E_rel (n) | out of kind, above floor |" in new
     )
     assert (
         "| 100.0 (1) | 100.0 | 50.0 (1) | 37.5 |" in new and "novel, E_rel" not in new
