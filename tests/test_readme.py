@@ -12,17 +12,12 @@ from ipt.cli import app as cli
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf8")
-COMMANDS = sorted(
-    set(re.findall(r"^ipt .*$", README, re.M))
-    | {c for c in re.findall(r"`(ipt [^`]+)`", README) if c[4:5] != "."}
-)
+COMMANDS = sorted(set(re.findall(r"^ipt .*$", README, re.M)) | {c for c in re.findall(r"`(ipt [^`]+)`", README) if c[4:5] != "."})
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_exist_with_their_flags(command, capsys):
-    words = [w for w in command.split() if w == w.lower()][
-        1:
-    ]  # RUN, PATH and NAME stand for something
+    words = [w for w in command.split() if w == w.lower()][1:]  # RUN, PATH and NAME stand for something
     assert cli.main([*words, "--help"]) == 0
     shown = capsys.readouterr().out
     assert "Usage: ipt " in shown
@@ -48,19 +43,12 @@ def test_whole_tables_of_studies_are_those_of_their_json():
     found = sorted((ROOT / "results").glob("*/*.md"))
     assert {path.stem for path in found} >= {"recovery", "validation"}
     for path in found:
-        assert path.read_text(encoding="utf8") == table_of(
-            [json.loads(path.with_suffix(".json").read_text(encoding="utf8"))]
-        ), path
+        assert path.read_text(encoding="utf8") == table_of([json.loads(path.with_suffix(".json").read_text(encoding="utf8"))]), path
 
 
 def test_the_python_example_runs(tmp_path, monkeypatch):
     (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
-    assert (
-        len(
-            [line for line in code.splitlines() if line and not line.startswith(("from", "import"))]
-        )
-        <= 10
-    )
+    assert len([line for line in code.splitlines() if line and not line.startswith(("from", "import"))]) <= 10
     monkeypatch.chdir(tmp_path)
     shorter, found = re.subn(r"steps=\d+", "steps=2", code)
     assert found == 3
