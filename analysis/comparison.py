@@ -13,6 +13,7 @@ from scipy.stats import wilcoxon
 from ipt.analysis.scores import NONE, Groups
 from ipt.recovery import bootstrap
 
+# Heads of the table of comparisons.
 COMPARED = (
     "tasks",
     "n",
@@ -23,10 +24,10 @@ COMPARED = (
     "ties",
     "losses",
 )
+# Differences are rounded to so many: 0.8 - 0.6 is 0.7 - 0.5.
 DIGITS = 12
-"""Differences are rounded to so many: 0.8 - 0.6 is 0.7 - 0.5."""
+# A p value below it is not written out.
 LEAST_P = 0.001
-"""A p value below it is not written out."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,12 @@ def compare(first: Mapping[str, float], second: Mapping[str, float]) -> Comparis
             f"{unpaired}; leave those out"
         )
 
-    pairs = [first[name] - second[name] for name in sorted(first)]
+    # Sorted, so that the resamples do not depend on the order of the tasks.
+    pairs = []
+    for name in sorted(first):
+        pairs.append(first[name] - second[name])
+
+    # Rounding must make neither wins of ties nor different ranks of equal differences.
     differences = np.array(pairs).round(DIGITS)
     apart = differences[differences != 0]
 
@@ -90,6 +96,7 @@ def compare_groups(
 
     chosen: names of tasks by group, such as those of `ipt.analysis.scores.groups`.
     """
+    # In the order of the groups.
     comparisons = {}
     for group, members in chosen.items():
         ours = _of_group(first, members)
@@ -101,11 +108,16 @@ def compare_groups(
 
 
 def _of_group(scores: Mapping[str, float], members: frozenset[str]) -> dict[str, float]:
-    return {name: score for name, score in scores.items() if name in members}
+    group_scores = {}
+    for name, score in scores.items():
+        if name in members:
+            group_scores[name] = score
+    return group_scores
 
 
 def comparison_rows(comparisons: Mapping[str, Comparison]) -> list[tuple[str, ...]]:
     """Return the cells below `COMPARED`, a row per group; differences in points of the score."""
+    # In the order of `COMPARED`.
     rows: list[tuple[str, ...]] = []
     for group, comparison in comparisons.items():
         row = (
@@ -128,9 +140,11 @@ def _signed(value: float) -> str:
 
 
 def _signed_interval(interval: tuple[float, float]) -> str:
+    # NaN: of one task.
     low, high = interval
     return NONE if math.isnan(low) else f"{_signed(low)} … {_signed(high)}"
 
 
 def _p_text(p_value: float) -> str:
+    # Three digits would show 0.000.
     return f"< {LEAST_P}" if p_value < LEAST_P else f"{p_value:.3f}"

@@ -30,10 +30,11 @@ from sklearn.preprocessing import StandardScaler
 Decode = Callable[[np.ndarray], np.ndarray]
 Measure = Callable[[np.ndarray], float]
 
+# Differences below it are those of rounding.
 ROUNDING = 1e-12
-"""Differences below it are those of rounding."""
+# A direction this much weaker than the strongest one is none.
 LEAST_SLOPE = 1e-6
-"""A direction this much weaker than the strongest one is none."""
+# The defaults of scikit-learn and of umap-learn.
 TSNE_PERPLEXITY = 30
 UMAP_NEIGHBOURS = 15
 

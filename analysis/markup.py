@@ -4,8 +4,10 @@ import csv
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
+from itertools import compress
 from typing import Any
 
+# What LaTeX reads as a command, and signs that its fonts write in another way.
 LATEX_ESCAPES = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -38,11 +40,12 @@ class TextTable:
 
     def only(self, names: Collection[str]) -> "TextTable":
         """Return the table with the columns of these names, in their order here."""
-        positions = [i for i, name in enumerate(self.columns) if name in names]
-        columns = [self.columns[i] for i in positions]
+        # By mask: names may be any collection, and the order is that of the table.
+        mask = [name in names for name in self.columns]
+        columns = list(compress(self.columns, mask))
         rows = []
         for row in self.rows:
-            rows.append([row[i] for i in positions])
+            rows.append(list(compress(row, mask)))
         return TextTable(columns, rows)
 
 
@@ -52,7 +55,10 @@ def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]], texts: int =
     columns: the head.
     texts: how many columns, the first ones, are texts; the others are numbers, set to the right.
     """
-    rule = "|" + "---|" * texts + "---:|" * (len(columns) - texts)
+    # The colon sets a column to the right.
+    numbers = len(columns) - texts
+    rule = "|" + "---|" * texts + "---:|" * numbers
+
     lines = [_markdown_row(columns), rule]
     for row in rows:
         lines.append(_markdown_row(row))
@@ -68,7 +74,10 @@ def latex(columns: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 2)
 
     Special characters are escaped; letters outside ASCII stay as they are (UTF-8).
     """
-    alignment = "l" * texts + "r" * (len(columns) - texts)
+    # Left and right, as in Markdown.
+    numbers = len(columns) - texts
+    alignment = "l" * texts + "r" * numbers
+
     lines = [
         rf"\begin{{tabular}}{{{alignment}}}",
         r"\toprule",
@@ -89,12 +98,17 @@ def _latex_row(row: Sequence[str]) -> str:
 def _latex_escaped(cell: str) -> str:
     # An empty line would end the paragraph, and with it the table.
     one_line = " ".join(cell.split())
-    letters = [LATEX_ESCAPES.get(letter, letter) for letter in one_line]
-    return "".join(letters)
+
+    # Letter by letter: replacing one after another would escape the escapes.
+    escaped = ""
+    for letter in one_line:
+        escaped += LATEX_ESCAPES.get(letter, letter)
+    return escaped
 
 
 def rows_as_csv(rows: Iterable[Sequence[Any]]) -> str:
     """Return rows as CSV, the header among them."""
+    # The newline of Unix, also where the module's default is another.
     stream = StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerows(rows)
@@ -103,6 +117,7 @@ def rows_as_csv(rows: Iterable[Sequence[Any]]) -> str:
 
 def to_csv(records: Sequence[Mapping[str, Any]]) -> str:
     """Return records, which have the same keys in the same order, as CSV with a header."""
+    # The keys of the first are the header of all.
     rows: list[list[Any]] = [list(records[0])]
     for record in records:
         rows.append(list(record.values()))

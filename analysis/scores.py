@@ -16,9 +16,11 @@ from ipt.recovery import Recovery, recovery
 from ipt.results import BY_NAME, CONDITIONS, Condition, RunResult, TaskScore
 from ipt.run import Run
 
+# What others show and compare follows from the one list of conditions.
 TITLES = {condition.name: condition.title for condition in CONDITIONS}
 CONTROLS = tuple(condition.name for condition in CONDITIONS if condition.is_control)
 
+# Heads of the table; `Cells` has a field for each.
 COLUMNS = (
     "setting",
     "tasks",
@@ -31,15 +33,17 @@ COLUMNS = (
     "95 % interval",
     "n above",
 )
+# Head of the two intervals in a table that averages several seeds.
 SEEDS_COLUMN = "least … largest seed"
-"""Head of the two intervals in a table that averages several seeds."""
+# Cell of a figure that there is none of.
 NONE = "–"
-"""Cell of a figure that there is none of."""
 
+# Answers that are written, or the best of the options (cls tasks only).
+ScoreKind = Literal["generated", "ranked"]
+# Names of tasks by group.
 Groups = dict[str, frozenset[str]]
-"""Names of tasks by group."""
+# From a result and the name of a condition to the groups of its tasks.
 Grouping = Callable[[RunResult, str], Groups]
-"""From a result and the name of a condition to the groups of its tasks."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,8 @@ def read_results(folders: Iterable[Path]) -> list[FinishedRun]:
                 f"{folder} holds no complete run; run the command again to finish it, "
                 "or choose another"
             )
+
+        # A message about fields must say in which folder they are missing.
         try:
             result = RunResult.from_json(record)
         except ValueError as error:
@@ -104,8 +110,10 @@ def read_pair(folder: Path) -> RunPair:
     if settings["kind"] != "ist":
         raise ValueError(f"{folder} is a run of ipt {settings['kind']}; name runs of ipt ist")
 
+    # A run names another by its folder, so that both may be moved together.
     msf_folder = folder.parent / settings["msf_run"]
-    return RunPair(*read_results([msf_folder, folder]))
+    msf, ist = read_results([msf_folder, folder])
+    return RunPair(msf, ist)
 
 
 def lines(
@@ -118,9 +126,11 @@ def lines(
     ranked: compare scores of ranked options (cls tasks only) instead of generated answers.
     grouping: another choice of groups than `groups`, such as `subcategories`.
     """
+    # Without another choice, the groups that are reported everywhere.
     groups_of = grouping or groups
     kind: ScoreKind = "ranked" if ranked else "generated"
 
+    # Conditions come first: those of both runs stand in one order, whichever run has them.
     table: list[Line] = []
     for condition in CONDITIONS:
         for result in results:
@@ -128,9 +138,6 @@ def lines(
                 chosen = groups_of(result, condition.name)
                 table += _lines_of(result, condition, kind, chosen)
     return table
-
-
-ScoreKind = Literal["generated", "ranked"]
 
 
 def _lines_of(
@@ -141,16 +148,23 @@ def _lines_of(
 ) -> Iterator[Line]:
     """Yield the lines of one condition; groups without a scored task are left out."""
     scores = _measured(result.scores[condition.name], kind)
+
+    # Both stages are compared with tuning on their own few-shot sets.
     reference = _measured(result.reference_of(condition), kind)
-    floor = {name: task_floor.best for name, task_floor in result.floor.items()}
+    floor = {}
+    for name, task_floor in result.floor.items():
+        floor[name] = task_floor.best
 
     for group, members in chosen_groups.items():
         group_scores = {}
         for name, score in scores.items():
             if name in members:
                 group_scores[name] = score
+
+        # No seen task is novel, and only cls tasks have ranked scores: a group may be empty.
         if group_scores:
-            yield Line(condition.name, group, recovery(group_scores, reference, floor))
+            figures = recovery(group_scores, reference, floor)
+            yield Line(condition.name, group, figures)
 
 
 def _measured(scores: Mapping[str, TaskScore], kind: ScoreKind) -> dict[str, float]:
@@ -173,6 +187,7 @@ def groups(result: RunResult, condition: str) -> Groups:
     every = frozenset(result.tasks)
     named: Groups = {"all": every}
 
+    # Every seen task is of the kinds and subcategories that the subspace was found with.
     if BY_NAME[condition].tasks == "unseen":
         if split.out_of_kind:
             named["in kind"] = frozenset(split.unseen)
@@ -182,13 +197,19 @@ def groups(result: RunResult, condition: str) -> Groups:
             named["known subcategory"] = every - new
             named["new subcategory"] = new
 
-    # A user's own tasks have no such difference.
-    novel = frozenset(name for name, task in result.tasks.items() if task.novel)
-    facts = frozenset(name for name, task in result.tasks.items() if task.knowledge)
-    if novel or facts:
+    novel = set()
+    facts = set()
+    for name, task in result.tasks.items():
         # A novel task that needs facts counts as novel.
-        named["novel"] = novel
-        named["knowledge"] = facts - novel
+        if task.novel:
+            novel.add(name)
+        elif task.knowledge:
+            facts.add(name)
+
+    # A user's own tasks have no such difference.
+    if novel or facts:
+        named["novel"] = frozenset(novel)
+        named["knowledge"] = frozenset(facts)
         named["rule"] = every - facts - novel
     return named
 
@@ -197,6 +218,7 @@ def subcategories(result: RunResult, condition: str) -> Groups:
     """Return the tasks of each subcategory, by name; they are the same in every condition."""
     members: dict[str, set[str]] = {}
     for name, task in result.tasks.items():
+        # A user's own tasks may have none.
         group = task.subcategory or "no subcategory"
         members.setdefault(group, set()).add(name)
 
@@ -212,25 +234,35 @@ def over_seeds(tables: Sequence[Sequence[Line]]) -> list[Line]:
     Intervals become the least and the largest value of a seed, `below_floor` the tasks that are
     below the margin with any seed. A line that one of the tables does not have is left out.
     """
-    by_key = []
+    # The figures of each line, in the order of the tables.
+    figures: dict[tuple[str, str], list[Recovery]] = {}
     for table in tables:
-        by_key.append({(line.setting, line.group): line for line in table})
+        for line in table:
+            figures.setdefault((line.setting, line.group), []).append(line.recovery)
 
+    # The first table has every line that all have, in the order to show.
     averaged = []
-    for key, first in by_key[0].items():
-        same = [lines_by_key[key] for lines_by_key in by_key if key in lines_by_key]
-        if len(same) == len(tables):
-            figures = _mean_recovery([line.recovery for line in same])
-            averaged.append(replace(first, recovery=figures))
+    for line in tables[0]:
+        seeds = figures[line.setting, line.group]
+        if len(seeds) == len(tables):
+            averaged.append(replace(line, recovery=_mean_recovery(seeds)))
     return averaged
 
 
 def _mean_recovery(seeds: Sequence[Recovery]) -> Recovery:
-    absolute = [figures.absolute for figures in seeds]
-    relative = [figures.relative for figures in seeds]
-    ratios = [figures.ratio_of_means for figures in seeds]
-    floored = [figures.floored for figures in seeds]
-    below_floor = set().union(*(figures.below_floor for figures in seeds))
+    absolute = []
+    relative = []
+    ratios = []
+    floored = []
+    below_floor: set[str] = set()
+    for figures in seeds:
+        absolute.append(figures.absolute)
+        relative.append(figures.relative)
+        ratios.append(figures.ratio_of_means)
+        floored.append(figures.floored)
+        below_floor.update(figures.below_floor)
+
+    # The number of tasks, and those without a ratio, are alike in all seeds.
     return replace(
         seeds[0],
         absolute=float(np.mean(absolute)),
@@ -254,6 +286,7 @@ def per_task(results: Sequence[RunResult]) -> list[dict[str, Any]]:
                 task = asdict(result.tasks[name])
                 del task["digest"]
 
+                # The order of the columns of the CSV.
                 record = {"setting": setting, "task": name, **task}
                 record["score"] = score.generated
                 record["ranked"] = score.ranked
@@ -297,6 +330,7 @@ def cells(line: Line) -> Cells:
 
 
 def _percent(share: float) -> str:
+    # No task of the group has a reference above zero, or above its floor.
     return NONE if math.isnan(share) else f"{100 * share:.1f}"
 
 

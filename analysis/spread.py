@@ -22,6 +22,7 @@ class Spread:
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread | None":
         """Measure values; None where there are none."""
+        # A figure that no run has is none, not zero.
         if not values:
             return None
         return cls(
@@ -42,13 +43,18 @@ class Spread:
         digits: after the point.
         scale: what the mean is multiplied by; 100 for per cent.
         """
-        return f"{scale * self.mean:.{digits}f}"
+        # Scaled before it is rounded.
+        value = scale * self.mean
+        return f"{value:.{digits}f}"
 
     def text(self, digits: int = 1, scale: float = 1) -> str:
         """Return the mean, and the least and the largest where there are several values."""
         mean = self.mean_text(digits, scale)
+
+        # One value is its own range.
         if self.count == 1:
             return mean
+
         low = f"{scale * self.low:.{digits}f}"
         high = f"{scale * self.high:.{digits}f}"
         return f"{mean} ({low} … {high})"
@@ -61,5 +67,6 @@ def to_json(spread: Spread | None) -> dict[str, Any] | None:
 
 def spread_text(values: Sequence[float], digits: int = 1) -> str:
     """Return the spread of values as a text; a dash where there are none."""
+    # For what is printed once and not stored.
     spread = Spread.of(values)
     return NONE if spread is None else spread.text(digits)

@@ -7,7 +7,7 @@ its two runs (`ipt.analysis.summaries.summary`); an open cell has none.
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,14 +20,14 @@ from ipt.analysis.spread import Spread, to_json
 from ipt.results import BY_NAME
 
 Record = dict[str, Any]
+# Each line's cells, one a seed; None: open.
 CellsByLine = Mapping[str, Sequence[Record | None]]
-"""Each line's cells, one a seed; None: open."""
+# A share per seed, by the title of a column.
 SharesByTitle = dict[str, list[float]]
-"""A share per seed, by the title of a column."""
+# The mean score, E_rel, and the same above the floor.
 Measure = Literal["absolute", "relative", "floored"]
-"""The mean score, E_rel, and the same above the floor."""
+# From a spread, digits and scale to a text: `Spread.text` or `Spread.mean_text`.
 WriteSpread = Callable[[Spread, int, float], str]
-"""From a spread, digits and scale to a text: `Spread.text` or `Spread.mean_text`."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class StudyColumn:
     @property
     def title(self) -> str:
         """The head of the column; key of the figure in the stored table."""
+        # E_rel of all tasks is what a column shows if it says nothing else.
         parts = [BY_NAME[self.condition].column]
         if self.group != "all":
             parts.append(self.group)
@@ -54,7 +55,11 @@ class StudyColumn:
         """Return the figure in each of these cells that has it."""
         values = []
         for record in records:
-            line = None if record is None else self._line_of(record)
+            if record is None:
+                continue
+
+            # Null: no task of the group has a reference to compare with.
+            line = self._line_of(record)
             if line is not None and line[self.measure] is not None:
                 values.append(line[self.measure])
         return values
@@ -64,12 +69,14 @@ class StudyColumn:
         return self._line_of(record) is not None
 
     def _line_of(self, record: Record) -> Record | None:
+        # At most one line is of this condition and group.
         for line in record["lines"]:
             if line["setting"] == self.condition and line["group"] == self.group:
                 return dict(line)
         return None
 
 
+# Seen tasks, unseen tasks, controls of equal d; in each E_rel, then the parts that differ.
 COLUMNS = (
     StudyColumn("train_msf"),
     StudyColumn("test_msf"),
@@ -94,6 +101,7 @@ COLUMNS = (
     StudyColumn("mixture_test", measure="floored"),
     StudyColumn("mixture_test", "novel"),
 )
+# What the subspace does for tasks, and what does without it.
 DRAWN = (
     StudyColumn("train_diff"),
     StudyColumn("test"),
@@ -103,6 +111,7 @@ DRAWN = (
     StudyColumn("pca_test"),
     StudyColumn("random_test"),
 )
+# Columns of the short table.
 BRIEF = frozenset(
     {
         "cell",
@@ -117,11 +126,11 @@ BRIEF = frozenset(
         "prompt tuning, unseen",
     }
 )
-"""Columns of the short table."""
+# Columns that 80 letters have room for.
 ON_TERMINAL = BRIEF - {"mixture, above floor"}
-"""Columns that 80 letters have room for."""
+# Cell of a figure whose line has no cell that is done.
 OPEN = "open"
-"""Cell of a figure whose line has no cell that is done."""
+# The two panels of a figure, with the labels of their axes.
 PANELS: dict[Measure, str] = {
     "relative": "recovery (% of prompt tuning)",
     "floored": "the same above the floor (%)",
@@ -134,11 +143,14 @@ def study_summary(cells: CellsByLine, command: str) -> Record:
     cells: by line, the record of each seed. A figure that no cell has is no column.
     command: what makes the study again.
     """
-    all_cells = [record for records in cells.values() for record in records]
-    done = [record for record in all_cells if record is not None]
+    done: list[Record] = []
+    for records in cells.values():
+        done += _done(records)
+
+    # The same columns for every line, so that a missing figure is seen.
     columns = []
     for column in COLUMNS:
-        if any(column.is_in(record) for record in done):
+        if any(map(column.is_in, done)):
             columns.append(column)
 
     rows = []
@@ -155,15 +167,21 @@ def study_summary(cells: CellsByLine, command: str) -> Record:
     }
 
 
-def _row(name: str, records: Sequence[Record | None], columns: Sequence[StudyColumn]) -> Record:
-    done = [record for record in records if record is not None]
+def _done(records: Sequence[Record | None]) -> list[Record]:
+    return [record for record in records if record is not None]
 
+
+def _row(name: str, records: Sequence[Record | None], columns: Sequence[StudyColumn]) -> Record:
+    done = _done(records)
+
+    # A line that is open has no figures; null is a figure that its cells do not have.
     figures = {}
     if done:
         for column in columns:
             spread = Spread.of(column.values(done))
             figures[column.title] = to_json(spread)
 
+    # Each seed has prompts of its own; the decoder's size is the same, of all that have one.
     reference = []
     prompts = set()
     parameters = set()
@@ -188,9 +206,13 @@ def _row(name: str, records: Sequence[Record | None], columns: Sequence[StudyCol
 
 def _digest(cells: CellsByLine) -> str:
     """Return a checksum of the scores of each cell, in which open ones count too."""
-    digests = []
+    # None for an open cell: a study with more cells done is another.
+    digests: list[list[str | None]] = []
     for records in cells.values():
-        digests.append([None if record is None else record["digest"] for record in records])
+        line: list[str | None] = []
+        for record in records:
+            line.append(None if record is None else record["digest"])
+        digests.append(line)
     return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
 
 
@@ -204,7 +226,11 @@ def study_table(record: Record) -> TextTable:
 
 def brief_table(record: Record) -> TextTable:
     """Return the table's main columns, and the lines that have a cell."""
-    rows = [row for row in record["rows"] if row["done"]]
+    # Open lines may go, the columns stay those of the whole table.
+    rows = []
+    for row in record["rows"]:
+        if row["done"]:
+            rows.append(row)
     columns = _columns_of(record["rows"])
     return _text_table(rows, Spread.text, columns).only(BRIEF)
 
@@ -215,6 +241,7 @@ def study_means(record: Record) -> TextTable:
 
 
 def _columns_of(rows: Sequence[Record]) -> list[StudyColumn]:
+    # JSON has its keys in the order of the alphabet.
     titles: set[str] = set()
     for row in rows:
         titles.update(row["figures"])
@@ -228,7 +255,8 @@ def _text_table(
 ) -> TextTable:
     shown = _columns_of(rows) if columns is None else columns
     heads = ["cell", "seeds"]
-    heads += [column.title for column in shown]
+    for column in shown:
+        heads.append(column.title)
     heads += ["prompt tuning, unseen", "decoder's parameters", "prompts' hash"]
 
     texts = []
@@ -258,11 +286,16 @@ def _row_texts(row: Record, columns: Sequence[StudyColumn], write: WriteSpread) 
         yield NONE if reference is None else write(reference, 3, 1)
 
     # Cells of mixtures alone have no decoder.
-    parameters = sorted(f"{count:,}" for count in row["parameters"])
+    parameters = []
+    for count in row["parameters"]:
+        parameters.append(f"{count:,}")
     no_parameters = NONE if done else ""
-    yield " ".join(parameters) or no_parameters
+    yield " ".join(sorted(parameters)) or no_parameters
 
-    hashes = {digest[:6] for digest in row["prompts"]}
+    # Six letters tell the prompts of a study's seeds apart.
+    hashes = set()
+    for digest in row["prompts"]:
+        hashes.add(digest[:6])
     yield " ".join(sorted(hashes))
 
 
@@ -270,7 +303,7 @@ def _figure_text(spread: Spread | None, measure: Measure, done: int, write: Writ
     if spread is None:
         return NONE
 
-    # Scores have three digits, shares are in per cent.
+    # Scores have three digits, shares are in per cent. The spread says how many it is of.
     text = write(spread, 3, 1) if measure == "absolute" else write(spread, 1, 100)
     if spread.count < done:
         text += f" [{spread.count} of {done}]"
@@ -289,11 +322,15 @@ def study_figure(cells: CellsByLine, path: Path) -> None:
     if not names:
         return
 
-    figure = Figure(figsize=(9.4, 0.9 + 0.62 * len(names)), layout="constrained")
+    # Inches: every line has the same height.
+    height = 0.9 + 0.62 * len(names)
+    figure = Figure(figsize=(9.4, height), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, (measure, label) in zip(panels, PANELS.items(), strict=True):
         # A line has the same place in both panels.
-        rows = {name: shares[measure].get(name, {}) for name in names}
+        rows = {}
+        for name in names:
+            rows[name] = shares[measure].get(name, {})
         recovery_dots(axes, rows, label)
 
     # One legend for both.
@@ -309,7 +346,8 @@ def drawn_shares(cells: CellsByLine, measure: Measure) -> dict[str, SharesByTitl
     rows: dict[str, SharesByTitle] = {}
     for name, records in cells.items():
         for column in DRAWN:
-            measured = StudyColumn(column.condition, column.group, measure)
+            # The legend is that of E_rel, whatever is measured.
+            measured = replace(column, measure=measure)
             values = measured.values(records)
             if values:
                 rows.setdefault(name, {})[column.title] = values

@@ -20,7 +20,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,15 +48,19 @@ from ipt.results import BY_NAME, RunResult
 
 Record = dict[str, Any]
 ScoresByTask = Mapping[str, float]
+Interval = tuple[float, float]
 
+# A task with this score or more counts as done.
 WELL_DONE = 0.3
-"""A task with this score or more counts as done."""
+# Stands below every table that has knowledge tasks apart.
 KNOWLEDGE_NOTE = (
     "The facts of knowledge tasks were in the embedded backbone's pre-training; "
     "novel tasks were not in it in any form."
 )
+# A mark with its file, what stands below it, and the end with its form.
 MARKED = re.compile(r"(<!-- table (\S+) -->\n).*?(<!-- end(?: short)? -->)", re.S)
 
+# Heads by field; a record has the columns that its rows have.
 QUALITY_COLUMNS = {
     "prompt": "prompt",
     "tasks": "tasks",
@@ -66,7 +70,7 @@ QUALITY_COLUMNS = {
     "above_floor": f"{MARGIN:.2f} above the floor",
     "dev_loss": "dev loss",
 }
-"""Heads by field; a record has the columns that its rows have."""
+# Heads of `ipt stability`; the last one is the method's spread over that of prompt tuning.
 STABILITY_COLUMNS = (
     "method",
     "tasks",
@@ -77,6 +81,7 @@ STABILITY_COLUMNS = (
     "spread over seeds",
     "spread / prompt tuning's",
 )
+# Heads of `ipt bench`; the ratio says how many times better ours is.
 BENCH_COLUMNS = ("measured", "ours", "other", "unit", "ratio", "aim")
 
 
@@ -86,18 +91,22 @@ def recovery_figure(pairs: Sequence[Sequence[RunResult]], path: Path) -> None:
     pairs: an MSF and an IST result each.
     path: PNG, PDF or SVG.
     """
-    values: dict[str, list[float]] = {name: [] for name in TITLES}
-    intervals: dict[str, list[tuple[float, float]]] = {name: [] for name in TITLES}
-    labels = []
-    for pair in pairs:
-        figures = {line.setting: line.recovery for line in lines(pair) if line.group == "all"}
-        for name in TITLES:
-            measured = figures.get(name)
-            values[name].append(math.nan if measured is None else measured.relative)
-            nothing = (math.nan, math.nan)
-            intervals[name].append(nothing if measured is None else measured.interval)
-        labels.append(_about(pair[0]))
+    labels = [_about(pair[0]) for pair in pairs]
 
+    # NaN leaves a bar out.
+    values: dict[str, list[float]] = {}
+    intervals: dict[str, list[Interval]] = {}
+    for name in TITLES:
+        values[name] = [math.nan] * len(pairs)
+        intervals[name] = [(math.nan, math.nan)] * len(pairs)
+
+    for position, pair in enumerate(pairs):
+        for line in lines(pair):
+            if line.group == "all":
+                values[line.setting][position] = line.recovery.relative
+                intervals[line.setting][position] = line.recovery.interval
+
+    # Inches, so that the bars of each pair have the same width.
     width = max(7.0, 4.0 * len(labels))
     figure = Figure(figsize=(width, 4.2), layout="constrained")
     axes = figure.subplots()
@@ -120,24 +129,33 @@ def summary(pair: Sequence[RunResult], command: str, seed: int) -> Record:
     controls alone, the subspace was not used and its figures are left out.
     """
     last = pair[-1]
-    controls_alone = not any(_uses_the_subspace(name) for name in last.scores)
+    controls_alone = not any(map(_uses_the_subspace, last.scores))
     shown = [last] if controls_alone else pair
 
-    scores = [result.to_json()["scores"] for result in pair]
-    text = json.dumps(scores, sort_keys=True)
+    # Of both runs' scores, whatever is shown: the record is of these runs and no others.
+    scores = []
+    for result in pair:
+        scores.append(result.to_json()["scores"])
+
+    line_records = []
+    for line in lines(shown):
+        # Six digits: what a table shows, and room to average seeds.
+        place = {"setting": line.setting, "group": line.group}
+        line_records.append(place | to_json(line.recovery))
+
     return {
         "kind": "recovery",
         "command": command,
         "seed": seed,
-        "digest": hashlib.sha256(text.encode()).hexdigest(),
+        "digest": _digest(scores),
         "prompts": pair[0].prompts,
         "parameters": None if controls_alone else pair[0].parameters,
         "reference": {
             "seen": mean_reference(last, last.split.seen),
-            "unseen": mean_reference(last, _not_seen(last)),
+            "unseen": mean_reference(last, last.split.unseen + last.split.out_of_kind),
         },
         "about": _about(last),
-        "lines": [_line_record(line) for line in lines(shown)],
+        "lines": line_records,
         "tasks": _task_scores(shown),
     }
 
@@ -147,27 +165,36 @@ def _uses_the_subspace(condition: str) -> bool:
     return condition == "train_msf" or BY_NAME[condition].source == "msf"
 
 
-def _not_seen(result: RunResult) -> list[str]:
-    return [name for name in result.tasks if name not in result.split.seen]
+def _digest(record: Any) -> str:
+    """Return a checksum of plain JSON values, in which the order of keys does not count."""
+    text = json.dumps(record, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
-def mean_reference(result: RunResult, names: Sequence[str]) -> float | None:
+def mean_reference(result: RunResult, names: Collection[str]) -> float | None:
     """Return prompt tuning's mean score on those of the tasks that a result has; None for none."""
+    # The order of the result's tasks, so that the sum is always the same.
     reference = result.reference[SAME_DATA_SEED]
-    scores = [reference[name].generated for name in result.tasks if name in names]
+    scores = []
+    for name in result.tasks:
+        if name in names:
+            scores.append(reference[name].generated)
     return round(float(np.mean(scores)), 6) if scores else None
-
-
-def _line_record(line: Line) -> Record:
-    return {"setting": line.setting, "group": line.group, **to_json(line.recovery)}
 
 
 def _task_scores(results: Sequence[RunResult]) -> dict[str, dict[str, Record]]:
     """Return score, ranked score, reference and floor by condition and task."""
+    # What the tasks are is known by their names; the record stays small without it.
     by_condition: dict[str, dict[str, Record]] = {}
     for row in per_task(results):
-        scores = {field: row[field] for field in ("score", "ranked", "reference", "floor")}
-        by_condition.setdefault(row["setting"], {})[row["task"]] = scores
+        scores = {
+            "score": row["score"],
+            "ranked": row["ranked"],
+            "reference": row["reference"],
+            "floor": row["floor"],
+        }
+        tasks = by_condition.setdefault(row["setting"], {})
+        tasks[row["task"]] = scores
     return by_condition
 
 
@@ -184,24 +211,25 @@ def quality(
     floors: by task; None: not measured.
     losses: dev losses by task, in nats per token; None: not measured.
     """
-    trained = [task for task in tasks if not task.novel]
-    groups = {
-        "trained": trained,
-        "rule": [task for task in trained if not task.knowledge],
-        "knowledge": [task for task in trained if task.knowledge],
-        "novel": [task for task in tasks if task.novel],
-    }
+    groups: dict[str, list[str]] = {"trained": [], "rule": [], "knowledge": [], "novel": []}
+    for task in tasks:
+        # A novel task that needs facts counts as novel.
+        if task.novel:
+            groups["novel"].append(task.name)
+            continue
+        groups["trained"].append(task.name)
+        kind = "knowledge" if task.knowledge else "rule"
+        groups[kind].append(task.name)
+
     rows = []
-    for group, members in groups.items():
-        names = [task.name for task in members]
+    for group, names in groups.items():
         if names:
             figures = _quality_figures(names, scores, floors, losses)
             rows.append({"prompt": prompt, "tasks": group, **figures})
 
-    text = json.dumps(scores, sort_keys=True)
     return {
         "kind": "quality",
-        "digest": hashlib.sha256(text.encode()).hexdigest(),
+        "digest": _digest(scores),
         "rows": rows,
         "scores": scores,
     }
@@ -214,37 +242,49 @@ def _quality_figures(
     losses: ScoresByTask | None,
 ) -> Record:
     """Return the count and the means of a group of tasks, and how many of them are done."""
-    figures: Record = {
-        "count": len(names),
-        "mean_score": sum(scores[name] for name in names) / len(names),
-        "well_done": sum(scores[name] >= WELL_DONE for name in names),
-        "above_floor": None,
-        "dev_loss": None,
-    }
+    values = [scores[name] for name in names]
+    well_done = [value for value in values if value >= WELL_DONE]
+
+    # None: the floors, or the losses, were not measured.
+    above_floor = None
     if floors is not None:
-        figures["above_floor"] = sum(is_above(scores[name], floors[name]) for name in names)
+        above_floor = 0
+        for name in names:
+            if is_above(scores[name], floors[name]):
+                above_floor += 1
+    dev_loss = None
     if losses is not None:
-        figures["dev_loss"] = sum(losses[name] for name in names) / len(names)
-    return figures
+        dev_loss = sum(losses[name] for name in names) / len(names)
+
+    return {
+        "count": len(names),
+        "mean_score": sum(values) / len(values),
+        "well_done": len(well_done),
+        "above_floor": above_floor,
+        "dev_loss": dev_loss,
+    }
 
 
 def text_table(record: Record) -> TextTable:
     """Return a record's table as text; raise ValueError where it is of no kind with a table."""
     kind = record.get("kind")
-    if kind not in TEXT_TABLES:
+    # Older versions stored texts below `columns`, in run folders too.
+    if kind not in TEXT_TABLES or "columns" in record:
         raise ValueError(
-            f"a summary of kind {', '.join(TEXT_TABLES)} was expected, found {kind}; "
-            "one of an older version is made again by its command"
+            f"numbers of kind {', '.join(TEXT_TABLES)} were expected, found kind {kind} with "
+            f"{', '.join(sorted(record))}; what an older version made, make again by its command"
         )
     return TEXT_TABLES[kind](record)
 
 
 def recovery_table(record: Record) -> TextTable:
     """Return the table of an MSF and an IST run: a row per condition and group of tasks."""
-    return TextTable(COLUMNS, [cells(line) for line in _lines_of(record)])
+    rows = [cells(line) for line in _lines_of(record)]
+    return TextTable(COLUMNS, rows)
 
 
 def _lines_of(record: Record) -> list[Line]:
+    # A row has its place in the table beside its figures.
     table = []
     for row in record["lines"]:
         figures = dict(row)
@@ -256,17 +296,25 @@ def _lines_of(record: Record) -> list[Line]:
 
 def quality_table(record: Record) -> TextTable:
     """Return the table of `quality`; a figure that was not measured is an empty cell."""
-    fields = [field for field in QUALITY_COLUMNS if field in record["rows"][0]]
-    heads = [QUALITY_COLUMNS[field] for field in fields]
+    # Records of older versions have fewer figures.
+    fields = []
+    heads = []
+    for field, head in QUALITY_COLUMNS.items():
+        if field in record["rows"][0]:
+            fields.append(field)
+            heads.append(head)
+
     rows = []
     for row in record["rows"]:
-        rows.append([_quality_text(row[field]) for field in fields])
+        values = [row[field] for field in fields]
+        rows.append(list(map(_quality_text, values)))
     return TextTable(heads, rows)
 
 
 def _quality_text(value: str | int | float | None) -> str:
     if value is None:
         return ""
+    # Counts and names are as they are.
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
@@ -289,23 +337,26 @@ def stability_table(record: Record) -> TextTable:
 
 
 def _number_text(value: float | None, digits: int, scale: float = 1) -> str:
+    # None: nothing to compare with, as where prompt tuning has no spread over seeds.
     return NONE if value is None else f"{scale * value:.{digits}f}"
 
 
 def angles_table(record: Record) -> TextTable:
     """Return the table of angles between runs, in degrees: mean (least … largest)."""
-    rows = []
-    dim = 0
-    for row in record["rows"]:
-        # The control is of no run.
-        name = " and ".join(row["runs"]) or "random subspaces"
-        spreads = [Spread(**angle) for angle in row["angles"]]
-        dim = max(dim, len(spreads))
-        rows.append([name, str(row["pairs"]), *(spread.text() for spread in spreads)])
-
+    # Only runs of one d are compared.
+    dim = len(record["rows"][0]["angles"])
     heads = ["tangent spaces of", "pairs"]
     for k in range(1, dim + 1):
         heads.append(f"angle {k}")
+
+    rows = []
+    for row in record["rows"]:
+        # The control is of no run.
+        name = " and ".join(row["runs"]) or "random subspaces"
+        texts = [name, str(row["pairs"])]
+        for angle in row["angles"]:
+            texts.append(Spread(**angle).text())
+        rows.append(texts)
     return TextTable(heads, rows)
 
 
@@ -327,13 +378,19 @@ def bench_table(record: Record) -> TextTable:
 
 def bench_notes(record: Record) -> list[str]:
     """Return the remarks below the table of `ipt bench`, one a line."""
-    return [f"{value['what']}: {value['more']}" for value in record["values"] if value["more"]]
+    notes = []
+    for value in record["values"]:
+        if value["more"]:
+            notes.append(f"{value['what']}: {value['more']}")
+    return notes
 
 
 def _measured_text(value: float | None) -> str:
-    # Three or more digits, never as a power of ten.
+    # None: the aim was never reached.
     if value is None:
         return "-"
+
+    # Three or more digits, never as a power of ten.
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
@@ -354,32 +411,40 @@ def table_of(records: Sequence[Record], short: bool = False) -> str:
         study the lines that have a cell and the main columns.
     Raises ValueError where the records are not of one split and d.
     """
-    is_recovery = records[0].get("kind") == "recovery"
-    abouts = [record.get("about") for record in records]
-    if len(set(abouts)) > 1 or (len(records) > 1 and not is_recovery):
-        named = "; ".join(map(str, abouts))
-        raise ValueError(f"summaries that differ in more than their seed: {named}")
+    first = records[0]
+    kind = first.get("kind")
 
-    if is_recovery:
+    # Only recoveries have a mean over seeds, and only those of the same tasks and d.
+    abouts = [str(record.get("about")) for record in records]
+    if len(set(abouts)) > 1 or (len(records) > 1 and kind != "recovery"):
+        named = "; ".join(abouts)
+        raise ValueError(f"summaries that differ in more than their seed: {named}")
+    if kind == "recovery":
         return _recovery_text(records, short)
-    is_brief = short and records[0].get("kind") == "study"
-    table = brief_table(records[0]) if is_brief else text_table(records[0])
+
+    # Tables of the other kinds are short enough.
+    is_brief = short and kind == "study"
+    table = brief_table(first) if is_brief else text_table(first)
     return markdown(table.columns, table.rows)
 
 
 def _recovery_text(records: Sequence[Record], short: bool) -> str:
     """Return the table of one run, or the mean of several and what not all of them have."""
-    tables = [_lines_of(record) for record in records]
+    tables = list(map(_lines_of, records))
     columns = list(COLUMNS)
     shown = tables[0]
     if len(tables) > 1:
+        # Intervals over tasks have no mean; the seeds' own range stands in their place.
         columns = [SEEDS_COLUMN if "interval" in name else name for name in COLUMNS]
         shown = over_seeds(tables)
 
     text = _short_text(columns, shown) if short else markdown(columns, map(cells, shown))
 
-    every = {line.title for table in tables for line in table}
-    missing = sorted(every - {line.title for line in shown})
+    # What a reader would look for in vain.
+    titles: set[str] = set()
+    for table in tables:
+        titles.update(line.title for line in table)
+    missing = sorted(titles.difference(line.title for line in shown))
     if missing:
         text += f"\nNot with every seed, so not in the table: {', '.join(missing)}.\n"
     return text
@@ -390,16 +455,21 @@ def _short_text(columns: Sequence[str], table: Sequence[Line]) -> str:
 
     The groups are the kinds of unseen tasks where they differ, else novel, knowledge and rule.
     """
-    by_group = {(line.setting, line.group): cells(line) for line in table}
-    has_kinds = any(group == "out of kind" for _, group in by_group)
+    by_group = {}
+    has_kinds = False
+    for line in table:
+        by_group[line.setting, line.group] = cells(line)
+        has_kinds = has_kinds or line.group == "out of kind"
     groups = ("in kind", "out of kind") if has_kinds else ("novel", "knowledge", "rule")
 
+    # Two groups have room for both figures, three for one.
     heads = [columns[0], *columns[2:6], columns[7]]
     for group in groups:
         heads.append(f"{group}, E_rel (n)")
         if has_kinds:
             heads.append(f"{group}, above floor")
 
+    # Lines of groups stand beside that of their condition.
     rows = []
     for line in table:
         if line.group != "all":
@@ -413,6 +483,7 @@ def _short_text(columns: Sequence[str], table: Sequence[Line]) -> str:
             overall.interval,
             overall.floored,
         ]
+        # Seen tasks have no kinds, and may have no novel ones.
         for group in groups:
             beside = by_group.get((line.setting, group))
             row.append(NONE if beside is None else f"{beside.relative} ({beside.tasks})")
@@ -437,6 +508,7 @@ def update_text(text: str, root: Path) -> str:
 
 def _table_with_source(root: Path, pattern: str, short: bool) -> str:
     """Return a table, and the command and the digests behind it."""
+    # In the order of names, as the order of folders is the file system's.
     records = []
     for path in sorted(root.glob(pattern)):
         records.append(json.loads(path.read_text(encoding="utf8")))
@@ -444,8 +516,13 @@ def _table_with_source(root: Path, pattern: str, short: bool) -> str:
         raise ValueError(f"no summary {pattern} below {root}; make it with ipt runs export")
 
     table = table_of(records, short=short)
-    digests = [f"seed {record['seed']}: scores {record['digest'][:12]}" for record in records]
+    # Twelve letters of the digest are enough to see that the scores are others.
+    digests = []
+    for record in records:
+        digests.append(f"seed {record['seed']}: scores {record['digest'][:12]}")
     source = f"`{records[0]['command']}` ({', '.join(digests)})."
+
+    # Wherever a row is of knowledge tasks, what they are worth stands below.
     if "knowledge" in table:
         source += f" {KNOWLEDGE_NOTE}"
     return f"{table}\n{source}\n"

@@ -24,7 +24,7 @@ from ipt.data import DIFF_DATA_SEED, SAME_DATA_SEED, TaskSplit
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """One line of the results: which tasks, on which few-shot sets, with deltas from which source."""
+    """One line of the results: tasks, few-shot sets, and the source of the deltas."""
 
     name: str
     """Key of its scores in result.json."""
@@ -156,7 +156,7 @@ PARTS = {condition.part: condition for condition in CONDITIONS if condition.part
 
 
 def conditions_of_parts(parts: Iterable[str]) -> tuple[Condition, ...]:
-    """Return the conditions that these parts of `ipt ist` name, in the order of the tables; all if none is named."""
+    """Return the conditions that parts of `ipt ist` name, in the order of tables; all if none."""
     named = set(parts) or set(PARTS)
     return tuple(condition for part, condition in PARTS.items() if part in named)
 
@@ -171,7 +171,7 @@ class TaskScore:
 
 @dataclass(frozen=True)
 class Floor:
-    """What doing nothing scores on a task: one constant answer, the bare backbone, the untrained start."""
+    """What doing nothing scores on a task: a constant answer, the bare backbone, the start."""
 
     chance: float | None
     empty: float | None
@@ -265,7 +265,9 @@ class RunResult:
                 pca_dim=record.get("pca_dim"),
             )
         except (KeyError, TypeError) as error:
-            raise ValueError(f"not a result of this version of ipt ({error}); run the command again") from error
+            raise ValueError(
+                f"not a result of this version of ipt ({error}); run the command again"
+            ) from error
 
     def reference_of(self, condition: Condition) -> dict[str, TaskScore]:
         """Return tuning's scores on the same few-shot sets, by task."""

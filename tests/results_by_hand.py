@@ -1,4 +1,4 @@
-"""An MSF and an IST result whose every number is another one, so that a wrong join gives another figure.
+"""An MSF and an IST result whose numbers all differ, so that a wrong join is another figure.
 
 Unseen tasks with prompt tuning (reference), floor, and tuned numbers (`test`), generated:
 
@@ -52,7 +52,8 @@ SPLIT = {
     "new_subcategories": ["u2", "o1"],
 }
 REFERENCE = {
-    "100": scores(SEEN, [0.8, 0.6, 0.9], [None, 0.65, 0.95]) | scores(UNSEEN, [0.5, 0.4, 0.7, 0.3], [0.55, None, 0.75, None]),
+    "100": scores(SEEN, [0.8, 0.6, 0.9], [None, 0.65, 0.95])
+    | scores(UNSEEN, [0.5, 0.4, 0.7, 0.3], [0.55, None, 0.75, None]),
     "21": scores(SEEN, [0.64, 0.48, 0.72], [None, 0.53, 0.77]),
 }
 FLOOR = {

@@ -1,4 +1,4 @@
-"""The geometry of codes by hand, or against plain loops over scipy's and scikit-learn's own parts."""
+"""The geometry of codes by hand, or against plain loops over parts of scipy and scikit-learn."""
 
 import itertools
 import sys
@@ -38,7 +38,12 @@ def test_shares_of_variance_are_those_of_principal_components(generator, shape):
 def test_dimensions_by_hand():
     shares = np.array([0.5, 0.3, 0.2])
     assert geometry.effective_dimension(shares) == pytest.approx(1 / (0.25 + 0.09 + 0.04))
-    assert [geometry.components_for(shares, wanted) for wanted in (0.5, 0.51, 0.8, 0.81)] == [1, 2, 2, 3]
+    assert [geometry.components_for(shares, wanted) for wanted in (0.5, 0.51, 0.8, 0.81)] == [
+        1,
+        2,
+        2,
+        3,
+    ]
     assert geometry.components_for(np.array([0.5, 0.4, 0.06, 0.04])) == 2  # 0.9 at least
     assert geometry.components_for(np.array([0.5, 0.39, 0.06, 0.05])) == 3
 
@@ -86,7 +91,10 @@ def test_angles_are_arc_cosines_of_singular_values(generator):
 
 
 def test_similarity_is_of_each_pair(generator):
-    a, b = (np.stack([np.linalg.qr(each)[0] for each in generator.standard_normal((3, 9, 2))]) for _ in range(2))
+    a, b = (
+        np.stack([np.linalg.qr(each)[0] for each in generator.standard_normal((3, 9, 2))])
+        for _ in range(2)
+    )
     a[2] = b[2][:, ::-1]
     found = geometry.subspace_similarity(a, b)
     for i in range(3):
@@ -115,7 +123,10 @@ def test_the_similarity_of_random_planes_is_that_of_their_angles():
 
 
 def silhouette(points, labels):
-    """The mean over points of (b - a) / max(a, b): distances to one's own and to the nearest other group."""
+    """The mean over points of (b - a) / max(a, b).
+
+    a, b: distances to one's own group and to the nearest other one.
+    """
     values = []
     for i, (point, own) in enumerate(zip(points, labels, strict=True)):
         means = {}
@@ -128,9 +139,11 @@ def silhouette(points, labels):
 
 
 def accuracy(points, labels, folds, seed):
-    """The mean over folds of the share of points whose label a linear probe finds that has not seen them."""
+    """The mean over folds of the share of unseen points whose label a linear probe finds."""
     shares = []
-    for train, test in StratifiedKFold(folds, shuffle=True, random_state=seed).split(points, labels):
+    for train, test in StratifiedKFold(folds, shuffle=True, random_state=seed).split(
+        points, labels
+    ):
         mean, deviation = points[train].mean(0), points[train].std(0)
         scaled = (points - mean) / deviation
         probe = LogisticRegression(max_iter=1000).fit(scaled[train], labels[train])
@@ -146,7 +159,7 @@ def test_a_silhouette_by_hand():
 
 
 def test_clusters_against_plain_loops(generator):
-    """Points that overlap, in numbers of very different size; one group has fewer points than folds."""
+    """Points that overlap, in numbers of very different size; one group is below the folds."""
     labels = list("abc" * 6) + ["few"] * 2
     centres = {"a": 0.0, "b": 1.0, "c": 2.0, "few": 50.0}
     points = np.stack([[centres[name] for name in labels], generator.standard_normal(20)], 1)
@@ -157,7 +170,10 @@ def test_clusters_against_plain_loops(generator):
     shuffled = [drawn.permutation(truth) for _ in range(9)]
     for measured, measure in (
         ((found.silhouette, found.silhouette_shuffled, found.silhouette_p), silhouette),
-        ((found.accuracy, found.accuracy_shuffled, found.accuracy_p), lambda p, y: accuracy(p, y, 3, 4)),
+        (
+            (found.accuracy, found.accuracy_shuffled, found.accuracy_p),
+            lambda p, y: accuracy(p, y, 3, 4),
+        ),
     ):
         own, chance = measure(used, truth), np.array([measure(used, y) for y in shuffled])
         reached = sum(value >= own - 1e-9 for value in chance)
@@ -197,8 +213,12 @@ def test_a_tree_joins_by_the_mean_distance():
     tree = geometry.linkage(cosines)
     assert tree[:, 2] == pytest.approx([0.3, 0.8])
     assert sorted(tree[0, :2]) == [0, 1] and list(tree[:, 3]) == [2, 3]
-    above = geometry.linkage(np.array([[1, 1 + 1e-9, 0.5], [1 + 1e-9, 1, 0.5], [0.5, 0.5, 1 + 1e-9]]))
-    assert above[:, 2] == pytest.approx([0, 0.5]) and above[0, 2] == 0  # a distance is never negative
+    above = geometry.linkage(
+        np.array([[1, 1 + 1e-9, 0.5], [1 + 1e-9, 1, 0.5], [0.5, 0.5, 1 + 1e-9]])
+    )
+    assert (
+        above[:, 2] == pytest.approx([0, 0.5]) and above[0, 2] == 0
+    )  # a distance is never negative
 
 
 def test_leaves_stand_in_the_order_of_their_angles():
@@ -272,13 +292,15 @@ def test_rank_correlation_is_scipys_with_ties(pairs):
 
 
 def test_the_p_value_is_the_share_of_all_orders_that_are_as_far_from_none():
-    """Of the 24 orders of four numbers, |rho| is at least 0.8 in eight: 1, 0.8 (three times), and their reverses."""
+    """|rho| is at least 0.8 in 8 of the 24 orders: 1, 0.8 (three times), and their reverses."""
     x = np.array([1.0, 2, 3, 4])
     y = np.array([1.0, 3, 2, 4])
     rhos = [abs(spearmanr(x, order).statistic) for order in itertools.permutations(x)]
     reached = sum(rho >= 0.8 - 1e-9 for rho in rhos)
     rho, p_value = geometry.rank_correlation(x, y)
-    assert reached == 8 and rho == pytest.approx(0.8) and p_value == pytest.approx(8 / 24, abs=0.015)
+    assert (
+        reached == 8 and rho == pytest.approx(0.8) and p_value == pytest.approx(8 / 24, abs=0.015)
+    )
     assert geometry.rank_correlation(x, -y)[0] == pytest.approx(-0.8)
     assert geometry.rank_correlation(x, -y)[1] == pytest.approx(8 / 24, abs=0.015)
     assert geometry.rank_correlation(x, y) == geometry.rank_correlation(x, y, 10_000, 0)
@@ -287,7 +309,10 @@ def test_the_p_value_is_the_share_of_all_orders_that_are_as_far_from_none():
 
 
 def test_two_pairs_are_always_in_order():
-    assert geometry.rank_correlation(np.array([1.0, 2]), np.array([3.0, 7]), 50) == (pytest.approx(1), 1)
+    assert geometry.rank_correlation(np.array([1.0, 2]), np.array([3.0, 7]), 50) == (
+        pytest.approx(1),
+        1,
+    )
 
 
 def test_one_shuffle_that_does_not_reach_it_leaves_one_half():

@@ -16,6 +16,7 @@ from ipt.analysis.geometry import principal_angles
 from ipt.analysis.report.comparison import draw_angles, draw_growth
 from ipt.analysis.report.views import read_views
 from ipt.analysis.scores import lines, read_pair
+from ipt.analysis.summaries import angles_table, stability_table
 from ipt.cli.report import with_tangents
 from ipt.storage import read_tensors, write_tensors
 
@@ -99,9 +100,9 @@ def test_angles_of_any_number_of_runs_are_a_file(tmp_path, capsys, undrawn):
     made = [plain(tmp_path / str(seed), seed=seed) for seed in range(1, 6)]
     page_of(capsys, *made, "--out", tmp_path)
     record = json.loads((tmp_path / "report-figures" / "angles.json").read_text())
-    rows = {name: found for name, *found in record["rows"]}
-    assert len(rows) == 5 + 10 + 1
-    assert record["columns"][2:] == ["angle 1", "angle 2", "angle 3"]  # the figure shows four runs
+    table = angles_table(record)
+    rows = {name: found for name, *found in table.rows}
+    assert len(rows) == 5 + 10 + 1 and table.columns[2:] == ["angle 1", "angle 2", "angle 3"]  # the figure shows four runs
     views = with_tangents(read_views(made))
     apart = [principal_angles(a, b)[0] for a in views[3].tangents for b in views[4].tangents]
     assert rows["msf-4 and msf-5"][:2] == [
@@ -175,6 +176,6 @@ def test_seeds_are_drawn_and_their_table_is_that_of_the_run(tmp_path, capsys):
     assert "ipt stability" in " ".join(page_of(capsys, "--out", tmp_path).commands)
     found = stable(tmp_path)
     page = page_of(capsys, "--out", tmp_path)
-    assert ("id", "figure-stability") in page.attributes
-    assert "ipt stability" not in " ".join(page.commands)
-    assert page.tables["table-stability-1"] == [found["columns"], *found["rows"]]
+    assert ("id", "figure-stability") in page.attributes and "ipt stability" not in " ".join(page.commands)
+    table = stability_table(found)
+    assert page.tables["table-stability-1"] == [list(table.columns), *table.rows]

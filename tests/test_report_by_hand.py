@@ -1,4 +1,4 @@
-"""Summaries, the tables made from them, and a study's table, from numbers that are all different."""
+"""Summaries, their tables, and a study's table, from numbers that are all different."""
 
 import hashlib
 import json
@@ -37,25 +37,48 @@ from ipt.analysis.summaries import (
 
 def figures(setting, group, tasks, relative, floored, **more):
     """A summary's line whose other figures follow from these."""
-    made = {"setting": setting, "group": group, "tasks": tasks, "relative": relative, "floored": floored}
-    made |= {"absolute": relative / 2, "ratio_of_means": relative / 4, "undefined": [], "below_floor": []}
+    made = {
+        "setting": setting,
+        "group": group,
+        "tasks": tasks,
+        "relative": relative,
+        "floored": floored,
+    }
+    made |= {
+        "absolute": relative / 2,
+        "ratio_of_means": relative / 4,
+        "undefined": [],
+        "below_floor": [],
+    }
     made |= {"interval": [relative - 0.01, relative + 0.02]}
     return made | {"floored_interval": [floored - 0.03, floored + 0.04]} | more
 
 
 def record(seed=1, about="made, d = 5", lines=(), **more):
     """A summary of an MSF and an IST run."""
-    made = {"kind": "recovery", "command": f"ipt ist --seed {seed}", "seed": seed, "digest": f"{seed}" * 64, "about": about}
+    made = {
+        "kind": "recovery",
+        "command": f"ipt ist --seed {seed}",
+        "seed": seed,
+        "digest": f"{seed}" * 64,
+        "about": about,
+    }
     return made | {"lines": list(lines)} | more
 
 
 def cells_of(text):
-    return [[cell.strip() for cell in row.split("|")[1:-1]] for row in text.splitlines() if "|" in row]
+    return [
+        [cell.strip() for cell in row.split("|")[1:-1]] for row in text.splitlines() if "|" in row
+    ]
 
 
 def test_a_summary_by_hand():
     found = summary(made_results(), "ipt ist --dim 5", 43)
-    assert (found["command"], found["seed"], found["about"]) == ("ipt ist --dim 5", 43, "made-3, d = 5")
+    assert (found["command"], found["seed"], found["about"]) == (
+        "ipt ist --dim 5",
+        43,
+        "made-3, d = 5",
+    )
     assert found["prompts"] == "f00dfeed" and found["parameters"] == 1234
     assert found["reference"] == {"seen": 0.766667, "unseen": 0.475}  # of data seed 100
     (line,) = (x for x in found["lines"] if (x["setting"], x["group"]) == ("test", "out of kind"))
@@ -102,7 +125,9 @@ def test_the_digest_of_a_summary_is_of_both_runs_scores():
     assert summary(made_results(test=IST["pca_test"]), "", 0)["digest"] != kept
     turned = made_pair()
     turned[1]["scores"] = dict(reversed(turned[1]["scores"].items()))
-    assert summary(typed(turned), "", 0)["digest"] == kept  # control: the order of settings is no score
+    assert (
+        summary(typed(turned), "", 0)["digest"] == kept
+    )  # control: the order of settings is no score
 
 
 @pytest.mark.parametrize("kept", [("mixture_test",), ("random_test", "pca_test", "mixture_test")])
@@ -116,7 +141,9 @@ def test_a_run_of_rivals_alone_shows_nothing_of_the_subspace(kept):
 @pytest.mark.parametrize("kept", ["test", "train_same", "train_diff"])
 def test_a_run_that_used_the_subspace_shows_its_figures(kept):
     msf, ist = made_pair()
-    found = summary(typed([msf, ist | {"scores": {s: IST[s] for s in ("mixture_test", kept)}}]), "", 0)
+    found = summary(
+        typed([msf, ist | {"scores": {s: IST[s] for s in ("mixture_test", kept)}}]), "", 0
+    )
     assert {x["setting"] for x in found["lines"]} == {*MSF, "mixture_test", kept}
     assert found["parameters"] == 1234
 
@@ -127,7 +154,9 @@ def test_a_summary_of_an_msf_run_alone_has_its_figures():
 
 
 def test_a_part_without_tasks_has_no_reference():
-    pair = [result | {"tasks": {n: result["tasks"][n] for n in ("u1", "u3")}} for result in made_pair()]
+    pair = [
+        result | {"tasks": {n: result["tasks"][n] for n in ("u1", "u3")}} for result in made_pair()
+    ]
     for result, setting in zip(pair, ("test_msf", "test"), strict=True):
         result["scores"] = {setting: scores(("u1", "u3"), [0.1, 0.2], [None, None])}
     assert summary(typed(pair), "", 0)["reference"] == {"seen": None, "unseen": 0.6}
@@ -140,8 +169,14 @@ def test_bars_are_drawn_by_setting_a_group_for_each_pair(tmp_path):
     with patch("ipt.analysis.summaries.recovery_bars", wraps=recovery_bars) as bars:
         recovery_figure([typed(pair), typed(fewer)], tmp_path / "x.png")
     _, values, intervals, labels, titles = bars.call_args.args
-    assert labels == ["made-3, d = 5", "made-3, d = 9"] and titles == TITLES and list(values) == list(TITLES)
-    assert values["test"] == pytest.approx([0.7875, 0.6125]) and values["shared"][0] == pytest.approx(0.1875)
+    assert (
+        labels == ["made-3, d = 5", "made-3, d = 9"]
+        and titles == TITLES
+        and list(values) == list(TITLES)
+    )
+    assert values["test"] == pytest.approx([0.7875, 0.6125]) and values["shared"][
+        0
+    ] == pytest.approx(0.1875)
     assert values["pca_test"] == pytest.approx([0.6125, float("nan")], nan_ok=True)
     assert intervals["pca_test"][1] == pytest.approx((float("nan"), float("nan")), nan_ok=True)
     (low, high), (other, _) = intervals["test"]
@@ -150,47 +185,128 @@ def test_bars_are_drawn_by_setting_a_group_for_each_pair(tmp_path):
 
 
 def test_a_table_is_its_summary_line_by_line():
-    made = record(lines=[figures("test", "all", 7, 0.4, 0.32, below_floor=["a"]), figures("shared", "rule", 3, 0.2, 0.1)])
+    made = record(
+        lines=[
+            figures("test", "all", 7, 0.4, 0.32, below_floor=["a"]),
+            figures("shared", "rule", 3, 0.2, 0.1),
+        ]
+    )
     header, _, *rows = cells_of(table_of([made]))
-    assert header == ["setting", "tasks", "n", "E_abs", "E_rel", "95 % interval", "ratio of means", "above floor",
-                      "95 % interval", "n above"]  # fmt: skip
+    assert header == [
+        "setting",
+        "tasks",
+        "n",
+        "E_abs",
+        "E_rel",
+        "95 % interval",
+        "ratio of means",
+        "above floor",
+        "95 % interval",
+        "n above",
+    ]
     assert rows == [
-        ["T_test (IST)", "all", "7", "0.200", "40.0", "39.0 … 42.0", "10.0", "32.0", "29.0 … 36.0", "6"],
-        ["d = 0: one prompt", "rule", "3", "0.100", "20.0", "19.0 … 22.0", "5.0", "10.0", "7.0 … 14.0", "3"],
+        [
+            "T_test (IST)",
+            "all",
+            "7",
+            "0.200",
+            "40.0",
+            "39.0 … 42.0",
+            "10.0",
+            "32.0",
+            "29.0 … 36.0",
+            "6",
+        ],
+        [
+            "d = 0: one prompt",
+            "rule",
+            "3",
+            "0.100",
+            "20.0",
+            "19.0 … 22.0",
+            "5.0",
+            "10.0",
+            "7.0 … 14.0",
+            "3",
+        ],
     ]
 
 
 def test_a_table_of_seeds_has_means_and_their_ends():
-    many = [record(seed, lines=[figures("test", "all", 7, r, f)]) for seed, r, f in ((1, 0.3, 0.5), (2, 0.8, 0.1), (3, 0.4, 0.3))]
+    many = [
+        record(seed, lines=[figures("test", "all", 7, r, f)])
+        for seed, r, f in ((1, 0.3, 0.5), (2, 0.8, 0.1), (3, 0.4, 0.3))
+    ]
     header, _, row = cells_of(table_of(many))
     assert [i for i, name in enumerate(header) if name == "least … largest seed"] == [5, 8]
-    assert row == ["T_test (IST)", "all", "7", "0.250", "50.0", "30.0 … 80.0", "12.5", "30.0", "10.0 … 50.0", "7"]
+    assert row == [
+        "T_test (IST)",
+        "all",
+        "7",
+        "0.250",
+        "50.0",
+        "30.0 … 80.0",
+        "12.5",
+        "30.0",
+        "10.0 … 50.0",
+        "7",
+    ]
 
 
 def test_a_short_row_has_the_groups_of_its_own_setting_beside_it():
-    kinds = [("all", 7, 0.4, 0.32), ("novel", 2, 0.5, 0.51), ("knowledge", 4, 0.6, 0.61), ("rule", 1, 0.7, 0.71)]
-    made = [figures("test", *kind) for kind in kinds] + [figures("shared", "all", 7, 0.2, 0.1), figures("shared", "rule", 5, 0.3, 0)]
+    kinds = [
+        ("all", 7, 0.4, 0.32),
+        ("novel", 2, 0.5, 0.51),
+        ("knowledge", 4, 0.6, 0.61),
+        ("rule", 1, 0.7, 0.71),
+    ]
+    made = [figures("test", *kind) for kind in kinds] + [
+        figures("shared", "all", 7, 0.2, 0.1),
+        figures("shared", "rule", 5, 0.3, 0),
+    ]
     header, _, *rows = cells_of(table_of([record(lines=made)], short=True))
     assert header[:6] == ["setting", "n", "E_abs", "E_rel", "95 % interval", "above floor"]
     assert header[6:] == ["novel, E_rel (n)", "knowledge, E_rel (n)", "rule, E_rel (n)"]
     assert rows == [
-        ["T_test (IST)", "7", "0.200", "40.0", "39.0 … 42.0", "32.0", "50.0 (2)", "60.0 (4)", "70.0 (1)"],
+        [
+            "T_test (IST)",
+            "7",
+            "0.200",
+            "40.0",
+            "39.0 … 42.0",
+            "32.0",
+            "50.0 (2)",
+            "60.0 (4)",
+            "70.0 (1)",
+        ],
         ["d = 0: one prompt", "7", "0.100", "20.0", "19.0 … 22.0", "10.0", "–", "–", "30.0 (5)"],
     ]
 
 
 def test_a_short_row_has_both_figures_of_the_kinds_where_they_differ():
-    kinds = [("all", 7, 0.4, 0.32), ("in kind", 2, 0.5, 0.51), ("out of kind", 4, 0.6, 0.61), ("novel", 1, 0.7, 0.71)]
+    kinds = [
+        ("all", 7, 0.4, 0.32),
+        ("in kind", 2, 0.5, 0.51),
+        ("out of kind", 4, 0.6, 0.61),
+        ("novel", 1, 0.7, 0.71),
+    ]
     made = [figures("test", *kind) for kind in kinds] + [figures("train_msf", "all", 3, 0.9, 0.8)]
     header, _, *rows = cells_of(table_of([record(lines=made)], short=True))
-    assert header[6:] == ["in kind, E_rel (n)", "in kind, above floor", "out of kind, E_rel (n)", "out of kind, above floor"]
+    assert header[6:] == [
+        "in kind, E_rel (n)",
+        "in kind, above floor",
+        "out of kind, E_rel (n)",
+        "out of kind, above floor",
+    ]
     assert [row[6:] for row in rows] == [["50.0 (2)", "51.0", "60.0 (4)", "61.0"], ["–"] * 4]
 
 
 def test_a_setting_that_a_seed_lacks_is_named_below_the_table():
     test, shared, pca = (figures(s, "all", 7, 0.4, 0.3) for s in ("test", "shared", "pca_test"))
     found = table_of([record(1, lines=[test, shared]), record(2, lines=[pca, test])])
-    assert found.endswith("\nNot with every seed, so not in the table: IST, PCA subspace, d = 0: one prompt.\n")
+    assert found.endswith(
+        "\nNot with every seed, so not in the table: IST, PCA subspace, d = 0: one prompt.\n"
+    )
     assert "Not with" not in table_of([record(1, lines=[test]), record(2, lines=[test])])
 
 
@@ -200,13 +316,19 @@ def test_summaries_that_differ_in_more_than_their_seed_have_no_mean():
     table = {"kind": "quality", "rows": [{"prompt": "x", "tasks": "novel", "count": 3}]}
     with pytest.raises(ValueError, match="None; None"):  # of two other tables neither
         table_of([table, table])
-    assert cells_of(table_of([table])) == [["prompt", "tasks", "n"], ["---", "---", "---:"], ["x", "novel", "3"]]
+    assert cells_of(table_of([table])) == [
+        ["prompt", "tasks", "n"],
+        ["---", "---", "---:"],
+        ["x", "novel", "3"],
+    ]
 
 
 def test_a_summary_of_another_version_is_named():
     older = {"columns": ["cell"], "rows": [["x"]]}
-    for record in (older, older | {"kind": "mutants"}):
-        with pytest.raises(ValueError, match="a summary of kind recovery, study, .* was expected"):
+    for record in (older, older | {"kind": "mutants"}, older | {"kind": "stability"}):
+        with pytest.raises(
+            ValueError, match="numbers of kind recovery, study, .* found kind .* with col"
+        ):
             text_table(record)
 
 
@@ -216,25 +338,48 @@ def test_marked_tables_are_filled_from_their_own_files_and_nothing_else_is_touch
     (tmp_path / "a-1.json").write_text(json.dumps(record(1, lines=[line])))
     facts = [figures("shared", "knowledge", 7, 0.4, 0.3)]
     (tmp_path / "b.json").write_text(json.dumps(record(3, about="other", lines=facts)))
-    text = "one\n<!-- table a-*.json -->\n<!-- end -->\ntwo\n<!-- table b.json -->\nold\n<!-- end -->\nthree\n"
+    text = "one\n<!-- table a-*.json -->\n<!-- end -->\ntwo\n"
+    text += "<!-- table b.json -->\nold\n<!-- end -->\nthree\n"
     first, rest = update_text(text, tmp_path).split("\ntwo\n")
     assert first.startswith("one\n<!-- table a-*.json -->\n| setting |")
     told = f"`ipt ist --seed 1` (seed 1: scores {'1' * 12}, seed 2: scores {'2' * 12})."
     assert first.endswith(f"\n\n{told}\n<!-- end -->")
-    assert rest.endswith(f"(seed 3: scores {'3' * 12}). {KNOWLEDGE_NOTE}\n<!-- end -->\nthree\n") and "old" not in rest
+    assert (
+        rest.endswith(f"(seed 3: scores {'3' * 12}). {KNOWLEDGE_NOTE}\n<!-- end -->\nthree\n")
+        and "old" not in rest
+    )
     with pytest.raises(ValueError, match="no summary c.json below"):
         update_text("<!-- table c.json -->\n<!-- end -->", tmp_path)
 
 
 def cell(**figure):
-    """A study's kept record whose lines have relative 0.k1, absolute 0.k2, floored 0.k3 for the k-th setting and group."""
-    keys = [("train_msf", "all"), ("test_msf", "all"), ("train_same", "all"), ("train_diff", "all"), ("test", "all"),
-            ("test", "in kind"), ("test", "out of kind"), ("test", "new subcategory"), ("test", "novel"), ("test", "knowledge"),
-            ("test", "rule"), ("random_test", "all"), ("pca_test", "all"), ("mixture_test", "all"), ("mixture_test", "novel"),
-            ("shared", "all"), ("test", "known subcategory")]  # fmt: skip
+    """A cell's record: relative 0.k1, absolute 0.k2, floored 0.k3 for the k-th line."""
+    keys = [
+        ("train_msf", "all"),
+        ("test_msf", "all"),
+        ("train_same", "all"),
+        ("train_diff", "all"),
+        ("test", "all"),
+        ("test", "in kind"),
+        ("test", "out of kind"),
+        ("test", "new subcategory"),
+        ("test", "novel"),
+        ("test", "knowledge"),
+        ("test", "rule"),
+        ("random_test", "all"),
+        ("pca_test", "all"),
+        ("mixture_test", "all"),
+        ("mixture_test", "novel"),
+        ("shared", "all"),
+        ("test", "known subcategory"),
+    ]
     lines = []
     for k, (setting, group) in enumerate(keys, 11):
-        shares = {"relative": k / 100 + 0.001, "absolute": k / 100 + 0.002, "floored": k / 100 + 0.003}
+        shares = {
+            "relative": k / 100 + 0.001,
+            "absolute": k / 100 + 0.002,
+            "floored": k / 100 + 0.003,
+        }
         lines.append({"setting": setting, "group": group} | shares)
     made = {"digest": "x", "seed": 42, "prompts": "0123456789", "parameters": 98765, "lines": lines}
     return made | {"reference": {"seen": 0.9, "unseen": 0.345}} | figure
@@ -276,14 +421,30 @@ def test_every_column_of_a_study_by_hand():
 
 
 def test_a_line_of_a_study_is_the_mean_over_its_seeds_that_are_done():
-    line = lambda r: [{"setting": "test", "group": "all", "absolute": r / 10, "relative": r, "floored": None}]
-    made = [cell(seed=s, lines=line(r), reference={"unseen": r / 2}) for s, r in ((9, 0.2), (10, 0.3), (8, 0.7))]
-    other = [cell(seed=7, lines=[], parameters=None, prompts="abcdefgh", reference={"unseen": None})]
+    line = lambda r: [
+        {"setting": "test", "group": "all", "absolute": r / 10, "relative": r, "floored": None}
+    ]
+    made = [
+        cell(seed=s, lines=line(r), reference={"unseen": r / 2})
+        for s, r in ((9, 0.2), (10, 0.3), (8, 0.7))
+    ]
+    other = [
+        cell(seed=7, lines=[], parameters=None, prompts="abcdefgh", reference={"unseen": None})
+    ]
     found = study_summary({"a": [*made, None], "b": other + made[:1], "c": [None]}, "")
     table = study_table(found)
     assert table.columns[2:5] == ["unseen, score", "unseen", "unseen, above floor"]
     assert table.rows == [
-        ["a", "3 of 4", "0.040 (0.020 … 0.070)", "40.0 (20.0 … 70.0)", "–", "0.200 (0.100 … 0.350)", "98,765", "012345"],
+        [
+            "a",
+            "3 of 4",
+            "0.040 (0.020 … 0.070)",
+            "40.0 (20.0 … 70.0)",
+            "–",
+            "0.200 (0.100 … 0.350)",
+            "98,765",
+            "012345",
+        ],
         ["b", "2 of 2", "0.020 [1 of 2]", "20.0 [1 of 2]", "–", "0.100", "98,765", "012345 abcdef"],
         ["c", "0 of 1", "open", "open", "open", "open", "", ""],
     ]
@@ -307,20 +468,53 @@ def test_a_studys_digest_says_which_scores_and_which_cells_are_open():
 
 def test_a_studys_short_table_and_the_terminals_have_their_columns():
     found = study_summary({"d 5": [cell(), cell(seed=43)], "open": [None]}, "")
-    main = ["cell", "seeds", "seen, other data", "unseen", "unseen, above floor", "random", "PCA", "mixture",
-            "mixture, above floor", "prompt tuning, unseen"]  # fmt: skip
+    main = [
+        "cell",
+        "seeds",
+        "seen, other data",
+        "unseen",
+        "unseen, above floor",
+        "random",
+        "PCA",
+        "mixture",
+        "mixture, above floor",
+        "prompt tuning, unseen",
+    ]
     header, _, *rows = cells_of(table_of([found], short=True))
-    assert header == main and [row[0] for row in rows] == ["d 5"] and rows[0][3] == "15.1 (15.1 … 15.1)"
+    assert (
+        header == main
+        and [row[0] for row in rows] == ["d 5"]
+        and rows[0][3] == "15.1 (15.1 … 15.1)"
+    )
     terminal = study_means(found)
     assert terminal.columns == [name for name in main if name != "mixture, above floor"]
-    assert terminal.rows[0] == ["d 5", "2 of 2", "14.1", "15.1", "15.3", "22.1", "23.1", "24.1", "0.345"]
+    assert terminal.rows[0] == [
+        "d 5",
+        "2 of 2",
+        "14.1",
+        "15.1",
+        "15.3",
+        "22.1",
+        "23.1",
+        "24.1",
+        "0.345",
+    ]
 
 
 def test_the_dots_of_a_studys_figure_by_hand(tmp_path):
     lines_of = {"d 5": [cell(), None, cell()], "none": [None]}
-    relative = {"seen, other data": 0.141, "unseen": 0.151, "unseen, in kind": 0.161, "unseen, out of kind": 0.171,
-                "mixture": 0.241, "PCA": 0.231, "random": 0.221}  # fmt: skip
-    assert drawn_shares(lines_of, "relative") == {"d 5": {title: pytest.approx([r, r]) for title, r in relative.items()}}
+    relative = {
+        "seen, other data": 0.141,
+        "unseen": 0.151,
+        "unseen, in kind": 0.161,
+        "unseen, out of kind": 0.171,
+        "mixture": 0.241,
+        "PCA": 0.231,
+        "random": 0.221,
+    }
+    assert drawn_shares(lines_of, "relative") == {
+        "d 5": {title: pytest.approx([r, r]) for title, r in relative.items()}
+    }
     assert drawn_shares(lines_of, "floored")["d 5"]["unseen"] == pytest.approx([0.153, 0.153])
     no_floor = cell(lines=[{"setting": "test", "group": "all", "relative": 0.5, "floored": None}])
     with (
@@ -352,14 +546,31 @@ def test_the_quality_of_a_prompt_by_hand():
     """Exactly 0.30 is well done, and exactly 0.10 above the floor is above it."""
     from dataclasses import replace
 
-    flags = {"a": (False, False), "b": (False, True), "c": (True, False), "d": (True, True), "e": (False, False)}
-    tasks = [replace(toy_task("first", 4), name=n, novel=novel, knowledge=known) for n, (novel, known) in flags.items()]
+    flags = {
+        "a": (False, False),
+        "b": (False, True),
+        "c": (True, False),
+        "d": (True, True),
+        "e": (False, False),
+    }
+    tasks = [
+        replace(toy_task("first", 4), name=n, novel=novel, knowledge=known)
+        for n, (novel, known) in flags.items()
+    ]
     values = {"a": 0.3, "b": 0.25, "c": 0.9, "d": 0.2, "e": 0.5}
     floors = {"a": 0.25, "b": 0.15, "c": 0.1, "d": 0.3, "e": 0.1}
     losses = {"a": 1.0, "b": 2.0, "c": 4.0, "d": 8.0, "e": 1.5}
     found = quality("IST", tasks, values, floors, losses)
     table = quality_table(found)
-    assert table.columns == ["prompt", "tasks", "n", "mean score", "0.30 or more", "0.10 above the floor", "dev loss"]
+    assert table.columns == [
+        "prompt",
+        "tasks",
+        "n",
+        "mean score",
+        "0.30 or more",
+        "0.10 above the floor",
+        "dev loss",
+    ]
     assert table.rows == [
         ["IST", "trained", "3", "0.350", "2", "2", "1.500"],
         ["IST", "rule", "2", "0.400", "2", "1", "1.250"],
@@ -380,7 +591,9 @@ def test_the_quality_of_a_prompt_by_hand():
         }
     ]
     assert bare["scores"] == values
-    assert bare["digest"] == found["digest"] == hashlib.sha256(json.dumps(values).encode()).hexdigest()
+    assert (
+        bare["digest"] == found["digest"] == hashlib.sha256(json.dumps(values).encode()).hexdigest()
+    )
     assert quality("IST", tasks, values | {"a": 0.31})["digest"] != found["digest"]
 
 
@@ -401,7 +614,11 @@ def test_a_table_of_angles_by_hand():
     ]
     table = angles_table({"rows": rows})
     assert table.columns == ["tangent spaces of", "pairs", "angle 1", "angle 2"]
-    assert [row[:2] for row in table.rows] == [["a", "3"], ["a and b", "3"], ["random subspaces", "100"]]
+    assert [row[:2] for row in table.rows] == [
+        ["a", "3"],
+        ["a and b", "3"],
+        ["random subspaces", "100"],
+    ]
     assert table.rows[0][2:] == ["30.0 (10.0 … 60.0)", "1.0"]
 
 

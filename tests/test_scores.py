@@ -1,4 +1,4 @@
-"""The table of recoveries, the CSV and comparisons, from results whose every number is another one."""
+"""The table of recoveries, the CSV and comparisons, from results whose numbers all differ."""
 
 import csv
 import io
@@ -65,7 +65,9 @@ def figures(**changes):
 
 def test_each_setting_has_its_own_scores_and_reference():
     found = table(made_results())
-    assert {setting: found[setting, "all"].relative for setting in TITLES} == pytest.approx(RELATIVE)
+    assert {setting: found[setting, "all"].relative for setting in TITLES} == pytest.approx(
+        RELATIVE
+    )
 
 
 def test_every_figure_of_a_setting_by_hand():
@@ -109,10 +111,20 @@ def test_lines_stand_in_the_order_of_the_titles_and_groups():
     found = [(line.setting, line.group) for line in lines(made_results())]
     assert list(dict.fromkeys(setting for setting, _ in found)) == list(TITLES)
     assert [group for setting, group in found if setting == "test"] == [
-        "all", "in kind", "out of kind", "known subcategory", "new subcategory", "novel", "knowledge",
+        "all",
+        "in kind",
+        "out of kind",
+        "known subcategory",
+        "new subcategory",
+        "novel",
+        "knowledge",
         "rule",
-    ]  # fmt: skip
-    assert [group for setting, group in found if setting == "train_same"] == ["all", "knowledge", "rule"]
+    ]
+    assert [group for setting, group in found if setting == "train_same"] == [
+        "all",
+        "knowledge",
+        "rule",
+    ]
     assert lines(made_results()[:1])[0].title == "T_train (MSF)"
 
 
@@ -135,7 +147,10 @@ def test_each_group_of_unseen_tasks_by_hand(group, share, count):
 
 def test_groups_of_seen_tasks_by_hand():
     found = table(made_results())
-    for setting, (s1, s2, s3) in {"train_diff": (0.5, 0.75, 0.75), "train_msf": (0.9, 0.75, 0.9)}.items():
+    for setting, (s1, s2, s3) in {
+        "train_diff": (0.5, 0.75, 0.75),
+        "train_msf": (0.9, 0.75, 0.9),
+    }.items():
         assert found[setting, "knowledge"].relative == pytest.approx(s2)
         assert found[setting, "rule"].relative == pytest.approx((s1 + s3) / 2)
     for group in ("in kind", "out of kind", "known subcategory", "new subcategory"):
@@ -172,7 +187,7 @@ def test_subcategories_are_groups_by_name_and_hold_their_tasks_alone():
 
 
 def test_a_mean_over_seeds_by_hand():
-    """Three seeds: the mean is neither the middle one nor half way between the ends, in each figure."""
+    """Three seeds: no mean is the middle one, nor half way between the ends."""
     line = lambda **changes: Line("test", "all", figures(**changes))
     seeds = [
         line(absolute=0.3, relative=0.6, ratio_of_means=0.95, floored=0.4, below_floor=("b",)),
@@ -190,13 +205,19 @@ def test_a_mean_over_seeds_by_hand():
 
 
 def test_seeds_are_joined_by_setting_and_group_in_the_order_of_the_first():
-    made = {("test", "all"): (0.1, 0.3), ("test", "novel"): (0.4, 0.8), ("shared", "all"): (0.5, 0.9)}
+    made = {
+        ("test", "all"): (0.1, 0.3),
+        ("test", "novel"): (0.4, 0.8),
+        ("shared", "all"): (0.5, 0.9),
+    }
     first = [Line(*key, figures(relative=pair[0])) for key, pair in made.items()]
     second = [Line(*key, figures(relative=pair[1])) for key, pair in reversed(made.items())]
     second.append(Line("pca_test", "all", figures()))
     found = {(x.setting, x.group): x.recovery.relative for x in over_seeds([first, second])}
     assert list(found) == list(made)  # without pca_test, which the first does not have
-    assert found == pytest.approx({("test", "all"): 0.2, ("test", "novel"): 0.6, ("shared", "all"): 0.7})
+    assert found == pytest.approx(
+        {("test", "all"): 0.2, ("test", "novel"): 0.6, ("shared", "all"): 0.7}
+    )
     fewer = over_seeds([first, second[1:], second])  # one of three lacks shared
     assert [(x.setting, x.group) for x in fewer] == [("test", "all"), ("test", "novel")]
 
@@ -205,20 +226,38 @@ def test_a_row_of_the_csv_by_hand():
     rows = list(csv.DictReader(io.StringIO(to_csv(per_task(made_results())))))
     chosen = {(row["setting"], row["task"]): row for row in rows}
     assert chosen["test", "u3"] == {
-        "setting": "test", "task": "u3", "category": "cls", "subcategory": "two", "metric": "accuracy",
-        "novel": "False", "knowledge": "True", "score": "0.63", "ranked": "0.3", "reference": "0.7",
-        "floor": "0.35", "dim": "5",
-    }  # fmt: skip
+        "setting": "test",
+        "task": "u3",
+        "category": "cls",
+        "subcategory": "two",
+        "metric": "accuracy",
+        "novel": "False",
+        "knowledge": "True",
+        "score": "0.63",
+        "ranked": "0.3",
+        "reference": "0.7",
+        "floor": "0.35",
+        "dim": "5",
+    }
     other = chosen["train_diff", "s1"]
-    assert (other["score"], other["reference"], other["floor"], other["ranked"]) == ("0.32", "0.64", "0.2", "")
-    assert chosen["train_same", "s1"]["reference"] == chosen["train_msf", "s1"]["reference"] == "0.8"
+    assert (other["score"], other["reference"], other["floor"], other["ranked"]) == (
+        "0.32",
+        "0.64",
+        "0.2",
+        "",
+    )
+    assert (
+        chosen["train_same", "s1"]["reference"] == chosen["train_msf", "s1"]["reference"] == "0.8"
+    )
     assert len(rows) == 3 * 3 + 8 * 4 and rows[0]["setting"] == "train_msf"
 
 
 def test_records_have_the_number_of_their_own_run():
     pair = made_pair()
     pair[1]["dim"] = 7
-    assert {(r["setting"], r["dim"]) for r in per_task(typed(pair)) if r["task"] in ("s1", "u1")} == {
+    assert {
+        (r["setting"], r["dim"]) for r in per_task(typed(pair)) if r["task"] in ("s1", "u1")
+    } == {
         *((setting, 5) for setting in pair[0]["scores"]),
         *((setting, 7) for setting in IST),
     }
@@ -226,12 +265,27 @@ def test_records_have_the_number_of_their_own_run():
 
 def test_cells_by_hand():
     assert cells(Line("random_test", "novel", figures())) == (
-        "IST, random subspace", "novel", "9", "0.124", "23.4", "34.6 … 45.7", "56.8", "-6.8", "-78.9 … 89.1", "7",
-    )  # fmt: skip
+        "IST, random subspace",
+        "novel",
+        "9",
+        "0.124",
+        "23.4",
+        "34.6 … 45.7",
+        "56.8",
+        "-6.8",
+        "-78.9 … 89.1",
+        "7",
+    )
 
 
 def test_a_figure_that_is_not_there_is_a_dash():
-    nothing = figures(relative=NAN, interval=(NAN, NAN), ratio_of_means=NAN, floored=NAN, floored_interval=(NAN, NAN))
+    nothing = figures(
+        relative=NAN,
+        interval=(NAN, NAN),
+        ratio_of_means=NAN,
+        floored=NAN,
+        floored_interval=(NAN, NAN),
+    )
     assert cells(Line("test", "all", nothing))[4:] == ("–", "–", "–", "–", "–", "7")
 
 
@@ -267,7 +321,10 @@ def test_a_run_without_scores_is_refused(tmp_path):
 
 
 def test_a_comparison_by_hand():
-    """Least in size is the one loss: of 32 signings 2 have a sum of negative processes of at most 1, on either side: p = 4 / 32."""
+    """Least in size is the one loss.
+
+    Of 32 signings 2 have a sum of negative ranks of at most 1, on either side: p = 4 / 32.
+    """
     second = dict.fromkeys("abcdef", 0.5)
     first = {"f": 0.5, "e": 0.9, "d": 0.8, "c": 0.7, "b": 0.6, "a": 0.45}
     found = compare(first, second)
@@ -280,7 +337,7 @@ def test_a_comparison_by_hand():
 
 
 def test_the_interval_of_a_difference_is_over_resampled_tasks():
-    """Of two tasks a quarter of the resamples is the one alone, a quarter the other: these are the ends."""
+    """Of two tasks a quarter of the resamples is one alone, a quarter the other: the ends."""
     found = compare({"a": 0.6, "b": 0.8}, {"a": 0.5, "b": 0.5})
     assert found.interval == pytest.approx((0.1, 0.3)) and found.difference == pytest.approx(0.2)
     tied = compare({"a": 0.5, "b": 0.8}, {"a": 0.5, "b": 0.5})
@@ -307,8 +364,12 @@ def test_groups_are_compared_on_their_own_tasks():
     first, second = {"a": 0.5, "b": 0.9}, {"a": 0.25, "b": 0.1}
     members = {"both": frozenset("ab"), "one": frozenset("a"), "none": frozenset()}
     found = compare_groups(first, second, members)
-    assert {name: c.difference for name, c in found.items()} == pytest.approx({"both": 0.525, "one": 0.25})
-    with pytest.raises(ValueError, match=r"\['b'\]"):  # a group that one method alone has is not passed over
+    assert {name: c.difference for name, c in found.items()} == pytest.approx(
+        {"both": 0.525, "one": 0.25}
+    )
+    with pytest.raises(
+        ValueError, match=r"\['b'\]"
+    ):  # a group that one method alone has is not passed over
         compare_groups({"a": 0.5}, second, {"one": frozenset("b")})
 
 
@@ -325,7 +386,10 @@ def test_rows_of_a_comparison_by_hand():
 
 def test_tables_as_texts_by_hand():
     rows = [["x", "1", "2"], ["y", "3, 4", "5"]]
-    assert markdown(["a", "b", "c"], rows) == "| a | b | c |\n|---|---|---:|\n| x | 1 | 2 |\n| y | 3, 4 | 5 |\n"
+    assert (
+        markdown(["a", "b", "c"], rows)
+        == "| a | b | c |\n|---|---|---:|\n| x | 1 | 2 |\n| y | 3, 4 | 5 |\n"
+    )
     assert markdown(["a", "b", "c"], [], texts=1) == "| a | b | c |\n|---|---:|---:|\n"
     assert r"\begin{tabular}{lrr}" in latex(["a", "b", "c"], rows, texts=1)
     assert rows_as_csv([["a", "b"], ["1, 2", 'say "x"']]) == 'a,b\n"1, 2","say ""x"""\n'

@@ -142,6 +142,7 @@ def read_views(folders: Sequence[Path]) -> list[View]:
         split, config = pair.ist.result.split.name, records[-1]["config"]
         label = f"{split}, d = {pair.ist.result.dim}, seed {config['seed']}"
         same = [r for r in complete_runs(folder.parent, "stability") if r.config["msf_run"] == config["msf_run"]]
+        same = [r for r in same if "columns" not in (r.result or {})]  # texts, of an older version
         found.append(View(folder, label, pair.results, records, vectors, probe, (same[-1].result or {}) if same else {}))
     return _told_apart(found)
 
