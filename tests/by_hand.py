@@ -12,6 +12,7 @@ from ipt.backbones.base import Backbone, Encoded
 from ipt.distributed import Processes
 from ipt.training.model import Model
 from ipt.tuners.bare import Bare
+from ipt.tuners.soft_prompt import SoftPrompt
 
 
 def row(*labels: int, inputs: int = 1) -> Encoded:
@@ -45,11 +46,13 @@ class Numbers(Model):
     """A model of any deltas: each answer token t costs (s - t)^2 nats, s the sum of the delta.
 
     Smoothing makes every token dearer by its share. batches: the rows of each call, one list a call.
+    length: how many positions a delta takes before each row.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, length: int = 0) -> None:
         backbone = OneNumber()
-        for name, value in (("backbone", backbone), ("tuner", Bare()), ("batches", [])):
+        tuner = SoftPrompt(prompt_length=length) if length else Bare()
+        for name, value in (("backbone", backbone), ("tuner", tuner), ("batches", [])):
             object.__setattr__(self, name, value)
 
     def nll(

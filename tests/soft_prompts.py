@@ -107,7 +107,7 @@ def vocabulary_start(backbone: Any, length: int, seed: int) -> Tensor:
     return delta.view(length, -1)
 
 
-def Free(start: Tensor, jobs: int) -> source.Free:
+def Free(start: Tensor, jobs: int) -> source.Free:  # noqa: N802
     return source.Free(flat(start), jobs)
 
 

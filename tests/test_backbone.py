@@ -7,10 +7,11 @@ import math
 import pytest
 import torch
 from conftest import toy_backbone
-from soft_prompts import answer_logits, embedded, generate_and_rank, losses, nll, rank
+from soft_prompts import answer_logits, embedded, losses, nll, rank
 from test_families import ANSWERS, LENGTH, MODELS, TEXTS, WIDTH, WORDS, WRITERS, make, prompts
 from transformers import BloomConfig, BloomForCausalLM
 
+from ipt.backbones import base
 from ipt.backbones.base import Encoded, answer_nll, pad
 from ipt.backbones.causal import CausalLM
 from ipt.backbones.encoder_decoder import EncoderDecoder
@@ -115,7 +116,8 @@ def test_a_text_in_the_prompts_place_has_no_special_tokens():
 def test_embeddings_are_scaled_where_the_family_scales_them():
     backbone = make("bart")
     ids = WORDS("to", add_special_tokens=False)["input_ids"]
-    assert torch.allclose(backbone.text_embeddings("to"), 4 * backbone.weight[ids])  # the root of 16
+    by_hand = 4 * backbone.weight[ids]  # the root of 16
+    assert torch.allclose(backbone.text_embeddings("to"), by_hand)
 
 
 def test_the_model_is_frozen_and_without_dropout():
@@ -232,7 +234,7 @@ def test_a_prompt_stands_right_before_its_row_and_padding_is_outside(left):
 def test_a_text_is_read_without_special_tokens_and_outer_spaces():
     backbone = toy_backbone()
     ids = backbone.tokenizer(" two words ")["input_ids"]
-    assert backbone.text(torch.tensor([[0, *ids, 1, 0]])) == ["two words"]
+    assert backbone.texts(torch.tensor([[0, *ids, 1, 0]])) == ["two words"]
 
 
 def test_ranking_without_a_family_rule_takes_the_option_with_the_least_sum(monkeypatch):
@@ -241,12 +243,17 @@ def test_ranking_without_a_family_rule_takes_the_option_with_the_least_sum(monke
     options = backbone.encode(("no", "a long option"), ("no", "a long option"))
     asked = []
 
-    def nll(leads, rows):
+    def logits_of(rows):
         asked.append([(r.input_ids, r.label_ids) for r in rows])
         short = len(rows[0].label_ids) < 5
-        return torch.tensor([3.0, 9.0, 5.0] if short else [8.0, 8.0, 8.0])
+        return torch.tensor([3.0, 9.0, 5.0] if short else [8.0, 8.0, 8.0]), "labels"
 
-    monkeypatch.setattr(backbone, "nll", nll)
+    def nll_of(logits, labels):
+        assert labels == "labels"
+        return logits
+
+    monkeypatch.setattr(backbone, "answer_logits", logits_of)
+    monkeypatch.setattr(base, "answer_nll", nll_of)
     rows = backbone.encode(TEXTS, ANSWERS)
     assert rank(backbone, prompts(3), rows, options) == [0, 1, 0]
     assert asked == [[(r.input_ids, o.label_ids) for r in rows] for o in options]
@@ -255,7 +262,13 @@ def test_ranking_without_a_family_rule_takes_the_option_with_the_least_sum(monke
 def test_what_generates_and_ranks_does_both_with_what_it_was_given(monkeypatch):
     backbone, leads = make("gpt2"), prompts(2)
     rows, options = backbone.encode(TEXTS[:2], ANSWERS[:2]), backbone.encode(("yes",), ("yes",))
-    monkeypatch.setattr(backbone, "generate", lambda *given: ("texts", *given))
-    monkeypatch.setattr(backbone, "rank", lambda *given: ("places", *given))
-    texts, places = generate_and_rank(backbone, leads, rows, 7, options)
-    assert texts == ("texts", leads, rows, 7) and places == ("places", leads, rows, options)
+
+    def note(name):
+        return lambda *given: (name, backbone.prefix, *given)
+
+    monkeypatch.setattr(backbone, "generate", note("texts"))
+    monkeypatch.setattr(backbone, "option_nll", note("scores"))
+    with backbone.prepended(leads):
+        texts, scores = backbone.generate_and_rank(rows, 7, options)
+    assert texts == ("texts", leads, rows, 7) and scores == ("scores", leads, rows, options)
+    assert backbone.prefix is None

@@ -47,7 +47,9 @@ def scores_of(monkeypatch, module, deed):
 
 def module_of(backbone):
     """Return the module in which a backbone sums the options' nats."""
-    return backbone_module if isinstance(backbone, MaskedLM) else sys.modules[type(backbone).__module__]
+    if isinstance(backbone, MaskedLM):
+        return backbone_module
+    return sys.modules[type(backbone).__module__]
 
 
 def by_option(backbone, leads, rows, options):
@@ -65,7 +67,8 @@ def test_every_options_score_is_its_loss_behind_the_row(name, monkeypatch):
     backbone, leads = make(name), prompts(len(TEXTS))
     rows, options = backbone.encode(TEXTS, ANSWERS), backbone.encode(OPTIONS, OPTIONS)
     expected = by_option(backbone, leads, rows, options)
-    found, ranked = scores_of(monkeypatch, module_of(backbone), lambda: rank(backbone, leads, rows, options))
+    ranking = lambda: rank(backbone, leads, rows, options)
+    found, ranked = scores_of(monkeypatch, module_of(backbone), ranking)
     assert torch.allclose(found, expected, rtol=1e-9)
     assert ranked == expected.argmin(1).tolist()
     assert float(expected.diff(dim=0).abs().min()) > 1e-3  # control: rows differ

@@ -258,9 +258,10 @@ def test_batches_stay_within_the_budget_of_tokens_with_the_prompts():
     start = torch.zeros(3, 1, dtype=torch.float64)
     same = tuple(row(k) for k in range(4))
     for budget, size in ((10, 2), (14, 2), (15, 3), (20, 4)):
-        backbone = Numbers()
+        backbone = Numbers(length=3)
         some = Job("j", (tuple((0, r) for r in same),), tuple((0, r) for r in same), 0.1, 0, 4)
-        fit(backbone, Free(start, 1), [some], replace(CONFIG, steps=1, token_budget=budget), Checkpoint.none())
+        config = replace(CONFIG, steps=1, token_budget=budget)
+        fit(backbone, Free(start, 1), [some], config, Checkpoint.none())
         sizes = sorted(len(batch) for batch in backbone.batches)
         assert sizes == sorted(2 * [size, *([4 - size] if size < 4 else [])])
 

@@ -14,6 +14,7 @@ from torch.nn.functional import log_softmax
 
 from ipt.backbones.base import Encoded
 from ipt.config import LoopConfig
+from ipt.training import source as source_module
 from ipt.training.loop import Job, take_rows
 from ipt.training.source import Source
 
@@ -79,10 +80,12 @@ class Weighed(Source):
         self.bank, self.extra = prompts, extra
 
     def forward(self, indices):
-        return self.bank[indices] @ self.mix
+        return (self.bank[indices] @ self.mix).flatten(1)
 
-    def extra_loss(self, indices, prompts):
-        return self.extra * (prompts - self.bank[indices]).square().mean() if self.extra else None
+    def extra_loss(self, indices, deltas):
+        if not self.extra:
+            return None
+        return self.extra * (deltas - self.bank[indices].flatten(1)).square().mean()
 
 
 def by_hand(backbone, prompts, jobs, steps, loss="mean", smoothing=0.0):
@@ -109,7 +112,7 @@ def test_loss_and_gradient_of_a_step_equal_a_plain_loops(backbone, rows, prompts
     expected = by_hand(backbone, leaf, jobs, steps, loss, smoothing)
     expected.sum().backward()
     assert torch.allclose(found, expected, atol=1e-9)
-    assert torch.allclose(source.values.grad, leaf.grad, atol=1e-7)
+    assert torch.allclose(source.values.grad.view_as(leaf), leaf.grad, atol=1e-7)
     sizes = leaf.grad.flatten(1).norm(dim=1)
     assert sizes[:4].min() > 1e-3 and sizes[4] == 0  # control: the last prompt leads dev rows alone
     for other in ({"loss": "sum" if loss == "mean" else "mean"}, {"smoothing": 0.2}):
@@ -205,12 +208,12 @@ def test_dev_losses_leave_no_gradient(backbone, rows, prompts):
 def test_a_prompt_is_made_once_a_step_however_many_rows_it_leads(rows):
     asked = []
 
-    class Watched(Free):
+    class Watched(source_module.Free):
         def forward(self, indices):
             asked.append(indices.tolist())
             return super().forward(indices)
 
-    source = Watched(torch.zeros(1, 1, dtype=torch.float64), 4)
+    source = Watched(torch.zeros(1, dtype=torch.float64), 4)
     some = Job("j", (tuple((p, row(p)) for p in (3, 1, 3, 3)),), ((1, row(1)),) * 3, 0.1, 0, 4)
     backward(Numbers(), source, [some], [0], CONFIG)
     dev_losses(Numbers(), source, [some], 0)

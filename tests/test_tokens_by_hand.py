@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from soft_prompts import answer_logits, nll
+from soft_prompts import answer_logits, generate, nll
 from test_families import LENGTH, MODELS, WIDTH, WORDS, make, prompts, tokenizer
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
@@ -188,8 +188,8 @@ def test_robertas_kin_count_positions_from_behind_the_padding(kind, config):
         (row,) = backbone.encode(("x" * 300,), ("y" * 300,))  # as long as they can be
         assert torch.isfinite(nll(backbone, torch.zeros(1, LENGTH, WIDTH), [row])).all()
     assert make("bert").positions == 200  # control
-    with pytest.raises(ValueError, match="bert is a masked model: it processes options and writes no"):
-        make("bert").generate(prompts(1), [row], 4)
+    with pytest.raises(ValueError, match="bert is a masked model: it ranks options and writes no"):
+        generate(make("bert"), prompts(1), [row], 4)
 
 
 def test_only_masked_models_write_no_text_and_only_encoders_keep_the_answer_apart():

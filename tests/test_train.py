@@ -15,6 +15,7 @@ from ipt.checkpoint import Checkpoint
 from ipt.config import TuneConfig
 from ipt.encoded import EncodedTask
 from ipt.training.loop import Job, take_rows
+from ipt.training.model import Model
 from ipt.training.optimizer import rate_factor
 
 CONFIG = TuneConfig(steps=10, rows_per_step=4, eval_every=2, patience=1, clip=0.05, token_budget=400)
@@ -152,23 +153,23 @@ def test_rate_rises_then_falls_to_zero():
 def test_out_of_memory_halves_the_batches_and_changes_nothing(backbone, data, monkeypatch):
     jobs = make_jobs(data)
     whole, _ = run(backbone, jobs)
-    losses, rows_at_once = backbone.losses, []
+    losses, rows_at_once = Model.losses, []
 
-    def small_device(prompts, rows):
+    def small_device(model, deltas, owner, rows):
         if len(rows) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
         rows_at_once.append(len(rows))
-        return losses(prompts, rows)
+        return losses(model, deltas, owner, rows)
 
-    monkeypatch.setattr(backbone, "losses", small_device)
+    monkeypatch.setattr(Model, "losses", small_device)
     with pytest.warns(UserWarning, match="out of memory: smaller batches") as told:
         halved, _ = run(backbone, jobs)
     assert torch.allclose(halved, whole, rtol=0, atol=1e-8) and len(told) == 1 and max(rows_at_once) in (2, 3)
 
-    def no_device(prompts, rows):
+    def no_device(model, deltas, owner, rows):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(backbone, "losses", no_device)
+    monkeypatch.setattr(Model, "losses", no_device)
     with pytest.raises(ValueError, match="one row of .* tokens does not fit"):
         run(backbone, jobs)
 

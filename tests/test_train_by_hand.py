@@ -37,7 +37,7 @@ def test_a_job_ends_after_as_many_worse_losses_as_its_patience():
     told = feed(loop, (3, 1, 2, 1.5), patience=2)
     assert told == [(1, 0, False), (2, 0, False), (2, 1, False), (2, 2, True)]
     assert loop.best_loss.item() == 1
-    loop.keep_best()
+    loop.restore_best()
     assert loop.source.values.item() == 2
 
 
@@ -46,7 +46,7 @@ def test_a_better_loss_starts_the_patience_anew():
     told = feed(loop, (3, 1, 2, 1.5, 0.9, 1, 2), patience=3)
     assert told[3:] == [(2, 2, False), (5, 0, False), (5, 1, False), (5, 2, False)]
     assert loop.best_loss.item() == 0.9
-    loop.keep_best()
+    loop.restore_best()
     assert loop.source.values.item() == 5
 
 
@@ -58,7 +58,7 @@ def test_a_loss_that_is_no_number_is_never_kept():
     loop = loop_of("")
     nan = float("nan")
     assert feed(loop, (nan, 2, nan), patience=2) == [(0, 1, False), (2, 0, False), (2, 1, False)]
-    loop.keep_best()
+    loop.restore_best()
     assert loop.source.values.item() == 2
 
 
@@ -69,7 +69,7 @@ def test_the_last_step_ends_a_job_although_it_is_the_best():
 def test_dev_losses_go_to_the_jobs_they_are_of():
     loop = loop_of("", "", "", "")
     everyone = torch.arange(4)
-    loop.source.values.data = torch.tensor([10.0, 11, 12, 13], dtype=torch.float64).view(4, 1, 1)
+    loop.source.values.data = torch.tensor([10.0, 11, 12, 13], dtype=torch.float64).view(4, 1)
     loop.steps[:] = torch.tensor([1, 2, 3, 4])
     loop.record(everyone, torch.tensor([5.0, 6, 7, 8], dtype=torch.float64), 1, 9)
     loop.source.values.data += 10
@@ -79,7 +79,7 @@ def test_dev_losses_go_to_the_jobs_they_are_of():
     assert loop.best_step.tolist() == [1, 6, 3, 8]
     assert loop.failures.tolist() == [1, 0, 0, 0]
     assert loop.done.tolist() == [True, False, False, False]
-    loop.keep_best()
+    loop.restore_best()
     assert loop.source.values.flatten().tolist() == [10, 21, 12, 23]
 
 
@@ -87,7 +87,7 @@ def halved(names, losses, index=None, done=()):
     loop = loop_of(*names)
     loop.best_loss[:] = torch.tensor(losses, dtype=torch.float64)
     loop.done[list(done)] = True
-    loop.halve(torch.tensor(range(len(names)) if index is None else index))
+    loop.prune(torch.tensor(range(len(names)) if index is None else index))
     return loop.done.nonzero().flatten().tolist()
 
 
