@@ -275,7 +275,8 @@ class Subspace(
             optimizer = torch.optim.Adam(self.parameters(), learning_rate)
             for _ in range(steps):
                 optimizer.zero_grad()
-                loss = reconstruction_loss(self.decode(self.encode(data)), data)
+                rebuilt = self.decode(self.encode(data))
+                loss = reconstruction_loss(rebuilt / self.scale, data / self.scale)
                 loss.backward()
                 optimizer.step()
         self.requires_grad_(False)
