@@ -1,9 +1,11 @@
 """A model whose losses are known by hand, dev losses by script, and several processes as threads."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Barrier
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -11,13 +13,33 @@ from torch import Tensor
 from ipt.backbones.base import Backbone, Encoded
 from ipt.distributed import Processes
 from ipt.training.model import Model
-from ipt.tuners.bare import Bare
+from ipt.tuners.base import Tuner
 from ipt.tuners.soft_prompt import SoftPrompt
 
 
 def row(*labels: int, inputs: int = 1) -> Encoded:
     """A row with so many input tokens and these answer tokens."""
     return Encoded((7,) * inputs, labels)
+
+
+@dataclass(frozen=True)
+class Plain(Tuner):
+    """Any numbers, all of about the same size: a subspace counts them from 0 and in ones."""
+
+    name: ClassVar[str] = "plain"
+    rescales: ClassVar[bool] = False
+
+    count: int = 0
+
+    def shapes(self, backbone: Backbone) -> dict[str, tuple[int, ...]]:
+        return {"numbers": (self.count,)}
+
+    def initialize(self, backbone: Backbone, generator: torch.Generator) -> Tensor:
+        return torch.zeros(self.count)
+
+    @contextmanager
+    def applied(self, backbone: Backbone, deltas: Tensor, owner: Tensor) -> Iterator[None]:
+        yield
 
 
 class OneNumber(Backbone):
@@ -51,7 +73,7 @@ class Numbers(Model):
 
     def __init__(self, length: int = 0) -> None:
         backbone = OneNumber()
-        tuner = SoftPrompt(prompt_length=length) if length else Bare()
+        tuner = SoftPrompt(prompt_length=length) if length else Plain()
         for name, value in (("backbone", backbone), ("tuner", tuner), ("batches", [])):
             object.__setattr__(self, name, value)
 

@@ -23,14 +23,14 @@ ALL = IstConfig(rows_per_step=3, pruning="none")
 
 
 class Counted(Source):
-    """Prompt i is filled with the number i."""
+    """Delta i is filled with the number i."""
 
     def __init__(self):
         super().__init__()
         self.unit = nn.Parameter(torch.ones(1, 1))
 
     def forward(self, indices):
-        return self.unit * indices[:, None, None].float()
+        return self.unit * indices[:, None].float()
 
 
 def outcomes_of(losses):
@@ -42,11 +42,11 @@ def stub(monkeypatch, dev, test=None):
     """Let `score_deltas` return these scores by the prompt's number; return what it is asked."""
     asked = []
 
-    def score_deltas(backbone, prompts, data, part="test", rank=True):
-        assert isinstance(backbone, Bowl)
+    def score_deltas(model, deltas, data, part="test", rank=True):
+        assert isinstance(model, Bowl)
         asked.append((part, [d.task.name for d in data], rank))
         by_part = {"dev": dev, "test": test or [1 - value for value in dev]}
-        return [Score(by_part[part][int(prompt[0, 0])], None, ()) for prompt in prompts]
+        return [Score(by_part[part][int(delta[0])], None, ()) for delta in deltas]
 
     monkeypatch.setattr(grid, "score_deltas", score_deltas)
     return asked
@@ -157,7 +157,7 @@ def test_three_rates_are_one_task_each_three_jobs(monkeypatch):
 
 def test_all_prompts_are_those_of_every_job_without_a_gradient():
     prompts = all_prompts(Counted(), 4, torch.device("cpu"))
-    assert prompts[:, 0, 0].tolist() == [0, 1, 2, 3]
+    assert prompts[:, 0].tolist() == [0, 1, 2, 3]
     assert not prompts.requires_grad
 
 
@@ -192,7 +192,7 @@ def test_a_grid_trains_each_job_at_its_rate_and_chooses(monkeypatch, tmp_path):
     checkpoint, data = Checkpoint(tmp_path, "g", 0), [far("a"), far("b", -1000)]
     note = lambda *row: seen.append(row)
     choices = run_sweep(Bowl(), source, data, RATES, config, 7, checkpoint, note)
-    assert source.values[:, 0, 0].tolist() == pytest.approx([1, 0.25, -1, -0.25], abs=1e-6)
+    assert source.values[:, 0].tolist() == pytest.approx([1, 0.25, -1, -0.25], abs=1e-6)
     assert [choice.index for choice in choices] == [0, 2]  # equal scores: nearer by the larger rate
     assert choices[1].outcome == Outcome(2, 2, pytest.approx(999**2))
     assert len(asked) == 1
@@ -238,7 +238,7 @@ def test_the_choice_of_a_tuned_prompt_is_that_of_its_dev_score(monkeypatch):
     for prompt, d in zip(found, data, strict=True):
         sign = 1.0 if d.train[0].input_ids[0] > 0 else -1.0
         tries = {rate: torch.full((2, 2), sign * rate, dtype=torch.float64) for rate in rates}
-        best = max(rates, key=lambda rate: checksum(tuned_at(d, rate), d, "dev"))
+        best = max(rates, key=lambda rate: checksum(tuned_at(d, rate).flatten(), d, "dev"))
         assert prompt.learning_rate == best
         torch.testing.assert_close(prompt.prompt, tries[best])
         kept.add(best)

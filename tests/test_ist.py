@@ -29,26 +29,28 @@ class Table(Bowl):
         key = (self.seed, row.input_ids[0], int(round(code * 1000)))
         return np.random.default_rng(key).uniform(1, 2)
 
-    def losses(self, prompts, rows):
+    def losses(self, deltas, owner, rows):
         found = []
-        for code, row in zip(prompts[:, 0, 0].tolist(), rows, strict=True):
+        for code, row in zip(deltas[owner][:, 0].tolist(), rows, strict=True):
             self.met.append((round(code, 6), row.input_ids[0]))
             found.append(self.loss(code, row))
         return torch.tensor(found, dtype=torch.float64)
 
-    def in_batches(self, rows, prompt_length, token_budget, work):
+    def in_batches(self, rows, work, token_budget=0, answer_tokens=0):
         assert token_budget == 0  # what suits the device
-        super().in_batches(rows, prompt_length, token_budget, work)
+        assert answer_tokens == 0
+        super().in_batches(rows, work, token_budget, answer_tokens)
 
 
 def decode(codes):
-    """One vector of one number: the code itself."""
-    return codes[:, None, :]
+    """A delta of one number: the code itself."""
+    return codes
 
 
 def seen_codes(count, owners):
-    """Decoded 1, 2, 4, 7, ...: no two alike and none the mean."""
+    """Decoded 1, 2, 4, 7, ..., the last half more: no two alike and (of several) none the mean."""
     numbers = [1 + i * (i + 1) / 2 for i in range(count)]
+    numbers[-1] += 0.5  # without it the mean of thirteen is the eighth
     names = tuple(owners.get(i, f"other {i}") for i in range(count))
     return SeenVectors(torch.tensor(numbers, dtype=torch.float64)[:, None], names)
 
@@ -271,6 +273,7 @@ def test_progress_and_the_checkpoint_are_passed_on(tmp_path):
 
 
 def test_a_subspace_of_another_width_is_refused_by_name():
-    space = Subspace(1 * 8, 2, 4, "msf", "other", "toy", 0)
-    with pytest.raises(ValueError, match=r"width 8, --model bowl reads 2.*other"):
+    space = Subspace(1 * 8, 2, 4, "msf", "other", "toy", 0, tuner="lora")
+    named = r"deltas of 8 numbers, soft-prompt of --model bowl has 2; .*: other, lora$"
+    with pytest.raises(ValueError, match=named):
         tune_vectors(Bowl(), space, [far("a")], IstConfig(), 0, Checkpoint.none())

@@ -11,8 +11,7 @@ from ipt.methods.subspace import Subspace
 
 def spread_of(bank):
     """Return the mean squared distance of the prompts from their mean."""
-    flat = bank.flatten(1)
-    return float((flat - flat.mean(0)).square().sum(1).mean())
+    return float((bank - bank.mean(0)).square().sum(1).mean())
 
 
 def test_pca_codes_have_mean_0_and_deviation_1_over_the_seen_prompts():
@@ -26,12 +25,12 @@ def test_pca_codes_have_mean_0_and_deviation_1_over_the_seen_prompts():
 
 def test_pca_rebuilds_seen_and_new_prompts_as_scikit_learn_does():
     bank, new = bank_of(9), bank_of(3, seed=1)
-    plain = PCA(2).fit(bank.flatten(1).double().numpy())
+    plain = PCA(2).fit(bank.double().numpy())
     space = Subspace.pca(bank, 2, seed=0, **NAMES)
     for prompts in (bank, new):
-        flat = prompts.flatten(1).double().numpy()
+        flat = prompts.double().numpy()
         expected = plain.inverse_transform(plain.transform(flat))
-        rebuilt = space.decode(space.encode(prompts)).flatten(1).numpy()
+        rebuilt = space.decode(space.encode(prompts)).numpy()
         assert np.allclose(rebuilt, expected, rtol=0, atol=1e-4)
     rebuilt = space.decode(space.encode(new))
     assert not torch.allclose(rebuilt, new, atol=1e-2)  # control: two numbers are too few
@@ -40,11 +39,11 @@ def test_pca_rebuilds_seen_and_new_prompts_as_scikit_learn_does():
 def test_pca_of_long_prompts_is_exact_and_always_the_same():
     """scikit-learn would approximate so many columns at random, were it left to choose."""
     bank = bank_of(40, 2, 300)
-    flat = bank.flatten(1).double()
+    flat = bank.double()
     _, _, axes = torch.linalg.svd(flat - flat.mean(0), full_matrices=False)
     expected = flat.mean(0) + (flat - flat.mean(0)) @ axes[:2].T @ axes[:2]
     space = Subspace.pca(bank, 2, seed=0, **NAMES)
-    rebuilt = space.decode(space.encode(bank)).flatten(1)
+    rebuilt = space.decode(space.encode(bank))
     torch.testing.assert_close(rebuilt.double(), expected, rtol=0, atol=1e-3)
     again = Subspace.pca(bank, 2, seed=0, **NAMES)
     assert torch.equal(again.encode(bank), space.encode(bank))
@@ -59,7 +58,7 @@ def test_pca_keeps_no_more_than_the_prompts_less_one(dim, kept):
 
 def test_pca_of_prompts_on_a_line_is_finite():
     """Directions in which the prompts do not differ get a tiny scale, not a division by 0."""
-    line = torch.arange(4.0)[:, None, None] * torch.tensor([[1.0, 2.0, 2.0]])
+    line = torch.arange(4.0)[:, None] * torch.tensor([[1.0, 2.0, 2.0]])
     space = Subspace.pca(line, 3, seed=0, **NAMES)
     codes = space.encode(line)
     assert codes.isfinite().all()
@@ -77,7 +76,7 @@ def test_both_controls_take_prompts_that_have_gradients_and_leave_them():
 def test_a_controls_name_says_what_it_is():
     bank = bank_of(6)
     pca, random = Subspace.pca(bank, 2, seed=3, **NAMES), Subspace.random(bank, 2, 4, **NAMES)
-    expected = {"prompt_length": 2, "hidden_size": 5, "dim": 2, "inner_width": 0, **NAMES}
+    expected = {"size": 10, "tuner": "", "dim": 2, "inner_width": 0, **NAMES}
     expected |= {"tasks": (), "scores": None}
     assert pca.get_params() == expected | {"kind": "pca", "seed": 3}
     assert random.get_params() == expected | {"kind": "random", "seed": 4}
@@ -91,11 +90,11 @@ def test_random_directions_go_through_the_mean_at_right_angles_with_the_prompts_
     mean = bank.mean(0, keepdim=True)
     torch.testing.assert_close(space.decode(torch.zeros(1, dim)), mean)
     torch.testing.assert_close(space.encode(mean), torch.zeros(1, dim), rtol=0, atol=1e-4)
-    moved = (space.decode(torch.eye(dim)) - mean).flatten(1)
+    moved = space.decode(torch.eye(dim)) - mean
     expected = torch.eye(dim) * spread_of(bank) / dim
     torch.testing.assert_close(moved @ moved.T, expected, rtol=1e-3, atol=1e-4)
     draws = torch.randn(20_000, dim, generator=torch.Generator().manual_seed(1))
-    lengths = (space.decode(draws) - mean).flatten(1).square().sum(1)
+    lengths = (space.decode(draws) - mean).square().sum(1)
     assert float(lengths.mean()) == pytest.approx(spread_of(bank), rel=0.05)
 
 
@@ -104,8 +103,8 @@ def test_a_random_subspace_gives_back_its_own_codes_and_projects_other_prompts()
     space = Subspace.random(bank, 3, 0, **NAMES)
     codes = torch.randn(7, 3, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(space.encode(space.decode(codes)), codes, rtol=0, atol=1e-4)
-    moved = (space.decode(torch.eye(3)) - bank.mean(0)).flatten(1)
-    left = (bank - space.decode(space.encode(bank))).flatten(1)
+    moved = space.decode(torch.eye(3)) - bank.mean(0)
+    left = bank - space.decode(space.encode(bank))
     torch.testing.assert_close(left @ moved.T, torch.zeros(9, 3), rtol=0, atol=1e-3)
     assert left.abs().max() > 0.1  # control: something is left
 
@@ -124,7 +123,7 @@ def test_random_directions_favour_none():
     share = torch.zeros(10, 10)
     for seed in range(300):
         space = Subspace.random(bank, 2, seed, **NAMES)
-        axes = (space.decode(torch.eye(2)) - bank.mean(0)).flatten(1)
+        axes = space.decode(torch.eye(2)) - bank.mean(0)
         axes = axes / axes.norm(dim=1, keepdim=True)
         share += axes.T @ axes / 300
     assert torch.linalg.eigvalsh(share) == pytest.approx(0.2, abs=0.08)

@@ -10,7 +10,7 @@ from soft_prompts import choose_starts, losses, mix
 from ipt.checkpoint import Checkpoint
 from ipt.config import IstConfig
 from ipt.encoded import EncodedTask
-from ipt.methods import mixture as rivals
+from ipt.methods import mixture
 from ipt.methods.ist import SeenVectors
 from ipt.training.loop import Outcome
 from ipt.training.sweep import Selected
@@ -35,18 +35,37 @@ def bank_of(count):
 
 
 class Grid:
-    """Stands in for `run_sweep`: notes what it is given, sets random numbers, chooses these jobs."""
+    """Stands in for the loop and the choice among its jobs.
+
+    It notes what it is given, sets random numbers, chooses these jobs.
+    """
 
     def __init__(self, chosen):
         self.chosen = chosen
 
-    def __call__(self, backbone, source, data, rates, config, seed, kept, progress):
-        self.given = (backbone, data, config, seed, kept, progress)
-        self.source, self.rates = source, rates
+    def put(self, monkeypatch):
+        monkeypatch.setattr(mixture, "fit", self.fit)
+        monkeypatch.setattr(mixture, "select_best", self.select_best)
+
+    def fit(self, model, source, jobs, config, execution):
+        self.trained = (model, source, jobs, config)
+        self.execution = execution
+        self.source = source
         self.jobs = torch.arange(len(source.values))
         self.begin = source.weights(self.jobs).detach()
         generator = torch.Generator().manual_seed(1)
         source.values.data = torch.randn(source.values.shape, generator=generator)
+        self.outcomes = [Outcome(1, 1, 0.5)] * len(jobs)
+        return self.outcomes
+
+    def select_best(self, model, source, sweep, outcomes, by_loss):
+        trained_model, trained_source, jobs, config = self.trained
+        assert model is trained_model and source is trained_source and outcomes is self.outcomes
+        assert jobs == sweep.jobs(config) and len(jobs) == len(source.values)
+        assert by_loss == config.prunes
+        kept, progress = self.execution.checkpoint, self.execution.progress
+        self.given = (model.backbone, sweep.tasks, config, sweep.seeds, kept, progress)
+        rates = self.rates = sweep.learning_rates
         return [Selected(i, rates[i % len(rates)], Outcome(0, 0, 0.0), None) for i in self.chosen]
 
     def anchors(self):
@@ -60,9 +79,9 @@ class Grid:
 
 
 def mix_with(monkeypatch, backbone, data, dim, config=TWO_RATES, count=8, chosen=(0, 0, 0)):
-    """Return the stand-in for the grid and the weights that `mix` makes of what it chose."""
+    """Return the stand-in for the loop and the weights that `mix` makes of what it chose."""
     grid = Grid(chosen)
-    monkeypatch.setattr(rivals, "run_sweep", grid)
+    grid.put(monkeypatch)
     none = Checkpoint.none()
     return grid, mix(backbone, bank_of(count), NAMES[:count], dim, data, config, SEED, none)
 
@@ -70,7 +89,7 @@ def mix_with(monkeypatch, backbone, data, dim, config=TWO_RATES, count=8, chosen
 def best_candidates(backbone, data, most, count=8, seed=SEED):
     """Return the weights [T, most, S] of the candidates with the least train loss, best first."""
     bank = bank_of(count)
-    decode = lambda weights: (weights @ bank.flatten(1)).view(-1, 3, 16)
+    decode = lambda weights: weights @ bank.flatten(1)
     seen = SeenVectors(torch.eye(count), NAMES[:count])
     return choose_starts(backbone, decode, data, seen, seed, most)
 
@@ -134,7 +153,7 @@ def test_the_chosen_jobs_weights_are_returned_and_rebuild_its_prompt(backbone, d
         prompt = sum(float(share) * lead for share, lead in zip(found, bank, strict=True))
         grid.source.values.data = numbers
         own = grid.source(torch.tensor([job]))[0].detach()
-        torch.testing.assert_close(own, prompt, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(own.view(3, 16), prompt, rtol=1e-4, atol=1e-5)
     assert not weights.requires_grad
 
 
@@ -146,7 +165,7 @@ def test_jobs_asked_in_any_order_have_their_own_weights(backbone, data, monkeypa
 
 def test_mixtures_are_tuned_with_the_data_and_settings_of_the_call(backbone, data, monkeypatch):
     grid = Grid((0, 0, 0))
-    monkeypatch.setattr(rivals, "run_sweep", grid)
+    grid.put(monkeypatch)
     kept, progress = Checkpoint.none(), lambda done, total, loss: None
     mix(backbone, bank_of(8), NAMES, 2, data, TWO_RATES, SEED, kept, progress)
     expected = (backbone, data, TWO_RATES, SEED, kept, progress)
@@ -159,7 +178,7 @@ def test_one_row_is_enough_to_find_the_best_prompts(backbone, tasks, monkeypatch
     grid, _ = mix_with(monkeypatch, backbone, one, 1, replace(TWO_RATES, starts=1), chosen=(0,))
     bank = bank_of(8)
     candidates = torch.cat([bank.mean(0, keepdim=True), bank])
-    losses = [float(losses(backbone, lead[None], one[0].train)) for lead in candidates]
-    best, second = sorted(range(9), key=lambda c: losses[c])[:2]
+    nats = [float(losses(backbone, lead[None], one[0].train)) for lead in candidates]
+    best, second = sorted(range(9), key=lambda c: nats[c])[:2]
     shares = torch.cat([torch.full((1, 8), 1 / 8), torch.eye(8)])
     assert torch.allclose(grid.anchors()[0], shares[[best, second]])

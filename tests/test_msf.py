@@ -9,7 +9,7 @@ import pytest
 import torch
 from by_hand import Numbers, row, threads
 from fitted import word_task
-from soft_prompts import backward, find_shared_prompt, find_subspace, row_losses
+from soft_prompts import backward, find_shared_prompt, find_subspace, flat, row_losses
 from torch import nn
 
 from ipt.checkpoint import Checkpoint
@@ -94,9 +94,7 @@ def plain_loop(module, prompts_of, extra, job, config):
 
 
 def untrained(bank, config, seed=3):
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return Subspace(*bank.shape[1:], config.dim, config.inner_width)
+    return Subspace(bank[0].numel(), config.dim, config.inner_width, seed=seed)
 
 
 def by_plain_loop(bank, config, job):
@@ -105,8 +103,7 @@ def by_plain_loop(bank, config, job):
     encoder, decoder = subspace.delta_encoder.project, subspace.delta_decoder
 
     def prompts_of(used):
-        flat = bank[list(used)].flatten(1)
-        codes = flat @ encoder.weight.T + encoder.bias
+        codes = bank[list(used)].flatten(1) @ encoder.weight.T + encoder.bias
         inner = torch.tanh(codes @ decoder.first.weight.T + decoder.first.bias)
         return (inner @ decoder.last.weight.T + decoder.last.bias).view(-1, 2, 2)
 
@@ -122,7 +119,8 @@ def find(bank, config, seed=3, checkpoint=None, **more):
 
 
 def rebuilt(subspace, bank):
-    return subspace.decode(subspace.encode(bank))
+    """Return prompts [T, n, h] that went through the subspace."""
+    return subspace.decode(subspace.encode(flat(bank))).view(bank.shape)
 
 
 @pytest.mark.usefixtures("float64")
@@ -161,8 +159,8 @@ def test_msf_keeps_the_step_that_is_best_on_dev_rows(bank, tmp_path):
 
 def test_the_reconstruction_loss_is_alpha_times_the_mean_square_to_the_own_prompts():
     bank = torch.tensor([[[1.0, 2]], [[3, 5]], [[0, 0]]])
-    source = Reconstructed(Subspace(1 * 2, 1, 3), bank, 7)
-    prompts = torch.tensor([[[0.0, 5]], [[1, 4]]])
+    source = Reconstructed(Subspace(1 * 2, 1, 3), flat(bank), 7)
+    prompts = flat(torch.tensor([[[0.0, 5]], [[1, 4]]]))
     assert source.extra_loss(torch.tensor([1, 0]), prompts).item() == 7 * (9 + 0 + 0 + 4) / 4
     assert source.extra_loss(torch.tensor([0, 1]), prompts).item() == 7 * (1 + 9 + 4 + 1) / 4
 
@@ -170,9 +168,9 @@ def test_the_reconstruction_loss_is_alpha_times_the_mean_square_to_the_own_promp
 def test_reconstructed_prompts_are_those_of_the_subspace_in_the_order_asked_for(bank):
     subspace, bank = untrained(bank, CONFIG), bank.float()
     whole = rebuilt(subspace, bank)
-    source = Reconstructed(subspace, bank, 1)
+    source = Reconstructed(subspace, flat(bank), 1)
     for order in ([2, 0], [0, 1, 2], [1]):
-        assert torch.allclose(source(torch.tensor(order)), whole[order], atol=1e-6)
+        assert torch.allclose(source(torch.tensor(order)), flat(whole[order]), atol=1e-6)
     assert (whole[0] - whole[1]).abs().max() > 1e-2  # control
 
 
@@ -181,7 +179,7 @@ def test_alpha_sets_how_much_the_reconstruction_weighs(bank):
     """The gradient of a step is that of the LM loss plus alpha times that of the reconstruction."""
     (job, config), gradients = (joint(CONFIG, 0.1), replace(CONFIG, alpha=0)), []
     for alpha in (0, 1, 7):
-        source = Reconstructed(untrained(bank, config), bank, alpha)
+        source = Reconstructed(untrained(bank, config), flat(bank), alpha)
         backward(Numbers(), source, [job], [0], config)
         gradients.append([p.grad.clone() for p in source.parameters()])
     for none, one, seven in zip(*gradients, strict=True):
@@ -234,10 +232,10 @@ def test_all_weights_are_trained_and_in_the_end_none_is_trainable(bank, monkeypa
 @pytest.mark.usefixtures("float64")
 def test_codes_are_standard_or_the_encoders_own(bank):
     own, standard = (find(bank, replace(CONFIG, codes=codes)) for codes in ("own", "standard"))
-    codes = standard.encode(bank)
+    codes = standard.encode(flat(bank))
     assert torch.allclose(codes.mean(0), torch.zeros(2), atol=1e-9)
     assert torch.allclose(codes.std(0, correction=0), torch.ones(2), atol=1e-9)
-    raw = own.encode(bank)
+    raw = own.encode(flat(bank))
     assert torch.allclose((raw - raw.mean(0)) / raw.std(0, correction=0), codes, atol=1e-6)
     assert raw.mean(0).abs().max() > 1e-2 and (raw.std(0) - 1).abs().max() > 1e-2
     assert torch.allclose(rebuilt(own, bank), rebuilt(standard, bank), atol=1e-9)
@@ -248,8 +246,8 @@ def test_a_subspace_says_what_it_was_found_for(bank, monkeypatch):
     bank = torch.cat([bank, bank[:, :1]], 1).float()  # three vectors of two numbers
     params = find(bank, CONFIG, seed=9).get_params()
     assert params == {
-        "prompt_length": 3, "hidden_size": 2, "dim": 2, "inner_width": 3, "kind": "msf", "backbone": "numbers",
-        "split": "split", "seed": 9, "tasks": ["a", "b", "c"], "scores": None,
+        "size": 6, "dim": 2, "inner_width": 3, "kind": "msf", "backbone": "numbers",
+        "split": "split", "seed": 9, "tasks": ["a", "b", "c"], "scores": None, "tuner": "plain",
     }  # fmt: skip
 
 
@@ -293,10 +291,10 @@ def test_the_shared_prompt_is_a_plain_loop_over_all_tasks(bank, rows):
     config = replace(CONFIG, rows_per_step=rows, steps=20, clip=8)
     start = bank[1].clone()
     found = find_shared_prompt(Numbers(), start, DATA, config, 0.4, 3, Checkpoint.none())
-    module = Shared(bank[1])
+    module = Shared(flat(bank[1]))
     job = replace(joint(config, 0.4), rows_per_step=min(rows, 16))
-    plain_loop(module, lambda used: module.value.expand(len(used), -1, -1), lambda used, prompts: 0, job, config)
-    assert torch.allclose(found, module.value[0], rtol=0, atol=1e-5)
+    plain_loop(module, lambda used: module.value.expand(len(used), -1), lambda *none: 0, job, config)
+    assert torch.allclose(flat(found), module.value[0], rtol=0, atol=1e-5)
     assert torch.equal(start, bank[1]) and not found.requires_grad and found.shape == (2, 2)
     other = find_shared_prompt(Numbers(), start, DATA, config, 0.3, 3, Checkpoint.none())
     assert not torch.allclose(other, found, rtol=0, atol=1e-3)  # control: the rate is its own
@@ -312,8 +310,10 @@ def test_the_shared_prompt_has_its_own_rate_and_at_most_sixteen_rows(bank, monke
         _, source, (job,), given, *rest = calls.pop()
         assert (job.name, job.learning_rate, job.seed, job.rows_per_step) == ("shared", 0.3, 5, fewer)
         assert len(job.groups) == 3 and len(job.dev) == 6
-        assert given == replace(config, rows_per_step=fewer) and rest[:2] == [checkpoint, progress]
-        assert torch.equal(source(torch.tensor([2, 0])), start.expand(2, 2, 2))
+        assert given == replace(config, rows_per_step=fewer, learning_rate=0.3)
+        (execution,) = rest
+        assert execution.checkpoint is checkpoint and execution.progress is progress
+        assert torch.equal(source(torch.tensor([2, 0])), flat(start).expand(2, 4))
 
 
 KINDS = ("first", "last", "early")

@@ -236,7 +236,8 @@ class Subspace(
         """Read a folder written before deltas: it names the prompt's shape."""
         size = settings.pop("prompt_length") * settings.pop("hidden_size")
         subspace = cls(size, tuner="soft-prompt", **settings)
-        state = subspace.state_dict()
+        # These had no scaling; every other tensor must be in the file.
+        state = {"start": subspace.start, "scale": subspace.scale}
         for name, tensor in load_file(folder / "model.safetensors").items():
             state[name.replace("prompt_", "delta_", 1)] = tensor
         subspace.load_state_dict(state)
@@ -274,7 +275,8 @@ class Subspace(
             optimizer = torch.optim.Adam(self.parameters(), learning_rate)
             for _ in range(steps):
                 optimizer.zero_grad()
-                loss = reconstruction_loss(self.decode(self.encode(data)), data)
+                rebuilt = self.decode(self.encode(data))
+                loss = reconstruction_loss(rebuilt / self.scale, data / self.scale)
                 loss.backward()
                 optimizer.step()
         self.requires_grad_(False)
