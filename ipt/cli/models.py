@@ -59,23 +59,17 @@ def convert(file: Path, folder: Path) -> None:
 
 def score(*, source: Source = SourceConfig(tasks="all"), file: SummaryFile = None) -> None:
     """Score the manual prompt (each task's definition before its input) on the test sets."""
-    from ipt.data import SAME_DATA_SEED
-    from ipt.encoded import EncodedTask
     from ipt.resolve import open_backbone
     from ipt.tasks.catalog import tasks_of
-    from ipt.training.evaluate import score_deltas
+    from ipt.workflows.scoring import score_definitions
 
-    found = tasks_of(source.tasks, source.as_published)
+    tasks = tasks_of(source.tasks, source.as_published)
     backbone = open_backbone(source.model, LONGEST_DEFINITION, source.dtype, source.device)
+    records = score_definitions(backbone, tasks, source, Reporter())
+
     table = new_table("task", "metric", "definition", "ranked")
-    values: dict[str, float] = {}
-    with Reporter().bar("scoring definitions") as progress:
-        for i, task in enumerate(found):
-            prompt = backbone.text_prompt(task.definition + "\n").unsqueeze(0)
-            data = EncodedTask.draw(backbone, task, SAME_DATA_SEED, limit=source.limit, held_out=source.held_out)
-            (s,) = score_deltas(backbone, prompt, [data])
-            values[task.name] = s.generated
-            table.add_row(task.name, task.metric, f"{s.generated:.3f}", "" if s.ranked is None else f"{s.ranked:.3f}")
-            progress(i + 1, len(found), float("nan"))
+    for record in records:
+        ranked = [f"{value:.3f}" for value in record.ranked]
+        table.add_row(record.name, record.metric, f"{record.mean:.3f}", *ranked)
     print_list(table)
-    print_quality("definition", list(found), values, None, source.seed, file)
+    print_quality("definition", tasks, records, source.seed, file)

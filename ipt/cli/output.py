@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE
 from rich.console import Console
@@ -11,6 +11,9 @@ from rich.table import Column, Table
 
 from ipt.data import Task
 from ipt.storage import write_atomic, write_json
+
+if TYPE_CHECKING:
+    from ipt.workflows.scoring import TaskQuality
 
 LIST_WIDTH = 1000  # characters, more than any list has
 # columns of the table of recoveries that a terminal has no room for: the group of tasks, which is
@@ -120,16 +123,29 @@ def _print_notes(lines: Sequence[Any], result: dict[str, Any]) -> None:
 
 def print_quality(
     prompt: str,
-    tasks: list[Task],
-    values: dict[str, float],
-    floors: dict[str, float] | None,
+    tasks: Sequence[Task],
+    records: "Sequence[TaskQuality]",
     seed: int,
     file: Path | None,
-    losses: dict[str, float] | None = None,
 ) -> None:
+    """Print what a kind of prompt scores on groups of tasks, and write it where a file is given.
+
+    prompt: what the kind is called.
+    records: scores, floors and dev losses, in the order of the tasks.
+    """
     from ipt.analysis.summaries import KNOWN, quality
 
-    found = quality(prompt, tasks, values, floors, losses)
+    scores = {}
+    floors = {}
+    losses = {}
+    for record in records:
+        scores[record.name] = record.mean
+        if record.floor is not None:
+            floors[record.name] = record.floor
+        if record.dev_loss is not None:
+            losses[record.name] = record.dev_loss
+
+    found = quality(prompt, tasks, scores, floors or None, losses or None)
     print()
     print_table(found)
     print(KNOWN)
