@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ipt.cli import app as cli
+from ipt.cli.landscape import middle_task
 from ipt.data import SAME_DATA_SEED
 from ipt.methods.subspace import Subspace
 from ipt.resolve import reopen_experiment
@@ -13,7 +14,7 @@ from ipt.run import Run
 from ipt.storage import read_json, read_tensors
 from ipt.training.evaluate import score_deltas
 from ipt.training.loop import row_losses
-from ipt.workflows.landscape import axis_change, middle_task, words
+from ipt.workflows.landscape import axis_change, words
 
 SMALL = ["--grid", "5", "--tasks", "3", "--points", "3"]
 

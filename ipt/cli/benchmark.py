@@ -26,17 +26,20 @@ def bench(
     from ipt.benchmarks.speed import report
     from ipt.resolve import bench_parts, bench_race
 
+    # Asked before anything is measured: a missing package would else end it after minutes.
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise ValueError(
             f"ipt bench needs {' and '.join(missing)}: pip install 'intrinsic-prompt-tuning[bench]'"
         )
+    # Two benchmarks in one verb: both end with lines of one kind.
     if config.search_cost:
         backbone, measurements = bench_race(source, config, out)
     else:
         backbone, measurements = bench_parts(source, config)
     record = report(backbone, measurements)
 
+    # Figures stand at the right, digits below digits.
     columns = []
     for position, name in enumerate(record["columns"]):
         justify: Any = "left" if position in TEXTS else "right"

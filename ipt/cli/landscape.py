@@ -1,7 +1,7 @@
 """`ipt probe`: a subspace through the model, around and between the tasks of an IST run."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -25,7 +25,7 @@ def probe(
     from ipt.methods.subspace import Subspace
     from ipt.resolve import reopen_experiment
     from ipt.storage import read_tensors
-    from ipt.workflows.landscape import middle_task, run_probe
+    from ipt.workflows.landscape import run_probe
 
     source = Run.find(run, out)
     result = source.result
@@ -43,6 +43,7 @@ def probe(
     folder = source.folder.parent / source.config["msf_run"] / "subspace"
     subspace = Subspace.load(folder).to(experiment.backbone.device)
     if subspace.dim < 2:
+        # The landscape is a plane through where IST ends and its two best starts.
         raise ValueError(
             f"{source.folder} has one number per task; a plane needs a run with --dim 2 or more"
         )
@@ -50,3 +51,11 @@ def probe(
     ist = restored(IstConfig, source.config["ist"])
     run_probe(experiment, subspace, ist, vectors, config, chosen, source)
     print(f"written: {source.folder / 'probe.json'}, {source.folder / 'probe.safetensors'}")
+
+
+def middle_task(result: dict[str, Any]) -> str:
+    """Return the unseen task whose recovery is the middle one, the first seen task where no unseen one was tuned."""
+    scores, reference = result["scores"].get("test", {}), result["reference"]["100"]
+    shares = {n: s["generated"] / reference[n]["generated"] for n, s in scores.items() if reference[n]["generated"] > 0}
+    order = sorted(shares, key=lambda name: shares[name])
+    return order[len(order) // 2] if order else str(result["split"]["seen"][0])

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.box import SIMPLE
 from rich.console import Console
@@ -12,18 +12,17 @@ from rich.table import Column, Table
 from ipt.data import Task
 from ipt.storage import write_atomic, write_json
 
-if TYPE_CHECKING:
-    from ipt.workflows.scoring import TaskQuality
-
 LIST_WIDTH = 1000  # characters, more than any list has
-# columns of the table of recoveries that a terminal has no room for: the group of tasks, which is
+# Columns of the table of recoveries that a terminal has no room for: the group of tasks, which is
 # printed below its condition, and the interval above the floor; table.md has all
 NOT_PRINTED = (1, 8)
-NOT_WRAPPED = (0, 5)  # the condition and the interval
+# The condition and the interval: broken over lines they cannot be read.
+NOT_WRAPPED = (0, 5)
 
 
 def new_table(*columns: str | Column) -> Table:
     """Return an empty table without a frame."""
+    # Frames are characters that a search or a copy would take along.
     return Table(*columns, box=SIMPLE, padding=(0, 1, 0, 0), show_edge=False)
 
 
@@ -32,6 +31,7 @@ def print_list(table: Table) -> None:
 
     So names can be copied and lines can be searched.
     """
+    # Rich would fold or cut to the terminal's width, or to 80 columns in a pipe.
     Console(width=LIST_WIDTH).print(table)
 
 
@@ -40,6 +40,7 @@ def print_table(record: dict[str, Any]) -> None:
 
     record: `columns`, a list of names, and `rows`, lists of texts.
     """
+    # A name that is broken in the middle cannot be searched for.
     longest = 0
     for row in record["rows"]:
         for word in row[0].split():
@@ -78,6 +79,7 @@ def print_recovery(
         columns.append(Column(COLUMNS[position], no_wrap=no_wrap, justify=justify))
 
     table = new_table(*columns)
+    # Groups of tasks stand below their condition, indented: they are parts of it.
     for line in found:
         texts = cells(line)
         is_overall = line.group == "all"
@@ -88,6 +90,7 @@ def print_recovery(
 
     Console().print("", table, "", sep="\n")
     _print_notes(found, results[-1])
+    # The file has every column, for a paper or the log.
     text = markdown(COLUMNS, map(cells, found))
     write_atomic(folders[-1] / "table.md", text.encode())
     print("written: " + ", ".join(map(str, folders)))
@@ -97,6 +100,7 @@ def _print_notes(lines: Sequence[Any], result: dict[str, Any]) -> None:
     """Print which tasks a mean leaves out, and what else a reader of the table must know."""
     below: set[str] = set()
     undefined: set[str] = set()
+    # Every task is in the group of all, so that each is named once.
     for line in lines:
         if line.group == "all":
             below.update(line.recovery.below_floor)
@@ -123,29 +127,16 @@ def _print_notes(lines: Sequence[Any], result: dict[str, Any]) -> None:
 
 def print_quality(
     prompt: str,
-    tasks: Sequence[Task],
-    records: "Sequence[TaskQuality]",
+    tasks: list[Task],
+    values: dict[str, float],
+    floors: dict[str, float] | None,
     seed: int,
     file: Path | None,
+    losses: dict[str, float] | None = None,
 ) -> None:
-    """Print what a kind of prompt scores on groups of tasks, and write it where a file is given.
-
-    prompt: what the kind is called.
-    records: scores, floors and dev losses, in the order of the tasks.
-    """
     from ipt.analysis.summaries import KNOWN, quality
 
-    scores = {}
-    floors = {}
-    losses = {}
-    for record in records:
-        scores[record.name] = record.mean
-        if record.floor is not None:
-            floors[record.name] = record.floor
-        if record.dev_loss is not None:
-            losses[record.name] = record.dev_loss
-
-    found = quality(prompt, tasks, scores, floors or None, losses or None)
+    found = quality(prompt, tasks, values, floors, losses)
     print()
     print_table(found)
     print(KNOWN)
@@ -156,5 +147,6 @@ def print_quality(
 
 def write_summary(file: Path, record: dict[str, Any], seed: int) -> None:
     """Write a record with the command that made it and the seed, as a JSON file."""
+    # The command as it was typed: tables in the log are made again with it.
     command = " ".join(["ipt", *sys.argv[1:]])
     write_json(file, record | {"command": command, "seed": seed})

@@ -3,6 +3,7 @@
 Each verb opens what it works on, says how long the work will take, calls its workflow and prints.
 """
 
+from dataclasses import replace
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -52,32 +53,27 @@ def tune(
     """Tune one soft prompt per task (and seed); print their test scores, averaged over the seeds."""
     from ipt.analysis.summaries import spread
     from ipt.resolve import open_experiment, projected
-    from ipt.workflows.tuning import count_missing, tune_tasks
 
     experiment = open_experiment(work, config)
     names = list(experiment.split.all)
-    seeds = (work.seed, *more_seeds)
-    missing = count_missing(experiment, names, seeds)
+    experiments = {seed: replace(experiment, seed=seed) for seed in (work.seed, *more_seeds)}
+    missing = sum(len(b.missing(names, SAME_DATA_SEED)) for b in experiments.values())
     if projected(experiment, work.dry_run, {"tune": missing}):
         return
-
-    result = tune_tasks(experiment, seeds)
-    table = new_table("task", "metric", "prompt tuning", "ranked", "floor")
-    for record in result.tasks:
-        table.add_row(
-            record.name,
-            record.metric,
-            spread(record.generated, 3),
-            spread(record.ranked, 3),
-            f"{record.floor:.3f}",
-        )
+    experiment.tune_missing(names, SAME_DATA_SEED, list(experiments))
+    scores, floors = [b.reference(names, SAME_DATA_SEED) for b in experiments.values()], experiment.floors(names)
+    best = {name: max(v for v in floors[name].values() if v is not None) for name in names}
+    table, values = new_table("task", "metric", "prompt tuning", "ranked", "floor"), {}
+    for name in names:
+        generated, ranked = ([v for s in scores if (v := s[name][kind]) is not None] for kind in ("generated", "ranked"))
+        values[name] = sum(generated) / len(generated)
+        table.add_row(name, experiment.tasks[name].metric, spread(generated, 3), spread(ranked, 3), f"{best[name]:.3f}")
     print_list(table)
-
-    tasks = experiment.of(names)
-    summary_file = file if experiment.processes.is_main else None
-    print_quality("prompt tuning", tasks, result.tasks, work.seed, summary_file)
-    for folder in result.banks:
-        print(f"prompts: {folder}")
+    tuned = [t for b in experiments.values() for task in b.of(names) if (t := b.bank(SAME_DATA_SEED).get(task))]
+    losses = {name: sum(t.dev_loss for t in tuned[i :: len(names)]) / len(experiments) for i, name in enumerate(names)}
+    print_quality("prompt tuning", experiment.of(names), values, best, work.seed, file if experiment.processes.is_main else None, losses)
+    for b in experiments.values():
+        print(f"prompts: {b.bank(SAME_DATA_SEED).folder}")
 
 
 def msf(
@@ -197,9 +193,9 @@ def stability(
         source_record,
     )
     from ipt.workflows.stability import run_stability
-    from ipt.workflows.tuning import count_missing
 
     if runs < 2:
+        # The spread is a standard deviation with n - 1.
         raise ValueError(f"--runs must be at least 2 for a spread, found {runs}")
     source = find_msf(choice)
     experiment = reopen_experiment(source.config, choice.out, choice.limit, choice.device)
@@ -207,7 +203,9 @@ def stability(
     seeds = list(range(experiment.seed, experiment.seed + runs))
     names = [*experiment.split.unseen, *experiment.split.out_of_kind]
 
-    missing = count_missing(experiment, names, seeds)
+    missing = 0
+    for seed in seeds:
+        missing += len(replace(experiment, seed=seed).missing(names, SAME_DATA_SEED))
     both = 2 * runs * len(names)
     if projected(experiment, choice.dry_run, {"tune": missing + both, "ist": both}, ist=config):
         return
@@ -230,5 +228,6 @@ def stability(
 
 def print_deviations(recipe: str) -> None:
     """Print where a recipe differs from what it is named after."""
+    # What a recipe cannot take at this scale must be read before its figures are.
     for text in preset(recipe).get("deviations", ()):
         print(f"recipe {recipe}, deviation: {text}")

@@ -156,23 +156,3 @@ def words(experiment: Experiment, subspace: Subspace, code: Tensor) -> list[list
     values, places = near.topk(WORDS, dim=1)
     names = [experiment.backbone.tokenizer.convert_ids_to_tokens(row) for row in places.tolist()]
     return [[(name, round(value, 3)) for name, value in zip(*pair, strict=True)] for pair in zip(names, values.tolist(), strict=True)]
-
-
-def middle_task(result: dict[str, Any]) -> str:
-    """Return the unseen task whose recovery is the middle one.
-
-    result: of an IST run. The first seen task where no unseen one was tuned, or where tuning
-    scores 0 on all of them.
-    """
-    scores = result["scores"].get("test", {})
-    reference = result["reference"]["100"]
-    recovery = {}
-    for name, score in scores.items():
-        tuned = reference[name]["generated"]
-        if tuned > 0:
-            recovery[name] = score["generated"] / tuned
-
-    if not recovery:
-        return str(result["split"]["seen"][0])
-    ordered = sorted(recovery, key=recovery.__getitem__)
-    return ordered[len(ordered) // 2]
