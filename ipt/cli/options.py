@@ -58,12 +58,8 @@ PartName = Literal["same", "diff", "unseen", "random", "pca", "mixture"]
 Parts = Annotated[tuple[PartName, ...], Parameter(name="--part", help=PARTS)]
 SummaryFile = Annotated[Path | None, Parameter(help="write the means as a small JSON summary")]
 
-# Files of ipt/presets; `default` and `ours` have none. Named here, so that no other file is read
-# whatever --preset says.
-PRESETS = ("quick", "paper")
-# Old flags and the new ones; their errors name the new one.
+PRESETS = ("quick", "paper")  # files of ipt/presets; `default` and `ours` have none
 RENAMED_FLAGS = {"rivals": "pruning", "race": "search-cost", "race-tasks": "search-cost-tasks"}
-# By suffix, as the first bytes of a file do not tell TOML from YAML.
 READERS: dict[str, Any] = {".json": Json, ".toml": Toml, ".yaml": Yaml, ".yml": Yaml}
 
 
@@ -74,6 +70,8 @@ def preset(name: str) -> dict[str, Any]:
 
     A name without a file, such as `default`, sets nothing.
     """
+    # Known names alone, so that no other file is read whatever --preset says. The parser refuses
+    # an unknown one, with the choices.
     if name not in PRESETS:
         return {}
     path = files("ipt") / "presets" / f"{name}.toml"
@@ -86,6 +84,7 @@ def settings_file(path: Path, what: str) -> dict[str, Any]:
     what: the flag or argument that names the file, for the message.
     Raises ValueError where it is no such file.
     """
+    # By suffix, as the first bytes of a file do not tell TOML from YAML.
     reader = READERS.get(path.suffix)
     if reader is None or not path.is_file():
         raise ValueError(f"{what} must be a .json, .toml or .yaml file, found {str(path)!r}")

@@ -40,10 +40,10 @@ def print_table(record: dict[str, Any]) -> None:
 
     record: `columns`, a list of names, and `rows`, lists of texts.
     """
-    # A name that is broken in the middle cannot be searched for.
     longest = 0
     for row in record["rows"]:
         for word in row[0].split():
+            # A name that is broken in the middle cannot be searched for.
             longest = max(longest, len(word))
 
     columns = []

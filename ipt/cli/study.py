@@ -154,7 +154,6 @@ def fill_cell(cell: Cell, out: Path, to: Path, settings: Settings, call: Call) -
     source = source_record(Run(out / cell.name))
     run = find_ist_run(out, settings, source)
     record = summary(read_pair(run.folder), cell.command, run.config["seed"])
-    # Made only now: a dry run leaves no folder.
     to.mkdir(parents=True, exist_ok=True)
     write_json(to / f"{cell.name}.json", record | {"settings": settings})
 

@@ -105,11 +105,10 @@ def check_tasks(path: Path) -> None:
     """Report every problem of a task file or a folder of them."""
     from ipt.tasks.readers import schema
 
-    # All problems at once: a user mends a file in one go.
     problems = schema.check(path)
     for line in problems:
         print(line)
-    # The lines are for the user, the exit code for a script.
+    # All lines for the user, who mends a file in one go; the exit code for a script.
     if problems:
         raise ValueError(f"{len(problems)} problems in {path}")
     print(f"{path}: {len(schema.load(path))} tasks, no problem")
@@ -125,8 +124,8 @@ def export_tasks(
     from ipt.tasks.catalog import tasks_of
 
     chosen = tasks_of(tasks)
-    # Made before the first file is written: a wrong --to is one error, and nothing is half done.
     try:
+        # Before the first file is written: a wrong --to is one error, and nothing is half done.
         to.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(

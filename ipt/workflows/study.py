@@ -253,9 +253,9 @@ def find_ist_run(out: Path, settings: Settings, source: Mapping[str, str]) -> Ru
     wanted = {"ist": settings["ist"], "limit": settings["work"]["limit"], **source}
     named = settings.get("ist_parts", IST_PARTS)
     parts = {part: IST_PARTS[part] for part in named}
-    # The name of an IST run ends with a digest of its settings: it is found by what it says of
-    # itself, and a run of fewer parts is passed over.
     for path in out.glob("ist-*/result.json"):
+        # The name of an IST run ends with a digest of its settings: it is found by what it says
+        # of itself, and a run of fewer parts is passed over.
         run = Run(path.parent)
         if wanted.items() <= run.config.items() and not run.lacking(parts):
             return run
