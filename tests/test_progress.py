@@ -117,6 +117,6 @@ def test_without_a_terminal_a_long_stage_says_what_is_left_less_and_less_often(m
         "tuning: 6 %, about 16 min left",
         "tuning: 12 %, about 15 min left",
         "tuning: 29 %, about 10 min left",
-        "tuning: 78 %, about 2 min left",
+        "tuning: 77 %, about 2 min left",
         "tuning: 595 s",
     ]
