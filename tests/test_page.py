@@ -6,14 +6,16 @@ Hostile names do it no harm.
 import json
 import re
 import shlex
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
 from conftest import Page, hand_made, page_of, plain, probe, stable
 
 from ipt.analysis.report.page import HERE
-from ipt.analysis.report.sections import DRAWINGS, PALETTE
+from ipt.analysis.report.sections import DRAWINGS
 from ipt.analysis.report.tables import subcategories_table
+from ipt.analysis.report.vectors import PALETTE
 from ipt.analysis.report.views import read_views
 from ipt.analysis.scores import COLUMNS, COMPARED, TITLES, cells, lines, per_task, read_pair
 from ipt.cli import app as cli
@@ -70,17 +72,23 @@ def test_numbers_are_those_of_the_run_folders(done, capsys, undrawn):
 
 def test_recovery_by_subcategory_is_that_of_its_tasks(whole):
     (view,) = read_views([next(whole.glob("ist-*"))])
-    named = [(name, task) for result in view.results for name, task in result["tasks"].items()]
-    for _, task in named:
-        task["subcategory"] = "one"
-    assert not subcategories_table(view).rows  # control: the settings' table has it all
-    for name, task in named:
-        task["subcategory"] = name
-    found = {tuple(row[:2]): row[4] for row in subcategories_table(view).rows}
+    alike = with_subcategories(view, dict.fromkeys(view.names, "one"))
+    assert not subcategories_table(alike).rows  # control: the settings' table has it all
+    apart = with_subcategories(view, dict(zip(view.names, view.names, strict=True)))
+    found = {tuple(row[:2]): row[4] for row in subcategories_table(apart).rows}
     assert found == {
-        (TITLES[view.setting_of(name)], name): f"{100 * view.record_of(name)['recovery']:.1f}"
+        (TITLES[view.condition_of(name)], name): f"{100 * view.scored_task(name).recovery:.1f}"
         for name in view.names
     }
+
+
+def with_subcategories(view, subcategories):
+    """Return a view of the same run whose tasks have other subcategories."""
+    stages = {}
+    for name, stage in (("msf", view.msf), ("ist", view.ist)):
+        tasks = {n: t | {"subcategory": subcategories[n]} for n, t in stage.result["tasks"].items()}
+        stages[name] = replace(stage, result=stage.result | {"tasks": tasks})
+    return replace(view, **stages)
 
 
 def test_the_commands_are_those_that_made_the_runs(done, capsys, undrawn):

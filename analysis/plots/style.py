@@ -33,6 +33,8 @@ INK = "#333333"  # of texts and outlines; on a page it becomes the text's colour
 SHADE = "#EEEEEE"  # behind every second group of rows
 GUIDE: dict[str, Any] = {"color": GREY, "linewidth": 0.8, "linestyle": "--"}
 
+ROW_HEIGHT = 0.165  # inches of a row with a label
+
 RECOVERY = "recovery (% of prompt tuning)"
 LARGEST_SHARE = 150  # per cent; larger shares are drawn here, and their number is written
 

@@ -61,8 +61,8 @@ def with_tangents(views: "list[View]") -> "list[View]":
 
     found = []
     for view in views:
-        subspace = Subspace.load(view.folder.parent / view.settings[1]["msf_run"] / "subspace").double()
-        codes = view.points[1]
+        subspace = Subspace.load(view.msf.folder / "subspace").double()
+        codes = view.points.vectors
         with torch.no_grad():
             decode = lambda z, subspace=subspace: subspace.decode(torch.as_tensor(z).double()).flatten(1).numpy()
             try:
@@ -92,7 +92,7 @@ def flags_of(config: type, kept: dict[str, Any], lead: str = "") -> list[str]:
 
 def msf_command(view: "View", name: str, **changes: Any) -> str:
     """Return the command of a view's MSF run as a run of this name, with some settings changed."""
-    kept = view.settings[0] | changes
+    kept = view.msf.settings | changes
     words = ["ipt", "msf", "--tasks", kept.get("tasks", kept["split"])]
     if kept.get("tasks") != kept["split"]:  # the split was drawn, or listed in a file
         words += ["--seen", str(len(kept["parts"]["seen"])), "--unseen", str(len(view.unseen))]
@@ -106,16 +106,16 @@ def msf_command(view: "View", name: str, **changes: Any) -> str:
 
 def ist_command(view: "View", run: str, parts: Sequence[str] = (), verb: str = "ist", **changes: Any) -> str:
     """Return the command of a view's IST run in the subspace of this MSF run, with some settings changed."""
-    kept = view.settings[1] | changes
-    words = ["ipt", verb, "--dim", str(view.results[1]["dim"]), *(["--limit", str(kept["limit"])] if kept["limit"] else [])]
+    kept = view.ist.settings | changes
+    words = ["ipt", verb, "--dim", str(view.dim), *(["--limit", str(kept["limit"])] if kept["limit"] else [])]
     words += flags_of(IstConfig, kept["ist"]) + [word for part in parts for word in ("--part", part)]
     return shlex.join([*words, "--out", str(view.folder.parent), "--run", run])
 
 
 def commands_of(view: "View") -> list[str]:
     """Return the commands that make a view's two runs again."""
-    name, scores = view.settings[1]["msf_run"], view.results[1]["scores"]
-    parts = [part for part, setting in IST_PARTS.items() if setting in scores]
+    name = view.ist.settings["msf_run"]
+    parts = [part for part, setting in IST_PARTS.items() if setting in view.by_condition]
     return [msf_command(view, name), ist_command(view, name, parts if len(parts) < len(IST_PARTS) else ())]
 
 
@@ -129,33 +129,33 @@ def missing(views: "Sequence[View]") -> list[Missing]:
 
 def _settings(view: "View") -> Iterator[Missing]:
     for part, what in PARTS.items():
-        if IST_PARTS[part] not in view.by_task and (view.unseen or part in ("same", "diff")):
-            yield what, [ist_command(view, view.settings[1]["msf_run"], [part])]
+        if IST_PARTS[part] not in view.by_condition and (view.unseen or part in ("same", "diff")):
+            yield what, [ist_command(view, view.ist.settings["msf_run"], [part])]
 
 
 def _rows(view: "View") -> Iterator[Missing]:
-    if any(config["limit"] or config.get("held_out", "test") != "test" for config in view.settings):
-        name = f"{view.settings[1]['msf_run']}-all-rows"
+    if any(config["limit"] or config.get("held_out", "test") != "test" for config in (view.msf.settings, view.ist.settings)):
+        name = f"{view.ist.settings['msf_run']}-all-rows"
         commands = [msf_command(view, name, limit=0, held_out="test"), ist_command(view, name, limit=0)]
         yield "Scores on all rows of the test sets", commands
 
 
 def _seeds(view: "View", views: "Sequence[View]") -> Iterator[Missing]:
-    seed, alike = view.settings[1]["seed"], (view.settings[1]["split"], view.results[1]["dim"])
-    if any(v.settings[1]["seed"] != seed for v in views if (v.settings[1]["split"], v.results[1]["dim"]) == alike):
+    seed, alike = view.ist.settings["seed"], (view.ist.settings["split"], view.dim)
+    if any(v.ist.settings["seed"] != seed for v in views if (v.ist.settings["split"], v.dim) == alike):
         return
-    name = f"{view.settings[1]['msf_run']}-seed{seed + 1}"
+    name = f"{view.ist.settings['msf_run']}-seed{seed + 1}"
     commands = [msf_command(view, name, seed=seed + 1), ist_command(view, name)]
     yield "Further seeds: this page shows one", commands
 
 
 def _stability(view: "View") -> Iterator[Missing]:
-    source = view.settings[1]["msf_run"]
+    source = view.ist.settings["msf_run"]
     if view.unseen and not view.stability:
         yield "How much unseen tasks’ scores depend on the seed", [ist_command(view, source, verb="stability")]
 
 
 def _probe(view: "View") -> Iterator[Missing]:
-    if not view.probe[0] and view.results[1]["dim"] > 1:
+    if view.probe is None and view.dim > 1:
         words = ["ipt", "probe", view.folder.name, "--out", str(view.folder.parent)]
         yield "The loss around a task’s numbers, and what they do for other tasks", [shlex.join(words)]
