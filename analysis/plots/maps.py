@@ -129,7 +129,7 @@ def points_map(
     # without unseen tasks there is nothing to tell apart
     if not filled.all():
         shown.append(entry("seen", GREY, "o"))
-        shown.append(entry("unseen", GREY, "o", "none"))
+        shown.append(entry("unseen", GREY, "o", face="none"))
 
     legend(axes, shown)
     tidy(axes, f"first direction ({unit})", f"second direction ({unit})")
@@ -600,4 +600,4 @@ def _marks_on_image(
         linewidths=0.8,
         zorder=3,
     )
-    return entry(name, INK, marker, face)
+    return entry(name, INK, marker, face=face)

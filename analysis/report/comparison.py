@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from ipt.analysis.geometry import principal_angles, random_angles
 from ipt.analysis.plots.bars import recovery_lines, seen_unseen_scatter
 from ipt.analysis.plots.maps import angle_lines
-from ipt.analysis.report.views import View
+from ipt.analysis.report.views import View, without
 from ipt.analysis.summaries import spread
 from ipt.results import BY_NAME
 
@@ -62,7 +62,7 @@ def draw_growth(figure: Figure, views: Sequence[View]) -> None:
 
     A panel for each of these that differs between runs which are alike in all else but their seeds.
     """
-    panels = {}
+    panels = {}  # groups of runs, a line each, by axis
     for axis in views[0].sizes:
         groups = _groups_that_differ_in(axis, views)
         if groups:
@@ -70,14 +70,20 @@ def draw_growth(figure: Figure, views: Sequence[View]) -> None:
     if not panels:
         return
 
+    # panels stand one below the other, each as high as a figure of its own
     figure.set_size_inches(7.2, 3.1 * len(panels))
     all_axes = figure.subplots(len(panels), squeeze=False).flat
     for axes, (axis, groups) in zip(all_axes, panels.items(), strict=True):
+        # every size that one of the groups has is a place on the axis
         places = set()
         for group in groups:
-            places |= {view.sizes[axis] for view in group}
+            places |= _sizes_of(group, axis)
         x = sorted(places)
         recovery_lines(axes, x, lines=_lines_against(axis, groups, x), label=axis)
+
+
+def _sizes_of(group: Sequence[View], axis: str) -> set[int]:
+    return {view.sizes[axis] for view in group}
 
 
 def _groups_that_differ_in(axis: str, views: Sequence[View]) -> list[list[View]]:
@@ -89,13 +95,14 @@ def _groups_that_differ_in(axis: str, views: Sequence[View]) -> list[list[View]]
     for view in views:
         if view.sizes[axis] == 0:
             continue
-        others = sorted((name, size) for name, size in view.sizes.items() if name != axis)
+        # runs that share all but this size and their seeds have one key
+        others = without(view.sizes, axis)
         groups.setdefault(f"{view.kin} {others}", []).append(view)
 
+    # a line needs two places at least
     chosen = []
     for group in groups.values():
-        sizes = {view.sizes[axis] for view in group}
-        if len(sizes) > 1:
+        if len(_sizes_of(group, axis)) > 1:
             chosen.append(group)
     return chosen
 
@@ -106,18 +113,20 @@ def _lines_against(
     places: Sequence[int],
 ) -> dict[str, np.ndarray]:
     """Return the lines of a panel, name to shares [sizes, runs], without those of no value."""
-    # by the kind of tasks where that tells groups apart
-    names = [group[0].family for group in groups]
+    # Named by the kind of tasks where that tells groups apart, else by a run of theirs
+    first_runs = [group[0] for group in groups]
+    names = [view.family for view in first_runs]
     if len(set(names)) < len(names):
-        names = [group[0].label for group in groups]
+        names = [view.label for view in first_runs]
 
     lines = {}
     for name, group in zip(names, groups, strict=True):
         for measure in DRAWN_AGAINST_SIZE:
-            shares = _shares(group, measure, axis, places)
+            shares = _shares(group, measure, axis=axis, places=places)
             if np.isnan(shares).all():
                 continue
             title = measure.title
+            # a group alone needs no name
             if len(groups) > 1:
                 title = f"{title}, {name}"
             lines[title] = shares
@@ -131,7 +140,7 @@ def _shares(
     places: Sequence[int],
 ) -> np.ndarray:
     """Return E_rel [sizes, runs]; NaN where a run has another size or does not have the measure."""
-    shares = np.full((len(places), len(group)), math.nan)
+    shares = np.full((len(places), len(group)), math.nan)  # [sizes, runs]
     for i, view in enumerate(group):
         place = places.index(view.sizes[axis])
         share = _share(view, measure)
@@ -150,7 +159,7 @@ def _share(view: View, measure: Measure) -> float | None:
 
 def draw_both(figure: Figure, views: Sequence[View]) -> None:
     """Draw each run's recovery of seen tasks with other data against that of unseen ones."""
-    seen = []
+    seen = []  # a share per run that has both
     unseen = []
     names = []
     for view in views:
@@ -176,6 +185,7 @@ def angles_between(views: Sequence[View]) -> dict[RunPair, np.ndarray]:
     run are left out; empty where fewer than two stay.
     """
     shape = views[0].tangents.shape
+    # A number is that of the run on the page, whether or not runs before it are left out
     spaces_by_run = {}
     for number, view in enumerate(views, start=1):
         if len(view.tangents) > 1 and view.tangents.shape == shape:
@@ -246,24 +256,33 @@ def angles_record(views: Sequence[View]) -> dict[str, Any] | None:
     """
     rows = []
     for pair, angles in angles_between(views).items():
-        names = [views[number - 1].ist.settings["msf_run"] for number in dict.fromkeys(pair)]
-        rows.append(_row(" and ".join(names), angles))
+        name = views[pair.first - 1].ist.settings["msf_run"]
+        if pair.second != pair.first:
+            other = views[pair.second - 1].ist.settings["msf_run"]
+            name = f"{name} and {other}"
+        rows.append(_row(name, angles))
     if not rows:
         return None
+
+    # the control comes last
 
     chance = _chance(views[0])
     rows.append(_row("random subspaces", chance))
 
+    # a column for each of the d angles
     columns = ["tangent spaces of", "pairs"]
     dim = views[0].tangents.shape[2]
     for number in range(1, dim + 1):
         columns.append(f"angle {number}")
 
-    folders = " ".join(view.folder.name for view in views)
-    seeds = {str(view.ist.settings["seed"]) for view in views}
+    words = ["ipt", "report"]
+    seeds = set()
+    for view in views:
+        words.append(view.folder.name)
+        seeds.add(str(view.ist.settings["seed"]))
     text = json.dumps(rows)
     return {
-        "command": f"ipt report {folders}",
+        "command": " ".join(words),
         "seed": ", ".join(sorted(seeds)),
         "digest": hashlib.sha256(text.encode()).hexdigest(),
         "columns": columns,

@@ -18,15 +18,17 @@ from ipt.analysis.plots.maps import (
 from ipt.analysis.plots.style import ROW_HEIGHT, printable
 from ipt.analysis.report.views import Probe, View
 
+# What is drawn over the plane, in order of the panels
 UNITS = {"loss": "loss (nats per token)", "score": "score"}
 
 
 def draw_landscape(figure: Figure, views: Sequence[View]) -> None:
-    """Draw the loss and the score of the probed task over a plane of codes, with the path of IST."""
+    """Draw the probed task's loss and score over a plane of codes, with the path of IST."""
     probe = views[0].probe
     if probe is None:
         return
 
+    # seen tasks near the plane, with their coordinates [tasks, 2] in it
     near = zip(probe.record["nearest"], probe.arrays["landscape.near"], strict=True)
     plane = Plane(
         first=probe.arrays["landscape.across"],
@@ -40,11 +42,12 @@ def draw_landscape(figure: Figure, views: Sequence[View]) -> None:
     panels = figure.subplots(1, 2)
     for axes, (name, unit) in zip(panels, UNITS.items(), strict=True):
         values = probe.arrays[f"landscape.{name}"]  # [G2, G1]
-        landscape_map(axes, values.T, plane, unit)
+        landscape_map(axes, values.T, plane, unit=unit)
     _name_task(figure, probe)
 
 
 def _name_task(figure: Figure, probe: Probe) -> None:
+    # with room for a long name: it stands over the whole figure
     figure.suptitle(printable(probe.task, 60), fontsize=9)
 
 
@@ -71,7 +74,7 @@ def draw_transfer(figure: Figure, views: Sequence[View]) -> None:
     # a square, with room for the colour bar
     side = 1.5 + ROW_HEIGHT * len(names)
     figure.set_size_inches(side + 1.6, side)
-    transfer_map(figure.subplots(), scores, names, "score on dev rows")
+    transfer_map(figure.subplots(), scores, names, unit="score on dev rows")
 
 
 def draw_between(figure: Figure, views: Sequence[View]) -> None:

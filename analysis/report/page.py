@@ -73,6 +73,7 @@ def write_page(
     missing: what they do not tell, and the commands that would.
     Returns the folder.
     """
+    # beside the page, and named by it: several pages may lie in a folder
     folder = file.with_name(f"{file.stem}-figures")
     folder.mkdir(parents=True, exist_ok=True)
     settings = settings_table(views)
@@ -80,17 +81,23 @@ def write_page(
 
     text = _template().render(
         views=views,
+        # headline
         cards=[Card(view, headline(view), reference(view)) for view in views],
+        # every setting
         settings=settings,
         compared=comparison_table(views),
         notes=shared_notes(views),
+        # figures, and tables below them
         figures=list(_figures(views, folder)),
         further=list(_further_tables(views)),
+        # every task
         tasks=list(_tasks_tables(views)),
         known=_note_on_knowledge(views),
+        # how it was made, what is missing
         config=config_table(views),
         commands=commands,
         missing=missing,
+        # inside the page, which refers to no other file
         style=(HERE / "page.css").read_text(encoding="utf8"),
         script=script,
         allowed=_content_hash(script),
@@ -105,7 +112,7 @@ def _template() -> Template:
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,  # names of tasks are a user's
-        undefined=StrictUndefined,
+        undefined=StrictUndefined,  # a misspelt name is an error, not an empty text
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -121,14 +128,25 @@ def _content_hash(script: str) -> str:
 def _figures(views: Sequence[View], folder: Path) -> Iterator[ShownFigure]:
     """Draw and yield each figure that there is something to draw for."""
     for drawing in DRAWINGS:
+        # of several runs each has its figure, with its number and its name
         if drawing.together or len(views) == 1:
-            yield from _figure(drawing, views, folder, drawing.key, drawing.title)
+            yield from _figure(
+                drawing,
+                views,
+                folder,
+                name=drawing.key,
+                title=drawing.title,
+            )
             continue
 
         for number, view in enumerate(views, start=1):
-            name = f"{drawing.key}-{number}"
-            title = f"{drawing.title}: {view.label}"
-            yield from _figure(drawing, [view], folder, name, title)
+            yield from _figure(
+                drawing,
+                [view],
+                folder,
+                name=f"{drawing.key}-{number}",
+                title=f"{drawing.title}: {view.label}",
+            )
 
 
 def _figure(
@@ -139,14 +157,20 @@ def _figure(
     title: str,
 ) -> Iterator[ShownFigure]:
     """Yield the figure, or nothing where it is empty."""
-    svg = draw(drawing, views, folder, name)
+    svg = draw(drawing, views, folder, name=name)
     if svg:
-        yield ShownFigure(name, title, drawing.caption, svg)
+        yield ShownFigure(
+            name=name,
+            title=title,
+            caption=drawing.caption,
+            svg=svg,
+        )
 
 
 def _further_tables(views: Sequence[View]) -> Iterator[ShownTable]:
     for number, view in enumerate(views, start=1):
         for key, table in further_tables(view).items():
+            # a table without rows would be a heading over nothing
             if table.rows:
                 yield ShownTable(f"table-{key}-{number}", view, table)
 
@@ -159,8 +183,9 @@ def _tasks_tables(views: Sequence[View]) -> Iterator[ShownTable]:
 def _note_on_knowledge(views: Sequence[View]) -> str:
     """Return what knowledge and novel tasks are, an empty text where no run has any."""
     for view in views:
-        if any(task.knowledge for task in view.tasks.values()):
-            return KNOWN
+        for task in view.tasks.values():
+            if task.knowledge:
+                return KNOWN
     return ""
 
 
@@ -170,7 +195,7 @@ def _write_tables(views: Sequence[View], settings: Table, folder: Path) -> None:
     The settings as Markdown, LaTeX and CSV, subcategories and tasks as CSV, the angles between runs
     as JSON.
     """
-    texts = len(settings.texts)
+    texts = len(settings.texts)  # columns of texts come first
     texts_by_file = {
         "settings.md": markdown(settings.names, settings.rows, texts),
         "settings.tex": latex(settings.names, settings.rows, texts),
@@ -187,7 +212,7 @@ def _write_tables(views: Sequence[View], settings: Table, folder: Path) -> None:
 
 
 def _subcategories_csv(views: Sequence[View]) -> str:
-    rows = [["run", *(column.name for column in SUBCATEGORY_COLUMNS)]]
+    rows = [["run", *SUBCATEGORY_COLUMNS]]
     for view in views:
         for line in view.subcategory_lines:
             rows.append([view.label, *cells(line)])

@@ -30,7 +30,7 @@ from ipt.analysis.report.vectors import OTHERS, draw_codes, draw_cosines, draw_d
 from ipt.analysis.report.views import ScoredTask, View
 from ipt.results import BY_NAME, CONDITIONS
 
-UNDEFINED = (math.nan, math.nan)
+UNDEFINED = (math.nan, math.nan)  # the interval of a condition that a run does not have
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,26 +38,30 @@ class Drawing:
     """A figure of the page."""
 
     key: str  # leads the names of its files
-    title: str
-    caption: str
-    draw: Callable[[Figure, Sequence[View]], None]
+    title: str  # above the figure
+    caption: str  # below it; a screen reader says both
+    draw: Callable[[Figure, Sequence[View]], None]  # draws no axes where there is nothing to show
     together: bool = False  # one figure for all runs, instead of one for each
 
 
 def draw_recovery(figure: Figure, views: Sequence[View]) -> None:
     """Draw each condition's recovery with its interval, a group of bars per run."""
-    values = {}
-    intervals = {}
-    titles = {}
+    values: dict[str, list[float]] = {}  # a share per run, by condition
+    intervals: dict[str, list[tuple[float, float]]] = {}
     for condition in CONDITIONS:
-        lines = [view.overall.get(condition.name) for view in views]
-        if not any(lines):
+        # a condition that no run has takes no room
+        if not any(condition.name in view.overall for view in views):
             continue
-        titles[condition.name] = condition.title
-        values[condition.name] = [x.recovery.relative if x else math.nan for x in lines]
-        intervals[condition.name] = [x.recovery.interval if x else UNDEFINED for x in lines]
+        shares = values.setdefault(condition.name, [])
+        ends = intervals.setdefault(condition.name, [])
+        for view in views:
+            line = view.overall.get(condition.name)
+            shares.append(math.nan if line is None else line.recovery.relative)
+            ends.append(UNDEFINED if line is None else line.recovery.interval)
 
     labels = [printable(view.label, 40) for view in views]
+    titles = {condition.name: condition.title for condition in CONDITIONS}
+    # bars of all conditions stay wide enough for their numbers
     figure.set_size_inches(max(7.2, 4.4 * len(views)), 4.4)
     recovery_bars(
         figure.subplots(),
@@ -77,8 +81,8 @@ def draw_stability(figure: Figure, views: Sequence[View]) -> None:
     if stability is None:
         return
 
-    means = {}
-    spreads = {}
+    means = {}  # a mean per seed, by method
+    spreads = {}  # a deviation per task, by method
     for method in stability.methods:
         by_task = stability.by_seed[method]
         scores = np.array(list(by_task.values()))  # [tasks, seeds]
@@ -87,6 +91,7 @@ def draw_stability(figure: Figure, views: Sequence[View]) -> None:
         spreads[method] = scores.std(1, ddof=1).tolist()
 
     figure.set_size_inches(7.2, 0.8 + 0.7 * len(means))
+    # one row a method across both panels
     left, right = figure.subplots(1, 2, sharey=True)
     stability_violins(left, means, "mean score, a point per seed")
     stability_violins(right, spreads, "SD of a task's score over seeds, a point per task")
@@ -115,7 +120,8 @@ def _draw_tasks(figure: Figure, view: View, names: Sequence[str]) -> None:
     axes = figure.subplots()
     _score_bars(axes, view, tasks)
 
-    axes.set_ylim(len(tasks) - 0.4, -0.6)  # the first on top
+    # the first task on top; the bars added for the legend are outside
+    axes.set_ylim(len(tasks) - 0.4, -0.6)
     axes.set_xlim(0, 1.02)
     axes.set_xlabel("score")
     axes.spines[["top", "right"]].set_visible(False)
@@ -130,15 +136,24 @@ def _draw_tasks(figure: Figure, view: View, names: Sequence[str]) -> None:
 
 
 def _score_bars(axes: Axes, view: View, tasks: Sequence[ScoredTask]) -> None:
+    """Draw the bars with their marks, a row a task, and name the rows."""
+    scores = []
+    references = []
+    floors = []
+    colours = []
+    names = []
+    for task in tasks:
+        scores.append(task.score)
+        references.append(task.reference)
+        floors.append(task.floor)
+        colours.append(CONDITION_COLOURS[task.condition])
+        names.append(printable(task.name))
+
     places = np.arange(len(tasks))
-    bars = axes.barh(
-        places,
-        [task.score for task in tasks],
-        0.72,
-        color=[CONDITION_COLOURS[task.condition] for task in tasks],
-    )
+    bars = axes.barh(places, scores, 0.72, color=colours)
+    # marks at the edge are drawn whole
     axes.plot(
-        [task.reference for task in tasks],
+        references,
         places,
         "|",
         color=INK,
@@ -148,7 +163,7 @@ def _score_bars(axes: Axes, view: View, tasks: Sequence[ScoredTask]) -> None:
         label="prompt tuning",
     )
     axes.plot(
-        [task.floor for task in tasks],
+        floors,
         places,
         "o",
         color=INK,
@@ -159,7 +174,8 @@ def _score_bars(axes: Axes, view: View, tasks: Sequence[ScoredTask]) -> None:
     )
 
     # One bar of each colour where it is not seen, for the legend
-    for condition in dict.fromkeys(task.condition for task in tasks):
+    conditions = [task.condition for task in tasks]
+    for condition in dict.fromkeys(conditions):
         axes.barh(
             [-9],
             [0],
@@ -167,7 +183,8 @@ def _score_bars(axes: Axes, view: View, tasks: Sequence[ScoredTask]) -> None:
             label=BY_NAME[condition].title,
         )
 
-    axes.set_yticks(places, [printable(task.name) for task in tasks], fontsize=7)
+    axes.set_yticks(places, names, fontsize=7)
+    # by its gid the page finds the task of a bar
     for bar, label, task in zip(bars, axes.get_yticklabels(), tasks, strict=True):
         gid = f"task-{view.names.index(task.name)}"
         bar.set_gid(gid)
@@ -176,7 +193,7 @@ def _score_bars(axes: Axes, view: View, tasks: Sequence[ScoredTask]) -> None:
 
 def _name_groups(axes: Axes, groups: Sequence[str]) -> None:
     """Write each run of equal groups at the right of its rows, with a thin line before it."""
-    starts = []
+    starts = []  # rows before which a new group begins
     for i, group in enumerate(groups):
         if i == 0 or groups[i - 1] != group:
             starts.append(i)
@@ -202,6 +219,7 @@ TASKS = (
 )
 
 DRAWINGS = (
+    # ------------------------------------------------------------ all runs in one figure
     Drawing(
         key="recovery",
         title="Recovered share of prompt tuning by setting",
@@ -245,6 +263,7 @@ DRAWINGS = (
         draw=draw_angles,
         together=True,
     ),
+    # ------------------------------------------------------------ one figure a run
     Drawing(
         key="stability",
         title="How much depends on the seed",
@@ -265,6 +284,7 @@ DRAWINGS = (
         caption=TASKS,
         draw=draw_seen,
     ),
+    # ------------------------------------------------------------ the intrinsic vectors of a run
     Drawing(
         key="codes",
         title="Where the tasks lie in the subspace",
@@ -292,6 +312,7 @@ DRAWINGS = (
         ),
         draw=draw_distances,
     ),
+    # ------------------------------------------------------------ what `ipt probe` wrote
     Drawing(
         key="landscape",
         title="The loss and the score around a task's numbers",

@@ -17,10 +17,12 @@ from ipt.analysis.plots.style import INK
 from ipt.analysis.report.sections import Drawing
 from ipt.analysis.report.views import View
 
+# Names of vocabularies, which nothing fetches
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
 LINK = f"{{{XLINK}}}href"  # an attribute, as ElementTree writes it
 
+# What every figure of a page has, whatever the user's own matplotlib settings are
 STYLE: Any = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "ipt",  # the same ids each time
@@ -32,6 +34,7 @@ STYLE: Any = {
     "axes.labelcolor": INK,
     "xtick.color": INK,
     "ytick.color": INK,
+    # the page's ground is light or dark
     "figure.facecolor": "none",
     "axes.facecolor": "none",
 }
@@ -49,7 +52,7 @@ def draw(drawing: Drawing, views: Sequence[View], folder: Path, name: str) -> st
         figure = Figure(layout="constrained")
         drawing.draw(figure, views)
         if not figure.axes:
-            return ""
+            return ""  # the run does not have what it shows
 
         # laid out once for the three files, which have no date: equal runs give equal files
         figure.draw_without_rendering()
@@ -58,9 +61,10 @@ def draw(drawing: Drawing, views: Sequence[View], folder: Path, name: str) -> st
         figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
         figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
 
+    # the page has the same drawing as the file
     text = (folder / f"{name}.svg").read_text(encoding="utf8")
     alt = f"{drawing.title}. {drawing.caption}"
-    return inline(text, name, alt, view=views[0])
+    return inline(text, name=name, alt=alt, view=views[0])
 
 
 def inline(text: str, name: str, alt: str, view: View) -> str:
@@ -73,12 +77,14 @@ def inline(text: str, name: str, alt: str, view: View) -> str:
     root = ElementTree.fromstring(text)
     _remove_styles(root)
     _remove_second_ids(root)
+    # tasks before ids get a lead, by which they would not be found
     for element in root.iter():
         task = re.fullmatch(r"task-(\d+)", element.get("id", ""))
         if task:
             _name_task(element, view, number=int(task[1]))
         _lead_names(element, name)
 
+    # no height: it follows from the view box where a narrow window makes the figure smaller
     root.attrib = {
         "viewBox": root.attrib["viewBox"],
         "role": "img",
@@ -90,6 +96,7 @@ def inline(text: str, name: str, alt: str, view: View) -> str:
 
 def _remove_styles(root: ElementTree.Element) -> None:
     """Remove style sheets, which would hold for the whole page, and metadata."""
+    # lists, as removing changes what is walked through
     for parent in list(root.iter()):
         for child in list(parent):
             if child.tag == f"{{{SVG}}}style" or child.tag.endswith("metadata"):
@@ -115,6 +122,7 @@ def _remove_second_ids(root: ElementTree.Element) -> None:
 def _name_task(element: ElementTree.Element, view: View, number: int) -> None:
     """Say which task the element is, instead of its id."""
     name = view.names[number]
+    # page.js shows the tip, and marks what is of the same group
     del element.attrib["id"]
     element.set("data-tip", view.tip(name))
     element.set("data-group", view.tasks[name].subcategory)
@@ -128,6 +136,7 @@ def _lead_names(element: ElementTree.Element, lead: str) -> None:
         elif key == LINK and value.startswith("#"):
             element.set(key, f"#{lead}-{value[1:]}")
         elif key in ("style", "clip-path", "fill", "stroke"):
+            # url(#...) refers to a shape or a pattern by its id
             led = value.replace("url(#", f"url(#{lead}-")
             element.set(key, led.replace(INK, "currentColor"))
 

@@ -17,6 +17,8 @@ from ipt.results import BY_NAME, CONDITIONS
 
 NONE = "–"
 LONG = ("parts", "digests")  # settings that list every task
+
+# Conditions of the headline, and what they are of
 HEADLINE = {"test": "unseen tasks", "train_diff": "seen tasks, other data"}
 MIXED = 4  # seen tasks named of a mixture
 
@@ -28,7 +30,7 @@ SHUFFLES = 19
 class Column(NamedTuple):
     """The head of a column."""
 
-    name: str
+    name: str  # as it stands in the head
     is_text: bool  # texts stand left and sort by letters, numbers stand right
 
 
@@ -38,7 +40,7 @@ class Table:
 
     label: str  # what a screen reader says
     columns: Sequence[Column]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[str]]  # a cell a column
     strong: frozenset[int] = frozenset()  # numbers of the rows that stand out
 
     @property
@@ -55,14 +57,14 @@ class Table:
 class HeadlineFigures(NamedTuple):
     """The cells of a line, without its condition and its group."""
 
-    tasks: str
-    absolute: str
-    relative: str
-    interval: str
-    ratio: str
-    floored: str
+    tasks: str  # how many
+    absolute: str  # E_abs
+    relative: str  # E_rel in per cent, as all shares
+    interval: str  # of E_rel
+    ratio: str  # of means
+    floored: str  # above the floor
     floored_interval: str
-    above: str
+    above: str  # tasks whose reference is above the floor
 
 
 def texts(*names: str) -> list[Column]:
@@ -75,8 +77,9 @@ def numbers(*names: str) -> list[Column]:
     return [Column(name, is_text=False) for name in names]
 
 
+# The cells of a line: two texts, the others numbers
 CONDITION_COLUMN, GROUP_COLUMN, *FIGURE_COLUMNS = COLUMNS
-SUBCATEGORY_COLUMNS = [*texts(CONDITION_COLUMN, "subcategory"), *numbers(*FIGURE_COLUMNS)]
+SUBCATEGORY_COLUMNS = (CONDITION_COLUMN, "subcategory", *FIGURE_COLUMNS)
 
 
 def headline(view: View) -> dict[str, HeadlineFigures | None]:
@@ -86,14 +89,15 @@ def headline(view: View) -> dict[str, HeadlineFigures | None]:
         figures[what] = None
         line = view.overall.get(condition)
         if line is not None:
+            # the condition and the group are known
             _, _, *shown = cells(line)
             figures[what] = HeadlineFigures(*shown)
     return figures
 
 
 def reference(view: View) -> dict[str, str]:
-    """Return prompt tuning's mean score on unseen and on seen tasks, by how many tasks these are."""
-    means = view.summary["reference"]
+    """Return prompt tuning's mean score on unseen and on seen tasks, by what these are."""
+    means = view.summary["reference"]  # null where there are no such tasks
     counts = {"unseen": len(view.unseen), "seen": len(view.seen)}
     shown = {}
     for part, count in counts.items():
@@ -113,6 +117,7 @@ def _run_cell(view: View, views: Sequence[View]) -> list[str]:
 
 def settings_table(views: Sequence[View]) -> Table:
     """Return the run folders' table; with several runs those of a condition and group follow."""
+    # Rows by condition and group: those of the runs come one below the other
     by_key: dict[tuple[str, str], list[tuple[str, ...]]] = {}
     for view in views:
         for line in view.lines:
@@ -121,7 +126,7 @@ def settings_table(views: Sequence[View]) -> Table:
             by_key.setdefault((title, group), []).append(row)
 
     rows: list[tuple[str, ...]] = []
-    strong = set()
+    strong = set()  # the rows of all tasks
     for (_, group), same in by_key.items():
         for row in same:
             if group == "all":
@@ -142,16 +147,18 @@ def settings_table(views: Sequence[View]) -> Table:
 def comparison_table(views: Sequence[View]) -> Table:
     """Return how T_test (IST) stands against each control, in each group of the unseen tasks."""
     rows: list[tuple[str, ...]] = []
-    strong = set()
+    strong = set()  # the rows of all tasks
     for view in views:
         tuned = view.scores_in("test")
         for condition in CONDITIONS:
+            # what MSF alone gives is no control, but T_test (IST) stands on it
             if not (condition.is_control or condition.name == "test_msf"):
                 continue
             control = view.scores_in(condition.name)
             if not (tuned and control):
                 continue
 
+            # a pair a task, as both are of the same unseen tasks
             comparisons = compare_groups(tuned, control, view.unseen_groups)
             for group, *figures in comparison_rows(comparisons):
                 if group == "all":
@@ -178,16 +185,17 @@ def clusters_table(view: View) -> Table:
     No row where fewer than two groups have three tasks.
     """
     names, vectors = view.points
+    # three ways to sort the tasks, each a label per task
     labels = {
         "kind": [view.tasks[name].category for name in names],
         "group": [group_of(view, name) for name in names],
-        "subcategory": [view.tasks[name].subcategory for name in names],
+        "subcategory": view.subcategories_of(names),
     }
 
     rows = []
     for sort, groups in labels.items():
         try:
-            measured = clusters(vectors, groups, FOLDS, SHUFFLES)
+            measured = clusters(vectors, groups, folds=FOLDS, shuffles=SHUFFLES)
         except ValueError:  # too few groups, or too few tasks in them
             continue
         rows.append([sort, *_cluster_cells(measured)])
@@ -215,6 +223,7 @@ def clusters_table(view: View) -> Table:
 
 
 def _cluster_cells(measured: Clusters) -> list[str]:
+    # of shuffled labels: mean and deviation
     silhouette, silhouette_deviation = measured.silhouette_shuffled
     accuracy, accuracy_deviation = measured.accuracy_shuffled
     return [
@@ -243,8 +252,11 @@ def mixtures_table(view: View) -> Table:
     rows = []
     mixtures = view.vectors.get("mixture", ())  # [unseen, seen]
     for name, weights in zip(view.unseen, mixtures, strict=False):
-        largest = np.argsort(-np.abs(weights), kind="stable")[:MIXED]
-        parts = [f"{view.seen[i]} {_signed(weights[i])}" for i in largest]
+        # of equal weights those of the first tasks
+        order = np.argsort(-np.abs(weights), kind="stable")
+        parts = []
+        for i in order[:MIXED]:
+            parts.append(f"{view.seen[i]} {_signed(weights[i])}")
         rows.append((name, ", ".join(parts)))
     return Table(
         label=(
@@ -262,6 +274,7 @@ def stability_table(view: View) -> Table:
     if view.stability is None:
         return Table(label=label, columns=[], rows=[])
 
+    # as `ipt stability` printed it
     method_column, *figure_columns = view.stability.columns
     return Table(
         label=label,
@@ -280,12 +293,10 @@ def words_table(view: View) -> Table:
             words[view.probe.task] = recorded[view.probe.task]
         words |= recorded
 
-    columns = []
-    for vectors in words.values():
-        columns.append([_words(near) for near in vectors])
+    # a row for each vector of the prompt, a column for each task
     rows = []
-    for number, texts_of_vector in enumerate(zip(*columns, strict=True)):
-        rows.append((str(number), *texts_of_vector))
+    for number, near_by_task in enumerate(zip(*words.values(), strict=True)):
+        rows.append((str(number), *map(_words, near_by_task)))
     return Table(
         label=(
             "Decoded prompts: the vocabulary's nearest vectors to each of the prompt's, with their"
@@ -318,9 +329,10 @@ def subcategories_table(view: View) -> Table:
     No row where all tasks are of one subcategory.
     """
     rows = []
-    subcategories = {task.subcategory for task in view.tasks.values()}
+    subcategories = set(view.subcategories_of(view.tasks))
+    # of one subcategory the settings' table has it all
     if len(subcategories) > 1:
-        shown = {view.condition_of(name) for name in view.names}
+        shown = set(map(view.condition_of, view.names))
         for line in view.subcategory_lines:
             if line.setting in shown:
                 rows.append(cells(line))
@@ -329,21 +341,24 @@ def subcategories_table(view: View) -> Table:
             "Recovery by subcategory: tuned numbers on unseen tasks, and on seen ones with other"
             " data where the run has it"
         ),
-        columns=SUBCATEGORY_COLUMNS,
+        columns=[*texts(CONDITION_COLUMN, "subcategory"), *numbers(*FIGURE_COLUMNS)],
         rows=rows,
     )
 
 
 def shared_notes(views: Sequence[View]) -> dict[tuple[str, ...], list[str]]:
     """Return what to know about the figures, with the labels of the runs that it is true of."""
+    # runs with equal notes share them
     labels: dict[tuple[str, ...], list[str]] = {}
     for view in views:
-        labels.setdefault(tuple(notes(view)), []).append(view.label)
+        key = tuple(notes(view))
+        labels.setdefault(key, []).append(view.label)
     return labels
 
 
 def notes(view: View) -> Iterator[str]:
     """Yield what to know about a run's figures: what is left out, and how the run was made."""
+    # a task may be left out in one condition and not in another, where references differ
     below: set[str] = set()
     undefined: set[str] = set()
     for line in view.overall.values():
@@ -378,7 +393,10 @@ def _notes_on_settings(view: View) -> Iterator[str]:
             f"The prompts of {count} tasks were given (--prompts, the FOLDER in the commands), not"
             " tuned here."
         )
-    if any(settings.get("held_out", "test") != "test" for settings in stages):
+
+    # older runs do not say it: they knew test sets only
+    held_out = {settings.get("held_out", "test") for settings in stages}
+    if held_out != {"test"}:
         yield "Scored on dev rows, not on the test sets."
 
 
@@ -411,12 +429,16 @@ def _task_row(view: View, name: str) -> list[str]:
             same = figures
             break
 
+    # what the task is
     row = [name, task.subcategory, task.category, group_of(view, name), part, task.metric]
+
+    # what there is to recover
     row.append(_reference_cell(same))
     if "train_diff" in scored:
         row.append(_reference_cell(scored["train_diff"]))
     row.append(NONE if same is None else f"{same.floor:.3f}")
 
+    # what is recovered, and the score in each condition
     chosen = view.scored_task(name)
     row.append(NONE if chosen is None else percent(chosen.recovery))
     for figures in scored.values():
@@ -430,9 +452,10 @@ def _reference_cell(figures: ScoredTask | None) -> str:
 
 def group_of(view: View, name: str) -> str:
     """Return novel, knowledge or rule; a dash where a user's own tasks know no such difference."""
-    if not any(task.novel or task.knowledge for task in view.tasks.values()):
+    if not view.has_groups:
         return NONE
     task = view.tasks[name]
+    # a novel task may need knowledge too
     if task.novel:
         return "novel"
     return "knowledge" if task.knowledge else "rule"
@@ -443,22 +466,27 @@ def config_table(views: Sequence[View]) -> Table:
 
     With several runs a column says where they differ: MSF from MSF, or IST from IST.
     """
-    msf = [_msf_settings(view) for view in views]
-    ist = [_ist_settings(view) for view in views]
+    pairs = []  # settings of MSF and of IST, a pair a view
     keys: dict[str, None] = {}  # a set that keeps its order
-    for msf_settings, ist_settings in zip(msf, ist, strict=True):
-        keys |= dict.fromkeys(msf_settings)
-        keys |= dict.fromkeys(ist_settings)
+    for view in views:
+        msf = _msf_settings(view)
+        ist = _ist_settings(view)
+        pairs.append((msf, ist))
+        keys |= dict.fromkeys(msf) | dict.fromkeys(ist)
 
     rows = []
     for key in keys:
-        msf_cells = [settings.get(key, NONE) for settings in msf]
-        ist_cells = [settings.get(key, NONE) for settings in ist]
         row = [key]
-        for cells_of_view in zip(msf_cells, ist_cells, strict=True):
-            row += cells_of_view
+        msf_values = set()
+        ist_values = set()
+        for msf, ist in pairs:
+            msf_value = msf.get(key, NONE)
+            ist_value = ist.get(key, NONE)
+            row += [msf_value, ist_value]
+            msf_values.add(msf_value)
+            ist_values.add(ist_value)
         if len(views) > 1:
-            is_same = len(set(msf_cells)) == len(set(ist_cells)) == 1
+            is_same = len(msf_values) == len(ist_values) == 1
             row.append("same" if is_same else "differs")
         rows.append(row)
 
@@ -472,6 +500,7 @@ def config_table(views: Sequence[View]) -> Table:
 
 def _msf_settings(view: View) -> dict[str, str]:
     settings = _settings_of(view.msf)
+    # of the bank that the subspace was found in
     settings["digest.prompts"] = view.summary["prompts"]
     settings["parameters"] = str(view.parameters)
     return settings
@@ -479,6 +508,7 @@ def _msf_settings(view: View) -> dict[str, str]:
 
 def _ist_settings(view: View) -> dict[str, str]:
     settings = _settings_of(view.ist)
+    # of the scores of both stages
     settings["digest.scores"] = view.summary["digest"]
     return settings
 

@@ -52,7 +52,7 @@ def draw_codes(figure: Figure, views: Sequence[View]) -> None:
     if len(vectors) < LEAST or vectors.shape[1] < 2 or not np.ptp(vectors):
         return
 
-    subcategories = [view.tasks[name].subcategory for name in view.points.names]
+    subcategories = view.subcategories_of(view.points.names)
     styles = _styles_of(subcategories)
     figure.set_size_inches(7.2, 5)
     axes = figure.subplots()
@@ -65,9 +65,10 @@ def draw_codes(figure: Figure, views: Sequence[View]) -> None:
         f"component 2 ({second:.0f} %)",
     )
 
+    # filled and hollow are explained without a colour: they hold for every colour
     shown = [
         entry("seen", OTHERS.colour, OTHERS.marker),
-        entry("unseen", OTHERS.colour, OTHERS.marker, "none"),
+        entry("unseen", OTHERS.colour, OTHERS.marker, face="none"),
     ]
     for subcategory, style in styles.items():
         shown.append(entry(subcategory, style.colour, style.marker))
@@ -80,6 +81,7 @@ def draw_codes(figure: Figure, views: Sequence[View]) -> None:
 
 def _styles_of(groups: Sequence[str]) -> dict[str, Style]:
     """Return a style for each of the ten most common groups, in the order of their names."""
+    # the largest first, of equal ones that whose name comes first
     by_size = sorted(set(groups), key=lambda group: (-groups.count(group), group))
     common = sorted(by_size[: len(PALETTE)])
 
@@ -102,6 +104,7 @@ def _scatter_tasks(axes: Axes, view: View, styles: dict[str, Style]) -> None:
             facecolors="none" if name in view.unseen else colour,
             edgecolors=colour,
         )
+        # the page finds the task by it
         point.set_gid(f"task-{view.names.index(name)}")
 
 
@@ -109,14 +112,15 @@ def draw_cosines(figure: Figure, views: Sequence[View]) -> None:
     """Draw the mean cosine between tasks of each two subcategories, similar ones side by side."""
     view = views[0]
     names, vectors = view.points
-    groups = sorted({view.tasks[name].subcategory for name in names})
+    group_of_task = view.subcategories_of(names)
+    groups = sorted(set(group_of_task))
     if len(groups) < 2:
         return
 
-    rows = []
-    for group in groups:
-        rows.append([view.tasks[name].subcategory == group for name in names])
-    member = np.array(rows, dtype=float)  # [groups, T], 1 where a task is in a group
+    # 1 where a task is in a group
+    member = np.zeros((len(groups), len(names)))
+    for column, group in enumerate(group_of_task):
+        member[groups.index(group), column] = 1
     means = _mean_cosines(vectors, member)
 
     side = max(2.0, ROW_HEIGHT * len(groups))
@@ -140,6 +144,7 @@ def _mean_cosines(vectors: np.ndarray, member: np.ndarray) -> np.ndarray:
     apart = 1 - np.eye(len(vectors))
     cosines = cosine_matrix(vectors) * apart  # [T, T]
 
+    # A sum over pairs of tasks is a product with the membership on both sides
     pairs = member @ apart @ member.T  # [groups, groups] how many
     sums = member @ cosines @ member.T
     empty = np.full(pairs.shape, math.nan)
@@ -151,26 +156,29 @@ def draw_distances(figure: Figure, views: Sequence[View]) -> None:
     view = views[0]
     names, vectors = view.points
     tasks = []
+    shares = []
+    rows = []
     for task in view.scored_tasks(names):
         # NaN, where there is nothing to recover, is left out by the comparison
         if task.name in view.unseen and task.recovery >= 0:
-            tasks.append(task)
-    seen = vectors[[name not in view.unseen for name in names]]
+            tasks.append(task.name)
+            shares.append(task.recovery)
+            rows.append(names.index(task.name))
+    seen = vectors[[name in view.seen for name in names]]  # [seen, d]
     if len(tasks) < LEAST or len(seen) == 0:
         return
 
-    rows = [names.index(task.name) for task in tasks]
     distances = nearest_distance(vectors[rows], seen)  # [tasks]
-    shares = np.array([task.recovery for task in tasks])
+    recovery = np.array(shares)  # [tasks]
     figure.set_size_inches(6, 3.8)
     axes = distance_scatter(
         figure.subplots(),
         distances,
-        shares,
-        correlation=rank_correlation(distances, shares),
-        names=[task.name for task in tasks],
+        recovery,
+        correlation=rank_correlation(distances, recovery),
+        names=tasks,
     )
 
     # a collection a task, so that the page can name each
-    for point, task in zip(axes.collections, tasks, strict=True):
-        point.set_gid(f"task-{view.names.index(task.name)}")
+    for point, name in zip(axes.collections, tasks, strict=True):
+        point.set_gid(f"task-{view.names.index(name)}")

@@ -7,7 +7,7 @@ of prompt tuning each task recovers. Nothing but `read_views` reads a file.
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -31,21 +31,21 @@ from ipt.results import BY_NAME, CONDITIONS, TaskRecord
 from ipt.run import complete_runs
 from ipt.storage import read_json, read_tensors
 
-# The first of these that a run has stands for a task
+# The first of these that a run has stands for a task: the harder one, as the paper's figures do
 SEEN = ("train_diff", "train_same", "train_msf")
 UNSEEN = ("test", "test_msf")
 
 # Settings that runs of one line share, beside those of the stages
 ALIKE = ("model", "dtype", "limit", "held_out")
 
-Arrays = dict[str, np.ndarray]
+Arrays = dict[str, np.ndarray]  # by name, as in a file of tensors
 
 
 @dataclass(frozen=True)
 class StageRun:
     """The run folder of one stage."""
 
-    folder: Path
+    folder: Path  # the commands name the run by its last part
     result: Result  # result.json
     record: dict[str, Any]  # config.json: settings and versions
 
@@ -74,7 +74,7 @@ class Probe:
 class Stability:
     """The result of `ipt stability` in the same subspace."""
 
-    columns: Sequence[str]
+    columns: Sequence[str]  # of the table that the command prints
     rows: Sequence[Sequence[str]]  # one a method, its name first
     by_seed: Mapping[str, Mapping[str, Sequence[float]]]  # method to task to a score per seed
 
@@ -90,7 +90,7 @@ class Stability:
 class Points(NamedTuple):
     """Tasks that have an intrinsic vector, and the vectors."""
 
-    names: list[str]
+    names: list[str]  # [T]
     vectors: np.ndarray  # [T, d]
 
 
@@ -99,15 +99,16 @@ class ScoredTask:
     """A task's figures in one condition."""
 
     name: str
-    subcategory: str
-    condition: str
-    score: float
+    subcategory: str  # empty where a user's own task has none
+    condition: str  # its key in result.json
+    score: float  # on held-out rows, at most 1
     reference: float  # prompt tuning on the same few-shot sets
     floor: float  # what doing nothing scores
 
     @property
     def recovery(self) -> float:
         """Score as a share of the reference; NaN where the reference is not above 0."""
+        # a share of nothing is not defined
         if self.reference > 0:
             return relative_score([self.score], [self.reference])
         return math.nan
@@ -117,22 +118,20 @@ class ScoredTask:
 class View:
     """What a page shows of one IST run.
 
-    vectors: [T, d] by name, as the run wrote them.
-    probe: None where `ipt probe` was not called.
-    stability: of the newest complete `ipt stability` in the same subspace, beside the run; or None.
-    tangents: [S, n * h, d], orthonormal bases of the decoder's tangent spaces at S of the vectors;
-        empty where only one run is shown.
+    tangents: [S, n * h, d], orthonormal bases of the decoder's tangent spaces at S of the vectors.
     """
 
-    label: str
-    msf: StageRun
+    label: str  # what the page calls it; no other run of the page has the same
+    msf: StageRun  # the run that the IST run stands on
     ist: StageRun
-    vectors: Arrays
-    probe: Probe | None = None
-    stability: Stability | None = None
+    vectors: Arrays  # intrinsic vectors [T, d] and weights of mixtures, by condition
+    probe: Probe | None = None  # None: `ipt probe` was not called
+    stability: Stability | None = None  # of the newest run in the same subspace, beside the run
+    # Empty where one run is shown: decoders are compared with those of other runs
     tangents: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 0)))
 
-    # What the results say. Only these read them.
+    # ---------------------------------------------------------------- what the results say
+    # Only these read the results, so that the form of a result is known here alone.
 
     @property
     def results(self) -> list[Result]:
@@ -229,7 +228,7 @@ class View:
                 ordered[condition.name] = scored[condition.name]
         return ordered
 
-    # What follows from them.
+    # ---------------------------------------------------------------- what follows from them
 
     @property
     def folder(self) -> Path:
@@ -247,7 +246,7 @@ class View:
 
         0 shots are the default, which differs between kinds of tasks.
         """
-        shots = self.msf.settings["tune"]["shots"] or 0
+        shots = self.msf.settings["tune"]["shots"] or 0  # null: the default
         return {
             "intrinsic dimension d": self.dim,
             "seen tasks": len(self.seen),
@@ -263,6 +262,7 @@ class View:
     def kin(self) -> str:
         """A text that runs share which differ in their sizes and seeds alone."""
         msf = self.msf.settings
+        # what is drawn against is left out: it differs on a line
         settings = [
             without(msf["msf"], "dim"),
             without(msf["tune"], "shots"),
@@ -277,6 +277,7 @@ class View:
 
         That of tuned vectors, on other data for a seen task, where the run has it.
         """
+        # a run may have scored some of the tasks of a condition only
         order = UNSEEN if name in self.unseen else SEEN
         for condition in order:
             if name in self.by_condition.get(condition, {}):
@@ -289,6 +290,15 @@ class View:
         if condition is None:
             return None
         return self.by_condition[condition][name]
+
+    def subcategories_of(self, names: Iterable[str]) -> list[str]:
+        """Return the subcategory of each of the tasks."""
+        return [self.tasks[name].subcategory for name in names]
+
+    @cached_property
+    def has_groups(self) -> bool:
+        """Whether tasks differ in being novel or needing knowledge; a user's own tasks do not."""
+        return any(task.novel or task.knowledge for task in self.tasks.values())
 
     def scored_tasks(self, names: Sequence[str]) -> list[ScoredTask]:
         """Return the figures of those of the tasks that were scored, in their order."""
@@ -319,10 +329,11 @@ class View:
 
     @cached_property
     def points(self) -> Points:
-        """The tasks that have a vector: seen ones on their own data, or else on other; unseen ones."""
+        """The tasks that have a vector, seen ones first, and the vectors."""
         names: list[str] = []
-        vectors: list[np.ndarray] = []
+        vectors: list[np.ndarray] = []  # [seen, d] and [unseen, d]
 
+        # on their own data first: with these the subspace was found
         seen = self.vectors.get("train_same", self.vectors.get("train_diff"))
         if seen is not None:
             names += self.seen
@@ -333,6 +344,7 @@ class View:
             names += self.unseen
             vectors.append(unseen)
 
+        # arrays cannot be joined where there are none
         if not vectors:
             return Points(names, np.zeros((0, self.dim)))
         return Points(names, np.concatenate(vectors))
@@ -364,6 +376,7 @@ def _read_view(folder: Path) -> View:
     msf_result, ist_result = read_pair(folder)
     ist = StageRun(folder, ist_result, read_json(folder / "config.json"))
 
+    # MSF's folder lies beside that of IST
     msf_run = ist.settings["msf_run"]
     msf_folder = folder.parent / msf_run
     msf = StageRun(msf_folder, msf_result, read_json(msf_folder / "config.json"))
@@ -396,7 +409,8 @@ def _read_probe(folder: Path) -> Probe | None:
 def _read_stability(out: Path, msf_run: str) -> Stability | None:
     """Return the newest result in the subspace of this MSF run, None where there is none."""
     newest = None
-    for run in complete_runs(out, "stability"):  # the newest comes last
+    # the newest comes last
+    for run in complete_runs(out, "stability"):
         if run.config["msf_run"] == msf_run:
             newest = run
     if newest is None or newest.result is None:
@@ -407,15 +421,17 @@ def _read_stability(out: Path, msf_run: str) -> Stability | None:
 
 def _with_distinct_labels(views: Sequence[View]) -> list[View]:
     """Return the views with labels that differ: in words if these do, else folders, else paths."""
-    ways = (
-        [view.label for view in views],
-        [view.folder.name for view in views],
-        [str(view.folder) for view in views],
-    )
-    for labels in ways:
-        if len(set(labels)) == len(views):
-            pairs = zip(views, labels, strict=True)
-            return [replace(view, label=label) for view, label in pairs]
+    words = []
+    names = []
+    paths = []
+    for view in views:
+        words.append(view.label)
+        names.append(view.folder.name)
+        paths.append(str(view.folder))
 
-    names = ", ".join(view.folder.name for view in views)
-    raise ValueError(f"a run is named twice: {names}; name each once")
+    # the shortest that tells all apart
+    for labels in (words, names, paths):
+        if len(set(labels)) == len(views):
+            labelled = zip(views, labels, strict=True)
+            return [replace(view, label=label) for view, label in labelled]
+    raise ValueError(f"a run is named twice: {', '.join(names)}; name each once")
