@@ -28,7 +28,7 @@ def run(relative, sizes, kin="kin", family="random", label="x", setting="test", 
     return SimpleNamespace(
         lines=[line],
         sizes=sizes,
-        kin=kin,
+        shared_settings=kin,
         family=family,
         label=label,
         dim=dim,

@@ -133,12 +133,12 @@ def test_a_look_at_few_rows_is_named_with_the_command_for_all(done, capsys, undr
 @pytest.mark.parametrize(
     ("kept", "unseen", "figures"), [(("random_test",), {"u": "two"}, 3), (("train_same",), {}, 2)]
 )
-def test_what_a_run_lacks_leaves_no_empty_figure(kept, unseen, figures, tmp_path, capsys):
+def test_what_a_run_does_not_have_leaves_no_empty_figure(kept, unseen, figures, tmp_path, capsys):
     hand_made(tmp_path, {"a": "one", "b": "one"}, unseen, kept=kept)
     page = page_of(capsys, "--out", tmp_path)
     assert page.tags.count("figure") == page.tags.count("svg") == figures
     assert len(page.tables["table-tasks-1"]) == 1 + 2 + len(unseen)
-    assert "this run does not have it" in (tmp_path / "report.html").read_text(encoding="utf8")
+    assert "not measured in this run" in (tmp_path / "report.html").read_text(encoding="utf8")
 
 
 def test_what_a_probe_left_is_drawn(tmp_path, capsys):

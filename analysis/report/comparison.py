@@ -60,7 +60,7 @@ class RunPair(NamedTuple):
 def draw_growth(figure: Figure, views: Sequence[View]) -> None:
     """Draw recovery against d, seen tasks and shots.
 
-    A panel for each of these that differs between runs which are alike in all else but their seeds.
+    A panel for each of these that differs between runs which share all else but their seeds.
     """
     panels = {}  # groups of runs, a line each, by axis
     for axis in views[0].sizes:
@@ -97,7 +97,8 @@ def _groups_that_differ_in(axis: str, views: Sequence[View]) -> list[list[View]]
             continue
         # runs that share all but this size and their seeds have one key
         others = without(view.sizes, axis)
-        groups.setdefault(f"{view.kin} {others}", []).append(view)
+        key = f"{view.shared_settings} {others}"
+        groups.setdefault(key, []).append(view)
 
     # a line needs two places at least
     chosen = []

@@ -225,18 +225,18 @@ DRAWINGS = (
         title="Recovered share of prompt tuning by setting",
         caption=(
             "E_rel of each setting, with 95 % intervals over tasks; the dashed line is prompt"
-            " tuning itself. Grey bars are controls; the purple one is a rival that needs no"
-            " subspace."
+            " tuning itself. Grey bars are controls; the purple one is a mixture of seen prompts,"
+            " which needs no subspace."
         ),
         draw=draw_recovery,
         together=True,
     ),
     Drawing(
         key="growth",
-        title="What more numbers, tasks or examples bring",
+        title="The effect of more dimensions, seen tasks or examples",
         caption=(
-            "Mean over runs, bars from the least to the largest seed; runs on a line are alike in"
-            " all else. The dashed line is prompt tuning."
+            "Mean over runs, bars from the least to the largest seed; runs on a line share all"
+            " other settings. The dashed line is prompt tuning."
         ),
         draw=draw_growth,
         together=True,
@@ -245,7 +245,7 @@ DRAWINGS = (
         key="seen-unseen",
         title="Seen and unseen tasks",
         caption=(
-            "A point per run; on the dashed line unseen tasks come back as well as seen ones do"
+            "A point per run; on the dashed line unseen tasks are recovered as well as seen tasks"
             " with other data."
         ),
         draw=draw_both,
@@ -257,8 +257,9 @@ DRAWINGS = (
         caption=(
             "Principal angles between the decoders' tangent spaces at six codes of each run,"
             " numbered as in the headline; of two runs with bands from the least to the largest."
-            " Equal spaces are at 0, and grey are random ones. Runs of another d, and decoders"
-            " with fewer directions than d, are left out; more than four runs are in angles.json."
+            " Equal spaces have angles of 0; random spaces are grey. Runs of another d, and"
+            " decoders with fewer directions than d, are left out; angles.json has more than four"
+            " runs."
         ),
         draw=draw_angles,
         together=True,
@@ -290,25 +291,25 @@ DRAWINGS = (
         title="Where the tasks lie in the subspace",
         caption=(
             "Intrinsic vectors on their first two principal components, of seen tasks filled, of"
-            " unseen ones hollow. Point at a task for its name; its subcategory stays lit."
+            " unseen ones hollow. Point at a task to see its name and highlight its subcategory."
         ),
         draw=draw_codes,
     ),
     Drawing(
         key="cosines",
-        title="Likeness of subcategories",
+        title="Similarity of subcategories",
         caption=(
             "Mean cosine between the intrinsic vectors of different tasks, by their subcategories,"
-            " in the order of a tree that joins like with like; grey where there is no such pair."
+            " in the order of a tree that joins similar ones; grey where there is no such pair."
         ),
         draw=draw_cosines,
     ),
     Drawing(
         key="distances",
-        title="Do tasks near the seen ones come back better?",
+        title="Are tasks near the seen ones recovered better?",
         caption=(
             "Recovery of unseen tasks against the distance of their code to the nearest seen"
-            " task's; a share above 150 % is drawn there."
+            " task's; a share above 150 % is drawn at 150 %."
         ),
         draw=draw_distances,
     ),
@@ -324,7 +325,7 @@ DRAWINGS = (
     ),
     Drawing(
         key="curvature",
-        title="How sharply the task's examples fix each number",
+        title="How precisely the task's examples determine each number",
         caption=(
             "The solution, with error bars from the curvature of the train loss there"
             " (Gauss-Newton, prior: the seen tasks' spread)."
@@ -333,7 +334,7 @@ DRAWINGS = (
     ),
     Drawing(
         key="transfer",
-        title="What a task's numbers do for other tasks",
+        title="What a task's numbers score on other tasks",
         caption=(
             "Score of the code of one task (row) on another (column), without any tuning; a"
             " task's own code is framed."
@@ -342,7 +343,7 @@ DRAWINGS = (
     ),
     Drawing(
         key="between",
-        title="On the way from one task to another",
+        title="Between two tasks",
         caption=(
             "Dev scores of both tasks at codes on the straight line between theirs: to the nearest"
             " seen task, and to the farthest."

@@ -201,7 +201,7 @@ def clusters_table(view: View) -> Table:
         rows.append([sort, *_cluster_cells(measured)])
 
     label = (
-        "Do tasks of one sort lie together? Silhouette and a linear probe’s cross-validated"
+        "Do similar tasks lie together? Silhouette and a linear probe’s cross-validated"
         f" accuracy of the intrinsic vectors, against {SHUFFLES} shuffles of the labels"
         f" (p: 1 / {SHUFFLES + 1} at least)"
     )
@@ -384,7 +384,7 @@ def _notes_on_settings(view: View) -> Iterator[str]:
     # 0: all rows
     limits = {settings.get("limit") for settings in stages} - {None, 0}
     for limit in sorted(limits):
-        yield f"Only {limit} test rows per task were scored: a look, not a result."
+        yield f"Only {limit} test rows per task were scored: a preview, not a result."
 
     given = view.msf.settings.get("given")
     if given:

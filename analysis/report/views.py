@@ -36,7 +36,7 @@ SEEN = ("train_diff", "train_same", "train_msf")
 UNSEEN = ("test", "test_msf")
 
 # Settings that runs of one line share, beside those of the stages
-ALIKE = ("model", "dtype", "limit", "held_out")
+SHARED = ("model", "dtype", "limit", "held_out")
 
 Arrays = dict[str, np.ndarray]  # by name, as in a file of tensors
 
@@ -131,7 +131,7 @@ class View:
     tangents: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 0)))
 
     # ---------------------------------------------------------------- what the results say
-    # Only these read the results, so that the form of a result is known here alone.
+    # Only these read the results: nothing else depends on their form.
 
     @property
     def results(self) -> list[Result]:
@@ -259,7 +259,7 @@ class View:
         return re.sub(r"-\d+$", "", self.msf.settings["split"])
 
     @property
-    def kin(self) -> str:
+    def shared_settings(self) -> str:
         """A text that runs share which differ in their sizes and seeds alone."""
         msf = self.msf.settings
         # what is drawn against is left out: it differs on a line
@@ -268,7 +268,7 @@ class View:
             without(msf["tune"], "shots"),
             self.ist.settings["ist"],
         ]
-        for key in ALIKE:
+        for key in SHARED:
             settings.append(msf.get(key))
         return f"{self.family} {json.dumps(settings, sort_keys=True)}"
 
@@ -319,13 +319,13 @@ class View:
     def tip(self, name: str) -> str:
         """Return a task in a line: name, subcategory, part, recovery."""
         task = self.scored_task(name)
-        told = "not scored"
+        recovery = "not scored"
         if task is not None:
-            told = f"{BY_NAME[task.condition].title} {percent(task.recovery)}"
+            recovery = f"{BY_NAME[task.condition].title} {percent(task.recovery)}"
 
         subcategory = self.tasks[name].subcategory or "no subcategory"
         part = "unseen" if name in self.unseen else "seen"
-        return " · ".join((name, subcategory, part, told))
+        return " · ".join((name, subcategory, part, recovery))
 
     @cached_property
     def points(self) -> Points:
@@ -352,9 +352,9 @@ class View:
 
 def without(settings: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return settings but for one."""
-    rest = dict(settings)
-    rest.pop(name, None)
-    return rest
+    others = dict(settings)
+    others.pop(name, None)
+    return others
 
 
 def percent(share: float) -> str:
