@@ -1,5 +1,5 @@
 "use strict";
-// Tables sort on a click of a header and filter by typing; a figure names the task under the pointer.
+// Tables sort on a click of a header and filter by typing; a figure names the task pointed at.
 
 function valueOf(row, column, isNumber) {
   const text = row.cells[column].textContent.trim();
@@ -9,7 +9,8 @@ function valueOf(row, column, isNumber) {
 }
 
 function compare(a, b, direction) {
-  if (a === null || b === null) return (a === null) - (b === null); // missing values come last, in both directions
+  // missing values come last, in both directions
+  if (a === null || b === null) return (a === null) - (b === null);
   return direction * (typeof a === "string" ? a.localeCompare(b) : a - b);
 }
 

@@ -92,7 +92,7 @@ def write_page(
         further=list(_further_tables(views)),
         # every task
         tasks=list(_tasks_tables(views)),
-        known=_note_on_knowledge(views),
+        note_on_knowledge=_note_on_knowledge(views),
         # how it was made, what is missing
         config=config_table(views),
         commands=commands,
