@@ -34,7 +34,8 @@ def drawn(folders):
 
 
 def unseen_share(folder):
-    (line,) = [x for x in lines(read_pair(folder).results) if (x.setting, x.group) == ("test", "all")]
+    results = read_pair(folder).results
+    (line,) = [x for x in lines(results) if (x.setting, x.group) == ("test", "all")]
     return 100 * line.recovery.relative
 
 

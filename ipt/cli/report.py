@@ -75,15 +75,14 @@ def with_tangents(views: "list[View]") -> "list[View]":
 
     views_with = []
     for view in views:
-        folder = view.folder.parent / view.settings[1]["msf_run"] / "subspace"
-        subspace = Subspace.load(folder).double()
+        subspace = Subspace.load(view.msf.folder / "subspace").double()
 
         def decode(vectors: Any, subspace: Subspace = subspace) -> Any:
             with torch.no_grad():
                 return subspace.decode(torch.as_tensor(vectors).double()).flatten(1).numpy()
 
         # Points of the whole run, evenly spaced in the order of tasks.
-        vectors = view.points[1]
+        vectors = view.points.vectors
         step = max(1, len(vectors) // TANGENT_POINTS)
         try:
             tangents = tangent_bases(decode, vectors[::step][:TANGENT_POINTS])
@@ -117,7 +116,7 @@ def stage_settings(kind: type, record: dict[str, Any]) -> dict[str, Any]:
 
 def msf_command(view: "View", name: str, **changes: Any) -> str:
     """Return the command of a view's MSF run, as a run of this name, some settings changed."""
-    record = view.settings[0] | changes
+    record = view.msf.settings | changes
     settings = {"tasks": record.get("tasks", record["split"])}
     # Otherwise the split was drawn, or listed in a file.
     is_named_split = record.get("tasks") == record["split"]
@@ -151,8 +150,8 @@ def ist_command(
     parts: parts of IST to do; none: all.
     changes: settings that differ from the view's.
     """
-    record = view.settings[1] | changes
-    settings: dict[str, Any] = {"dim": view.results[1].dim}
+    record = view.ist.settings | changes
+    settings: dict[str, Any] = {"dim": view.dim}
     if record["limit"]:
         settings["limit"] = record["limit"]
     settings |= stage_settings(IstConfig, record["ist"])
@@ -162,8 +161,8 @@ def ist_command(
 
 def commands_of(view: "View") -> list[str]:
     """Return the commands that make a view's two runs again."""
-    name = view.settings[1]["msf_run"]
-    scores = view.results[1].scores
+    name = view.ist.settings["msf_run"]
+    scores = view.ist.result.scores
     parts = [part for part, condition in PARTS.items() if condition.name in scores]
     if len(parts) == len(PARTS):
         parts = []
@@ -190,18 +189,18 @@ def missing(views: "Sequence[View]") -> list[Missing]:
 def _missing_parts(view: "View") -> Iterator[Missing]:
     for part, condition in PARTS.items():
         has_tasks = condition.tasks == "seen" or bool(view.unseen)
-        if has_tasks and condition.name not in view.by_task:
-            command = ist_command(view, view.settings[1]["msf_run"], [part])
+        if has_tasks and condition.name not in view.by_condition:
+            command = ist_command(view, view.ist.settings["msf_run"], [part])
             yield Missing(condition.absence, [command])
 
 
 def _missing_rows(view: "View") -> Iterator[Missing]:
-    for record in view.settings:
+    for record in (view.msf.settings, view.ist.settings):
         if record["limit"] or record.get("held_out", "test") != "test":
             break
     else:
         return
-    name = f"{view.settings[1]['msf_run']}-all-rows"
+    name = f"{view.ist.settings['msf_run']}-all-rows"
     commands = [
         msf_command(view, name, limit=0, held_out="test"),
         ist_command(view, name, limit=0),
@@ -210,25 +209,25 @@ def _missing_rows(view: "View") -> Iterator[Missing]:
 
 
 def _missing_seeds(view: "View", views: "Sequence[View]") -> Iterator[Missing]:
-    seed = view.settings[1]["seed"]
+    seed = view.ist.settings["seed"]
     for other in views:
-        same_split = other.settings[1]["split"] == view.settings[1]["split"]
-        same_dim = other.results[1].dim == view.results[1].dim
-        if same_split and same_dim and other.settings[1]["seed"] != seed:
+        same_split = other.ist.settings["split"] == view.ist.settings["split"]
+        same_dim = other.dim == view.dim
+        if same_split and same_dim and other.ist.settings["seed"] != seed:
             return
-    name = f"{view.settings[1]['msf_run']}-seed{seed + 1}"
+    name = f"{view.ist.settings['msf_run']}-seed{seed + 1}"
     commands = [msf_command(view, name, seed=seed + 1), ist_command(view, name)]
     yield Missing("Further seeds: this page shows one", commands)
 
 
 def _missing_stability(view: "View") -> Iterator[Missing]:
     if view.unseen and not view.stability:
-        command = ist_command(view, view.settings[1]["msf_run"], verb="stability")
+        command = ist_command(view, view.ist.settings["msf_run"], verb="stability")
         yield Missing("How much unseen tasks’ scores depend on the seed", [command])
 
 
 def _missing_probe(view: "View") -> Iterator[Missing]:
-    if not view.probe[0] and view.results[1].dim > 1:
+    if view.probe is None and view.dim > 1:
         argv = ["ipt", "probe", view.folder.name, "--out", str(view.folder.parent)]
         what = "The loss around a task’s numbers, and what they do for other tasks"
         yield Missing(what, [shlex.join(argv)])
