@@ -1,4 +1,4 @@
-"""IPT: a research toolkit for the intrinsic subspace of prompt tuning (arXiv 2110.07867).
+"""IPT: a research toolkit for the intrinsic subspace of tuned models (arXiv 2110.07867).
 
 A frozen pre-trained model does a task when few added numbers steer it: the task's delta. IPT asks
 whether the deltas of many tasks lie near one surface of d dimensions. MSF finds that subspace from
@@ -7,13 +7,12 @@ that MSF has not seen.
 
     import ipt
 
-    run = ipt.load_run("msf-1")  # runs/msf-1, made by `ipt msf --run msf-1`
-    result = ipt.RunResult.from_json(run.result)
-    for condition in ipt.CONDITIONS:
-        scores = result.scores.get(condition.name, {})
-        print(f"{condition.title}: scores of {len(scores)} tasks")
-    subspace = ipt.Subspace.load(run.folder / "subspace")
-    print(subspace.dim, "numbers for a task, found on", len(subspace.tasks), "tasks")
+    experiment = ipt.open_experiment(tasks="random-20", limit=5, tune={"steps": 60})
+    deltas = ipt.tune(experiment)  # [20, P], a soft prompt for each seen task
+    subspace = ipt.find_subspace(experiment, dim=5, steps=100)
+    vectors = ipt.tune_vectors(experiment, subspace, steps=40)  # [20, 5], of unseen tasks
+    scores = ipt.score(experiment, subspace.decode(vectors))
+    print({name: score.generated for name, score in scores.items()})
 
 The same is done on the command line by `ipt msf`, `ipt ist` and `ipt runs`; see `ipt --help`.
 Importing the package is quick: each name below is imported when it is first used.
@@ -28,8 +27,15 @@ _MODULES = {
     "Run": "ipt.run",
     "RunResult": "ipt.results",
     "Subspace": "ipt.methods.subspace",
-    "Task": "ipt.data",
+    "answer": "ipt.api",
+    "dev_loss": "ipt.api",
+    "find_subspace": "ipt.api",
     "load_run": "ipt.run",
+    "open_experiment": "ipt.api",
+    "reopen_experiment": "ipt.api",
+    "score": "ipt.api",
+    "tune": "ipt.api",
+    "tune_vectors": "ipt.api",
 }
 
 # What `from ipt import *` and help(ipt) take.

@@ -16,12 +16,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from ipt.checkpoint import Checkpoint
-from ipt.storage import read_json, write_json
+from ipt.storage import read_json, read_tensors, write_json
+
+if TYPE_CHECKING:
+    from torch import Tensor  # imported late: listing runs needs no torch
 
 # Settings that every run has; a config.json without them is another program's.
 REQUIRED_SETTINGS = {"kind", "split", "seed"}
@@ -148,6 +151,11 @@ class Run:
         write_json(self.folder / "result.json", result)
         for path in self.folder.glob("checkpoint-*.safetensors"):
             path.unlink()
+
+    def tensors(self, name: str) -> "dict[str, Tensor]":
+        """Return the tensors of one of its files, such as `vectors` or `codes`."""
+        tensors, _ = read_tensors(self.folder / f"{name}.safetensors")
+        return tensors
 
     def checkpoint(self, stage: str, seconds: float = 60.0) -> Checkpoint:
         """Return the checkpoint of a stage of this run, saved at most every `seconds`."""

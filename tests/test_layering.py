@@ -35,6 +35,7 @@ ROWS = (
     {"tasks"},
     {"analysis"},
     {"resolve"},
+    {"api"},
     {"cli"},
     {"__main__"},
 )

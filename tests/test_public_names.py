@@ -7,7 +7,6 @@ import textwrap
 from importlib import import_module
 
 import pytest
-from conftest import hand_made
 
 import ipt
 from ipt.run import Run, load_run
@@ -78,13 +77,19 @@ def test_modules_and_hidden_names_are_imported_as_ever():
 
 
 def test_the_example_runs(tmp_path, monkeypatch, capsys):
-    hand_made(tmp_path / "runs", {"a": "x", "b": "y"}, {"c": "x"}, seed=1, dim=2)
+    code = example()
+    lines = [line for line in code.splitlines() if line]
+    assert len(lines) <= 8
     monkeypatch.chdir(tmp_path)
-    exec(compile(example(), "example", "exec"), {})
-    printed = capsys.readouterr().out.splitlines()
-    assert "T_train (MSF): scores of 2 tasks" in printed
-    assert "T_test (MSF): scores of 1 tasks" in printed
-    assert printed[-1] == "2 numbers for a task, found on 0 tasks"
+    few = 'tasks="ari_m*,gra_tense,let_*", seen=4, unseen=2, limit=5'
+    quick = code.replace('tasks="random-20", limit=5', few)
+    quick = quick.replace("60", "2").replace("100", "2").replace("steps=40", "steps=2")
+    quick = quick.replace("dim=5", "dim=2")
+    names = {}
+    exec(compile(quick, "example", "exec"), names)
+    assert names["deltas"].shape == (4, 10 * 192) and names["vectors"].shape == (2, 2)
+    assert list(names["scores"]) == names["experiment"].unseen
+    assert "{'" in capsys.readouterr().out
 
 
 def test_help_shows_the_docstring_and_the_public_names():

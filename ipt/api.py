@@ -1,0 +1,142 @@
+"""The steps of the commands as functions on one experiment: what `import ipt` gives.
+
+    open_experiment -> tune -> find_subspace -> tune_vectors -> score
+
+Nothing is written but the bank of tuned deltas, below the experiment's `out`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ipt import resolve
+from ipt.config import IstConfig, MsfConfig, TuneConfig, WorkConfig
+from ipt.data import SAME_DATA_SEED
+from ipt.experiment import Experiment, encode_tasks
+from ipt.methods import msf
+from ipt.methods.subspace import Subspace
+from ipt.predict import answer_texts
+from ipt.results import TaskScore
+from ipt.run import Run
+from ipt.training.loop import Execution
+from ipt.tuners.base import Tuner
+from ipt.workflows.deltas import tuned_deltas
+from ipt.workflows.evaluation import score_tasks
+from ipt.workflows.ist import tune_in_subspace
+from ipt.workflows.landscape import dev_losses_of_deltas
+from ipt.workflows.msf import resolve_config
+
+
+def open_experiment(
+    tasks: str = "random-100",
+    model: str = "mini",
+    tuner: str | Tuner = "soft-prompt",
+    tune: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> Experiment:
+    """Load tasks and a frozen model.
+
+    tasks, model, tuner: what the flags of these names take; a tuner may also be an object.
+    tune: settings of tuning, the fields of `ipt.config.TuneConfig`.
+    settings: others of the work, the fields of `ipt.config.WorkConfig`, such as seed or limit.
+    Raises ValueError for what does not exist or does not fit together.
+    """
+    if isinstance(settings.get("out"), str):
+        settings["out"] = Path(settings["out"])
+    work = WorkConfig(tasks=tasks, model=model, **settings)
+    chosen = None
+    if isinstance(tuner, str):
+        work = replace(work, tuner=tuner)
+    else:
+        chosen = tuner
+    return resolve.open_experiment(work, TuneConfig(**(tune or {})), chosen)
+
+
+def reopen_experiment(run: Run, device: str = "auto") -> Experiment:
+    """Return the experiment that a finished run was made on."""
+    return resolve.reopen_experiment(run.config, run.folder.parent, device=device)
+
+
+def tune(experiment: Experiment, names: Sequence[str] | None = None) -> Tensor:
+    """Return tuned deltas [T, P], out of the bank or tuned now.
+
+    names: of tasks; the seen ones, if not given.
+    """
+    return tuned_deltas(experiment, names or experiment.seen, SAME_DATA_SEED)
+
+
+def find_subspace(experiment: Experiment, **settings: Any) -> Subspace:
+    """Return the subspace of the seen tasks' deltas (MSF).
+
+    settings: the fields of `ipt.config.MsfConfig`, such as dim or steps.
+    """
+    config = resolve_config(experiment, MsfConfig(**settings))
+    bank = tune(experiment)
+    tasks = encode_tasks(experiment, experiment.seen, SAME_DATA_SEED)
+    with experiment.reporter.bar("finding the subspace") as progress:
+        execution = Execution(progress=progress)
+        seed = experiment.seed
+        subspace = msf.find_subspace(experiment.model, bank, tasks, config, seed, execution)
+    subspace.split = experiment.split.name
+    return subspace
+
+
+def tune_vectors(
+    experiment: Experiment,
+    subspace: Subspace,
+    names: Sequence[str] | None = None,
+    **settings: Any,
+) -> Tensor:
+    """Return tuned intrinsic vectors [T, d] (IST).
+
+    names: of tasks; the unseen ones, if not given.
+    settings: the fields of `ipt.config.IstConfig`, such as steps or learning_rates.
+    """
+    tasks = encode_tasks(experiment, names or experiment.unseen, SAME_DATA_SEED)
+    config = IstConfig(**settings)
+    return tune_in_subspace(experiment, subspace, tasks, config, Execution()).numbers
+
+
+def score(
+    experiment: Experiment,
+    deltas: Tensor,
+    names: Sequence[str] | None = None,
+) -> dict[str, TaskScore]:
+    """Return each task's scores on its test set under its delta.
+
+    deltas: [T, P], in the order of names.
+    names: of tasks; the unseen ones, if not given.
+    """
+    tasks = encode_tasks(experiment, names or experiment.unseen, SAME_DATA_SEED)
+    if len(deltas) != len(tasks):
+        raise ValueError(f"{len(tasks)} deltas were expected, one for each task; found {len(deltas)}")
+    return score_tasks(experiment, "deltas", deltas, tasks)
+
+
+def dev_loss(experiment: Experiment, deltas: Tensor, name: str) -> Tensor:
+    """Return the dev loss [U] of one task under each of the deltas [U, P], nats per token."""
+    (data,) = encode_tasks(experiment, [name], SAME_DATA_SEED)
+    return dev_losses_of_deltas(experiment, deltas, data)
+
+
+@torch.no_grad()
+def answer(
+    experiment: Experiment,
+    delta: Tensor | None,
+    name: str,
+    texts: Sequence[str],
+    max_tokens: int = 32,
+) -> list[str]:
+    """Return an answer to each text.
+
+    delta: [P]; None asks the bare model.
+    name: of the task, whose options a masked model ranks.
+    """
+    if delta is None:
+        experiment = replace(experiment, model=experiment.model.bare)
+        delta = experiment.model.initialize(experiment.seed)
+    return answer_texts(delta, experiment, name, texts, max_tokens)
