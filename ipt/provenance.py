@@ -214,9 +214,11 @@ def to_argv(settings: Mapping[str, Any]) -> list[str]:
     argv = []
     for name, value in settings.items():
         flag = name.replace("_", "-")
+        # A flag that is not said keeps its default.
         if value is None:
             continue
         if isinstance(value, bool):
+            # The parser takes no value for these.
             argv.append(f"--{flag}" if value else f"--no-{flag}")
             continue
 

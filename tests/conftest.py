@@ -168,7 +168,7 @@ def hand_made(out, seen, unseen, seed=42, kept=ALL, dim=3, shots=None, **msf):
         }
         write_tensors(run.folder / "vectors.safetensors", vectors)
         torch.manual_seed(seed)  # one decoder in both
-        Subspace(3, 4, dim, 8, "msf", "mini", "made", seed).save_pretrained(run.folder / "subspace")
+        Subspace(3 * 4, dim, 8, "msf", "mini", "made", seed).save_pretrained(run.folder / "subspace")
         run.finish(common | {"kind": kind, "scores": scores})
     return out / f"ist-{seed}"
 

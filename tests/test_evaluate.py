@@ -8,6 +8,7 @@ from conftest import toy_backbone
 from fitted import KINDS, taught_backbone, word_task
 from soft_prompts import generate, nll, score_prompts
 
+from ipt.backbones.base import CPU_TOKENS, Backbone
 from ipt.backbones.encoder_decoder import EncoderDecoder
 from ipt.data import Example, Task
 from ipt.encoded import EncodedTask
@@ -17,39 +18,52 @@ LABELS = ("red", "green", "blue")
 
 
 class Stub(EncoderDecoder):
-    """Writes "PROMPT:INPUT", processes by the prompt's number and the input's last digit."""
+    """Writes "PROMPT:INPUT", ranks by the prompt's number and the input's last digit.
 
-    def __init__(self, generates: bool = True) -> None:
+    budget: the tokens of a batch with gradients; a quarter of those of one without.
+    """
+
+    def __init__(self, generates: bool = True, budget: int = CPU_TOKENS) -> None:
         plain = toy_backbone()
         super().__init__(plain.model, plain.tokenizer, "stub")
         self.generates = generates
+        self.budget = budget
         self.written, self.ranked, self.asked = [], [], []
 
-    def inputs(self, rows):
-        return self.text([row.input_ids for row in rows])
+    @property
+    def token_budget(self):
+        return self.budget
 
-    def generate(self, prompts, rows, max_tokens):
+    def inputs(self, rows):
+        return self.texts([row.input_ids for row in rows])
+
+    def numbers(self, rows):
+        """Return the number of each row's prompt."""
         assert not torch.is_grad_enabled()
-        assert prompts.shape == (len(rows), 2, 16)
+        assert self.prefix.shape == (len(rows), 2, 16)
+        return [int(prompt[0, 0]) for prompt in self.prefix]
+
+    def generate(self, rows, max_tokens):
         texts = self.inputs(rows)
         self.written.append((max_tokens, sorted(texts)))
-        return [f"{int(lead[0, 0])}:{text}" for lead, text in zip(prompts, texts, strict=True)]
+        pairs = zip(self.numbers(rows), texts, strict=True)
+        return [f"{number}:{text}" for number, text in pairs]
 
-    def rank(self, prompts, rows, options):
-        assert not torch.is_grad_enabled()
-        assert prompts.shape == (len(rows), 2, 16)
-        assert self.text([option.label_ids for option in options]) == list(LABELS)
+    def option_nll(self, rows, options):
+        assert self.texts([option.label_ids for option in options]) == list(LABELS)
         texts = self.inputs(rows)
         self.ranked.append(sorted(texts))
-        numbers = [int(lead[0, 0]) for lead in prompts]
-        return [(number + int(text[-1])) % 3 for number, text in zip(numbers, texts, strict=True)]
+        nats = torch.ones(len(rows), len(options))
+        for place, (number, text) in enumerate(zip(self.numbers(rows), texts, strict=True)):
+            nats[place, (number + int(text[-1])) % 3] = 0.5
+        return nats
 
-    def generate_and_rank(self, prompts, rows, max_tokens, options):
-        return self.generate(prompts, rows, max_tokens), self.rank(prompts, rows, options)
+    def generate_and_rank(self, rows, max_tokens, options):
+        return self.generate(rows, max_tokens), self.option_nll(rows, options)
 
-    def in_batches(self, rows, prompt_length, token_budget, work):
-        self.asked.append((len(rows), prompt_length, token_budget))
-        super().in_batches(rows, prompt_length, token_budget, work)
+    def in_batches(self, rows, added_tokens, token_budget, work):
+        self.asked.append((len(rows), added_tokens, token_budget))
+        super().in_batches(rows, added_tokens, token_budget, work)
 
 
 def prompts_of(count: int) -> torch.Tensor:
@@ -107,10 +121,10 @@ def three(backbone):
     ]
 
 
-@pytest.mark.parametrize("budget", [0, 40, 100_000])
+@pytest.mark.parametrize("budget", [CPU_TOKENS, 10, 25_000])
 def test_each_answer_is_held_against_its_own_row_and_task(budget):
-    backbone = Stub()
-    scores = score_prompts(backbone, prompts_of(3), three(backbone), token_budget=budget)
+    backbone = Stub(budget=budget)
+    scores = score_prompts(backbone, prompts_of(3), three(backbone))
     free, other, choice = scores
     assert free.generated == 3 / 4
     assert free.predictions == ("0:a long row 0", "0:row 1", "0:wide row 2", "0:r 3")
@@ -206,17 +220,18 @@ def test_a_batch_has_room_for_prompt_and_answer_and_four_times_the_tokens_of_tra
     score_prompts(backbone, prompts_of(2), data)
     assert backbone.asked == [(5, 2 + 16, 4 * 2048), (4, 2 + 4, 4 * 2048)]
     backbone.asked.clear()
-    score_prompts(backbone, prompts_of(2), data, token_budget=300)
+    backbone.budget = 75
+    score_prompts(backbone, prompts_of(2), data)
     assert backbone.asked == [(5, 18, 300), (4, 6, 300)]
 
 
-@pytest.mark.parametrize("budget", [0, 40])
+@pytest.mark.parametrize("budget", [CPU_TOKENS, 10])
 @pytest.mark.parametrize("rank", [True, False])
 def test_progress_counts_every_row_once(budget, rank):
-    backbone, told = Stub(), []
+    backbone, told = Stub(budget=budget), []
     data = three(backbone)
     progress = lambda done, total: told.append((done, total))
-    score_prompts(backbone, prompts_of(3), data, rank=rank, token_budget=budget, progress=progress)
+    score_prompts(backbone, prompts_of(3), data, rank=rank, progress=progress)
     steps = [done for done, _ in told]
     assert {total for _, total in told} == {4 + 3 + 5} and steps[-1] == 12
     assert sorted(set(steps)) == steps and steps[0] > 0
@@ -228,7 +243,7 @@ def test_progress_counts_every_row_once(budget, rank):
         total += count
         grown.append(total)
     assert steps == grown
-    assert len(steps) > 5 or not budget  # control: a small budget makes many batches
+    assert len(steps) > 5 or budget > 10  # control: a small budget makes many batches
 
 
 def test_progress_of_the_dev_set_counts_its_rows():
@@ -242,8 +257,8 @@ def test_progress_of_the_dev_set_counts_its_rows():
 class Forgetful(Stub):
     """Leaves the last answer of a batch out."""
 
-    def generate(self, prompts, rows, max_tokens):
-        return super().generate(prompts, rows, max_tokens)[:-1]
+    def generate(self, rows, max_tokens):
+        return super().generate(rows, max_tokens)[:-1]
 
 
 @pytest.mark.parametrize("cls", [True, False])
@@ -266,12 +281,14 @@ def named_prompt(backbone, kind: str) -> torch.Tensor:
     return backbone.text_embeddings(f"{kind} red red")
 
 
-def test_the_taught_models_scores_do_not_depend_on_what_shares_a_batch(taught_folder):
+def test_the_taught_models_scores_do_not_depend_on_what_shares_a_batch(taught_folder, monkeypatch):
     backbone = taught_backbone(taught_folder, torch.float64)
     data = [EncodedTask.draw(backbone, word_task(kind), 100, shots=4, limit=12) for kind in KINDS]
     prompts = torch.stack([named_prompt(backbone, kind) for kind in KINDS])
     together = score_prompts(backbone, prompts, data)
-    tiny = score_prompts(backbone, prompts, data, token_budget=30)
+    with monkeypatch.context() as patch:
+        patch.setattr(Backbone, "token_budget", 7)
+        tiny = score_prompts(backbone, prompts, data)
     alone = []
     for prompt, d in zip(prompts, data, strict=True):
         alone += score_prompts(backbone, prompt[None], [d])

@@ -47,7 +47,8 @@ def test_gradient_and_curvature_are_those_of_autograd(backbone, subspace, jobs):
         rows = [row for _, row in job.groups[0]]
 
         def logits_of(z, rows=rows):
-            return answer_logits(backbone, subspace.decode(z[None]).expand(len(rows), -1, -1), rows)
+            prompt = subspace.decode(z[None]).view(1, 3, 16)
+            return answer_logits(backbone, prompt.expand(len(rows), -1, -1), rows)
 
         _, labels = logits_of(start[j])
         kept = labels >= 0

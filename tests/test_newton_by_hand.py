@@ -1,5 +1,7 @@
 """Second-order fitting against a plain search of one job, row by row, where logits are known."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -24,38 +26,47 @@ CONFIG = LevenbergMarquardtConfig(iterations=2, tolerance=0.0)
 def decode(codes):
     """Two vectors of three numbers each, curved in the code."""
     moved = codes @ torch.from_numpy(MAP).to(codes).T
-    return (2 * torch.tanh(moved)).unflatten(1, (2, 3))
+    return 2 * torch.tanh(moved)
 
 
 class Logits(Bowl):
     """Token t's logits are vector t (of two, in turn) of the prompt times the row's number.
 
-    Every call must keep within the budget of padded tokens.
+    Every call must keep within the budget of padded tokens. It is its own backbone and tuner.
     """
 
     token_budget = 90
+    backbone = tuner = None
 
     def __init__(self):
         self.budget = self.largest = 0
+        self.backbone = self.tuner = self
 
-    def answer_logits(self, prompts, rows):
+    @contextmanager
+    def applied(self, backbone, deltas, owner):
+        assert backbone is self
+        self.prompts = deltas[owner].unflatten(1, (2, 3))
+        yield
+        self.prompts = None
+
+    def answer_logits(self, rows):
         tall = max(len(row.label_ids) for row in rows)
         self.largest = max(self.largest, len(rows) * (2 + 1 + tall))
         assert self.largest <= self.budget
         numbers = torch.tensor([row.input_ids[0] / 4 for row in rows])
-        logits = prompts[:, [t % 2 for t in range(tall)]] * numbers[:, None, None]
+        logits = self.prompts[:, [t % 2 for t in range(tall)]] * numbers[:, None, None]
         labels = [[*row.label_ids, *[-100] * (tall - len(row.label_ids))] for row in rows]
         return logits, torch.tensor(labels)
 
-    def losses(self, prompts, rows):
+    def losses(self, deltas, owner, rows):
         found = []
-        for prompt, row in zip(prompts, rows, strict=True):
-            found.append(loss_of(row, prompt.double().numpy()))
+        for delta, row in zip(deltas[owner], rows, strict=True):
+            found.append(loss_of(row, delta.double().numpy().reshape(2, 3)))
         return torch.tensor(found, dtype=torch.float64)
 
-    def in_batches(self, rows, prompt_length, token_budget, work):
+    def in_batches(self, rows, work, token_budget=0, answer_tokens=0):
         used = token_budget or self.token_budget
-        for chosen in batches(rows, prompt_length, used):
+        for chosen in batches(rows, 2, used):  # a prompt of two vectors
             self.budget = getattr(self, "most", 10**6)
             work(chosen)
 
@@ -239,7 +250,8 @@ def test_where_no_step_is_better_the_code_stays_and_the_damping_grows(tmp_path):
     """
 
     def folded(codes):
-        return codes.abs()[:, :1, None].expand(-1, 2, 3) * torch.tensor([1.0, 0.0, 0.0])
+        vectors = codes.abs()[:, :1, None].expand(-1, 2, 3) * torch.tensor([1.0, 0.0, 0.0])
+        return vectors.flatten(1)
 
     row = Encoded((4,), (1,))  # wants the first number, |z|, small
     codes = Decoded(torch.tensor([[-0.06]], dtype=torch.float64), folded)
@@ -288,8 +300,8 @@ def test_every_row_counts_once_for_each_shifted_code_in_the_budget(budget, most)
 
 def test_slopes_of_a_half_precision_model_are_taken_in_single():
     class Half(Logits):
-        def answer_logits(self, prompts, rows):
-            logits, labels = super().answer_logits(prompts, rows)
+        def answer_logits(self, rows):
+            logits, labels = super().answer_logits(rows)
             return logits.half(), labels
 
     rows = rows_of(np.random.default_rng(0), 5)

@@ -29,8 +29,8 @@ class Late(Logits):
 
     met = 0
 
-    def losses(self, prompts, rows):
-        found = super().losses(prompts, rows)
+    def losses(self, deltas, owner, rows):
+        found = super().losses(deltas, owner, rows)
         if [row.input_ids[0] for row in rows] == [9]:
             self.met += 1
             return found if self.met > 2 else found + float("inf")
@@ -57,9 +57,10 @@ def searching(jobs):
 def record(search, jobs, losses, moved=None, patience=2, last=9):
     moved = torch.ones(len(jobs), dtype=torch.bool) if moved is None else torch.tensor(moved)
     search.steps[jobs] += 1
-    search.codes.values.data[jobs] += 10
+    search.source.values.data[jobs] += 10
     losses = torch.tensor(losses, dtype=torch.float64)
-    search.record(torch.tensor(jobs), losses, moved, patience, last)
+    config = LevenbergMarquardtConfig(iterations=last, patience=patience)
+    search.record(torch.tensor(jobs), losses, moved, config)
 
 
 def test_the_best_step_is_kept_and_failures_in_a_row_end_a_job():

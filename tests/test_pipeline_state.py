@@ -105,7 +105,7 @@ def test_another_rank_takes_part_in_msf_but_holds_no_lock_and_keeps_no_state(cop
     names = [path.name for path in (copied.out / "again").iterdir()]
     assert not [name for name in names if name.startswith(("metrics", "checkpoint"))]
     steps = [
-        torch.Size([3, LENGTH, 16]),
+        torch.Size([3, LENGTH * 16]),
         torch.Size([1]),
     ] * 3  # the gradient at three seen prompts, or one, and the loss
     assert len(other.processes.sums) == 2 * (6 * 2 + 2)  # twice six steps, and two dev losses

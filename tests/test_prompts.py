@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from conftest import toy_backbone, toy_task
+from safetensors.torch import load_file, save_file
 from soft_prompts import vocabulary_start
 from torch import nn
 
@@ -86,14 +87,14 @@ FIRST, SECOND = toy_task("first", rows=20), toy_task("second", rows=20)
 
 
 def tuned(seed, rate=0.3, loss=1.25, steps=80):
-    prompt = torch.randn(3, 4, generator=torch.Generator().manual_seed(seed))
-    return TunedDelta(prompt, rate, loss, steps)
+    delta = torch.randn(12, generator=torch.Generator().manual_seed(seed))
+    return TunedDelta(delta, rate, loss, steps)
 
 
 def same(found, put):
     return (
-        torch.equal(found.prompt, put.prompt)
-        and found.prompt.dtype == put.prompt.dtype
+        torch.equal(found.delta, put.delta)
+        and found.delta.dtype == put.delta.dtype
         and ((found.learning_rate, found.dev_loss, found.steps) == (put.learning_rate, put.dev_loss, put.steps))
     )
 
@@ -114,6 +115,20 @@ def test_a_prompt_that_is_put_again_takes_the_place_of_the_old_one(tmp_path):
     bank.put(FIRST, tuned(1))
     bank.put(FIRST, tuned(2, 1.0, 0.5, 3))
     assert same(bank.get(FIRST), tuned(2, 1.0, 0.5, 3))
+
+
+def test_a_prompt_of_an_older_bank_is_read_row_by_row(tmp_path):
+    """It was kept as [n, h]."""
+    bank = DeltaBank(tmp_path, SETTING)
+    put = tuned(1)
+    bank.folder.mkdir(parents=True)
+    note = {"learning_rate": 0.3, "dev_loss": 1.25, "steps": 80}
+    metadata = {"digest": FIRST.digest, "note": json.dumps(note)}
+    save_file({"prompt": put.delta.view(3, 4)}, bank.folder / "first.safetensors", metadata)
+    assert same(bank.get(FIRST), put)
+    bank.put(SECOND, put)
+    kept = load_file(bank.folder / "second.safetensors")
+    assert kept.keys() == {"prompt"} and torch.equal(kept["prompt"], put.delta)
 
 
 def test_a_prompt_that_was_given_has_no_dev_loss(tmp_path):

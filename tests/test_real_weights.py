@@ -9,17 +9,19 @@ from pathlib import Path
 import pytest
 import torch
 from peft import PromptTuningConfig, get_peft_model
-from soft_prompts import row_losses
+from soft_prompts import generate, losses, nll
 
 from ipt.backbones.base import Encoded
 from ipt.backbones.causal import CausalLM
 from ipt.backbones.loading import load_backbone
 from ipt.cli import app as cli
 from ipt.config import TuneConfig, WorkConfig
+from ipt.experiment import encode_tasks
 from ipt.resolve import open_experiment
 from ipt.run import Run
 from ipt.storage import read_tensors
 from ipt.tasks.readers import schema
+from ipt.training.loop import row_losses
 
 MODEL, TASKS = os.environ.get("IPT_SMOLLM2", ""), os.environ.get("IPT_REAL_TASKS", "")
 pytestmark = [
@@ -36,30 +38,32 @@ def smollm2():
 def test_the_weights_know_something(smollm2):
     assert isinstance(smollm2, CausalLM) and smollm2.max_input == 256
     prompt = smollm2.text_embeddings("The capital of France is")[None]
-    right, wrong = (float(smollm2.nll(prompt, [Encoded((), tuple(smollm2.ids(word)))])) for word in (" Paris", " Berlin"))
+    row_of = lambda word: Encoded((), tuple(smollm2.ids(word)))
+    right, wrong = (float(nll(smollm2, prompt, [row_of(word)])) for word in (" Paris", " Berlin"))
     assert right < 1 < wrong
 
 
 def test_losses_and_answers_are_pefts_row_by_row_whatever_the_company(smollm2):
-    texts, answers = ("a gorgeous, witty film .", "What is the capital of France ?", "no"), (" positive", " location", " a longer answer")
+    texts = ("a gorgeous, witty film .", "What is the capital of France ?", "no")
+    answers = (" positive", " location", " a longer answer")
     rows = smollm2.encode(texts, answers)
-    leads = torch.stack(
-        [smollm2.text_embeddings(words)[:4] for words in ("Is this film good?", "What is it about?", "Say something else, please")]
-    )
-    together, written = smollm2.losses(leads, rows), smollm2.generate(leads, rows, 6)
+    questions = ("Is this film good?", "What is it about?", "Say something else, please")
+    leads = torch.stack([smollm2.text_embeddings(words)[:4] for words in questions])
+    together, written = losses(smollm2, leads, rows), generate(smollm2, leads, rows, 6)
     config = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4)
     peft = get_peft_model(copy.deepcopy(smollm2.model), config).eval()
     for i, row in enumerate(rows):
-        peft.delta_encoder["default"].embedding.weight.data = leads[i].clone()
+        peft.prompt_encoder["default"].embedding.weight.data = leads[i].clone()
         ids = torch.tensor([row.input_ids])
         whole = torch.tensor([row.input_ids + row.label_ids])
         labels = torch.tensor([(-100,) * len(row.input_ids) + row.label_ids])
         loss = float(peft(input_ids=whole, attention_mask=torch.ones_like(whole), labels=labels).loss)
         assert float(together[i]) == pytest.approx(loss, rel=1e-5)
-        assert float(smollm2.losses(leads[i : i + 1], [row])) == pytest.approx(loss, rel=1e-5)
-        assert float(smollm2.losses(leads[i - 1 : i or None], [row])) != pytest.approx(loss, rel=1e-3)  # control: another prompt
+        assert float(losses(smollm2, leads[i : i + 1], [row])) == pytest.approx(loss, rel=1e-5)
+        other = float(losses(smollm2, leads[i - 1 : i or None], [row]))
+        assert other != pytest.approx(loss, rel=1e-3)  # control: another prompt
         found = peft.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=6, do_sample=False, num_beams=1)
-        assert smollm2.text(found[:, ids.shape[1] :]) == written[i : i + 1]
+        assert smollm2.texts(found[:, ids.shape[1] :]) == written[i : i + 1]
 
 
 @pytest.fixture
@@ -70,13 +74,16 @@ def three(tmp_path):
     return ["--tasks", str(tmp_path / "tasks"), "--model", MODEL, "--limit", "2", "--out", str(tmp_path)]
 
 
-def test_prompt_tuning_on_a_real_task_gets_below_the_untrained_start(three, tmp_path, smollm2):
+def test_prompt_tuning_on_a_real_task_gets_below_the_untrained_start(three, tmp_path):
     few = ["--steps", "20", "--eval-every", "20", "--learning-rates", "0.1", "--shots", "4", "--seen", "1"]
     assert cli.main(["tune", *three, *few]) == 0
     (task,) = (t for t in schema.load(tmp_path / "tasks") if list(tmp_path.glob(f"bank/*/{t.name}.safetensors")))
-    experiment = open_experiment(WorkConfig(tasks=str(tmp_path / "tasks"), model=MODEL, seen=1, out=tmp_path), TuneConfig(shots=4))
-    (data,) = experiment.data([task.name], 100)
-    untrained = row_losses(smollm2, experiment.start[None], [0] * len(data.dev), data.dev, 2048).mean()
+    work = WorkConfig(tasks=str(tmp_path / "tasks"), model=MODEL, seen=1, out=tmp_path)
+    experiment = open_experiment(work, TuneConfig(shots=4))
+    (data,) = encode_tasks(experiment, [task.name], 100)
+    start = experiment.model.initialize(experiment.seed)
+    owner = [0] * len(data.dev)
+    untrained = row_losses(experiment.model, start[None], owner, data.dev, 2048).mean()
     note = read_tensors(next(tmp_path.glob("bank/*/*.safetensors")))[1]["note"]
     assert json.loads(note)["dev_loss"] < untrained
 

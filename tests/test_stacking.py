@@ -83,7 +83,7 @@ def ends(backbone, stack, config=CONFIG):
     source = Free(torch.stack([start(drawn.seed) for drawn in stack]), len(stack))
     jobs = [make(backbone, drawn, index) for index, drawn in enumerate(stack)]
     outcomes = fit(backbone, source, jobs, config, Checkpoint.none())
-    return source.values.detach(), outcomes
+    return source.values.detach().unflatten(1, (2, 16)), outcomes
 
 
 def same(one, other):

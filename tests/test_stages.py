@@ -21,19 +21,22 @@ from soft_prompts import (
     find_shared_prompt,
     find_subspace,
     fit,
+    flat,
     losses,
     score_prompts,
     tune_prompts,
     tune_vectors,
     vocabulary_start,
 )
+from torch import nn
 
+from ipt.backbones.base import Backbone
 from ipt.bank import DeltaBank
 from ipt.checkpoint import Checkpoint
 from ipt.config import IstConfig, MsfConfig, TuneConfig
 from ipt.encoded import EncodedTask
 from ipt.methods.ist import SeenVectors
-from ipt.methods.subspace import PromptDecoder, PromptEncoder, Subspace, reconstruction_loss
+from ipt.methods.subspace import DeltaDecoder, DeltaEncoder, Subspace, reconstruction_loss
 from ipt.storage import read_json
 from ipt.training.evaluate import chance
 from ipt.training.loop import Job
@@ -125,41 +128,57 @@ def test_a_task_has_as_many_starts_as_asked_or_as_there_are(backbone, data):
 
 def mean_dev_loss(backbone, prompts, data):
     """Nats per token of dev rows behind each task's prompt [T, n, h], tasks alike."""
-    losses = []
+    means = []
     with torch.no_grad():
         for prompt, d in zip(prompts, data, strict=True):
             lead = prompt.expand(len(d.dev), -1, -1)
-            losses.append(losses(backbone, lead, d.dev).mean().item())
-    return sum(losses) / len(losses)
+            means.append(losses(backbone, lead, d.dev).mean().item())
+    return sum(means) / len(means)
 
 
 def test_msf_lowers_both_losses(backbone, data, bank):
     """The reconstruction, and the LM loss of dev rows behind the rebuilt prompts."""
 
     def both(found):
-        prompts = found.decode(found.encode(bank))
+        prompts = found.decode(found.encode(flat(bank))).view(bank.shape)
         return reconstruction_loss(prompts, bank).item(), mean_dev_loss(backbone, prompts, data)
 
-    def losses(steps, **changes):
+    def ends(steps, **changes):
         config = msf(steps=steps, learning_rate=0.01, eval_every=steps, dim=3, **changes)
         return both(find_subspace(backbone, bank, data, config, "toy", 3, Checkpoint.none()))
 
-    first, last, free = losses(1), losses(150), losses(150, alpha=0)
+    first, last, free = ends(1), ends(150), ends(150, alpha=0)
     rebuilt = both(Subspace(3 * 16, 3, 16, seed=3).fit(bank.numpy(), steps=300, learning_rate=0.01))
     assert last[0] < 0.5 * first[0] and last[1] < first[1] - 0.03
     assert free[0] > first[0] and free[1] < first[1]  # control: the LM loss alone
     assert rebuilt[0] < last[0] and rebuilt[1] > last[1] + 0.03  # control: the reconstruction alone
 
 
+def drawn(module):
+    """Return a module whose linear layers have torch's own initial weights."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            layer.reset_parameters()
+    return module
+
+
+def encoder_of(size, dim):
+    return drawn(DeltaEncoder(size, dim))
+
+
+def decoder_of(dim, size, width):
+    return drawn(DeltaDecoder(dim, size, width))
+
+
 def test_planted_surface_is_found_with_its_dimension_and_not_with_fewer():
     torch.manual_seed(0)
-    surface = PromptDecoder(2, 48, 16).requires_grad_(False)
+    surface = decoder_of(2, 48, 16).requires_grad_(False)
     surface.first.weight.mul_(3)
     codes = torch.randn(400, 2)
     prompts = 10 * surface(codes)
     error = {}
     for dim in (1, 2):
-        encoder, decoder = PromptEncoder(48, dim), PromptDecoder(dim, 48, 32)
+        encoder, decoder = encoder_of(48, dim), decoder_of(dim, 48, 32)
         optimiser = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], 0.01)
         for _ in range(1500):
             optimiser.zero_grad()
@@ -174,9 +193,10 @@ def test_planted_surface_is_found_with_its_dimension_and_not_with_fewer():
 
 def test_standardised_codes_decode_to_the_same_prompts(bank):
     subspace = Subspace(3 * 16, 2, 8, "msf", "toy", "toy", 0)
-    before = subspace.decode(subspace.encode(bank))
-    subspace.standardise(bank)
-    codes = subspace.encode(bank)
+    deltas = flat(bank)
+    before = subspace.decode(subspace.encode(deltas))
+    subspace.standardize(deltas)
+    codes = subspace.encode(deltas)
     assert torch.allclose(subspace.decode(codes), before, atol=1e-5)
     assert torch.allclose(codes.mean(0), torch.zeros(2), atol=1e-5)
     assert torch.allclose(codes.std(0, correction=0), torch.ones(2), atol=1e-4)
@@ -184,6 +204,7 @@ def test_standardised_codes_decode_to_the_same_prompts(bank):
 
 def test_pca_is_the_best_linear_subspace(bank):
     """What it leaves is the squared singular values beyond the first two, and no random subspace leaves as little."""
+    bank = flat(bank)
     pca = Subspace.pca(bank, 2, seed=0, **NAMES)
     error = float(reconstruction_loss(pca.decode(pca.encode(bank)), bank))
     centred = (bank - bank.mean(0)).flatten(1).double()
@@ -203,7 +224,7 @@ def test_subspace_survives_saving_and_speaks_scikit_learn(bank, tmp_path):
     again = Subspace.load(tmp_path / "s")
     codes = again.transform(bank.numpy())
     assert codes.shape == (len(bank), 2)
-    assert np.allclose(again.inverse_transform(codes), subspace.decode(subspace.encode(bank)).flatten(1).numpy(), atol=1e-6)
+    assert np.allclose(again.inverse_transform(codes), subspace.decode(subspace.encode(flat(bank))).numpy(), atol=1e-6)
     (tmp_path / "s" / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(ValueError, match="no readable subspace"):
         Subspace.load(tmp_path / "s")
@@ -241,7 +262,7 @@ def test_rivals_are_drop_in():
     assert errors[0] < 0.8 * errors[1] < errors[2] and errors[3] > 1.3 * errors[0]
     assert make_pipeline(StandardScaler(), clone(ours)).fit_transform(prompts).shape == (200, 2)
     assert np.array_equal(clone(ours).fit(prompts).transform(prompts), ours.transform(prompts))  # the seed decides
-    with pytest.raises(ValueError, match="prompts of 48 numbers"):
+    with pytest.raises(ValueError, match="deltas of 48 numbers"):
         ours.fit(prompts[:, :40])
 
 
@@ -262,7 +283,7 @@ def test_tuning_beats_its_start_and_the_shared_prompt_is_one(backbone, data):
 def test_the_shared_prompt_is_one_job_over_all_tasks_rows(backbone, data):
     """The same as a job written by hand: every task a group under the one prompt, the control's own rate."""
     start = vocabulary_start(backbone, 3, 5)
-    found = find_shared_prompt(backbone, start, data, msf(), 0.1, 5, Checkpoint.none())
+    found = find_shared_prompt(backbone, start, data, msf(), 0.1, 5, Checkpoint.none()).flatten()
 
     def by_hand(rate, some):
         groups = tuple(tuple((0, row) for row in d.train) for d in some)
@@ -297,17 +318,22 @@ def test_dev_rows_take_the_place_of_test_rows(backbone, tasks):
 
 def test_ist_rejects_a_subspace_of_another_width(backbone, data):
     other = Subspace(3 * 8, 2, 4, "msf", "other", "toy", 0)
-    with pytest.raises(ValueError, match="width 8.*16.*other"):
+    named = "deltas of 24 numbers, .*toy has 16; .*other"
+    with pytest.raises(ValueError, match=named):
         tune_vectors(backbone, other, data, IstConfig(), 0, Checkpoint.none())
 
 
-def test_rows_follow_their_own_prompts_whatever_the_batch(tasks):
+def test_rows_follow_their_own_prompts_whatever_the_batch(tasks, monkeypatch):
     backbone = toy_backbone()
     data = [EncodedTask.draw(backbone, task, 100, shots=6, limit=12) for task in tasks]
     generator = torch.Generator().manual_seed(2)
     prompts = torch.randn(len(data), 3, 16, generator=generator, dtype=torch.float64)
-    together = score_prompts(backbone, prompts, data, token_budget=100_000)
-    tiny = score_prompts(backbone, prompts, data, token_budget=200)
+    scored = []
+    for budget in (25_000, 50):  # a quarter of the tokens of a batch without gradients
+        with monkeypatch.context() as patch:
+            patch.setattr(Backbone, "token_budget", budget)
+            scored.append(score_prompts(backbone, prompts, data))
+    together, tiny = scored
     alone = [score_prompts(backbone, prompts[i : i + 1], [d])[0] for i, d in enumerate(data)]
     assert together == tiny == alone
     assert len({s.predictions for s in together}) > 1  # control: prompts differ in what they say

@@ -1,7 +1,7 @@
 """Nothing kept on disk is taken for what it is not: another setting, row, weight or number has another key."""
 
 import json
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import get_args, get_origin, get_type_hints
 
@@ -12,17 +12,20 @@ from fitted import checksum, checksum_scores, save_tasks
 
 from ipt import resolve as plan
 from ipt.backbones.base import Backbone
-from ipt.bank import DeltaBank
+from ipt.bank import DeltaBank, open_bank
 from ipt.config import IstConfig, MsfConfig, TuneConfig, WorkConfig
 from ipt.data import Example, Task, TaskSplit
 from ipt.encoded import EncodedTask
-from ipt.experiment import Experiment
-from ipt.interop.peft import GivenDeltas
+from ipt.experiment import Experiment, GivenDeltas
 from ipt.methods.tuning import TunedDelta
 from ipt.progress import Reporter
-from ipt.provenance import to_record
+from ipt.provenance import digest, settings_record, source_record, to_record
 from ipt.run import Run
 from ipt.training.evaluate import chance
+from ipt.training.model import Model
+from ipt.tuners.soft_prompt import SoftPrompt
+from ipt.workflows.deltas import tune_missing
+from ipt.workflows.evaluation import floor_scores, reference_scores
 
 NOT_IN_IDENTITY = {"stacked_jobs", "token_budget", "checkpoint_seconds"}
 
@@ -57,10 +60,31 @@ TASKS = {name: toy_task(name, rows=240) for name in ("first", "second", "early")
 SPLIT = TaskSplit("toy", ("first", "second"), ("early",))
 
 
-def experiment(model, out="runs", **changes):
-    tune = TuneConfig(shots=6)
-    plain = {"split": SPLIT, "tasks": TASKS, "tune": tune, "seed": 42, "out": Path(out), "limit": 0}
-    return Experiment(model, **plain | {"reporter": Reporter()} | changes)
+def experiment(backbone, out="runs", prompt_length=3, **changes):
+    """Return the toy experiment; changes: of its own fields, or of its work's (`source`: tasks)."""
+    plain = {"split": SPLIT, "tasks": TASKS, "tune": TuneConfig(shots=6), "reporter": Reporter()}
+    plain["work"] = WorkConfig(seed=42, out=Path(out), limit=0)
+    model = Model(backbone, SoftPrompt(prompt_length=prompt_length))
+    return viewed(Experiment(model=model, **plain), **changes)
+
+
+def viewed(made, **changes):
+    """Return the experiment with these changes of its own fields or of its work's."""
+    own = {field.name for field in fields(Experiment)}
+    of_work = {name: value for name, value in changes.items() if name not in own}
+    if "source" in of_work:
+        of_work["tasks"] = of_work.pop("source")
+    of_own = {name: value for name, value in changes.items() if name in own}
+    return replace(made, work=replace(made.work, **of_work), **of_own)
+
+
+def key_of(made, kind="msf", **more):
+    """Return what ends the name of a run of this experiment."""
+    return digest(settings_record(kind, made, more))
+
+
+def bank_folder(made, data_seed=100):
+    return open_bank(made, data_seed).folder
 
 
 @pytest.mark.parametrize(("stage", "name"), CHANGES, ids=lambda value: getattr(value, "__name__", value))
@@ -68,17 +92,41 @@ def test_a_run_has_another_key_for_each_setting_that_is_no_execution(model, stag
     plain, changed = stage(), stage(**{name: another(stage, name)})
     assert plain != changed
     if stage is TuneConfig:
-        keys = [plan.digest(plan.settings_record("msf", experiment(model, tune=tune), {})) for tune in (plain, changed)]
+        keys = [key_of(experiment(model, tune=tune)) for tune in (plain, changed)]
     else:
-        keys = [plan.digest(plan.settings_record("x", experiment(model), {"stage": to_record(c)})) for c in (plain, changed)]
+        records = [to_record(config) for config in (plain, changed)]
+        keys = [key_of(experiment(model), "x", stage=record) for record in records]
     assert (keys[0] == keys[1]) == (name in NOT_IN_IDENTITY)
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(TuneConfig)])
 def test_prompts_have_another_bank_for_each_setting_that_is_no_execution(model, name):
     changed = TuneConfig(**{name: another(TuneConfig, name)})
-    folders = {experiment(model, tune=tune).bank(100).folder for tune in (TuneConfig(), changed)}
+    folders = {bank_folder(experiment(model, tune=tune)) for tune in (TuneConfig(), changed)}
     assert len(folders) == (1 if name in NOT_IN_IDENTITY else 2)
+
+
+def test_another_length_of_prompts_is_another_run_and_another_bank(model):
+    short, long = experiment(model, prompt_length=3), experiment(model, prompt_length=4)
+    assert key_of(short) != key_of(long)
+    assert bank_folder(short) != bank_folder(long)
+    same = experiment(model, prompt_length=3)  # control
+    assert key_of(short) == key_of(same) and bank_folder(short) == bank_folder(same)
+
+
+@dataclass(frozen=True)
+class Other(SoftPrompt):
+    """Another tuner, with the same settings."""
+
+    name = "other"
+    rank: int = 8
+
+
+def test_another_tuner_or_another_setting_of_it_is_another_run_and_another_bank(model):
+    made = experiment(model)
+    tuners = [made.model.tuner, Other(prompt_length=3), Other(prompt_length=3, rank=4)]
+    views = [replace(made, model=replace(made.model, tuner=tuner)) for tuner in tuners]
+    assert len({key_of(view) for view in views}) == len({bank_folder(view) for view in views}) == 3
 
 
 @pytest.mark.parametrize("stage", [TuneConfig, MsfConfig, IstConfig])
@@ -96,26 +144,26 @@ def test_prompts_of_another_seed_data_seed_or_model_are_others(model):
         list(other.model.parameters())[-1].view(-1)[-1] += 1e-3
     given = GivenDeltas(("first",), "0123", {})
     banks = [
-        experiment(model).bank(100),
-        experiment(model).bank(21),
-        experiment(model, seed=43).bank(100),
-        experiment(other).bank(100),
-        experiment(toy_backbone(dtype=torch.float64)).bank(100),
-        experiment(toy_backbone(dtype=torch.bfloat16)).bank(100),
-        experiment(model, given=given).bank(100),
-        experiment(model, given=replace(given, digest="0124")).bank(100),
+        bank_folder(experiment(model)),
+        bank_folder(experiment(model), 21),
+        bank_folder(experiment(model, seed=43)),
+        bank_folder(experiment(other)),
+        bank_folder(experiment(toy_backbone(dtype=torch.float64))),
+        bank_folder(experiment(toy_backbone(dtype=torch.bfloat16))),
+        bank_folder(experiment(model, given=given)),
+        bank_folder(experiment(model, given=replace(given, digest="0124"))),
     ]
-    assert len({bank.folder for bank in banks}) == len(banks)
+    assert len(set(banks)) == len(banks)
 
 
 def test_control_what_does_not_change_a_prompt_changes_no_bank(model):
     same = toy_backbone(dtype=torch.float32)
     same.name = "the same weights elsewhere"
-    folder = experiment(model).bank(100).folder
-    assert experiment(same).bank(100).folder == folder
+    folder = bank_folder(experiment(model))
+    assert bank_folder(experiment(same)) == folder
     smaller = TaskSplit("other", ("second",), ("first",))
     for changes in ({"limit": 6}, {"held_out": "dev"}, {"split": smaller}, {"source": "elsewhere"}):
-        assert experiment(model, **changes).bank(100).folder == folder
+        assert bank_folder(experiment(model, **changes)) == folder
 
 
 def test_a_run_has_another_key_for_all_else_that_it_depends_on(model):
@@ -134,14 +182,14 @@ def test_a_run_has_another_key_for_all_else_that_it_depends_on(model):
     changes += [{"tasks": TASKS | {"early": replace(TASKS["early"], definition="Else.")}}]
     made = [experiment(model, **change) for change in ({}, *changes)]
     made += [experiment(toy_backbone(1, torch.float32)), experiment(toy_backbone(dtype=torch.bfloat16))]
-    keys = {plan.digest(plan.settings_record("msf", each, {})) for each in made}
-    keys |= {plan.digest(plan.settings_record("ist", experiment(model), {}))}
+    keys = {key_of(each) for each in made} | {key_of(experiment(model), "ist")}
     assert len(keys) == len(made) + 1
-    assert plan.digest(plan.settings_record("msf", experiment(model, out="elsewhere"), {})) in keys  # control
+    assert key_of(experiment(model, out="elsewhere")) in keys  # control
 
 
 # what each flag of a command is to its result: the run has another key, or the same
-CHANGING = {"tasks", "model", "dtype", "seed", "limit", "held_out", "seen", "unseen", "prompts", "as_published"}
+CHANGING = {"tasks", "model", "dtype", "seed", "limit", "held_out", "seen", "unseen"}
+CHANGING |= {"prompts", "as_published", "tuner"}
 SAME = {"device", "out", "dry_run", "preset", "config"}  # preset and config: only through the flags that they set
 
 
@@ -153,7 +201,7 @@ def typed(tmp_path, monkeypatch, model):
     monkeypatch.chdir(tmp_path)
     kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
-    def open_backbone(name, prompt_length, dtype, device):
+    def open_backbone(name, added_tokens, dtype, device):
         backbone: Backbone = toy_backbone(0 if name == "mini" else 1, kinds[dtype])
         backbone.name = name
         return backbone
@@ -169,11 +217,12 @@ def test_each_flag_of_the_work_is_part_of_a_runs_key_or_named_as_none(typed):
     others = {
         "tasks": "copy", "model": "other", "dtype": "bfloat16", "seed": 43, "limit": 6, "held_out": "dev", "seen": 3,
         "unseen": 2, "device": "cpu", "out": Path("o"), "dry_run": True, "preset": "quick", "config": Path("c.json"),
+        "tuner": "soft-prompt:prompt_length=3",
     }  # fmt: skip
     assert {field.name for field in fields(WorkConfig)} == CHANGING | SAME == {*others, "prompts", "as_published"}
 
     def key(**changes):
-        return plan.digest(plan.settings_record("msf", plan.open_experiment(WorkConfig(**plain | changes), tune), {}))
+        return key_of(plan.open_experiment(WorkConfig(**plain | changes), tune))
 
     first = key()
     for name, value in others.items():
@@ -213,41 +262,52 @@ CHANGED = {
 @pytest.mark.parametrize("case", CHANGED)
 def test_another_row_of_a_task_has_neither_prompt_nor_scores_nor_run(case, tmp_path, model):
     bank, changed = DeltaBank(tmp_path, {}), CHANGED[case]
-    bank.put(PLAIN, TunedDelta(torch.ones(3, 16), 0.3, 1.0, 5))
+    bank.put(PLAIN, TunedDelta(torch.ones(48), 0.3, 1.0, 5))
     bank.put_scores("reference", [PLAIN], "all", {"toy": 0.5})
     assert bank.get(changed) is None and bank.missing([changed]) == [changed]
     assert bank.scores("reference", [changed], "all") == {}
-    keys = {plan.digest(plan.settings_record("msf", experiment(model, tasks={"toy": task}), {})) for task in (PLAIN, changed)}
+    keys = {key_of(experiment(model, tasks={"toy": task})) for task in (PLAIN, changed)}
     assert len(keys) == 2
     again = Task.from_dict(json.loads(json.dumps(PLAIN.to_dict())))  # control: the same rows from a file
-    assert torch.equal(bank.get(again).prompt, torch.ones(3, 16)) and bank.scores("reference", [again], "all") == {"toy": 0.5}
+    assert torch.equal(bank.get(again).delta, torch.ones(48))
+    assert bank.scores("reference", [again], "all") == {"toy": 0.5}
 
 
 @pytest.fixture
 def scored(monkeypatch, model, tmp_path):
-    """A experiment whose prompts are given and whose scores are checksums; `calls` are the tasks that were scored."""
+    """An experiment whose deltas are given and whose scores are checksums.
+
+    `calls` are the tasks that were scored.
+    """
     calls = []
 
-    def score(backbone, prompts, data, **more):
+    def score(model, deltas, data, **more):
         calls.append([d.task.name for d in data])
-        return checksum_scores(backbone, prompts, data, **more)
+        return checksum_scores(model, deltas, data, **more)
 
-    monkeypatch.setattr("ipt.experiment.score_deltas", score)
+    monkeypatch.setattr("ipt.workflows.evaluation.score_deltas", score)
     generator = torch.Generator().manual_seed(1)
-    prompts = {name: torch.randn(3, 16, generator=generator) for name in TASKS}
-    made = experiment(model, tmp_path, given=GivenDeltas(tuple(TASKS), "0123", prompts))
+    deltas = {name: torch.randn(48, generator=generator) for name in TASKS}
+    made = experiment(model, tmp_path, given=GivenDeltas(tuple(TASKS), "0123", deltas))
     return made, calls
 
 
 def expected(made, names, **more):
-    """The reference scores, recomputed from the given prompts."""
+    """The reference scores, recomputed from the given deltas."""
     found = {}
     for name in names:
-        data = EncodedTask.draw(made.backbone, made.tasks[name], 100, 6, more.get("limit", 0), more.get("held_out", "test"))
-        value = checksum(made.given.prompts[name], data)
+        rows = (more.get("limit", 0), more.get("held_out", "test"))
+        data = EncodedTask.draw(made.backbone, made.tasks[name], 100, 6, *rows)
+        value = checksum(made.given.deltas[name], data)
         ranked = round(1 - value, 6) if made.tasks[name].options else None
         found[name] = {"generated": round(value, 6), "ranked": ranked}
     return found
+
+
+def reference(made, names):
+    """The reference scores as records."""
+    scores = reference_scores(made, names, 100)
+    return {name: vars(score) for name, score in scores.items()}
 
 
 def test_kept_reference_scores_are_of_the_same_rows(scored):
@@ -255,22 +315,22 @@ def test_kept_reference_scores_are_of_the_same_rows(scored):
     names = ["early", "first"]
     views = ({}, {"limit": 6}, {"held_out": "dev"}, {"limit": 6, "held_out": "dev"})
     for view in views:
-        assert replace(made, **view).reference(names, 100) == expected(made, names, **view)
+        assert reference(viewed(made, **view), names) == expected(made, names, **view)
     assert calls == [names] * 4
     for view in views:  # control: what is kept is taken
-        assert replace(made, **view).reference(names[::-1], 100) == expected(made, names, **view)
+        assert reference(viewed(made, **view), names[::-1]) == expected(made, names, **view)
     assert calls == [names] * 4
-    assert made.reference(["second", "first"], 100) == expected(made, ["second", "first"])
+    assert reference(made, ["second", "first"]) == expected(made, ["second", "first"])
     assert calls[4:] == [["second"]]
 
 
 def test_reference_scores_of_a_changed_task_are_made_again(scored):
     made, calls = scored
-    made.reference(["first", "early"], 100)
+    reference(made, ["first", "early"])
     rows = TASKS["first"].examples
     changed = replace(TASKS["first"], examples=(*rows[:-1], replace(rows[-1], entity="one")))
     later = replace(made, tasks=TASKS | {"first": changed})
-    assert later.reference(["first", "early"], 100) == expected(later, ["first", "early"])
+    assert reference(later, ["first", "early"]) == expected(later, ["first", "early"])
     assert calls == [["first", "early"], ["first"]]
 
 
@@ -278,15 +338,21 @@ def test_kept_floors_are_of_the_same_rows_and_data(scored):
     made, calls = scored
 
     def floor(view, name):
-        data = EncodedTask.draw(view.backbone, view.tasks[name], 100, 6, view.limit, view.held_out)
-        empty, start = (round(checksum(prompt, data), 6) for prompt in (torch.zeros(0, 16), view.start))
+        work, task = view.work, view.tasks[name]
+        data = EncodedTask.draw(view.backbone, task, 100, 6, work.limit, work.held_out)
+        deltas = (torch.zeros(0), view.model.initialize(42))
+        empty, start = (round(checksum(delta, data), 6) for delta in deltas)
         return {name: {"chance": chance(data), "empty": empty, "start": start}}
 
     changed = TASKS | {"first": replace(TASKS["first"], examples=TASKS["first"].examples[:-40])}
-    views = [made, replace(made, limit=6), replace(made, held_out="dev"), replace(made, tasks=changed)]
+    views = [made, viewed(made, limit=6), viewed(made, held_out="dev"), viewed(made, tasks=changed)]
+
+    def kept(view):
+        return {name: vars(of_task) for name, of_task in floor_scores(view, ["first"]).items()}
+
     for view in views:
-        assert view.floors(["first"]) == floor(view, "first")
-    assert len({json.dumps(view.floors(["first"])) for view in views[1:]}) == 3
+        assert kept(view) == floor(view, "first")
+    assert len({json.dumps(kept(view)) for view in views[1:]}) == 3
     assert calls == [["first"]] * 8  # the empty prompt and the start, each once a view
 
 
@@ -294,13 +360,13 @@ def checkpoint_of(made, monkeypatch, names, seeds):
     """Where the tuning of these prompts keeps its state."""
     paths = []
 
-    def stopped(backbone, data, config, own, checkpoint, start, progress):
-        paths.append(checkpoint.path)
+    def stopped(model, data, config, start, execution):
+        paths.append(execution.checkpoint.path)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ipt.experiment.tune_deltas", stopped)
+    monkeypatch.setattr("ipt.workflows.deltas.tune_deltas", stopped)
     with pytest.raises(KeyboardInterrupt):
-        made.tune_missing(names, 100, seeds)
+        tune_missing([made.with_seed(seed) for seed in seeds], names, 100)
     return paths[0]
 
 
@@ -312,15 +378,17 @@ def test_the_state_of_other_tasks_rows_or_seeds_is_another_file(model, tmp_path,
     jobs += [(made, ["first"], [43]), (made, ["first"], [42, 43]), (made, ["first"], [42, 44]), (made, ["first"], [43, 44])]
     paths = [checkpoint_of(view, monkeypatch, names, seeds) for view, names, seeds in jobs]
     assert len(set(paths)) == len(jobs)
-    assert paths[0].parent == made.bank(100).folder and paths[4].parent == replace(made, seed=43).bank(100).folder
-    assert [checkpoint_of(view, monkeypatch, names, seeds) for view, names, seeds in jobs] == paths  # and it is found again
+    assert paths[0].parent == bank_folder(made)
+    assert paths[4].parent == bank_folder(made.with_seed(43))
+    again = [checkpoint_of(view, monkeypatch, names, seeds) for view, names, seeds in jobs]
+    assert again == paths
 
 
 def test_a_run_on_a_name_that_was_given_by_hand_is_of_that_runs_settings(tmp_path):
     config = {"kind": "msf", "split": "toy", "seed": 7, "msf": {"alpha": 1.0}}
-    own = Run.open(tmp_path / f"msf-toy-{plan.digest(config)}", config)
-    assert plan.source_record(own) == {"msf_run": own.folder.name}
+    own = Run.open(tmp_path / f"msf-toy-{digest(config)}", config)
+    assert source_record(own) == {"msf_run": own.folder.name}
     named = Run.open(tmp_path / "mine", config)
-    assert plan.source_record(named) == {"msf_run": "mine", "msf_settings": plan.digest(config)}
+    assert source_record(named) == {"msf_run": "mine", "msf_settings": digest(config)}
     other = Run.open(tmp_path / "later" / "mine", config | {"msf": {"alpha": 3.0}})
-    assert plan.source_record(other) != plan.source_record(named)
+    assert source_record(other) != source_record(named)

@@ -18,6 +18,7 @@ from ipt.interop.peft import WEIGHTS, read_peft
 from ipt.provenance import source_record
 from ipt.run import Run, complete_runs
 from ipt.storage import read_tensors, write_json, write_tensors
+from ipt.workflows.stability import MethodStability, to_json
 from ipt.workflows.study import Cell
 
 
@@ -182,7 +183,8 @@ def test_each_given_prompt_is_scored_on_its_task_and_another_number_is_another_p
 
 def test_a_run_that_stands_on_a_changed_name_is_told_apart_for_stability_too(made, monkeypatch, capsys):
     def done(experiment, subspace, config, seeds, run):
-        result = {"columns": ["seeds"], "rows": [[str(seeds)]]}
+        row = MethodStability(str(seeds), 1, 2, 0.5, 1.0, 1.0, 0.1, 1.0)
+        result = {"kind": "stability", "by_seed": {}, "digest": "", "rows": [to_json(row)]}
         run.finish(result)
         return result
 

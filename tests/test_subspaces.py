@@ -289,6 +289,21 @@ def test_the_inner_width_is_768_where_it_fits_and_64_at_least(size, width):
     assert inner_width_for(size) == width
 
 
+def test_fitting_makes_layers_of_the_sizes_that_are_set():
+    space = Subspace(2 * 5, 2, 4)
+    start = torch.arange(10.0)
+    space.rescale(Scaling(start, torch.full((10,), 2.0)))
+    space.set_params(dim=3, inner_width=0).fit(bank_of(8).numpy(), steps=2)
+    assert space.transform(bank_of(8).numpy()).shape == (8, 3)
+    assert space.delta_decoder.last is None
+    assert torch.equal(space.start, start) and space.scale.tolist() == [2.0] * 10
+    wider = bank_of(8, 2, 6).numpy()
+    space.set_params(size=12, inner_width=4).fit(wider, steps=2)
+    assert space.inverse_transform(space.transform(wider)).shape == (8, 12)
+    assert space.start.tolist() == [0.0] * 12 and space.scale.tolist() == [1.0] * 12
+    assert not any(p.requires_grad for p in space.parameters())
+
+
 def test_prompts_are_taken_flat_or_as_vectors_in_any_number_type():
     bank = bank_of(8).view(8, 2, 5)
     flat = Subspace(2 * 5, 2, 4).fit(bank.flatten(1).double().numpy(), steps=5)

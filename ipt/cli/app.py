@@ -23,9 +23,11 @@ from ipt.cli.study import study
 from ipt.cli.tasks import tasks_app
 from ipt.progress import is_main_process
 
+# Exit codes as shells and scripts expect them: 128 + the number of the signal where there is one.
 USER_ERROR = 2
-INTERRUPTED = 130
-BROKEN_PIPE = 141
+INTERRUPTED = 130  # SIGINT
+BROKEN_PIPE = 141  # SIGPIPE
+# One function a verb: its name is the verb, its signature the flags, its docstring the help.
 VERBS = (
     tune,
     msf,
@@ -45,9 +47,11 @@ VERBS = (
 app = App(
     name="ipt",
     help="Find and use the intrinsic subspace of soft prompts (Qin et al., arXiv 2110.07867).",
-    suppress_keyboard_interrupt=False,  # main answers it
+    # main answers an interrupt itself: it names what goes on from the last checkpoint.
+    suppress_keyboard_interrupt=False,
     config=apply_files,
 )
+# `tasks` and `runs` have verbs of their own.
 app.command(tasks_app)
 app.command(runs_app)
 for verb in VERBS:
@@ -57,23 +61,27 @@ for verb in VERBS:
 def parse(tokens: Sequence[str]) -> dict[str, Any]:
     """Return what a command line says, by parameter of its verb, without doing it."""
     _, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    # Without this only what the command line names is bound.
     bound.apply_defaults()
     return dict(bound.arguments)
 
 
 def call(tokens: Sequence[str]) -> None:
     """Do what a command line says; raise its error."""
+    # Errors are left to main, which tells a user's mistake from a fault of the program.
     app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; a user's mistake ends with one line on standard error and exit code 2."""
     tokens = list(sys.argv[1:] if arguments is None else arguments)
+    # Processes that share a run all do the verb; tables come from the first alone.
     if not is_main_process():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     try:
         call(tokens)
     except (CycloptsError, ValueError) as error:
+        # What a user said: the parser's errors and ours. Any other error keeps its traceback.
         if is_main_process():
             print(f"ipt: {_sentence(error)}", file=sys.stderr)
         return USER_ERROR
@@ -82,6 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except OSError as error:
+        # A full disk, or a folder without rights: files are written whole or not at all.
         where = f"{error.strerror or error} ({error.filename or 'no file named'})"
         remedy = (
             "files written so far are whole: "
@@ -104,9 +113,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _sentence(error: Exception) -> str:
     """Return an error as one line; an impossible value in the configuration's own words."""
+    # Dataclasses check their values in __post_init__; the parser wraps that error in its own.
     cause: BaseException = error
     if isinstance(error, CycloptsError) and isinstance(error.__cause__, ValueError):
         cause = error.__cause__
+    # A message of several lines (the parser's frames, YAML's positions) becomes one.
     return renamed(error) or " ".join(str(cause).split())
 
 

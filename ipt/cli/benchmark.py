@@ -29,11 +29,13 @@ def bench(
     from ipt.progress import Reporter
     from ipt.resolve import open_search_problem, open_speed_benchmark
 
+    # Asked before anything is measured: a missing package would else end it after minutes.
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
         raise ValueError(
             f"ipt bench needs {' and '.join(missing)}: pip install 'intrinsic-prompt-tuning[bench]'"
         )
+    # Two benchmarks in one verb: both end with lines of one kind.
     if config.search_cost:
         problem = open_search_problem(source, config, out)
         model = problem.model
@@ -44,6 +46,7 @@ def bench(
         measurements = measure(model, start, tasks, config, Reporter())
     record = report(model.backbone, measurements)
 
+    # Figures stand at the right, digits below digits.
     columns = []
     texts = bench_table(record)
     for position, name in enumerate(texts.columns):

@@ -43,6 +43,7 @@ def probe(
     msf = Run(source.folder.parent / source.config["msf_run"])
     subspace = load_subspace(msf, experiment)
     if subspace.dim < 2:
+        # The landscape is a plane through where IST ends and its two best starts.
         raise ValueError(
             f"{source.folder} has one number per task; a plane needs a run with --dim 2 or more"
         )

@@ -11,7 +11,9 @@ from ipt.cli.output import new_table, print_list, print_quality
 from ipt.config import CONFIG, PretrainConfig, SourceConfig
 from ipt.progress import Reporter
 
-LONGEST_DEFINITION = 64  # tokens left for a definition where a model has a fixed number of positions
+# Tokens left for a definition where a model has a fixed number of positions; those of the suite
+# take at most 29 of the embedded backbone's.
+LONGEST_DEFINITION = 64
 FOLDER = "run folder; the model is left in its folder model"
 TEXT = "folder of plain text (*.txt.gz), a line a paragraph; none: tasks only"
 
@@ -30,9 +32,11 @@ def pretrain(
     from ipt.tasks.readers.text import text_lines
     from ipt.tasks.suites.embedded import load
 
+    # Inputs that the suite ships for rule tasks are left out of the stream: they stay unseen.
     recipes = all_recipes()
     shipped = load()
 
+    # Both stream anew from each seed: a resumed run does not repeat its rows.
     def samples(seed: int) -> Iterator[Sample]:
         return pretraining_stream(recipes, shipped, seed)
 
@@ -42,6 +46,7 @@ def pretrain(
 
     with Reporter().bar("pre-training") as progress:
 
+        # A bar counts whole seconds, the training loop fractions of them.
         def report(done: float, total: float, loss: float) -> None:
             progress(int(done), int(total), loss)
 
@@ -50,7 +55,7 @@ def pretrain(
 
 
 def convert(file: Path, folder: Path) -> None:
-    """Turn a GGUF file of a left-to-right model into a folder for --model (needs the extra `gguf`)."""
+    """Turn a GGUF file of a left-to-right model into a folder for --model (extra `gguf`)."""
     from ipt.interop.gguf import convert as convert_gguf
 
     convert_gguf(file, folder)
@@ -59,26 +64,23 @@ def convert(file: Path, folder: Path) -> None:
 
 def score(*, source: Source = SourceConfig(tasks="all"), file: SummaryFile = None) -> None:
     """Score the manual prompt (each task's definition before its input) on the test sets."""
-    from ipt.data import SAME_DATA_SEED
-    from ipt.encoded import EncodedTask
+    from ipt.analysis.summaries import quality
     from ipt.resolve import open_backbone
     from ipt.tasks.catalog import load_tasks
-    from ipt.training.evaluate import score_deltas
-    from ipt.training.model import Model
-    from ipt.tuners.soft_prompt import SoftPrompt
+    from ipt.workflows.scoring import score_definitions
 
-    found = load_tasks(source.tasks, source.as_published)
+    tasks = load_tasks(source.tasks, source.as_published)
     backbone = open_backbone(source.model, LONGEST_DEFINITION, source.dtype, source.device)
+    scores = score_definitions(backbone, tasks, source, Reporter())
+
     table = new_table("task", "metric", "definition", "ranked")
-    values: dict[str, float] = {}
-    with Reporter().bar("scoring definitions") as progress:
-        for i, task in enumerate(found):
-            prompt = backbone.text_embeddings(task.definition + "\n")
-            model = Model(backbone, SoftPrompt(prompt_length=len(prompt)))
-            data = EncodedTask.draw(backbone, task, SAME_DATA_SEED, limit=source.limit, held_out=source.held_out)
-            (s,) = score_deltas(model, prompt.flatten()[None], [data])
-            values[task.name] = s.generated
-            table.add_row(task.name, task.metric, f"{s.generated:.3f}", "" if s.ranked is None else f"{s.ranked:.3f}")
-            progress(i + 1, len(found), float("nan"))
+    means = {}
+    for task in tasks:
+        result = scores[task.name]
+        means[task.name] = result.generated
+        # Only tasks with options are ranked.
+        ranked = "" if result.ranked is None else f"{result.ranked:.3f}"
+        table.add_row(task.name, task.metric, f"{result.generated:.3f}", ranked)
     print_list(table)
-    print_quality("definition", list(found), values, None, source.seed, file)
+    # Without floors and dev losses: a definition is neither tuned nor the best of anything.
+    print_quality(quality("definition", tasks, means), file, source.seed)

@@ -34,13 +34,17 @@ from ipt.config import (
     WorkConfig,
 )
 
-Flat = Parameter(name="*")  # a dataclass whose fields are flags without a prefix
+# A dataclass with this is spread over the verb: its fields are flags without a prefix. Without it
+# they have the parameter's name before them, as in --tune.steps.
+Flat = Parameter(name="*")
+# What the verbs work on, and how each stage does it; `ipt.config` has the fields and their help.
 Work = Annotated[WorkConfig, Flat]
 Source = Annotated[SourceConfig, Flat]
 Choice = Annotated[ChoiceConfig, Flat]
 Tune = Annotated[TuneConfig, Flat]
 Msf = Annotated[MsfConfig, Flat]
 Ist = Annotated[IstConfig, Flat]
+# Flags that several verbs share: one text of help each.
 Out = Annotated[Path, Parameter(help=OUT)]
 Device = Annotated[str, Parameter(help=DEVICE)]
 DryRun = Annotated[bool, Parameter(help=DRY_RUN)]
@@ -49,6 +53,7 @@ Name = Annotated[
     str,
     Parameter(help="name of the run folder; chosen from the settings where empty"),
 ]
+# Spelled out, as the parser takes choices from a type: the parts of `ipt.results.PARTS`.
 PartName = Literal["same", "diff", "unseen", "random", "pca", "mixture"]
 Parts = Annotated[tuple[PartName, ...], Parameter(name="--part", help=PARTS)]
 SummaryFile = Annotated[Path | None, Parameter(help="write the means as a small JSON summary")]
@@ -64,12 +69,15 @@ TUNER_FLAGS = {"prompt-length": "soft-prompt:prompt_length=N"}
 READERS: dict[str, Any] = {".json": Json, ".toml": Toml, ".yaml": Yaml, ".yml": Yaml}
 
 
+# Read once: a study parses two commands for each of its cells.
 @cache
 def preset(name: str) -> dict[str, Any]:
     """Return what a file of ipt/presets holds: settings by verb, deviations as texts.
 
     A name without a file, such as `default`, sets nothing.
     """
+    # Known names alone, so that no other file is read whatever --preset says. The parser refuses
+    # an unknown one, with the choices.
     if name not in PRESETS:
         return {}
     path = files("ipt") / "presets" / f"{name}.toml"
@@ -82,9 +90,11 @@ def settings_file(path: Path, what: str) -> dict[str, Any]:
     what: the flag or argument that names the file, for the message.
     Raises ValueError where it is no such file.
     """
+    # By suffix, as the first bytes of a file do not tell TOML from YAML.
     reader = READERS.get(path.suffix)
     if reader is None or not path.is_file():
         raise ValueError(f"{what} must be a .json, .toml or .yaml file, found {str(path)!r}")
+    # The parser's own readers, so that a file means the same here and as a study.
     try:
         settings = reader(path.absolute(), must_exist=True).config
     except CycloptsError as error:
@@ -105,9 +115,12 @@ def apply_files(app: App, commands: tuple[str, ...], arguments: ArgumentCollecti
     config = _text_of(arguments, "--config")
     if config is not None:
         settings = settings_file(Path(config), "--config")
+        # Below the verb, where cyclopts looks for its settings: at the top it would take a key
+        # such as `tasks` or `tune` for the command of this name.
         fill = Dict({commands[0]: settings}, source=config)
         fill(app, commands, arguments)
 
+    # A recipe comes before a preset: its choices are the method, those of a preset the budget.
     for flag in ("--recipe", "--preset"):
         name = _text_of(arguments, flag)
         if name is not None:
@@ -120,6 +133,7 @@ def _text_of(arguments: ArgumentCollection, flag: str) -> str | None:
     for argument in arguments:
         if flag in argument.names and argument.tokens:
             return argument.tokens[0].value
+    # The default of the verb is no token: nothing was said.
     return None
 
 
@@ -131,6 +145,7 @@ def renamed(error: Exception) -> str:
     """
     if not isinstance(error, UnknownOptionError):
         return ""
+    # The parser has an option's name as the keyword; where there is none, as the value.
     said = error.token.keyword or error.token.value
     *groups, name = re.findall(r"[a-z][a-z-]*", said.split("=")[0].replace("_", "-")) or [""]
     if name in TUNER_FLAGS:

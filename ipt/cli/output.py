@@ -9,7 +9,6 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Column, Table
 
-from ipt.data import Task
 from ipt.run import Run
 from ipt.storage import write_atomic, write_json
 
@@ -19,14 +18,16 @@ if TYPE_CHECKING:
     from ipt.workflows.tuning import TuningResult
 
 LIST_WIDTH = 1000  # characters, more than any list has
-# columns of the table of recoveries that a terminal has no room for: the group of tasks, which is
+# Columns of the table of recoveries that a terminal has no room for: the group of tasks, which is
 # printed below its condition, and the interval above the floor; table.md has all
 NOT_PRINTED = (1, 8)
-NOT_WRAPPED = (0, 5)  # the condition and the interval
+# The condition and the interval: broken over lines they cannot be read.
+NOT_WRAPPED = (0, 5)
 
 
 def new_table(*columns: str | Column) -> Table:
     """Return an empty table without a frame."""
+    # Frames are characters that a search or a copy would take along.
     return Table(*columns, box=SIMPLE, padding=(0, 1, 0, 0), show_edge=False)
 
 
@@ -35,6 +36,7 @@ def print_list(table: Table) -> None:
 
     So names can be copied and lines can be searched.
     """
+    # Rich would fold or cut to the terminal's width, or to 80 columns in a pipe.
     Console(width=LIST_WIDTH).print(table)
 
 
@@ -43,6 +45,7 @@ def print_table(texts: "TextTable") -> None:
     longest = 0
     for row in texts.rows:
         for word in row[0].split():
+            # A name that is broken in the middle cannot be searched for.
             longest = max(longest, len(word))
 
     columns = []
@@ -75,6 +78,7 @@ def print_recovery(folders: Sequence[Path]) -> None:
         columns.append(Column(COLUMNS[position], no_wrap=no_wrap, justify=justify))
 
     table = new_table(*columns)
+    # Groups of tasks stand below their condition, indented: they are parts of it.
     for line in found:
         texts = cells(line)
         is_overall = line.group == "all"
@@ -85,6 +89,7 @@ def print_recovery(folders: Sequence[Path]) -> None:
 
     Console().print("", table, "", sep="\n")
     _print_notes(found, results[-1])
+    # The file has every column, for a paper or the log.
     text = markdown(COLUMNS, map(cells, found))
     write_atomic(folders[-1] / "table.md", text.encode())
     print("written: " + ", ".join(map(str, folders)))
@@ -94,6 +99,7 @@ def _print_notes(lines: Sequence[Any], result: "RunResult") -> None:
     """Print which tasks a mean leaves out, and what else a reader of the table must know."""
     below: set[str] = set()
     undefined: set[str] = set()
+    # Every task is in the group of all, so that each is named once.
     for line in lines:
         if line.group == "all":
             below.update(line.recovery.below_floor)
@@ -118,18 +124,13 @@ def _print_notes(lines: Sequence[Any], result: "RunResult") -> None:
         )
 
 
-def print_quality(
-    prompt: str,
-    tasks: list[Task],
-    values: dict[str, float],
-    floors: dict[str, float] | None,
-    seed: int,
-    file: Path | None,
-    losses: dict[str, float] | None = None,
-) -> None:
-    from ipt.analysis.summaries import KNOWLEDGE_NOTE, quality, quality_table
+def print_quality(found: dict[str, Any], file: Path | None, seed: int) -> None:
+    """Print the means of a kind of prompt by kind of task, and write their summary.
 
-    found = quality(prompt, tasks, values, floors, losses)
+    found: what `ipt.analysis.summaries.quality` returns.
+    """
+    from ipt.analysis.summaries import KNOWLEDGE_NOTE, quality_table
+
     print()
     print_table(quality_table(found))
     print(KNOWLEDGE_NOTE)
@@ -141,6 +142,7 @@ def print_quality(
 def print_tuning(result: "TuningResult", file: Path | None, seed: int) -> None:
     """Print each task's scores, their means by kind of task, and the folders of the deltas."""
     from ipt.analysis.spread import spread_text
+    from ipt.analysis.summaries import quality
 
     table = new_table("task", "metric", "prompt tuning", "ranked", "floor")
     for task in result.tasks:
@@ -152,15 +154,14 @@ def print_tuning(result: "TuningResult", file: Path | None, seed: int) -> None:
             f"{task.floor:.3f}",
         )
     print_list(table)
-    print_quality(
+    found = quality(
         "prompt tuning",
         [task.task for task in result.tasks],
         {task.task.name: task.mean for task in result.tasks},
         {task.task.name: task.floor for task in result.tasks},
-        seed,
-        file,
         {task.task.name: task.dev_loss for task in result.tasks},
     )
+    print_quality(found, file, seed)
     for folder in result.banks:
         print(f"prompts: {folder}")
 
@@ -180,5 +181,6 @@ def print_stability(run: Run, file: Path | None, seed: int) -> None:
 
 def write_summary(file: Path, record: dict[str, Any], seed: int) -> None:
     """Write a record with the command that made it and the seed, as a JSON file."""
+    # The command as it was typed: tables in the log are made again with it.
     command = " ".join(["ipt", *sys.argv[1:]])
     write_json(file, record | {"command": command, "seed": seed})

@@ -1,4 +1,4 @@
-"""What a task's prompt is used for: `ipt predict` answers with it, `ipt export` writes it for PEFT."""
+"""What a task's prompt is for: `ipt predict` answers with it, `ipt export` writes it for PEFT."""
 
 import json
 import sys
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ipt.experiment import Experiment
     from ipt.predict import TaskDelta
 
+# Without a negative: the mixture is another prompt of the task, not a switch that can be off.
 MIXTURE = "of an unseen task of an IST run: the mixture of seen prompts in place of its d numbers"
 Mixture = Annotated[bool, Parameter(help=MIXTURE, negative=())]
 
@@ -41,6 +42,7 @@ def predict(
 
     # Read before the model is loaded: a mistake in a line is told at once.
     records: list[str | dict[str, Any]] = list(texts) or _read_lines()
+    # The other fields of a record are for the output alone.
     inputs = []
     for record in records:
         inputs.append(record["input"] if isinstance(record, dict) else record)
@@ -48,6 +50,7 @@ def predict(
     opened = _open_prompt(run, task, out, mixture=mixture)
     outputs = answer_texts(opened.delta.delta, opened.experiment, task, inputs, tokens)
     for record, answer in zip(records, outputs, strict=True):
+        # What came as JSON goes out as JSON with its other fields, what came as text as one line.
         if isinstance(record, dict):
             print(json.dumps(record | {"output": answer}, ensure_ascii=False))
         else:
@@ -59,7 +62,9 @@ def _read_lines() -> list[str | dict[str, Any]]:
     from ipt.predict import record_of
 
     records = []
+    # Lines are numbered as an editor counts them: a mistake in one is named by its number.
     for number, line in enumerate(sys.stdin, 1):
+        # An empty line, such as the last of a file, asks nothing.
         if line.strip():
             records.append(record_of(line.strip(), number))
     return records
@@ -88,6 +93,7 @@ def _open_prompt(run: Path, task: str, out: Path, *, mixture: bool) -> OpenedPro
     from ipt.resolve import reopen_experiment
 
     source = Run.find(run, out)
+    # The bank lies beside the run's folder, whatever --out says.
     experiment = reopen_experiment(source.config, source.folder.parent)
     delta = task_delta(source, experiment, task, mixture)
     return OpenedPrompt(delta, experiment)

@@ -21,7 +21,9 @@ from ipt.run import Run, complete_runs
 if TYPE_CHECKING:
     from ipt.analysis.report.views import View
 
-TANGENT_POINTS = 6  # vectors of a run at which its decoder is compared with those of other runs
+# Vectors of a run at which its decoder is compared with those of other runs: few, as a tangent
+# space is made anew at each.
+TANGENT_POINTS = 6
 RUNS = "runs of ipt ist, by name below --out or by folder; without: the newest complete one"
 FILE = "HTML file to write, OUT/report.html where not given"
 
@@ -45,15 +47,18 @@ def report(
     from ipt.analysis.report.page import write_page
     from ipt.analysis.report.views import read_views
 
+    # Found and read before anything is drawn: a wrong name is one error.
     folders = [Run.find(run, out).folder for run in runs] or [newest(out)]
     views = with_tangents(read_views(folders))
     path = file or out / "report.html"
     if path.suffix != ".html":
         raise ValueError(f"--file must end with .html, found {path}")
 
+    # Commands and what is missing are words of the command line: the page takes them as texts.
     commands = []
     for view in views:
         commands += commands_of(view)
+    # A page has a folder of figures beside it: both must be writable.
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         figures = write_page(views, commands, missing(views), path)
@@ -66,6 +71,7 @@ def report(
 
 def with_tangents(views: "list[View]") -> "list[View]":
     """Return several views with tangent spaces of their decoders, a single view as it is."""
+    # A run alone has nothing to compare, and a page of one needs no torch.
     if len(views) == 1:
         return views
     import torch
@@ -75,8 +81,10 @@ def with_tangents(views: "list[View]") -> "list[View]":
 
     views_with = []
     for view in views:
+        # Angles between nearly equal spaces are lost in single precision.
         subspace = Subspace.load(view.msf.folder / "subspace").double()
 
+        # [U, d] -> [U, n h]; the subspace is bound now, as the loop goes on to the next.
         def decode(vectors: Any, subspace: Subspace = subspace) -> Any:
             with torch.no_grad():
                 return subspace.decode(torch.as_tensor(vectors).double()).flatten(1).numpy()
@@ -102,6 +110,7 @@ def newest(out: Path) -> Path:
             f"{out} holds no complete IST run; "
             "run `ipt msf` and then `ipt ist`, or name another folder with --out"
         )
+    # The one that was finished last: what a user who has just made a run means.
     return runs[-1].folder
 
 
@@ -109,6 +118,7 @@ def stage_settings(kind: type, record: dict[str, Any]) -> dict[str, Any]:
     """Return a stage's settings by flag, those of an older run that it does not name as well."""
     config: Any = from_record(kind, record)
     settings = asdict(config)
+    # How much is done at once is the reader's machine, not the run.
     for name in NOT_IN_IDENTITY:
         del settings[name]
     return settings
@@ -123,6 +133,7 @@ def msf_command(view: "View", name: str, **changes: Any) -> str:
     if not is_named_split:
         settings["seen"] = len(record["parts"]["seen"])
         settings["unseen"] = len(view.unseen)
+    # Older runs do not name all of these; what they do not name has its default.
     for key in ("model", "dtype", "seed", "limit", "held_out", "as_published"):
         if record.get(key):
             settings[key] = record[key]
@@ -131,9 +142,11 @@ def msf_command(view: "View", name: str, **changes: Any) -> str:
         settings["prompts"] = "FOLDER"
 
     settings |= stage_settings(MsfConfig, record["msf"])
+    # Prompt tuning's flags have a prefix in `ipt msf`, as steps and rates are MSF's own.
     for key, value in stage_settings(TuneConfig, record["tune"]).items():
         settings[f"tune.{key}"] = value
     settings |= {"out": view.folder.parent, "run": name}
+    # Quoted for a shell: names of splits, folders and models may hold spaces.
     return shlex.join(["ipt", "msf", *to_argv(settings)])
 
 
@@ -171,6 +184,7 @@ def commands_of(view: "View") -> list[str]:
 
 def missing(views: "Sequence[View]") -> list[Missing]:
     """Return what the runs do not tell, each with the commands that would."""
+    # In the order in which a reader would miss them: conditions, rows, seeds, then the rest.
     found = []
     for view in views:
         own = [
@@ -181,6 +195,7 @@ def missing(views: "Sequence[View]") -> list[Missing]:
             *_missing_probe(view),
         ]
         for item in own:
+            # Of several runs each line says of which it is.
             what = f"{view.label}: {item.what}" if len(views) > 1 else item.what
             found.append(Missing(what, item.commands))
     return found
@@ -188,6 +203,7 @@ def missing(views: "Sequence[View]") -> list[Missing]:
 
 def _missing_parts(view: "View") -> Iterator[Missing]:
     for part, condition in PARTS.items():
+        # A split without unseen tasks misses nothing of them.
         has_tasks = condition.tasks == "seen" or bool(view.unseen)
         if has_tasks and condition.name not in view.by_condition:
             command = ist_command(view, view.ist.settings["msf_run"], [part])
@@ -195,11 +211,13 @@ def _missing_parts(view: "View") -> Iterator[Missing]:
 
 
 def _missing_rows(view: "View") -> Iterator[Missing]:
+    # A look at few rows, or a choice on dev sets: neither is a result.
     for record in (view.msf.settings, view.ist.settings):
         if record["limit"] or record.get("held_out", "test") != "test":
             break
     else:
         return
+    # Under another name, so that the run of few rows stays.
     name = f"{view.ist.settings['msf_run']}-all-rows"
     commands = [
         msf_command(view, name, limit=0, held_out="test"),
@@ -211,6 +229,7 @@ def _missing_rows(view: "View") -> Iterator[Missing]:
 def _missing_seeds(view: "View", views: "Sequence[View]") -> Iterator[Missing]:
     seed = view.ist.settings["seed"]
     for other in views:
+        # Seeds are compared on one split and d: another run with those shows the spread.
         same_split = other.ist.settings["split"] == view.ist.settings["split"]
         same_dim = other.dim == view.dim
         if same_split and same_dim and other.ist.settings["seed"] != seed:

@@ -20,14 +20,17 @@ runs_app = App(name="runs", help="Look at runs.")
 @runs_app.default
 def list_runs(*, out: Out = Path("runs")) -> None:
     """List the runs of a folder."""
+    # From small JSON files alone, without torch: hundreds of runs are listed at once.
     paths = sorted(out.glob("*/config.json"))
     if not paths:
         print(f"no runs in {out}; ipt msf makes one, --out names another folder")
         return
 
+    # Digits stand below digits.
     numbers = [Column(name, justify="right") for name in ("d", "seed", "unseen")]
     table = new_table("run", "stage", "tasks", *numbers)
     for path in paths:
+        # One line a run, whatever its stage: what is missing is an empty cell.
         table.add_row(*_row_of(Run(path.parent)))
     print_list(table)
     print(
@@ -39,12 +42,14 @@ def list_runs(*, out: Out = Path("runs")) -> None:
 def _row_of(run: Run) -> list[str]:
     """Return a run's cells of the list; a folder that cannot be read is named as such."""
     name = run.folder.name
+    # A folder of another program, or with a broken file: the list goes on.
     try:
         settings = run.config
         result = run.result
     except ValueError:
         return [name, "", "", "", "", "not readable"]
 
+    # A run that was stopped has settings and no result.
     if result:
         dim = str(result["dim"])
         headline = _headline(result)
@@ -92,6 +97,7 @@ def draw_figure(
     """Draw the recovery by condition, for each split and d of a folder's newest complete runs."""
     from ipt.analysis.summaries import recovery_figure
 
+    # Beside the runs it is drawn from, where nothing else is said.
     path = file or out / "recovery.png"
     recovery_figure(_newest_pairs(out), path)
     print(f"figure: {path}")
@@ -102,6 +108,7 @@ def _newest_pairs(out: Path) -> "list[list[RunResult]]":
     from ipt.analysis.scores import read_pair
 
     paths = sorted(out.glob("ist-*/result.json"), key=lambda path: path.stat().st_mtime)
+    # In the order of time, so that a later pair takes the place of an earlier one.
     newest = {}
     for path in paths:
         msf, ist = read_pair(path.parent).results
@@ -118,6 +125,7 @@ def export_run(run: Path, file: Path, *, command: str, out: Out = Path("runs")) 
     from ipt.analysis.summaries import summary
 
     folder = Run.find(run, out).folder
+    # A summary of several seeds names each: tables show the means of summaries.
     seed = Run(folder).config["seed"]
     write_json(file, summary(read_pair(folder).results, command, seed))
     print(f"summary: {file}")

@@ -132,6 +132,7 @@ def stability(
     from ipt.workflows.stability import estimate_stability, plan_stability, run_stability
 
     if runs < 2:
+        # The spread is a standard deviation with n - 1.
         raise ValueError(f"--runs must be at least 2 for a spread, found {runs}")
     print_deviations(recipe)
     source = find_msf(choice)
@@ -157,5 +158,6 @@ def inherited(experiment: "Experiment") -> str:
 
 def print_deviations(recipe: str) -> None:
     """Print where a recipe differs from what it is named after."""
+    # What a recipe cannot take at this scale must be read before its figures are.
     for text in preset(recipe).get("deviations", ()):
         print(f"recipe {recipe}, deviation: {text}")

@@ -61,7 +61,8 @@ def study(
 
     The same command goes on where it was stopped.
     """
-    from ipt.cli.app import call, parse  # which import this module
+    # Late, as app.py imports this module: a study drives the other verbs.
+    from ipt.cli.app import call, parse
 
     paths = StudyPaths(file, out, to)
     run_study(paths, only, CommandLine(parse, call), dry_run=dry_run)
@@ -82,22 +83,27 @@ def run_study(
 
     cells = read_cells(settings_file(paths.file, "a study"), paths.file)
     chosen = choose_cells(cells, only)
+    # All cells are parsed, those of other names as well: the table below is of all, and a wrong
+    # flag is an error before the first hour of work.
     configs = {}
     settings = {}
     for cell in cells:
         configs[cell.name] = parse_cell(cell, paths.runs, commands)
         settings[cell.name] = settings_record(configs[cell.name])
 
+    # Figures of other settings are an error, never an open cell: nothing is done twice unasked.
     open_cells = []
     for cell in chosen:
         if stored_summary(cell, paths.figures, settings[cell.name]) is None:
             open_cells.append(cell)
+    # Few-shot sets are drawn now: a task with too few rows ends the study before any work.
     asked = [configs[cell.name].with_every_part() for cell in open_cells]
     require_rows(asked)
     if dry_run:
         _print_hours(open_cells, cell_hours(asked), len(cells))
         return
 
+    # A cell's figures are written when it is done, so that a stopped study goes on with the next.
     for number, cell in enumerate(open_cells, 1):
         Reporter().info(f"cell {number} of {len(open_cells)}: {cell.name}")
         fill_cell(
@@ -112,6 +118,7 @@ def run_study(
 
 def parse_cell(cell: Cell, out: Path, commands: CommandLine) -> CellConfig:
     """Return what a cell's two commands say, defaults included."""
+    # Both verbs call their own settings `config`.
     msf = commands.parse(cell.msf(out))
     ist = commands.parse(cell.ist(out))
     return CellConfig(
@@ -124,6 +131,7 @@ def parse_cell(cell: Cell, out: Path, commands: CommandLine) -> CellConfig:
 
 
 def _print_hours(cells: Sequence[Cell], hours: Sequence[float], total: int) -> None:
+    # Projected from a short measurement of training and generation on this machine.
     for cell, time in zip(cells, hours, strict=True):
         print(f"{cell.name}: {time:.2f} h")
     print(f"open: {len(cells)} of {total} cells, {sum(hours):.1f} h on this machine")
@@ -140,6 +148,7 @@ def fill_cell(cell: Cell, out: Path, to: Path, settings: Settings, call: Call) -
     from ipt.provenance import source_record
     from ipt.run import Run
 
+    # The two commands that a user would type: each finds what it has done before.
     call(cell.msf(out))
     call(cell.ist(out))
     source = source_record(Run(out / cell.name))
@@ -158,9 +167,11 @@ def write_tables(
     from ipt.analysis.study import study_figure, study_means, study_summary
     from ipt.analysis.summaries import table_of
 
+    # Read from disk again: other processes may have filled cells meanwhile.
     lines: Lines = {}
     for cell in cells:
         record = stored_summary(cell, paths.figures, settings[cell.name])
+        # Cells of one line differ in their seed; an open one is None.
         lines.setdefault(cell.line, []).append(record)
 
     table = study_summary(lines, f"ipt study {paths.file}")

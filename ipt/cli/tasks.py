@@ -34,6 +34,7 @@ def list_tasks(*, tasks: Tasks = "all") -> None:
             task.category,
             task.subcategory,
             task.metric,
+            # Words and no marks, so that the list can be searched for them.
             "novel" if task.novel else "",
             "knowledge" if task.knowledge else "",
             str(len(task.examples)),
@@ -45,6 +46,7 @@ def list_tasks(*, tasks: Tasks = "all") -> None:
 def _list_crossfit(source: str) -> None:
     from ipt.tasks.suites import crossfit, crossfit_table
 
+    # From the table of definitions that is shipped: listing downloads nothing.
     table = new_table(
         "task",
         "kind",
@@ -70,6 +72,7 @@ def _list_crossfit(source: str) -> None:
             definition.checked,
             definition.path or definition.note,
         )
+    # The table names a task's splits by columns; what --tasks takes are these names.
     print_list(table)
     splits = [crossfit.PREFIX + name for name in crossfit.split_names()]
     print("splits: " + ", ".join(splits))
@@ -86,10 +89,12 @@ def show_task(name: str, *, rows: int = 5, tasks: Tasks = "all") -> None:
     by_name = {task.name: task for task in load_tasks(source)}
     task = by_name[check_name(name, by_name, "task")]
 
+    # Texts of tasks may hold brackets, which rich would read as markup.
     title = f"[b]{task.name}[/b]  {task.category}, {task.subcategory}, {task.metric}"
     Console().print(f"{title}\n{escape(task.definition)}", highlight=False)
     table = new_table("input", "output")
     for example in task.examples[:rows]:
+        # Several answers may be right: all are shown.
         answers = " / ".join(example.output)
         table.add_row(escape(example.input), escape(answers))
     Console().print(table)
@@ -103,6 +108,7 @@ def check_tasks(path: Path) -> None:
     problems = schema.find_problems(path)
     for line in problems:
         print(line)
+    # All lines for the user, who mends a file in one go; the exit code for a script.
     if problems:
         raise ValueError(f"{len(problems)} problems in {path}")
     print(f"{path}: {len(schema.load(path))} tasks, no problem")
@@ -119,6 +125,7 @@ def export_tasks(
 
     chosen = load_tasks(tasks)
     try:
+        # Before the first file is written: a wrong --to is one error, and nothing is half done.
         to.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(

@@ -196,14 +196,21 @@ class Subspace(
         self.scores = scores
         self.register_buffer("start", torch.zeros(size))
         self.register_buffer("scale", torch.ones(size))
-        self.delta_encoder = DeltaEncoder(size, dim)
-        self.delta_decoder = DeltaDecoder(dim, size, inner_width)
         self.reset()
         self.requires_grad_(False)
 
     @torch.no_grad()
     def reset(self) -> None:
-        """Draw the weights anew: torch's own distribution of linear layers, from `seed`."""
+        """Make new layers of the sizes that `set_params` has left.
+
+        Their weights have torch's own distribution of linear layers, drawn from `seed`. The
+        scaling stays, unless it is of another P.
+        """
+        if len(self.start) != self.size:
+            self.start = torch.zeros(self.size)
+            self.scale = torch.ones(self.size)
+        self.delta_encoder = DeltaEncoder(self.size, self.dim)
+        self.delta_decoder = DeltaDecoder(self.dim, self.size, self.inner_width)
         generator = torch.Generator().manual_seed(self.seed)
         layers = [self.delta_encoder.project, self.delta_decoder.first, self.delta_decoder.last]
         for layer in layers:

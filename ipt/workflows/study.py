@@ -19,6 +19,7 @@ would type; its figures are a small JSON file.
 import itertools
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
@@ -31,9 +32,11 @@ from ipt.results import PARTS
 from ipt.run import Run
 from ipt.storage import read_json
 
-# flags that both commands have; the subspace itself is given by name
+# Flags that both commands have. IST takes tasks, model and seed from the MSF run that it is given
+# by name.
 SHARED = ("dim", "recipe", "preset", "device", "limit")
-# settings of tasks and model that a cell's figures depend on
+# Settings of tasks and model that a cell's figures depend on: where runs lie and which device
+# computes them is left out.
 WORK = (
     "tasks",
     "as_published",
@@ -46,6 +49,7 @@ WORK = (
     "unseen",
     "prompts",
 )
+# A cell's name is that of a run folder and of a file.
 CELL_NAME = re.compile(r"[\w.+-]+")
 NOT_IN_NAMES = re.compile(r"[^\w.+-]+")
 Settings = dict[str, Any]
@@ -63,23 +67,30 @@ class Cell:
 
     def msf(self, out: Path) -> list[str]:
         """Return the tokens of its `ipt msf`."""
-        own = {}
+        flags: Settings = {}
         for key, value in self.settings.items():
             if not key.startswith("ist."):
-                own[key.removeprefix("msf.")] = value
-        return ["msf", *to_argv(own), "--run", self.name, "--out", str(out)]
+                flags[key.removeprefix("msf.")] = value
+
+        # Beside the cell's own flags: one that names a run itself says so twice, an error.
+        place = {"run": self.name, "out": out}
+        return ["msf", *to_argv(flags), *to_argv(place)]
 
     def ist(self, out: Path) -> list[str]:
         """Return the tokens of its `ipt ist`."""
-        own = {}
+        flags: Settings = {}
         for key, value in self.settings.items():
             if key.startswith("ist.") or key in SHARED:
-                own[key.removeprefix("ist.")] = value
-        return ["ist", *to_argv(own), "--run", self.name, "--out", str(out)]
+                flags[key.removeprefix("ist.")] = value
+
+        # The run is that of `msf`: the subspace in which IST tunes.
+        place = {"run": self.name, "out": out}
+        return ["ist", *to_argv(flags), *to_argv(place)]
 
     @property
     def command(self) -> str:
         """The two commands as a user would type them."""
+        # The default of --out, wherever the study put its runs.
         out = Path("runs")
         return f"ipt {' '.join(self.msf(out))}, then ipt {' '.join(self.ist(out))}"
 
@@ -106,28 +117,34 @@ def read_cells(record: Mapping[str, Any], path: Path) -> list[Cell]:
     path: the file, for messages.
     Raises ValueError where it is no list of cells, or where two cells have one name.
     """
+    # A key beside `cells` would be read by nobody: most likely a flag of a group that slipped out.
     groups = record.get("cells")
     if not isinstance(groups, list) or not groups or record.keys() != {"cells"}:
         keys = ", ".join(record) or "nothing"
         raise ValueError(
             f"{path}: a study is a list of `cells`, each with a name and flags; found {keys}"
         )
+    # Groups are independent: a table often needs cells that no product of lists makes.
     cells = []
     for group in groups:
         cells += _expand(group, path)
 
-    names = [cell.name for cell in cells]
-    duplicates = sorted({name for name in names if names.count(name) > 1})
-    if duplicates:
-        raise ValueError(
-            f"{path}: two cells are {duplicates[0]}; give their groups different names"
-        )
+    # Two cells of one name would share a run folder and a file of figures.
+    counts: Counter[str] = Counter()
+    for cell in cells:
+        counts[cell.name] += 1
+    for name in sorted(counts):
+        if counts[name] > 1:
+            raise ValueError(f"{path}: two cells are {name}; give their groups different names")
     return cells
 
 
 def choose_cells(cells: Sequence[Cell], pattern: str) -> list[Cell]:
     """Return the cells whose name matches; raise ValueError where none does."""
-    chosen = [cell for cell in cells if fnmatch(cell.name, pattern)]
+    chosen = []
+    for cell in cells:
+        if fnmatch(cell.name, pattern):
+            chosen.append(cell)
     if not chosen:
         names = ", ".join(cell.name for cell in cells)
         raise ValueError(f"--only {pattern} names none of the cells {names}")
@@ -142,21 +159,29 @@ def _expand(group: Any, path: Path) -> list[Cell]:
             f"{path}: each of `cells` needs a name of letters, digits and . _ + -, "
             f"found {group!r:.80}"
         )
-    settings = flatten({key: value for key, value in group.items() if key != "name"})
-    lists = {key: value for key, value in settings.items() if isinstance(value, list)}
-    several = {key for key, value in lists.items() if len(value) > 1}
+    settings = flatten(group)
+    del settings["name"]
+    lists = {}
+    for key, value in settings.items():
+        if isinstance(value, list):
+            lists[key] = value
 
     cells = []
+    # The last list changes fastest, as in nested loops in the order of the file.
     for values in itertools.product(*lists.values()):
         chosen = dict(zip(lists, values, strict=True))
         names = [name]
         titles = [name]
         for key, value in chosen.items():
-            if key not in several:
+            # A list of one value tells no cells apart.
+            if len(lists[key]) == 1:
                 continue
+
+            # A text says what it is, a number needs the name of its flag.
             is_text = isinstance(value, str)
             short = value if is_text else f"{key.split('.')[-1]}{value}"
             names.append(short)
+            # Cells that differ in their seed alone are one line of the table.
             if key != "seed":
                 titles.append(short if is_text else f"{key} {value}")
 
@@ -167,6 +192,7 @@ def _expand(group: Any, path: Path) -> list[Cell]:
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> Settings:
     """Return nested settings as one level, with dotted keys as flags have them."""
+    # `ist.steps = 80` and a table `[ist]` are one in TOML; JSON has both spellings.
     flat: Settings = {}
     for key, value in settings.items():
         if isinstance(value, dict):
@@ -228,6 +254,8 @@ def find_ist_run(out: Path, settings: Settings, source: Mapping[str, str]) -> Ru
     named = settings.get("ist_parts", PARTS)
     parts = {part: PARTS[part].name for part in named}
     for path in out.glob("ist-*/result.json"):
+        # The name of an IST run ends with a digest of its settings: it is found by what it says
+        # of itself, and a run of fewer parts is passed over.
         run = Run(path.parent)
         if wanted.items() <= run.config.items() and not run.missing_parts(parts):
             return run
