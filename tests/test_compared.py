@@ -202,7 +202,8 @@ def test_the_record_of_angles_by_hand():
     found = compared.angles_record(views)
     chance = random_angles(2, 4)
     last = ["random subspaces", "100"]
-    last += [f"{angles.mean():.1f} ({angles.min():.1f} … {angles.max():.1f})" for angles in chance.T]
+    for angles in chance.T:
+        last.append(f"{angles.mean():.1f} ({angles.min():.1f} … {angles.max():.1f})")
     table = angles_table(found)
     assert table.columns == ["tangent spaces of", "pairs", "angle 1", "angle 2"]
     assert table.rows == [

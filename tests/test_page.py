@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 from dataclasses import replace
+from typing import get_args
 from xml.etree import ElementTree
 
 import pytest
@@ -20,9 +21,11 @@ from ipt.analysis.report.vectors import PALETTE
 from ipt.analysis.report.views import read_views
 from ipt.analysis.scores import COLUMNS, TITLES, cells, lines, per_task, read_pair
 from ipt.cli import app as cli
-from ipt.config import IST_PARTS
-from ipt.provenance import to_record
+from ipt.cli.options import PartName
+from ipt.cli.report import tuner_of
+from ipt.provenance import to_record, tuner_to_record
 from ipt.results import PARTS
+from ipt.tuners import parse_tuner
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -101,9 +104,28 @@ def test_the_commands_are_those_that_made_the_runs(done, capsys, undrawn):
     parsed = cli.parse(made[0])
     settings = json.loads((next(done.glob("msf-*")) / "config.json").read_text())["config"]
     assert json.loads(json.dumps(to_record(parsed["config"]))) == settings["msf"]
-    assert json.loads(json.dumps(to_record(parsed["tune"]))) == settings["tune"]
+    tuner = parse_tuner(parsed["work"].tuner)
+    tune = tuner_to_record(tuner, to_record(parsed["tune"]))
+    assert json.loads(json.dumps(tune)) == settings["tune"]
     assert [cli.main(words) for words in made] == [0, 0]
     assert sorted(done.iterdir()) == folders  # both found their complete runs
+
+
+@pytest.mark.parametrize(
+    ("record", "text"),
+    [
+        ({"steps": 8}, "soft-prompt"),
+        ({"steps": 8, "prompt_length": 20}, "soft-prompt:prompt_length=20"),
+        ({"steps": 8, "tuner": {"name": "bare"}}, "bare"),
+        (
+            {"steps": 8, "tuner": {"name": "x", "rank": 4, "layers": ["q", "v"], "bias": False}},
+            "x:rank=4,layers=q+v,bias=false",
+        ),
+    ],
+)
+def test_a_tuner_is_named_with_its_settings(record, text):
+    found = tuner_of(record)
+    assert (found.text, found.tune) == (text, {"steps": 8})
 
 
 def test_what_is_missing_is_named_with_a_command_that_parses(tmp_path, capsys, undrawn):
@@ -124,7 +146,18 @@ def test_what_is_missing_is_named_with_a_command_that_parses(tmp_path, capsys, u
     hand_made(tmp_path, {"a": "one"}, {"u": "two"}, seed=43)
     both = page_of(capsys, folder.name, "ist-43", "--out", tmp_path)
     assert "msf-42-seed43" not in " ".join(both.commands)  # control: two seeds are there
-    assert PARTS.keys() == IST_PARTS.keys() and set(IST_PARTS.values()) <= TITLES.keys()
+    # every part that the command takes is a condition with a title, and has words for its absence
+    assert tuple(PARTS) == get_args(PartName)
+    assert {part: condition.name for part, condition in PARTS.items()} == {
+        "same": "train_same",
+        "diff": "train_diff",
+        "unseen": "test",
+        "random": "random_test",
+        "pca": "pca_test",
+        "mixture": "mixture_test",
+    }
+    for condition in PARTS.values():
+        assert condition.absence and condition.name in TITLES
 
 
 def test_a_look_at_few_rows_is_named_with_the_command_for_all(done, capsys, undrawn):

@@ -31,7 +31,6 @@ NOT_YET_UNFOLDED = {
     "ipt/benchmarks/speed.py",
     "ipt/cli/app.py",
     "ipt/cli/models.py",
-    "ipt/cli/report.py",
     "ipt/cli/runs.py",
     "ipt/cli/study.py",
     "ipt/encoded.py",

@@ -5,7 +5,7 @@ spell out every setting of a run's config.json, so that they mean the same when 
 """
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -14,7 +14,7 @@ from cyclopts import Parameter
 
 from ipt.cli.options import Out
 from ipt.config import IstConfig, MsfConfig, TuneConfig
-from ipt.provenance import NOT_IN_IDENTITY, from_record, to_argv
+from ipt.provenance import NOT_IN_IDENTITY, SOFT_PROMPT, from_record, to_argv
 from ipt.results import PARTS
 from ipt.run import Run, complete_runs
 
@@ -26,6 +26,22 @@ if TYPE_CHECKING:
 TANGENT_POINTS = 6
 RUNS = "runs of ipt ist, by name below --out or by folder; without: the newest complete one"
 FILE = "HTML file to write, OUT/report.html where not given"
+
+
+class TunerSettings(NamedTuple):
+    """The record of a run's tuning, apart: tuning's own settings, and the tuner's."""
+
+    tune: dict[str, Any]
+    name: str
+    settings: dict[str, Any]
+
+    @property
+    def text(self) -> str:
+        """What --tuner calls it, as `ipt.tuners.parse_tuner` reads it."""
+        described = []
+        for key, value in self.settings.items():
+            described.append(f"{key}={_tuner_value(value)}")
+        return ":".join(filter(None, [self.name, ",".join(described)]))
 
 
 class Missing(NamedTuple):
@@ -124,6 +140,28 @@ def stage_settings(kind: type, record: dict[str, Any]) -> dict[str, Any]:
     return settings
 
 
+def tuner_of(record: Mapping[str, Any]) -> TunerSettings:
+    """Return what a run's record of tuning says of tuning and of its tuner.
+
+    It stays a record: a tuner is made with torch, which commands do not need.
+    """
+    tune = dict(record)
+    settings = dict(tune.pop("tuner", {}))
+    name = settings.pop("name", SOFT_PROMPT)
+    # The length of a soft prompt stands beside tuning's settings.
+    if "prompt_length" in tune:
+        settings["prompt_length"] = tune.pop("prompt_length")
+    return TunerSettings(tune, name, settings)
+
+
+def _tuner_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return "+".join(map(str, value))
+    return str(value)
+
+
 def msf_command(view: "View", name: str, **changes: Any) -> str:
     """Return the command of a view's MSF run, as a run of this name, some settings changed."""
     record = view.msf.settings | changes
@@ -141,9 +179,11 @@ def msf_command(view: "View", name: str, **changes: Any) -> str:
         # The digest of these prompts is recorded, their folder is not.
         settings["prompts"] = "FOLDER"
 
+    tuner = tuner_of(record["tune"])
+    settings["tuner"] = tuner.text
     settings |= stage_settings(MsfConfig, record["msf"])
     # Prompt tuning's flags have a prefix in `ipt msf`, as steps and rates are MSF's own.
-    for key, value in stage_settings(TuneConfig, record["tune"]).items():
+    for key, value in stage_settings(TuneConfig, tuner.tune).items():
         settings[f"tune.{key}"] = value
     settings |= {"out": view.folder.parent, "run": name}
     # Quoted for a shell: names of splits, folders and models may hold spaces.
