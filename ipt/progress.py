@@ -31,6 +31,9 @@ def is_main_process() -> bool:
     return world_size == 1 or rank == "0"
 
 
+FIRST_ESTIMATE = 30.0  # seconds into a stage; before it, speed is not settled
+
+
 class Reporter:
     """Tells the user what goes on; in every process but the first it is silent."""
 
@@ -54,7 +57,8 @@ class Reporter:
         Yields the function that a loop calls with (done, total, loss). On a terminal the bar has
         the time elapsed and the time that is left. The latter is estimated anew at each call, from
         the speed of the last 30 seconds: jobs that end early make later steps faster, and `total`
-        may change. Elsewhere one line with the seconds that the stage took is printed at its end.
+        may change. Elsewhere a line says after half a minute, a minute, two and so on how far the
+        stage is and how long it still takes, and one at its end how many seconds it took.
         """
         if self.console.is_terminal:
             with self._live_bar(title) as update:
@@ -62,7 +66,20 @@ class Reporter:
             return
         # In a log file or a pipe each redraw of a bar would be one more line.
         began = time.monotonic()
-        yield _ignore
+        wait = FIRST_ESTIMATE
+
+        def update(done: int, total: int, loss: float) -> None:
+            nonlocal wait
+            seconds = time.monotonic() - began
+            if seconds < wait or not 0 < done < total:
+                return
+            # Twice as long until the next: a stage of hours has a dozen lines.
+            wait = 2 * seconds
+            left = seconds * (total - done) / done
+            share = 100 * done / total
+            self.info(f"{title}: {share:.0f} %, about {_duration(left)} left")
+
+        yield update
         seconds = time.monotonic() - began
         self.info(f"{title}: {seconds:.0f} s")
 
@@ -95,5 +112,8 @@ class Reporter:
             yield update
 
 
-def _ignore(done: int, total: int, loss: float) -> None:
-    """Stand in for a bar where there is no terminal."""
+def _duration(seconds: float) -> str:
+    """Return a time in words, in minutes from two minutes on."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min"

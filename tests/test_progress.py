@@ -101,3 +101,22 @@ def test_the_time_that_is_left_follows_the_speed_and_the_total():
     last = terminal.last_bar()
     assert "10/12" in last and "loss" not in last
     assert last.split()[-2:] == ["0:01:00", "0:00:04"]  # elapsed, left
+
+
+def test_without_a_terminal_a_long_stage_says_what_is_left_less_and_less_often(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("ipt.progress.time.monotonic", lambda: now[0])
+    reporter, text = reporter_on(terminal=False)
+    with reporter.bar("tuning") as update:
+        for done in range(1, 101):
+            # Ten seconds a step, twice as fast from the 20th on: the estimate follows.
+            now[0] += 10.0 if done < 20 else 5.0
+            update(done, 100, 0.5)
+    assert text.getvalue().splitlines() == [
+        "tuning: 3 %, about 16 min left",
+        "tuning: 6 %, about 16 min left",
+        "tuning: 12 %, about 15 min left",
+        "tuning: 29 %, about 10 min left",
+        "tuning: 78 %, about 2 min left",
+        "tuning: 595 s",
+    ]
