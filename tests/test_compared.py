@@ -24,15 +24,15 @@ def run(relative, sizes, kin="kin", family="random", label="x", setting="test", 
     """A view of a run that recovers this share."""
     figures = SimpleNamespace(relative=relative)
     line = Line(setting, group, figures)
-    result = SimpleNamespace(dim=sizes[0])
+    dim, _, _ = sizes
     sizes = dict(zip((DIM, SEEN, SHOTS), sizes, strict=True))
     return SimpleNamespace(
         lines=[line],
         sizes=sizes,
-        kin=kin,
+        shared_settings=kin,
         family=family,
         label=label,
-        results=[SimpleNamespace(dim=0), result],
+        dim=dim,
     )
 
 
@@ -40,7 +40,10 @@ def growth(views):
     """Return what is drawn against each size: places, and shares [places, runs] by name."""
     with patch("ipt.analysis.report.comparison.recovery_lines") as drawn:
         compared.draw_growth(Figure(), views)
-    return {call.args[3]: (call.args[1], call.args[2]) for call in drawn.call_args_list}
+    found = {}
+    for call in drawn.call_args_list:
+        found[call.kwargs["label"]] = (call.args[1], call.kwargs["lines"])
+    return found
 
 
 def test_a_runs_share_stands_at_its_own_size():
@@ -119,7 +122,10 @@ def both(views):
     figure = Figure()
     with patch("ipt.analysis.report.comparison.seen_unseen_scatter") as drawn:
         compared.draw_both(figure, views)
-    return drawn.call_args.args[1:] if drawn.called else None
+    if not drawn.called:
+        return None
+    _, seen, unseen = drawn.call_args.args
+    return seen, unseen, drawn.call_args.kwargs["groups"]
 
 
 def test_a_run_is_a_point_of_seen_against_unseen_tasks():
@@ -131,7 +137,7 @@ def test_a_run_is_a_point_of_seen_against_unseen_tasks():
     second = run(0.3, (7, 9, 0), family="b")
     second.lines += [Line("train_diff", "all", SimpleNamespace(relative=0.4))]
     half = run(0.5, (8, 9, 0))
-    assert both([first, half, second]) == ((0.1, 0.4), (0.2, 0.3), ["a, d = 3", "b, d = 7"])
+    assert both([first, half, second]) == ([0.1, 0.4], [0.2, 0.3], ["a, d = 3", "b, d = 7"])
     assert both([first, half]) is None
 
 
@@ -149,10 +155,8 @@ def plane(*degrees):
 
 
 def spaces(*degrees, name="x", seed=1):
-    config = [{"kind": "msf"}, {"msf_run": f"msf-{name}", "seed": seed}]
-    return SimpleNamespace(
-        tangents=plane(*degrees), settings=config, folder=Path("runs") / f"ist-{name}"
-    )
+    ist = SimpleNamespace(settings={"msf_run": f"msf-{name}", "seed": seed})
+    return SimpleNamespace(tangents=plane(*degrees), ist=ist, folder=Path("runs") / f"ist-{name}")
 
 
 def test_angles_between_the_planes_of_runs_by_hand():
@@ -198,7 +202,8 @@ def test_the_record_of_angles_by_hand():
     found = compared.angles_record(views)
     chance = random_angles(2, 4)
     last = ["random subspaces", "100"]
-    last += [f"{angles.mean():.1f} ({angles.min():.1f} … {angles.max():.1f})" for angles in chance.T]
+    for angles in chance.T:
+        last.append(f"{angles.mean():.1f} ({angles.min():.1f} … {angles.max():.1f})")
     table = angles_table(found)
     assert table.columns == ["tangent spaces of", "pairs", "angle 1", "angle 2"]
     assert table.rows == [

@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 from dataclasses import replace
+from typing import get_args
 from xml.etree import ElementTree
 
 import pytest
@@ -14,14 +15,17 @@ from conftest import Page, hand_made, page_of, plain, probe, stable
 
 from ipt.analysis.comparison import COMPARED
 from ipt.analysis.report.page import HERE
-from ipt.analysis.report.sections import DRAWINGS, PALETTE
+from ipt.analysis.report.sections import DRAWINGS
 from ipt.analysis.report.tables import subcategories_table
+from ipt.analysis.report.vectors import PALETTE
 from ipt.analysis.report.views import read_views
 from ipt.analysis.scores import COLUMNS, TITLES, cells, lines, per_task, read_pair
 from ipt.cli import app as cli
-from ipt.config import IST_PARTS
-from ipt.provenance import to_record
+from ipt.cli.options import PartName
+from ipt.cli.report import tuner_of
+from ipt.provenance import to_record, tuner_to_record
 from ipt.results import PARTS
+from ipt.tuners import parse_tuner
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -73,18 +77,25 @@ def test_numbers_are_those_of_the_run_folders(done, capsys, undrawn):
 
 def test_recovery_by_subcategory_is_that_of_its_tasks(whole):
     (view,) = read_views([next(whole.glob("ist-*"))])
+    alike = with_subcategories(view, dict.fromkeys(view.names, "one"))
+    assert not subcategories_table(alike).rows  # control: the settings' table has it all
+    apart = with_subcategories(view, dict(zip(view.names, view.names, strict=True)))
+    found = {tuple(row[:2]): row[4] for row in subcategories_table(apart).rows}
+    assert found == {
+        (TITLES[view.condition_of(name)], name): f"{100 * view.scored_task(name).recovery:.1f}"
+        for name in view.names
+    }
 
-    def grouped(group_of):
-        """The view with other subcategories of its tasks."""
-        results = []
-        for result in view.results:
-            tasks = {name: replace(task, subcategory=group_of(name)) for name, task in result.tasks.items()}
-            results.append(replace(result, tasks=tasks))
-        return replace(view, results=results)
 
-    assert not subcategories_table(grouped(lambda name: "one")).rows  # control: the settings' table has it all
-    found = {tuple(row[:2]): row[4] for row in subcategories_table(grouped(str)).rows}
-    assert found == {(TITLES[view.setting_of(name)], name): f"{100 * view.record_of(name)['recovery']:.1f}" for name in view.names}
+def with_subcategories(view, subcategories):
+    """Return a view of the same run whose tasks have other subcategories."""
+    stages = {}
+    for name, stage in (("msf", view.msf), ("ist", view.ist)):
+        tasks = {}
+        for task, record in stage.result.tasks.items():
+            tasks[task] = replace(record, subcategory=subcategories[task])
+        stages[name] = replace(stage, result=replace(stage.result, tasks=tasks))
+    return replace(view, **stages)
 
 
 def test_the_commands_are_those_that_made_the_runs(done, capsys, undrawn):
@@ -93,9 +104,28 @@ def test_the_commands_are_those_that_made_the_runs(done, capsys, undrawn):
     parsed = cli.parse(made[0])
     settings = json.loads((next(done.glob("msf-*")) / "config.json").read_text())["config"]
     assert json.loads(json.dumps(to_record(parsed["config"]))) == settings["msf"]
-    assert json.loads(json.dumps(to_record(parsed["tune"]))) == settings["tune"]
+    tuner = parse_tuner(parsed["work"].tuner)
+    tune = tuner_to_record(tuner, to_record(parsed["tune"]))
+    assert json.loads(json.dumps(tune)) == settings["tune"]
     assert [cli.main(words) for words in made] == [0, 0]
     assert sorted(done.iterdir()) == folders  # both found their complete runs
+
+
+@pytest.mark.parametrize(
+    ("record", "text"),
+    [
+        ({"steps": 8}, "soft-prompt"),
+        ({"steps": 8, "prompt_length": 20}, "soft-prompt:prompt_length=20"),
+        ({"steps": 8, "tuner": {"name": "bare"}}, "bare"),
+        (
+            {"steps": 8, "tuner": {"name": "x", "rank": 4, "layers": ["q", "v"], "bias": False}},
+            "x:rank=4,layers=q+v,bias=false",
+        ),
+    ],
+)
+def test_a_tuner_is_named_with_its_settings(record, text):
+    found = tuner_of(record)
+    assert (found.text, found.tune) == (text, {"steps": 8})
 
 
 def test_what_is_missing_is_named_with_a_command_that_parses(tmp_path, capsys, undrawn):
@@ -116,7 +146,18 @@ def test_what_is_missing_is_named_with_a_command_that_parses(tmp_path, capsys, u
     hand_made(tmp_path, {"a": "one"}, {"u": "two"}, seed=43)
     both = page_of(capsys, folder.name, "ist-43", "--out", tmp_path)
     assert "msf-42-seed43" not in " ".join(both.commands)  # control: two seeds are there
-    assert PARTS.keys() == IST_PARTS.keys() and set(IST_PARTS.values()) <= TITLES.keys()
+    # every part that the command takes is a condition with a title, and has words for its absence
+    assert tuple(PARTS) == get_args(PartName)
+    assert {part: condition.name for part, condition in PARTS.items()} == {
+        "same": "train_same",
+        "diff": "train_diff",
+        "unseen": "test",
+        "random": "random_test",
+        "pca": "pca_test",
+        "mixture": "mixture_test",
+    }
+    for condition in PARTS.values():
+        assert condition.absence and condition.name in TITLES
 
 
 def test_a_look_at_few_rows_is_named_with_the_command_for_all(done, capsys, undrawn):
@@ -129,12 +170,12 @@ def test_a_look_at_few_rows_is_named_with_the_command_for_all(done, capsys, undr
 @pytest.mark.parametrize(
     ("kept", "unseen", "figures"), [(("random_test",), {"u": "two"}, 3), (("train_same",), {}, 2)]
 )
-def test_what_a_run_lacks_leaves_no_empty_figure(kept, unseen, figures, tmp_path, capsys):
+def test_what_a_run_does_not_have_leaves_no_empty_figure(kept, unseen, figures, tmp_path, capsys):
     hand_made(tmp_path, {"a": "one", "b": "one"}, unseen, kept=kept)
     page = page_of(capsys, "--out", tmp_path)
     assert page.tags.count("figure") == page.tags.count("svg") == figures
     assert len(page.tables["table-tasks-1"]) == 1 + 2 + len(unseen)
-    assert "this run does not have it" in (tmp_path / "report.html").read_text(encoding="utf8")
+    assert "not measured in this run" in (tmp_path / "report.html").read_text(encoding="utf8")
 
 
 def test_what_a_probe_left_is_drawn(tmp_path, capsys):
@@ -210,7 +251,8 @@ def test_two_runs_stand_side_by_side(tmp_path, capsys):
     assert {row[2] for row in rows} == {"made, d = 3, seed 1", "made, d = 3, seed 2"}
     tests = [row for row in rows if row[0] == "T_test (IST)"]
     for seed, row in enumerate(tests, 1):
-        (line,) = [x for x in lines(read_pair(tmp_path / f"ist-{seed}").results) if (x.setting, x.group) == ("test", "all")]
+        results = read_pair(tmp_path / f"ist-{seed}").results
+        (line,) = [x for x in lines(results) if (x.setting, x.group) == ("test", "all")]
         assert row[:2] + row[3:] == list(cells(line))
     config = {row[0]: row for row in page.tables["table-config"]}
     assert config["seed"][1:] == ["1", "1", "2", "2", "differs"] and config["model"][-1] == "same"

@@ -34,7 +34,8 @@ def drawn(folders):
 
 
 def unseen_share(folder):
-    (line,) = [x for x in lines(read_pair(folder).results) if (x.setting, x.group) == ("test", "all")]
+    results = read_pair(folder).results
+    (line,) = [x for x in lines(results) if (x.setting, x.group) == ("test", "all")]
     return 100 * line.recovery.relative
 
 
@@ -102,7 +103,8 @@ def test_angles_of_any_number_of_runs_are_a_file(tmp_path, capsys, undrawn):
     record = json.loads((tmp_path / "report-figures" / "angles.json").read_text())
     table = angles_table(record)
     rows = {name: found for name, *found in table.rows}
-    assert len(rows) == 5 + 10 + 1 and table.columns[2:] == ["angle 1", "angle 2", "angle 3"]  # the figure shows four runs
+    assert len(rows) == 5 + 10 + 1  # the figure shows four runs
+    assert table.columns[2:] == ["angle 1", "angle 2", "angle 3"]
     views = with_tangents(read_views(made))
     apart = [principal_angles(a, b)[0] for a in views[3].tangents for b in views[4].tangents]
     assert rows["msf-4 and msf-5"][:2] == [
@@ -176,6 +178,19 @@ def test_seeds_are_drawn_and_their_table_is_that_of_the_run(tmp_path, capsys):
     assert "ipt stability" in " ".join(page_of(capsys, "--out", tmp_path).commands)
     found = stable(tmp_path)
     page = page_of(capsys, "--out", tmp_path)
-    assert ("id", "figure-stability") in page.attributes and "ipt stability" not in " ".join(page.commands)
+    assert ("id", "figure-stability") in page.attributes
+    assert "ipt stability" not in " ".join(page.commands)
     table = stability_table(found)
     assert page.tables["table-stability-1"] == [list(table.columns), *table.rows]
+
+
+def test_the_texts_of_an_older_stability_run_are_passed_over(tmp_path):
+    folder = plain(tmp_path)
+    stable(tmp_path)
+    (view,) = read_views([folder])
+    assert view.stability is not None  # control
+    (path,) = tmp_path.glob("stability-*/result.json")
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"columns": ["method"], "rows": [["IST"]]}))
+    (view,) = read_views([folder])
+    assert view.stability is None

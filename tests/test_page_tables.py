@@ -11,20 +11,31 @@ from results_by_hand import FLOOR, IST, TASKS, floors, made_pair, made_results, 
 from ipt.analysis.comparison import COMPARED
 from ipt.analysis.geometry import Clusters
 from ipt.analysis.report import tables
-from ipt.analysis.report.views import View
+from ipt.analysis.report.views import Probe, Stability, StageRun, View
 from ipt.analysis.scores import COLUMNS, CONTROLS, TITLES, cells, lines
 
 MINUS = "−"
 
 
 def config(kind, **more):
-    return {"kind": kind, "msf_run": "msf-made", "seed": 42, "limit": 0, "parts": {"seen": ["s1"]}, "digests": {"s1": "x"}} | more
+    settings = {"kind": kind, "msf_run": "msf-made", "seed": 42, "limit": 0}
+    return settings | {"parts": {"seen": ["s1"]}, "digests": {"s1": "x"}} | more
 
 
 def view(pair=None, label="made", vectors=None, msf=None, ist=None, **more):
     """A view of a run; msf and ist: settings."""
-    records = [{"config": config("msf") | (msf or {})}, {"config": config("ist") | (ist or {})}]
-    return View(Path("runs/ist-made"), label, typed(pair or made_pair()), records, vectors or {}, **more)
+    msf_result, ist_result = typed(pair or made_pair())
+    return View(
+        label=label,
+        msf=stage("msf", msf_result, msf or {}),
+        ist=stage("ist", ist_result, ist or {}),
+        vectors=vectors or {},
+        **more,
+    )
+
+
+def stage(kind, result, settings):
+    return StageRun(Path(f"runs/{kind}-made"), result, {"config": config(kind) | settings})
 
 
 def without(*settings):
@@ -36,15 +47,15 @@ def without(*settings):
 
 
 def test_the_headline_is_of_unseen_tasks_and_of_seen_ones_with_other_data():
-    found = dict(tables.headline(view()))
+    found = tables.headline(view())
     unseen, seen = found["unseen tasks"], found["seen tasks, other data"]
-    assert (unseen["tasks"], unseen["absolute"], unseen["above"]) == ("4", "0.385", "3")
-    assert (unseen["ratio"], unseen["floored"]) == ("81.1", "66.4")
-    assert unseen["relative"] == f"{100 * (0.8 + 0.75 + 0.9 + 0.7) / 4:.1f}"
-    assert (seen["tasks"], seen["relative"], seen["floored"]) == ("3", "66.7", "44.1")
+    assert (unseen.tasks, unseen.absolute, unseen.above) == ("4", "0.385", "3")
+    assert (unseen.ratio, unseen.floored) == ("81.1", "66.4")
+    assert unseen.relative == f"{100 * (0.8 + 0.75 + 0.9 + 0.7) / 4:.1f}"
+    assert (seen.tasks, seen.relative, seen.floored) == ("3", "66.7", "44.1")
     (line,) = (x for x in lines(made_results()) if (x.setting, x.group) == ("test", "all"))
-    assert (unseen["interval"], unseen["floored_interval"]) == (cells(line)[5], cells(line)[8])
-    assert dict(tables.headline(view(without("train_diff"))))["seen tasks, other data"] is None
+    assert (unseen.interval, unseen.floored_interval) == (cells(line)[5], cells(line)[8])
+    assert tables.headline(view(without("train_diff")))["seen tasks, other data"] is None
 
 
 def test_the_reference_is_prompt_tunings_mean_on_each_side():
@@ -67,7 +78,8 @@ def test_the_reference_is_prompt_tunings_mean_on_each_side():
 def test_the_settings_table_of_one_run_is_that_of_its_folder():
     found = tables.settings_table([view()])
     rows = [cells(line) for line in lines(made_results())]
-    assert found.columns == COLUMNS and found.rows == rows and found.texts == {0, 1}
+    assert found.names == list(COLUMNS) and found.rows == rows
+    assert found.texts == ["setting", "tasks"]
     assert found.strong == {i for i, row in enumerate(rows) if row[1] == "all"}
     assert len(found.strong) == 11
 
@@ -76,7 +88,8 @@ def test_the_rows_of_several_runs_stand_together_by_setting_and_group():
     other = made_pair(test=IST["random_test"])
     del other[1]["scores"]["train_diff"]
     found = tables.settings_table([view(label="one"), view(other, label="two")])
-    assert found.columns == ("setting", "tasks", "run", *COLUMNS[2:]) and found.texts == {0, 1, 2}
+    assert found.names == ["setting", "tasks", "run", *COLUMNS[2:]]
+    assert found.texts == ["setting", "tasks", "run"]
     test = [(*row[1:4], row[8]) for row in found.rows if row[0] == "T_test (IST)"]
     by_hand = (-0.07 / 0.25 + 0.07 / 0.35 + 0.04 / 0.22) / 3  # of u2, u3 and o1
     assert test[:2] == [("all", "one", "4", "66.4"), ("all", "two", "4", f"{100 * by_hand:.1f}")]
@@ -99,7 +112,8 @@ DIFFERENCES = {  # means of test minus control: all tasks, novel ones
 
 def test_tuned_numbers_against_each_control_by_hand():
     found = tables.comparison_table([view()])
-    assert found.columns == ("T_test (IST) minus", *COMPARED) and found.texts == {0, 1}
+    assert found.names == ["T_test (IST) minus", *COMPARED]
+    assert found.texts == ["T_test (IST) minus", "tasks"]
     overall = [row for row in found.rows if row[1] == "all"]
     assert [row[0] for row in overall] == [TITLES[s] for s in ("test_msf", *CONTROLS)]
     assert [row for i, row in enumerate(found.rows) if i in found.strong] == overall
@@ -117,7 +131,7 @@ def test_a_control_that_a_run_lacks_is_no_row_and_several_runs_are_named():
     found = tables.comparison_table(
         [view(without("pca_test"), "one"), view(without("random_test"), "two")]
     )
-    assert found.columns[:2] == ("T_test (IST) minus", "run") and found.texts == {0, 1, 2}
+    assert found.texts == found.names[:3] == ["T_test (IST) minus", "run", "tasks"]
     overall = [row[:3] for i, row in enumerate(found.rows) if i in found.strong]
     assert ("IST, PCA subspace", "two", "all") in overall
     assert ("IST, PCA subspace", "one", "all") not in overall
@@ -174,7 +188,8 @@ def test_the_largest_weights_of_a_mixture_come_first_whatever_their_sign():
 
 def test_a_subcategory_is_shown_where_its_tasks_were_tuned():
     found = tables.subcategories_table(view())
-    assert found.columns[:3] == ("setting", "subcategory", "n") and found.texts == {0, 1}
+    assert found.names[:3] == ["setting", "subcategory", "n"]
+    assert found.texts == ["setting", "subcategory"]
     assert [(row[0], row[1], row[2], row[4]) for row in found.rows] == [
         ("T_train diff (IST)", "one", "2", "62.5"),
         ("T_train diff (IST)", "two", "1", "75.0"),
@@ -205,8 +220,10 @@ def test_notes_say_what_the_figures_leave_out():
     ]
     zero = scores(("u2", "o1"), [0.0, 0.0], [None, None])
     none = [r | {"reference": r["reference"] | {"100": r["reference"]["100"] | zero}} for r in pair]
-    assert list(tables.notes(view(none)))[1] == "Left out of E_rel (2), as prompt tuning scores 0: o1, u2."
-    assert "Left out of “above floor” (3), as prompt tuning is not 0.10 above it: o1, u1, u2." in tables.notes(view(none))
+    assert list(tables.notes(view(none))) == [
+        "Left out of “above floor” (3), as prompt tuning is not 0.10 above it: o1, u1, u2.",
+        "Left out of E_rel (2), as prompt tuning scores 0: o1, u2.",
+    ]
     every = [r | {"floor": {n: floors(0.0, 0.0, 0.0) for n in FLOOR}} for r in pair]
     assert list(tables.notes(view(every))) == []
 
@@ -244,9 +261,10 @@ def test_runs_with_the_same_notes_share_them():
 
 def test_a_tasks_row_by_hand():
     found = tables.tasks_table(view())
-    rows = {row[0]: dict(zip(found.columns, row, strict=True)) for row in found.rows}
-    assert list(rows) == ["s1", "s2", "s3", "u1", "u2", "u3", "o1"] and found.texts == set(range(6))
+    rows = {row[0]: dict(zip(found.names, row, strict=True)) for row in found.rows}
     about = ("subcategory", "kind", "group", "part", "metric")
+    assert list(rows) == ["s1", "s2", "s3", "u1", "u2", "u3", "o1"]
+    assert found.texts == ["task", *about]
     numbers = (
         "prompt tuning",
         "prompt tuning, other data",
@@ -277,20 +295,22 @@ def test_a_tasks_row_by_hand():
         "0.140",
         "0.220",
     ]
-    assert list(found.columns[10:]) == [TITLES[s] for s in TITLES]
+    assert found.names[10:] == [TITLES[s] for s in TITLES]
 
 
 def test_without_other_data_a_seen_tasks_row_is_of_its_own():
     found = tables.tasks_table(view(without("train_diff")))
-    row = dict(zip(found.columns, found.rows[2], strict=True))
+    row = dict(zip(found.names, found.rows[2], strict=True))
     assert "prompt tuning, other data" not in row
     assert (row["task"], row["prompt tuning"], row["recovery"]) == ("s3", "0.900", "60.0\u00a0%")
     bare = view(without("train_diff", "train_same"))
     assert tables.tasks_table(bare).rows[2][8] == "90.0\u00a0%"  # of MSF
     msf, ist = without("train_same")
     other = view([msf | {"scores": {"test_msf": msf["scores"]["test_msf"]}}, ist])
-    assert tables.tasks_table(other).rows[2][6:9] == ["–", "0.720", "–"]  # that of other data is no other's
-    none = replace(bare, results=[replace(bare.results[0], scores={}), bare.results[1]])
+    # that of other data is no other's
+    assert tables.tasks_table(other).rows[2][6:9] == ["–", "0.720", "–"]
+    unscored = replace(bare.msf, result=replace(bare.msf.result, scores={}))
+    none = replace(bare, msf=unscored)
     assert tables.tasks_table(none).rows[2][6:9] == ["–", "–", "–"]
 
 
@@ -306,23 +326,33 @@ def test_tasks_of_a_user_are_of_no_group():
     assert [tables.group_of(known, n) for n in ("u1", "u2")] == ["rule", "knowledge"]
 
 
-def test_looks_show_what_was_left_beside_a_run():
+def test_further_tables_show_what_was_written_beside_a_run():
     words = {"near": [[["a", 0.256], ["b", 0.1]], [["c", 0.5]]], "u1": [[["d", 0.4]], [["e", 1.0]]]}
-    row = {"method": "IST", "tasks": 4, "seeds": 3, "mean_score": 0.5, "relative": 0.9, "floored": None, "spread": 0.1}
-    seeds = {"rows": [row | {"spread_ratio": 0.25}]}
-    found = tables.looks(view(probe=({"task": "u1", "words": words}, {}), stability=seeds))
-    assert found["words"].columns == ("vector", "u1", "near")  # the probed task comes first
+    row = {
+        "method": "IST",
+        "tasks": 4,
+        "seeds": 3,
+        "mean_score": 0.5,
+        "relative": 0.9,
+        "floored": None,
+        "spread": 0.1,
+        "spread_ratio": 0.25,
+    }
+    seeds = Stability(rows=[row], by_seed={})
+    probe = Probe({"task": "u1", "words": words}, {})
+    found = tables.further_tables(view(probe=probe, stability=seeds))
+    assert found["words"].names == ["vector", "u1", "near"]  # the probed task comes first
     assert found["words"].rows == [("0", "d 0.40", "a 0.26, b 0.10"), ("1", "e 1.00", "c 0.50")]
-    assert found["stability"].columns[:4] == ("method", "tasks", "seeds", "mean score")
+    assert found["stability"].names[:4] == ["method", "tasks", "seeds", "mean score"]
     assert found["stability"].rows == [["IST", "4", "3", "0.500", "90.0", "–", "0.100", "0.25"]]
-    assert found["words"].texts == {1, 2} and found["stability"].texts == {0}
+    assert found["words"].texts == ["u1", "near"] and found["stability"].texts == ["method"]
     assert {name for name, each in found.items() if each.rows} == {
         "subcategories",
         "stability",
         "words",
     }
     assert "with their cosines" in found["words"].label  # what a screen reader says
-    nothing = tables.looks(view())
+    nothing = tables.further_tables(view())
     assert {name for name, each in nothing.items() if each.rows} == {"subcategories"}
 
 
@@ -330,7 +360,7 @@ def test_settings_and_digests_stand_below_their_own_run():
     found = tables.config_table(
         [view(msf={"msf": {"dim": 5, "rates": [0.1, 0.2]}}, ist={"seed": 43})]
     )
-    assert found.columns == ["setting", "msf-made", "ist-made"] and found.texts == {0, 1, 2}
+    assert found.texts == found.names == ["setting", "msf-made", "ist-made"]
     rows = {row[0]: row[1:] for row in found.rows}
     assert rows["seed"] == ["42", "43"] and rows["kind"] == ["msf", "ist"]
     assert rows["msf.dim"] == ["5", "–"] and rows["msf.rates"] == ["0.1, 0.2", "–"]
@@ -344,7 +374,7 @@ def test_runs_are_compared_msf_with_msf_and_ist_with_ist():
     second = view(msf={"seed": 1, "tune": 9, "limit": 6}, ist={"seed": 3, "tune": 9})
     found = tables.config_table([first, second])
     told = {row[0]: row[-1] for row in found.rows}
-    assert found.columns[-1] == "runs"
+    assert found.names[-1] == "runs"
     assert {name: told[name] for name in ("seed", "tune", "limit", "kind")} == {
         "seed": "differs",
         "tune": "differs",

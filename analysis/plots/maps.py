@@ -45,8 +45,8 @@ from ipt.analysis.plots.style import (
 CODES = "SD of seen codes"  # each coordinate has deviation 1 over the seen tasks
 LOSS = "loss (nats per token)"
 
-# On an image, whatever the page's theme: pure black is left out of an SVG, and the text's colour
-# stands there instead
+# On an image, whatever the page's theme. Pure black, SVG's default, is not written into a file, so
+# that the page's text colour would replace it
 BLACK = "#010101"
 ABSENT = "#BBBBBB"  # of a cell without a value
 FAINT = "#AAAAAA"  # of groups without a mark of their own
@@ -129,7 +129,7 @@ def points_map(
     # without unseen tasks there is nothing to tell apart
     if not filled.all():
         shown.append(entry("seen", GREY, "o"))
-        shown.append(entry("unseen", GREY, "o", "none"))
+        shown.append(entry("unseen", GREY, "o", face="none"))
 
     legend(axes, shown)
     tidy(axes, f"first direction ({unit})", f"second direction ({unit})")
@@ -600,4 +600,4 @@ def _marks_on_image(
         linewidths=0.8,
         zorder=3,
     )
-    return entry(name, INK, marker, face)
+    return entry(name, INK, marker, face=face)

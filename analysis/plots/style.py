@@ -33,6 +33,8 @@ INK = "#333333"  # of texts and outlines; on a page it becomes the text's colour
 SHADE = "#EEEEEE"  # behind every second group of rows
 GUIDE: dict[str, Any] = {"color": GREY, "linewidth": 0.8, "linestyle": "--"}
 
+ROW_HEIGHT = 0.165  # inches of a row with a label
+
 RECOVERY = "recovery (% of prompt tuning)"
 LARGEST_SHARE = 150  # per cent; larger shares are drawn here, and their number is written
 
@@ -156,7 +158,7 @@ def legend(axes: Axes, shown: Sequence[LegendEntry], **place: Any) -> None:
         "ncols": 1 + (len(shown) - 1) // 20,
     }
     drawn = axes.legend(
-        [each.mark for each in shown],
+        [item.mark for item in shown],
         ["x"] * len(shown),
         fontsize=SMALL,
         frameon=False,
@@ -164,14 +166,14 @@ def legend(axes: Axes, shown: Sequence[LegendEntry], **place: Any) -> None:
     )
 
     # Texts are set afterwards, as matplotlib leaves out a label that begins with _
-    for text, each in zip(drawn.get_texts(), shown, strict=True):
-        text.set_text(printable(each.name))
+    for text, item in zip(drawn.get_texts(), shown, strict=True):
+        text.set_text(printable(item.name))
 
 
 def thin_labels(axis: Axis) -> None:
-    """Empty the labels of an axis that would touch the one before them; call it last.
+    """Empty those labels of an axis that would touch the label before them.
 
-    The figure is laid out for it as it is now.
+    Call it last: the figure is laid out as it is then.
     """
     figure = axis.axes.figure
     figure.canvas.figure.draw_without_rendering()
@@ -183,7 +185,7 @@ def thin_labels(axis: Axis) -> None:
     boxes = [label.get_window_extent() for label in labels]
     lows = [box.p0[side] for box in boxes]
 
-    # From the lowest label on, each stays where it begins after the end of the last that stays
+    # From the lowest label on: one stays if it begins after the end of the last that stayed
     end = -np.inf
     for i in np.argsort(lows):
         low = lows[i]

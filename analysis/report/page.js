@@ -1,5 +1,5 @@
 "use strict";
-// Tables sort on a click of a header and filter by typing; a figure says which task is pointed at.
+// Tables sort on a click of a header and filter by typing; a figure names the task pointed at.
 
 function valueOf(row, column, isNumber) {
   const text = row.cells[column].textContent.trim();
@@ -9,7 +9,8 @@ function valueOf(row, column, isNumber) {
 }
 
 function compare(a, b, direction) {
-  if (a === null || b === null) return (a === null) - (b === null); // what is not there comes last, either way
+  // missing values come last, in both directions
+  if (a === null || b === null) return (a === null) - (b === null);
   return direction * (typeof a === "string" ? a.localeCompare(b) : a - b);
 }
 
@@ -39,23 +40,23 @@ for (const input of document.querySelectorAll("input[data-for]")) {
   const count = input.closest(".find").querySelector("output");
   input.closest(".find").hidden = false;
   input.addEventListener("input", () => {
-    const wanted = input.value.trim().toLowerCase();
-    for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);
+    const query = input.value.trim().toLowerCase();
+    for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(query);
     const shown = rows.filter((row) => !row.hidden).length;
-    count.textContent = wanted ? `${shown} of ${rows.length} rows` : `${rows.length} rows`;
+    count.textContent = query ? `${shown} of ${rows.length} rows` : `${rows.length} rows`;
   });
 }
 
 const tip = document.getElementById("tip");
 
-function leave() {
+function hideTip() {
   tip.hidden = true;
   for (const figure of document.querySelectorAll(".lit")) figure.classList.remove("lit");
   for (const point of document.querySelectorAll(".same")) point.classList.remove("same");
 }
 
 document.addEventListener("pointerover", (event) => {
-  leave();
+  hideTip();
   const point = event.target.closest("[data-tip]");
   if (!point) return;
   tip.textContent = point.dataset.tip;
@@ -69,4 +70,4 @@ document.addEventListener("pointerover", (event) => {
   tip.style.left = `${Math.max(4, Math.min(event.clientX + 12, room.clientWidth - tip.offsetWidth - 4))}px`;
   tip.style.top = `${Math.max(4, Math.min(event.clientY + 16, room.clientHeight - tip.offsetHeight - 4))}px`;
 });
-document.addEventListener("scroll", leave, true);
+document.addEventListener("scroll", hideTip, true);

@@ -1,9 +1,14 @@
-"""The figures of the page: one entry in `DRAWINGS` each. A drawing gets views and a bare Figure and reads no file.
+"""The figures of the page: one entry in `DRAWINGS` each.
 
-To add one, write a function that draws on a Figure and add an entry; where a run lacks what it shows, it draws no axes and is left
-out. An artist with the gid `task-3` is the fourth of the view's tasks: the page shows the task's name, subcategory and recovery there.
+A drawing gets views and a bare Figure and reads no file. To add one, write a function that draws on
+a Figure and add an entry; where a run does not have what it shows, it draws no axes, and the page
+has no such figure.
+
+An artist with the gid `task-3` is the fourth of the view's tasks: the page shows the task's name,
+subcategory and recovery there.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -11,256 +16,347 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ipt.analysis.geometry import (
-    cosine_matrix,
-    embed,
-    linkage,
-    nearest_distance,
-    rank_correlation,
-    spectrum,
-)
 from ipt.analysis.plots.bars import recovery_bars, stability_violins
-from ipt.analysis.plots.maps import cosine_map, distance_scatter
-from ipt.analysis.plots.style import CONDITION_COLOURS, INK, entry, legend, printable, tidy
+from ipt.analysis.plots.style import CONDITION_COLOURS, INK, ROW_HEIGHT, printable
 from ipt.analysis.report.comparison import draw_angles, draw_both, draw_growth
-from ipt.analysis.report.landscape import ROW, draw_between, draw_change, draw_curvature, draw_landscape, draw_transfer
-from ipt.analysis.report.views import NOWHERE, View
-from ipt.analysis.scores import TITLES
+from ipt.analysis.report.landscape import (
+    draw_between,
+    draw_change,
+    draw_curvature,
+    draw_landscape,
+    draw_transfer,
+)
+from ipt.analysis.report.vectors import OTHERS, draw_codes, draw_cosines, draw_distances
+from ipt.analysis.report.views import ScoredTask, View
+from ipt.results import BY_NAME, CONDITIONS
 
-# at least 3 : 1 on white and on the page's dark ground
-PALETTE = ("#2a78c2", "#d1352b", "#2b9348", "#9a5cc9", "#c26a12", "#d6478f", "#0f8f9c", "#857a00", "#5b6ee1", "#5f9e1f")
-SHAPES = "s^Dv<P>X*p"  # beside the colours, for every kind of colour vision
-OTHERS = "#8b9097"
+UNDEFINED = (math.nan, math.nan)  # the interval of a condition that a run does not have
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """A figure of the page.
+    """A figure of the page."""
 
-    together: one figure for all runs, instead of one for each.
-    """
-
-    key: str
-    title: str
-    caption: str
-    draw: Callable[[Figure, Sequence[View]], None]
-    together: bool = False
+    key: str  # leads the names of its files
+    title: str  # above the figure
+    caption: str  # below it; a screen reader says both
+    draw: Callable[[Figure, Sequence[View]], None]  # draws no axes where there is nothing to show
+    together: bool = False  # one figure for all runs, instead of one for each
 
 
 def draw_recovery(figure: Figure, views: Sequence[View]) -> None:
-    """Draw each setting's recovery with its interval, a group of bars per run."""
-    found = [{line.setting: line.recovery for line in view.lines if line.group == "all"} for view in views]
-    settings = [name for name in TITLES if any(name in each for each in found)]
-    values = {s: [each[s].relative if s in each else NOWHERE for each in found] for s in settings}
-    intervals = {s: [each[s].interval if s in each else (NOWHERE, NOWHERE) for each in found] for s in settings}
+    """Draw each condition's recovery with its interval, a group of bars per run."""
+    values: dict[str, list[float]] = {}  # a share per run, by condition
+    intervals: dict[str, list[tuple[float, float]]] = {}
+    for condition in CONDITIONS:
+        # a condition that no run has takes no room
+        if not any(condition.name in view.overall for view in views):
+            continue
+        shares = values.setdefault(condition.name, [])
+        ends = intervals.setdefault(condition.name, [])
+        for view in views:
+            line = view.overall.get(condition.name)
+            shares.append(math.nan if line is None else line.recovery.relative)
+            ends.append(UNDEFINED if line is None else line.recovery.interval)
+
+    labels = [printable(view.label, 40) for view in views]
+    titles = {condition.name: condition.title for condition in CONDITIONS}
+    # bars of all conditions stay wide enough for their numbers
     figure.set_size_inches(max(7.2, 4.4 * len(views)), 4.4)
-    recovery_bars(figure.subplots(), values, intervals, [printable(view.label, 40) for view in views], TITLES)
+    recovery_bars(
+        figure.subplots(),
+        values=values,
+        intervals=intervals,
+        labels=labels,
+        titles=titles,
+    )
 
 
 def draw_stability(figure: Figure, views: Sequence[View]) -> None:
-    """Draw, for each method of `ipt stability`, the seeds' mean scores and how much each task's score depends on the seed."""
-    found = views[0].stability
-    if not found:
+    """Draw, for each method of `ipt stability`, how much scores depend on the seed.
+
+    Left the mean score of each seed, right how far each task's scores lie apart.
+    """
+    stability = views[0].stability
+    if stability is None:
         return
-    methods = [row["method"] for row in found["rows"]]
-    tables = {method: np.array([*found["by_seed"][method].values()]) for method in methods}  # [tasks, seeds]
-    figure.set_size_inches(7.2, 0.8 + 0.7 * len(tables))
+
+    means = {}  # a mean per seed, by method
+    spreads = {}  # a deviation per task, by method
+    for method in stability.methods:
+        by_task = stability.by_seed[method]
+        scores = np.array(list(by_task.values()))  # [tasks, seeds]
+        means[method] = scores.mean(0).tolist()
+        # of a sample, as in the table: few seeds stand for all
+        spreads[method] = scores.std(1, ddof=1).tolist()
+
+    figure.set_size_inches(7.2, 0.8 + 0.7 * len(means))
+    # one row a method across both panels
     left, right = figure.subplots(1, 2, sharey=True)
-    stability_violins(left, {method: table.mean(0).tolist() for method, table in tables.items()}, "mean score, a point per seed")
-    spreads = {method: table.std(1, ddof=1).tolist() for method, table in tables.items()}
+    stability_violins(left, means, "mean score, a point per seed")
     stability_violins(right, spreads, "SD of a task's score over seeds, a point per task")
 
 
 def draw_unseen(figure: Figure, views: Sequence[View]) -> None:
     """Draw unseen tasks' scores."""
-    _bars(figure, views[0], views[0].unseen)
+    view = views[0]
+    _draw_tasks(figure, view, view.unseen)
 
 
 def draw_seen(figure: Figure, views: Sequence[View]) -> None:
     """Draw seen tasks' scores."""
-    _bars(figure, views[0], [name for name in views[0].names if name not in views[0].unseen])
+    view = views[0]
+    _draw_tasks(figure, view, view.seen)
 
 
-def _bars(figure: Figure, view: View, names: Sequence[str]) -> None:
-    """Draw a bar per task with its reference and floor, in order of subcategories, their names at the right."""
-    found = [record for name in names if (record := view.record_of(name))]
-    if not found:
+def _draw_tasks(figure: Figure, view: View, names: Sequence[str]) -> None:
+    """Draw a bar per task with its reference and floor, in order of subcategories."""
+    tasks = view.scored_tasks(names)
+    if not tasks:
         return
-    found.sort(key=lambda r: (r["subcategory"], r["task"]))
-    figure.set_size_inches(7.2, 1.1 + ROW * len(found))
-    axes, places = figure.subplots(), np.arange(len(found))
-    colours = [CONDITION_COLOURS[r["setting"]] for r in found]
-    bars = axes.barh(places, [r["score"] for r in found], 0.72, color=colours)
-    axes.plot(
-        [r["reference"] for r in found], places, "|", color=INK, markersize=8, markeredgewidth=1.6, clip_on=False, label="prompt tuning"
-    )
-    axes.plot([r["floor"] for r in found], places, "o", color=INK, markersize=3, fillstyle="none", clip_on=False, label="floor")
-    for setting in dict.fromkeys(r["setting"] for r in found):
-        axes.barh([-9], [0], color=CONDITION_COLOURS[setting], label=TITLES[setting])
-    axes.set_yticks(places, [printable(r["task"]) for r in found], fontsize=7)
-    for bar, label, record in zip(bars, axes.get_yticklabels(), found, strict=True):
-        for artist in (bar, label):
-            artist.set_gid(f"task-{view.names.index(record['task'])}")
-    axes.set_ylim(len(found) - 0.4, -0.6)
+    tasks.sort(key=lambda task: (task.subcategory, task.name))
+
+    figure.set_size_inches(7.2, 1.1 + ROW_HEIGHT * len(tasks))
+    axes = figure.subplots()
+    _score_bars(axes, view, tasks)
+
+    # the first task on top; the bars added for the legend are outside
+    axes.set_ylim(len(tasks) - 0.4, -0.6)
     axes.set_xlim(0, 1.02)
     axes.set_xlabel("score")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=8, ncols=4, frameon=False, loc="lower left", bbox_to_anchor=(0, 1))
-    _name_groups(axes, [r["subcategory"] for r in found])
+    axes.legend(
+        fontsize=8,
+        ncols=4,
+        frameon=False,
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+    )
+    _name_groups(axes, [task.subcategory for task in tasks])
+
+
+def _score_bars(axes: Axes, view: View, tasks: Sequence[ScoredTask]) -> None:
+    """Draw the bars with their marks, a row a task, and name the rows."""
+    scores = []
+    references = []
+    floors = []
+    colours = []
+    names = []
+    for task in tasks:
+        scores.append(task.score)
+        references.append(task.reference)
+        floors.append(task.floor)
+        colours.append(CONDITION_COLOURS[task.condition])
+        names.append(printable(task.name))
+
+    places = np.arange(len(tasks))
+    bars = axes.barh(places, scores, 0.72, color=colours)
+    # marks at the edge are drawn whole
+    axes.plot(
+        references,
+        places,
+        "|",
+        color=INK,
+        markersize=8,
+        markeredgewidth=1.6,
+        clip_on=False,
+        label="prompt tuning",
+    )
+    axes.plot(
+        floors,
+        places,
+        "o",
+        color=INK,
+        markersize=3,
+        fillstyle="none",
+        clip_on=False,
+        label="floor",
+    )
+
+    # One bar of each colour where it is not seen, for the legend
+    conditions = [task.condition for task in tasks]
+    for condition in dict.fromkeys(conditions):
+        axes.barh(
+            [-9],
+            [0],
+            color=CONDITION_COLOURS[condition],
+            label=BY_NAME[condition].title,
+        )
+
+    axes.set_yticks(places, names, fontsize=7)
+    # by its gid the page finds the task of a bar
+    for bar, label, task in zip(bars, axes.get_yticklabels(), tasks, strict=True):
+        gid = f"task-{view.names.index(task.name)}"
+        bar.set_gid(gid)
+        label.set_gid(gid)
 
 
 def _name_groups(axes: Axes, groups: Sequence[str]) -> None:
     """Write each run of equal groups at the right of its rows, with a thin line before it."""
-    starts = [i for i, group in enumerate(groups) if i == 0 or groups[i - 1] != group]
-    for first, end in zip(starts, [*starts[1:], len(groups)], strict=True):
-        axes.text(1.04, (first + end - 1) / 2, printable(groups[first]), fontsize=7, va="center")
-        if first:
-            axes.axhline(first - 0.5, color=OTHERS, linewidth=0.4)
+    starts = []  # rows before which a new group begins
+    for i, group in enumerate(groups):
+        if i == 0 or groups[i - 1] != group:
+            starts.append(i)
+    ends = [*starts[1:], len(groups)]
+
+    for first, end in zip(starts, ends, strict=True):
+        centre = (first + end - 1) / 2
+        axes.text(
+            1.04,
+            centre,
+            printable(groups[first]),
+            fontsize=7,
+            va="center",
+        )
+        if first > 0:
+            axes.axhline(first - 0.5, color=OTHERS.colour, linewidth=0.4)
 
 
-def draw_codes(figure: Figure, views: Sequence[View]) -> None:
-    """Scatter the intrinsic vectors' first two principal components; the commonest subcategories have a mark of their own."""
-    view = views[0]
-    names, vectors = view.points
-    if len(vectors) < 4 or vectors.shape[1] < 2 or not np.ptp(vectors):
-        return
-    places, shares = embed(vectors), spectrum(vectors)
-    groups = [view.tasks[name]["subcategory"] for name in names]
-    common = sorted(sorted(set(groups), key=lambda g: (-groups.count(g), g))[: len(PALETTE)])
-    styles = dict(zip(common, zip(PALETTE, SHAPES, strict=True), strict=False))
-    figure.set_size_inches(7.2, 5)
-    axes = figure.subplots()
-    for name, group, (x, y) in zip(names, groups, places, strict=True):
-        colour, shape = styles.get(group, (OTHERS, "o"))
-        face = "none" if name in view.unseen else colour
-        axes.scatter(x, y, s=40, marker=shape, facecolors=face, edgecolors=colour).set_gid(f"task-{view.names.index(name)}")
-    tidy(axes, f"component 1 ({100 * shares[0]:.0f} % of the variance)", f"component 2 ({100 * shares[1]:.0f} %)")
-    rest = len(set(groups)) - len(styles)
-    key = [entry("seen", OTHERS, "o"), entry("unseen", OTHERS, "o", "none")] + [entry(group, *found) for group, found in styles.items()]
-    legend(axes, key + ([entry(f"{rest} other subcategories", OTHERS, "o")] if rest else []))
+# What every figure of single tasks shows
+TASKS = (
+    "The bar is the score with d tuned numbers, the line that of prompt tuning on the same data,"
+    " the ring the floor. Tasks are in order of their subcategory."
+)
 
-
-def draw_cosines(figure: Figure, views: Sequence[View]) -> None:
-    """Draw the mean cosine between tasks of each two subcategories, like ones together; a task with itself does not count."""
-    view = views[0]
-    names, vectors = view.points
-    groups = sorted({view.tasks[name]["subcategory"] for name in names})
-    if len(groups) < 2:
-        return
-    member = np.array([[view.tasks[name]["subcategory"] == group for name in names] for group in groups], dtype=float)
-    cosines, apart = cosine_matrix(vectors), 1 - np.eye(len(names))
-    pairs = member @ apart @ member.T
-    means = np.divide(member @ (cosines * apart) @ member.T, pairs, out=np.full(pairs.shape, NOWHERE), where=pairs > 0)
-    side = max(2.0, ROW * len(groups))
-    figure.set_size_inches(side + 2.6, 1.15 * side + 1.2)
-    cosine_map(figure.subplots(), means, [group or "none" for group in groups], linkage(means), "mean cosine")
-
-
-def draw_distances(figure: Figure, views: Sequence[View]) -> None:
-    """Draw how much of each unseen task comes back against the distance of its code to the nearest seen one."""
-    view = views[0]
-    names, vectors = view.points
-    found = [(n, record["recovery"]) for n in names if n in view.unseen and (record := view.record_of(n)) and record["recovery"] >= 0]
-    seen = vectors[[n not in view.unseen for n in names]]
-    if len(found) < 4 or not len(seen):
-        return
-    distances = nearest_distance(vectors[[names.index(n) for n, _ in found]], seen)
-    shares = np.array([share for _, share in found])
-    figure.set_size_inches(6, 3.8)
-    axes = distance_scatter(figure.subplots(), distances, shares, rank_correlation(distances, shares), [n for n, _ in found])
-    for dot, (name, _) in zip(axes.collections, found, strict=True):
-        dot.set_gid(f"task-{view.names.index(name)}")
-
-
-TASKS = "The bar is the score with d tuned numbers, the line that of prompt tuning on the same data, the ring the floor."
 DRAWINGS = (
+    # ------------------------------------------------------------ all runs in one figure
     Drawing(
-        "recovery",
-        "Recovered share of prompt tuning by setting",
-        "E_rel of each setting, with 95 % intervals over tasks; the dashed line is prompt tuning itself. Grey bars are controls;"
-        " the purple one is a rival that needs no subspace.",
-        draw_recovery,
+        key="recovery",
+        title="Recovered share of prompt tuning by setting",
+        caption=(
+            "E_rel of each setting, with 95 % intervals over tasks; the dashed line is prompt"
+            " tuning itself. Grey bars are controls; the purple one is a mixture of seen prompts,"
+            " which needs no subspace."
+        ),
+        draw=draw_recovery,
         together=True,
     ),
     Drawing(
-        "growth",
-        "What more numbers, tasks or examples bring",
-        "Mean over runs, bars from the least to the largest seed; runs on a line are alike in all else. The dashed line is prompt tuning.",
-        draw_growth,
+        key="growth",
+        title="The effect of more dimensions, seen tasks or examples",
+        caption=(
+            "Mean over runs, bars from the least to the largest seed; runs on a line share all"
+            " other settings. The dashed line is prompt tuning."
+        ),
+        draw=draw_growth,
         together=True,
     ),
     Drawing(
-        "seen-unseen",
-        "Seen and unseen tasks",
-        "A point per run; on the dashed line unseen tasks come back as well as seen ones do with other data.",
-        draw_both,
+        key="seen-unseen",
+        title="Seen and unseen tasks",
+        caption=(
+            "A point per run; on the dashed line unseen tasks are recovered as well as seen tasks"
+            " with other data."
+        ),
+        draw=draw_both,
         together=True,
     ),
     Drawing(
-        "angles",
-        "Do the runs find the same subspace?",
-        "Principal angles between the decoders' tangent spaces at six codes of each run, numbered as in the headline; of two runs with"
-        " bands from the least to the largest. Equal spaces are at 0, and grey are random ones."
-        " Runs of another d, and decoders with fewer directions than d, are left out; more than four runs are in angles.json.",
-        draw_angles,
+        key="angles",
+        title="Do the runs find the same subspace?",
+        caption=(
+            "Principal angles between the decoders' tangent spaces at six codes of each run,"
+            " numbered as in the headline; of two runs with bands from the least to the largest."
+            " Equal spaces have angles of 0; random spaces are grey. Runs of another d, and"
+            " decoders with fewer directions than d, are left out; angles.json has more than four"
+            " runs."
+        ),
+        draw=draw_angles,
         together=True,
     ),
+    # ------------------------------------------------------------ one figure a run
     Drawing(
-        "stability",
-        "How much depends on the seed",
-        "The unseen tasks tuned with several seeds in different ways; the bar is the median.",
-        draw_stability,
-    ),
-    Drawing("unseen", "Unseen tasks", f"{TASKS} Tasks are in order of their subcategory.", draw_unseen),
-    Drawing("seen", "Seen tasks, with other data where the run has it", f"{TASKS} Tasks are in order of their subcategory.", draw_seen),
-    Drawing(
-        "codes",
-        "Where the tasks lie in the subspace",
-        "Intrinsic vectors on their first two principal components, of seen tasks filled, of unseen ones hollow. Point at a task for its"
-        " name; its subcategory stays lit.",
-        draw_codes,
+        key="stability",
+        title="How much depends on the seed",
+        caption=(
+            "The unseen tasks tuned with several seeds in different ways; the bar is the median."
+        ),
+        draw=draw_stability,
     ),
     Drawing(
-        "cosines",
-        "Likeness of subcategories",
-        "Mean cosine between the intrinsic vectors of different tasks, by their subcategories, in the order of a tree that joins like"
-        " with like; grey where there is no such pair.",
-        draw_cosines,
+        key="unseen",
+        title="Unseen tasks",
+        caption=TASKS,
+        draw=draw_unseen,
     ),
     Drawing(
-        "distances",
-        "Do tasks near the seen ones come back better?",
-        "Recovery of unseen tasks against the distance of their code to the nearest seen task's; a share above 150 % is drawn there.",
-        draw_distances,
+        key="seen",
+        title="Seen tasks, with other data where the run has it",
+        caption=TASKS,
+        draw=draw_seen,
+    ),
+    # ------------------------------------------------------------ the intrinsic vectors of a run
+    Drawing(
+        key="codes",
+        title="Where the tasks lie in the subspace",
+        caption=(
+            "Intrinsic vectors on their first two principal components, of seen tasks filled, of"
+            " unseen ones hollow. Point at a task to see its name and highlight its subcategory."
+        ),
+        draw=draw_codes,
     ),
     Drawing(
-        "landscape",
-        "The loss and the score around a task's numbers",
-        "An unseen task's dev rows over a plane of codes that holds its solution and its best starts; the white line is the path of IST.",
-        draw_landscape,
+        key="cosines",
+        title="Similarity of subcategories",
+        caption=(
+            "Mean cosine between the intrinsic vectors of different tasks, by their subcategories,"
+            " in the order of a tree that joins similar ones; grey where there is no such pair."
+        ),
+        draw=draw_cosines,
     ),
     Drawing(
-        "curvature",
-        "How sharply the task's examples fix each number",
-        "The solution, with error bars from the curvature of the train loss there (Gauss-Newton, prior: the seen tasks' spread).",
-        draw_curvature,
+        key="distances",
+        title="Are tasks near the seen ones recovered better?",
+        caption=(
+            "Recovery of unseen tasks against the distance of their code to the nearest seen"
+            " task's; a share above 150 % is drawn at 150 %."
+        ),
+        draw=draw_distances,
+    ),
+    # ------------------------------------------------------------ what `ipt probe` wrote
+    Drawing(
+        key="landscape",
+        title="The loss and the score around a task's numbers",
+        caption=(
+            "An unseen task's dev rows over a plane of codes that holds its solution and its best"
+            " starts; the white line is the path of IST."
+        ),
+        draw=draw_landscape,
     ),
     Drawing(
-        "transfer",
-        "What a task's numbers do for other tasks",
-        "Score of the code of one task (row) on another (column), without any tuning; a task's own code is framed.",
-        draw_transfer,
+        key="curvature",
+        title="How precisely the task's examples determine each number",
+        caption=(
+            "The solution, with error bars from the curvature of the train loss there"
+            " (Gauss-Newton, prior: the seen tasks' spread)."
+        ),
+        draw=draw_curvature,
     ),
     Drawing(
-        "between",
-        "On the way from one task to another",
-        "Dev scores of both tasks at codes on the straight line between theirs: to the nearest seen task, and to the farthest.",
-        draw_between,
+        key="transfer",
+        title="What a task's numbers score on other tasks",
+        caption=(
+            "Score of the code of one task (row) on another (column), without any tuning; a"
+            " task's own code is framed."
+        ),
+        draw=draw_transfer,
     ),
     Drawing(
-        "change",
-        "What each number changes in the prompt",
-        "How far each vector of the prompt moves by one deviation of the seen tasks' codes along each number, over its length.",
-        draw_change,
+        key="between",
+        title="Between two tasks",
+        caption=(
+            "Dev scores of both tasks at codes on the straight line between theirs: to the nearest"
+            " seen task, and to the farthest."
+        ),
+        draw=draw_between,
+    ),
+    Drawing(
+        key="change",
+        title="What each number changes in the prompt",
+        caption=(
+            "How far each vector of the prompt moves by one deviation of the seen tasks' codes"
+            " along each number, over its length."
+        ),
+        draw=draw_change,
     ),
 )

@@ -1,156 +1,427 @@
-"""A finished IST run with the MSF run it stands on, read once for a page: results, settings, vectors, and what its tasks recover."""
+"""A finished IST run and its MSF run, read once for a page.
+
+Everything that a page says comes from a `View`: results, settings, intrinsic vectors, and how much
+of prompt tuning each task recovers. Nothing but `read_views` reads a file.
+"""
 
 import json
+import math
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ipt.analysis.scores import TITLES, Line, lines, per_task, read_pair
+from ipt.analysis.scores import (
+    FinishedRun,
+    Groups,
+    Line,
+    groups,
+    lines,
+    per_task,
+    read_pair,
+    subcategories,
+)
+from ipt.analysis.summaries import summary
 from ipt.recovery import relative_score
-from ipt.results import RunResult
+from ipt.results import BY_NAME, CONDITIONS, RunResult, TaskRecord
 from ipt.run import complete_runs
 from ipt.storage import read_json, read_tensors
 
-SEEN, UNSEEN = ("train_diff", "train_same", "train_msf"), ("test", "test_msf")  # the first that a run has stands for a task
-NOWHERE = float("nan")
-ALIKE = ("model", "dtype", "limit", "held_out")  # settings that runs of one line share, beside those of the stages
+# The first of these that a run has stands for a task: the harder one, as the paper's figures do
+SEEN = ("train_diff", "train_same", "train_msf")
+UNSEEN = ("test", "test_msf")
+
+# Settings that runs of one line share, beside those of the stages
+SHARED = ("model", "dtype", "limit", "held_out")
+
+Arrays = dict[str, np.ndarray]  # by name, as in a file of tensors
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """The run folder of one stage."""
+
+    folder: Path  # the commands name the run by its last part
+    result: RunResult  # result.json
+    record: dict[str, Any]  # config.json: settings and versions
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the run was asked to do."""
+        settings: dict[str, Any] = self.record["config"]
+        return settings
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What `ipt probe` wrote into the IST run's folder."""
+
+    record: dict[str, Any]  # probe.json: the task, its neighbours, decoded words
+    arrays: Arrays  # probe.safetensors
+
+    @property
+    def task(self) -> str:
+        """The unseen task that was probed."""
+        name: str = self.record["task"]
+        return name
+
+
+@dataclass(frozen=True)
+class Stability:
+    """The result of `ipt stability` in the same subspace."""
+
+    rows: Sequence[Mapping[str, Any]]  # the figures of a method each
+    by_seed: Mapping[str, Mapping[str, Sequence[float]]]  # method to task to a score per seed
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods in the order of the table."""
+        return [row["method"] for row in self.rows]
+
+
+class Points(NamedTuple):
+    """Tasks that have an intrinsic vector, and the vectors."""
+
+    names: list[str]  # [T]
+    vectors: np.ndarray  # [T, d]
+
+
+@dataclass(frozen=True)
+class ScoredTask:
+    """A task's figures in one condition."""
+
+    name: str
+    subcategory: str  # empty where a user's own task has none
+    condition: str  # its key in result.json
+    score: float  # on held-out rows, at most 1
+    reference: float  # prompt tuning on the same few-shot sets
+    floor: float  # what doing nothing scores
+
+    @property
+    def recovery(self) -> float:
+        """Score as a share of the reference; NaN where the reference is not above 0."""
+        # a share of nothing is not defined
+        if self.reference > 0:
+            return relative_score([self.score], [self.reference])
+        return math.nan
 
 
 @dataclass(frozen=True)
 class View:
-    """What a page shows of one run.
+    """What a page shows of one IST run.
 
-    results, records: of the MSF run and of the IST run: what they measured, and config.json; vectors: [T, d] by setting.
-    probe: what `ipt probe` left in the IST run's folder, its words and its arrays by name; empty where it was not called.
-    stability: the result of the newest complete `ipt stability` in the same subspace, beside the run; empty where there is none.
-    tangents: [S, n * h, d], orthonormal bases of the decoder's tangent spaces at S of the codes; empty where only one run is shown.
+    tangents: [S, n * h, d], orthonormal bases of the decoder's tangent spaces at S of the vectors.
     """
 
-    folder: Path
-    label: str
-    results: Sequence[RunResult]
-    records: Sequence[dict[str, Any]]
-    vectors: dict[str, np.ndarray]
-    probe: tuple[dict[str, Any], dict[str, np.ndarray]] = ({}, {})
-    stability: dict[str, Any] = field(default_factory=dict)
+    label: str  # what the page calls it; no other run of the page has the same
+    msf: StageRun  # the run that the IST run stands on
+    ist: StageRun
+    vectors: Arrays  # intrinsic vectors [T, d] and weights of mixtures, by condition
+    probe: Probe | None = None  # None: `ipt probe` was not called
+    stability: Stability | None = None  # of the newest run in the same subspace, beside the run
+    # Empty where one run is shown: decoders are compared with those of other runs
     tangents: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 0)))
 
+    # ---------------------------------------------------------------- what the results say
+
     @property
-    def settings(self) -> list[dict[str, Any]]:
-        return [record["config"] for record in self.records]
+    def results(self) -> list[RunResult]:
+        """The results of both stages, for the functions of `ipt.analysis.scores`."""
+        return [self.msf.result, self.ist.result]
+
+    @property
+    def dim(self) -> int:
+        """The intrinsic dimension d."""
+        return self.ist.result.dim
+
+    @property
+    def compresses(self) -> bool:
+        """Whether d is below the number of seen tasks."""
+        return self.ist.result.compresses
+
+    @property
+    def parameters(self) -> int | None:
+        """Numbers of the decoder; None where an old run does not say it."""
+        return self.msf.result.parameters
 
     @cached_property
-    def tasks(self) -> dict[str, dict[str, Any]]:
-        return {name: asdict(task) for name, task in self.results[-1].tasks.items()}
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """What recovery is drawn against, by the axis' name; 0 shots are the default, which differs between kinds of tasks."""
-        seen, shots = len(self.names) - len(self.unseen), self.settings[0]["tune"]["shots"] or 0
-        return {"intrinsic dimension d": self.results[-1].dim, "seen tasks": seen, "shots (per class, or in all)": shots}
-
-    @property
-    def kin(self) -> str:
-        """Name what runs share that differ in their sizes and seeds alone: the kind of tasks and every other setting."""
-        msf, ist = self.settings
-        kept = [without(msf["msf"], "dim"), without(msf["tune"], "shots"), ist["ist"], *(msf.get(key) for key in ALIKE)]
-        return f"{self.family} {json.dumps(kept, sort_keys=True)}"
-
-    @property
-    def family(self) -> str:
-        """Return the split's name without the number of its seen tasks."""
-        return re.sub(r"-\d+$", "", self.settings[0]["split"])
+    def seen(self) -> list[str]:
+        """The tasks that MSF saw."""
+        return list(self.ist.result.split.seen)
 
     @cached_property
     def unseen(self) -> list[str]:
-        split = self.results[-1].split
+        """The tasks that MSF did not see, those of the other kind last."""
+        split = self.ist.result.split
         return [*split.unseen, *split.out_of_kind]
 
-    @cached_property
-    def names(self) -> list[str]:
-        return [*self.results[-1].split.seen, *self.unseen]
+    @property
+    def tasks(self) -> dict[str, TaskRecord]:
+        """What each task is, by its name."""
+        return self.ist.result.tasks
 
     @cached_property
     def lines(self) -> list[Line]:
+        """Recovery in each condition, overall and by group of tasks."""
         return lines(self.results)
 
     @cached_property
-    def by_task(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """The record of `per_task` by setting and task."""
-        found: dict[str, dict[str, dict[str, Any]]] = {}
-        for record in per_task(self.results):
-            found.setdefault(record["setting"], {})[record["task"]] = record
-        return {setting: found[setting] for setting in TITLES if setting in found}
+    def subcategory_lines(self) -> list[Line]:
+        """Recovery in each condition by subcategory."""
+        return lines(self.results, grouping=subcategories)
 
-    def setting_of(self, name: str) -> str | None:
-        """Return the setting that stands for a task: tuned numbers on other data or on an unseen task, where the run has them."""
+    @cached_property
+    def overall(self) -> dict[str, Line]:
+        """Recovery over all tasks, by condition."""
+        chosen = {}
+        for line in self.lines:
+            if line.group == "all":
+                chosen[line.setting] = line
+        return chosen
+
+    @cached_property
+    def unseen_groups(self) -> Groups:
+        """The groups of unseen tasks that are reported apart."""
+        return groups(self.ist.result, "test")
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """Digests and the means of prompt tuning, as `ipt runs export` writes them."""
+        return summary(self.results, command="", seed=0)
+
+    @cached_property
+    def task_records(self) -> list[dict[str, Any]]:
+        """One record per task and condition, for a file."""
+        return per_task(self.results)
+
+    @cached_property
+    def by_condition(self) -> dict[str, dict[str, ScoredTask]]:
+        """The figures of each task by condition and task, conditions in the order of the tables."""
+        scored: dict[str, dict[str, ScoredTask]] = {}
+        for record in self.task_records:
+            task = ScoredTask(
+                name=record["task"],
+                subcategory=record["subcategory"],
+                condition=record["setting"],
+                score=record["score"],
+                reference=record["reference"],
+                floor=record["floor"],
+            )
+            scored.setdefault(task.condition, {})[task.name] = task
+
+        ordered = {}
+        for condition in CONDITIONS:
+            if condition.name in scored:
+                ordered[condition.name] = scored[condition.name]
+        return ordered
+
+    # ---------------------------------------------------------------- what follows from them
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the IST run, by whose name the run is called."""
+        return self.ist.folder
+
+    @cached_property
+    def names(self) -> list[str]:
+        """All tasks, seen ones first."""
+        return self.seen + self.unseen
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """What recovery is drawn against, by the axis' name.
+
+        0 shots are the default, which differs between kinds of tasks.
+        """
+        shots = self.msf.settings["tune"]["shots"] or 0  # null: the default
+        return {
+            "intrinsic dimension d": self.dim,
+            "seen tasks": len(self.seen),
+            "shots (per class, or in all)": shots,
+        }
+
+    @property
+    def family(self) -> str:
+        """The split's name without the number of its seen tasks."""
+        return re.sub(r"-\d+$", "", self.msf.settings["split"])
+
+    @property
+    def shared_settings(self) -> str:
+        """A text that runs share which differ in their sizes and seeds alone."""
+        msf = self.msf.settings
+        # what is drawn against is left out: it differs on a line
+        settings = [
+            without(msf["msf"], "dim"),
+            without(msf["tune"], "shots"),
+            self.ist.settings["ist"],
+        ]
+        for key in SHARED:
+            settings.append(msf.get(key))
+        return f"{self.family} {json.dumps(settings, sort_keys=True)}"
+
+    def condition_of(self, name: str) -> str | None:
+        """Return the condition that stands for a task, None where it was not scored.
+
+        That of tuned vectors, on other data for a seen task, where the run has it.
+        """
+        # a run may have scored some of the tasks of a condition only
         order = UNSEEN if name in self.unseen else SEEN
-        return next((setting for setting in order if name in self.by_task.get(setting, {})), None)
+        for condition in order:
+            if name in self.by_condition.get(condition, {}):
+                return condition
+        return None
 
-    def record_of(self, name: str) -> dict[str, Any] | None:
-        """Return the task's record in that setting, with its `recovery` (NaN where prompt tuning is not above 0)."""
-        setting = self.setting_of(name)
-        if setting is None:
+    def scored_task(self, name: str) -> ScoredTask | None:
+        """Return a task's figures in the condition that stands for it."""
+        condition = self.condition_of(name)
+        if condition is None:
             return None
-        record = self.by_task[setting][name]
-        score, reference = record["score"], record["reference"]
-        return record | {"recovery": relative_score([score], [reference]) if reference > 0 else NOWHERE}
+        return self.by_condition[condition][name]
+
+    def subcategories_of(self, names: Iterable[str]) -> list[str]:
+        """Return the subcategory of each of the tasks."""
+        return [self.tasks[name].subcategory for name in names]
+
+    @cached_property
+    def has_groups(self) -> bool:
+        """Whether tasks differ in being novel or needing knowledge; a user's own tasks do not."""
+        return any(task.novel or task.knowledge for task in self.tasks.values())
+
+    def scored_tasks(self, names: Sequence[str]) -> list[ScoredTask]:
+        """Return the figures of those of the tasks that were scored, in their order."""
+        tasks = []
+        for name in names:
+            task = self.scored_task(name)
+            if task is not None:
+                tasks.append(task)
+        return tasks
+
+    def scores_in(self, condition: str) -> dict[str, float]:
+        """Return the scores in a condition by task; none where the run does not have it."""
+        scores = {}
+        for name, task in self.by_condition.get(condition, {}).items():
+            scores[name] = task.score
+        return scores
 
     def tip(self, name: str) -> str:
         """Return a task in a line: name, subcategory, part, recovery."""
+        task = self.scored_task(name)
+        recovery = "not scored"
+        if task is not None:
+            recovery = f"{BY_NAME[task.condition].title} {percent(task.recovery)}"
+
+        subcategory = self.tasks[name].subcategory or "no subcategory"
         part = "unseen" if name in self.unseen else "seen"
-        record = self.record_of(name)
-        found = f"{TITLES[record['setting']]} {percent(record['recovery'])}" if record else "not scored"
-        return " · ".join((name, self.tasks[name]["subcategory"] or "no subcategory", part, found))
+        return " · ".join((name, subcategory, part, recovery))
 
     @cached_property
-    def points(self) -> tuple[list[str], np.ndarray]:
-        """The tasks that have a vector, and the vectors [T, d]: seen tasks on their own data (or other data), and unseen ones."""
-        seen = next((self.vectors[s] for s in ("train_same", "train_diff") if s in self.vectors), None)
-        parts = [(self.names[: len(self.names) - len(self.unseen)], seen), (self.unseen, self.vectors.get("test"))]
-        there = [(names, found) for names, found in parts if found is not None]
-        names = [name for group, _ in there for name in group]
-        return names, np.concatenate([found for _, found in there]) if there else np.zeros((0, self.results[-1].dim))
+    def points(self) -> Points:
+        """The tasks that have a vector, seen ones first, and the vectors."""
+        names: list[str] = []
+        vectors: list[np.ndarray] = []  # [seen, d] and [unseen, d]
+
+        # on their own data first: with these the subspace was found
+        seen = self.vectors.get("train_same", self.vectors.get("train_diff"))
+        if seen is not None:
+            names += self.seen
+            vectors.append(seen)
+
+        unseen = self.vectors.get("test")
+        if unseen is not None:
+            names += self.unseen
+            vectors.append(unseen)
+
+        # arrays cannot be joined where there are none
+        if not vectors:
+            return Points(names, np.zeros((0, self.dim)))
+        return Points(names, np.concatenate(vectors))
 
 
-def without(settings: dict[str, Any], name: str) -> dict[str, Any]:
-    return {key: value for key, value in settings.items() if key != name}
+def without(settings: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return settings but for one."""
+    others = dict(settings)
+    others.pop(name, None)
+    return others
 
 
 def percent(share: float) -> str:
-    return "–" if share != share else f"{100 * share:.1f}\u00a0%"
-
-
-def arrays(path: Path) -> dict[str, np.ndarray]:
-    """Return the tensors of a file by name."""
-    return {name: tensor.numpy() for name, tensor in read_tensors(path)[0].items()}
+    """Return a share as text, a dash for NaN."""
+    if math.isnan(share):
+        return "–"
+    return f"{100 * share:.1f}\u00a0%"  # with a space where no line breaks
 
 
 def read_views(folders: Sequence[Path]) -> list[View]:
-    """Read IST runs, each with its MSF run; raise ValueError where one is unfinished or of another kind."""
-    found = []
-    for folder in folders:
-        pair = read_pair(folder)
-        records = [read_json(run.folder / "config.json") for run in pair]
-        vectors, probed = arrays(folder / "vectors.safetensors"), folder / "probe.json"
-        probe = (read_json(probed), arrays(folder / "probe.safetensors")) if probed.exists() else ({}, {})
-        split, config = pair.ist.result.split.name, records[-1]["config"]
-        label = f"{split}, d = {pair.ist.result.dim}, seed {config['seed']}"
-        same = [r for r in complete_runs(folder.parent, "stability") if r.config["msf_run"] == config["msf_run"]]
-        same = [r for r in same if "columns" not in (r.result or {})]  # texts, of an older version
-        found.append(View(folder, label, pair.results, records, vectors, probe, (same[-1].result or {}) if same else {}))
-    return _told_apart(found)
+    """Read IST runs, each with its MSF run.
+
+    Raises ValueError where one is unfinished, of another kind, or named twice.
+    """
+    return _with_distinct_labels([_read_view(folder) for folder in folders])
 
 
-def _told_apart(views: list[View]) -> list[View]:
-    """Return the views with labels that differ: in words where these do, else names of folders, else paths."""
-    ways = ([v.label for v in views], [v.folder.name for v in views], [str(v.folder) for v in views])
-    labels = next((way for way in ways if len(set(way)) == len(views)), None)
-    if labels is None:
-        raise ValueError(f"a run is named twice: {', '.join(v.folder.name for v in views)}; name each once")
-    return [replace(view, label=label) for view, label in zip(views, labels, strict=True)]
+def _read_view(folder: Path) -> View:
+    pair = read_pair(folder)
+    msf = _with_settings(pair.msf)
+    ist = _with_settings(pair.ist)
+    split = ist.result.split.name
+    seed = ist.settings["seed"]
+    return View(
+        label=f"{split}, d = {ist.result.dim}, seed {seed}",
+        msf=msf,
+        ist=ist,
+        vectors=_read_arrays(folder / "vectors.safetensors"),
+        probe=_read_probe(folder),
+        stability=_read_stability(folder.parent, ist.settings["msf_run"]),
+    )
+
+
+def _with_settings(run: FinishedRun) -> StageRun:
+    return StageRun(run.folder, run.result, read_json(run.folder / "config.json"))
+
+
+def _read_arrays(path: Path) -> Arrays:
+    tensors, _ = read_tensors(path)
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+
+def _read_probe(folder: Path) -> Probe | None:
+    path = folder / "probe.json"
+    if not path.exists():
+        return None
+    return Probe(read_json(path), _read_arrays(folder / "probe.safetensors"))
+
+
+def _read_stability(out: Path, msf_run: str) -> Stability | None:
+    """Return the newest result in the subspace of this MSF run, None where there is none."""
+    newest = None
+    # the newest comes last
+    for run in complete_runs(out, "stability"):
+        result = run.result
+        if run.config["msf_run"] != msf_run or result is None:
+            continue
+        # older versions stored texts below `columns`, which hold no numbers
+        if "columns" not in result:
+            newest = Stability(result["rows"], result["by_seed"])
+    return newest
+
+
+def _with_distinct_labels(views: Sequence[View]) -> list[View]:
+    """Return the views with labels that differ: in words if these do, else folders, else paths."""
+    words = []
+    names = []
+    paths = []
+    for view in views:
+        words.append(view.label)
+        names.append(view.folder.name)
+        paths.append(str(view.folder))
+
+    # the shortest that tells all apart
+    for labels in (words, names, paths):
+        if len(set(labels)) == len(views):
+            labelled = zip(views, labels, strict=True)
+            return [replace(view, label=label) for view, label in labelled]
+    raise ValueError(f"a run is named twice: {', '.join(names)}; name each once")

@@ -5,7 +5,7 @@ spell out every setting of a run's config.json, so that they mean the same when 
 """
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -14,7 +14,7 @@ from cyclopts import Parameter
 
 from ipt.cli.options import Out
 from ipt.config import IstConfig, MsfConfig, TuneConfig
-from ipt.provenance import NOT_IN_IDENTITY, from_record, to_argv
+from ipt.provenance import NOT_IN_IDENTITY, SOFT_PROMPT, from_record, to_argv
 from ipt.results import PARTS
 from ipt.run import Run, complete_runs
 
@@ -26,6 +26,22 @@ if TYPE_CHECKING:
 TANGENT_POINTS = 6
 RUNS = "runs of ipt ist, by name below --out or by folder; without: the newest complete one"
 FILE = "HTML file to write, OUT/report.html where not given"
+
+
+class TunerSettings(NamedTuple):
+    """The record of a run's tuning, apart: tuning's own settings, and the tuner's."""
+
+    tune: dict[str, Any]
+    name: str
+    settings: dict[str, Any]
+
+    @property
+    def text(self) -> str:
+        """What --tuner calls it, as `ipt.tuners.parse_tuner` reads it."""
+        described = []
+        for key, value in self.settings.items():
+            described.append(f"{key}={_tuner_value(value)}")
+        return ":".join(filter(None, [self.name, ",".join(described)]))
 
 
 class Missing(NamedTuple):
@@ -81,9 +97,8 @@ def with_tangents(views: "list[View]") -> "list[View]":
 
     views_with = []
     for view in views:
-        folder = view.folder.parent / view.settings[1]["msf_run"] / "subspace"
         # Angles between nearly equal spaces are lost in single precision.
-        subspace = Subspace.load(folder).double()
+        subspace = Subspace.load(view.msf.folder / "subspace").double()
 
         # [U, d] -> [U, n h]; the subspace is bound now, as the loop goes on to the next.
         def decode(vectors: Any, subspace: Subspace = subspace) -> Any:
@@ -91,7 +106,7 @@ def with_tangents(views: "list[View]") -> "list[View]":
                 return subspace.decode(torch.as_tensor(vectors).double()).flatten(1).numpy()
 
         # Points of the whole run, evenly spaced in the order of tasks.
-        vectors = view.points[1]
+        vectors = view.points.vectors
         step = max(1, len(vectors) // TANGENT_POINTS)
         try:
             tangents = tangent_bases(decode, vectors[::step][:TANGENT_POINTS])
@@ -125,9 +140,31 @@ def stage_settings(kind: type, record: dict[str, Any]) -> dict[str, Any]:
     return settings
 
 
+def tuner_of(record: Mapping[str, Any]) -> TunerSettings:
+    """Return what a run's record of tuning says of tuning and of its tuner.
+
+    It stays a record: a tuner is made with torch, which commands do not need.
+    """
+    tune = dict(record)
+    settings = dict(tune.pop("tuner", {}))
+    name = settings.pop("name", SOFT_PROMPT)
+    # The length of a soft prompt stands beside tuning's settings.
+    if "prompt_length" in tune:
+        settings["prompt_length"] = tune.pop("prompt_length")
+    return TunerSettings(tune, name, settings)
+
+
+def _tuner_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return "+".join(map(str, value))
+    return str(value)
+
+
 def msf_command(view: "View", name: str, **changes: Any) -> str:
     """Return the command of a view's MSF run, as a run of this name, some settings changed."""
-    record = view.settings[0] | changes
+    record = view.msf.settings | changes
     settings = {"tasks": record.get("tasks", record["split"])}
     # Otherwise the split was drawn, or listed in a file.
     is_named_split = record.get("tasks") == record["split"]
@@ -142,9 +179,11 @@ def msf_command(view: "View", name: str, **changes: Any) -> str:
         # The digest of these prompts is recorded, their folder is not.
         settings["prompts"] = "FOLDER"
 
+    tuner = tuner_of(record["tune"])
+    settings["tuner"] = tuner.text
     settings |= stage_settings(MsfConfig, record["msf"])
     # Prompt tuning's flags have a prefix in `ipt msf`, as steps and rates are MSF's own.
-    for key, value in stage_settings(TuneConfig, record["tune"]).items():
+    for key, value in stage_settings(TuneConfig, tuner.tune).items():
         settings[f"tune.{key}"] = value
     settings |= {"out": view.folder.parent, "run": name}
     # Quoted for a shell: names of splits, folders and models may hold spaces.
@@ -164,8 +203,8 @@ def ist_command(
     parts: parts of IST to do; none: all.
     changes: settings that differ from the view's.
     """
-    record = view.settings[1] | changes
-    settings: dict[str, Any] = {"dim": view.results[1].dim}
+    record = view.ist.settings | changes
+    settings: dict[str, Any] = {"dim": view.dim}
     if record["limit"]:
         settings["limit"] = record["limit"]
     settings |= stage_settings(IstConfig, record["ist"])
@@ -175,8 +214,8 @@ def ist_command(
 
 def commands_of(view: "View") -> list[str]:
     """Return the commands that make a view's two runs again."""
-    name = view.settings[1]["msf_run"]
-    scores = view.results[1].scores
+    name = view.ist.settings["msf_run"]
+    scores = view.ist.result.scores
     parts = [part for part, condition in PARTS.items() if condition.name in scores]
     if len(parts) == len(PARTS):
         parts = []
@@ -206,20 +245,20 @@ def _missing_parts(view: "View") -> Iterator[Missing]:
     for part, condition in PARTS.items():
         # A split without unseen tasks misses nothing of them.
         has_tasks = condition.tasks == "seen" or bool(view.unseen)
-        if has_tasks and condition.name not in view.by_task:
-            command = ist_command(view, view.settings[1]["msf_run"], [part])
+        if has_tasks and condition.name not in view.by_condition:
+            command = ist_command(view, view.ist.settings["msf_run"], [part])
             yield Missing(condition.absence, [command])
 
 
 def _missing_rows(view: "View") -> Iterator[Missing]:
     # A look at few rows, or a choice on dev sets: neither is a result.
-    for record in view.settings:
+    for record in (view.msf.settings, view.ist.settings):
         if record["limit"] or record.get("held_out", "test") != "test":
             break
     else:
         return
     # Under another name, so that the run of few rows stays.
-    name = f"{view.settings[1]['msf_run']}-all-rows"
+    name = f"{view.ist.settings['msf_run']}-all-rows"
     commands = [
         msf_command(view, name, limit=0, held_out="test"),
         ist_command(view, name, limit=0),
@@ -228,26 +267,26 @@ def _missing_rows(view: "View") -> Iterator[Missing]:
 
 
 def _missing_seeds(view: "View", views: "Sequence[View]") -> Iterator[Missing]:
-    seed = view.settings[1]["seed"]
+    seed = view.ist.settings["seed"]
     for other in views:
         # Seeds are compared on one split and d: another run with those shows the spread.
-        same_split = other.settings[1]["split"] == view.settings[1]["split"]
-        same_dim = other.results[1].dim == view.results[1].dim
-        if same_split and same_dim and other.settings[1]["seed"] != seed:
+        same_split = other.ist.settings["split"] == view.ist.settings["split"]
+        same_dim = other.dim == view.dim
+        if same_split and same_dim and other.ist.settings["seed"] != seed:
             return
-    name = f"{view.settings[1]['msf_run']}-seed{seed + 1}"
+    name = f"{view.ist.settings['msf_run']}-seed{seed + 1}"
     commands = [msf_command(view, name, seed=seed + 1), ist_command(view, name)]
     yield Missing("Further seeds: this page shows one", commands)
 
 
 def _missing_stability(view: "View") -> Iterator[Missing]:
     if view.unseen and not view.stability:
-        command = ist_command(view, view.settings[1]["msf_run"], verb="stability")
+        command = ist_command(view, view.ist.settings["msf_run"], verb="stability")
         yield Missing("How much unseen tasks’ scores depend on the seed", [command])
 
 
 def _missing_probe(view: "View") -> Iterator[Missing]:
-    if not view.probe[0] and view.results[1].dim > 1:
+    if view.probe is None and view.dim > 1:
         argv = ["ipt", "probe", view.folder.name, "--out", str(view.folder.parent)]
         what = "The loss around a task’s numbers, and what they do for other tasks"
         yield Missing(what, [shlex.join(argv)])
