@@ -1,1 +1,1 @@
-"""Tuning, multi-task subspace finding, intrinsic subspace tuning: tensors and encoded tasks in, deltas out."""
+"""Tuning, subspace finding, intrinsic subspace tuning: tensors and encoded tasks in, deltas out."""

@@ -1,6 +1,7 @@
 """Intrinsic subspace tuning (IPT, section 3.3).
 
-    minimize over z:  mean over rows of (mean over answer tokens of -log P(answer | decode(z), input))
+    minimize over z:
+        mean over rows of (mean over answer tokens of -log P(answer | decode(z), input))
 
 Trained: the intrinsic vectors z [J, d], J x d numbers in all. Frozen: the backbone and the
 subspace. Read: few-shot sets, the seen tasks' vectors. Start: the vector, of another seen task or
@@ -37,6 +38,7 @@ class Round(NamedTuple):
     survivors: int
 
 
+# One row tells apart vectors that are far from each other; the last few are close and need more.
 ROUNDS = (Round(1, 20), Round(2, 6), Round(6, 1))
 
 
@@ -79,16 +81,20 @@ def choose_starts(
     """
     if not tasks:
         return seen.vectors.new_zeros(0, count, seen.vectors.shape[1])
-    vectors = torch.cat([seen.mean, seen.vectors])
-    deltas = decode(vectors)
+    vectors = torch.cat([seen.mean, seen.vectors])  # [1 + S, d], the mean first
+    deltas = decode(vectors)  # [1 + S, P]
 
-    # Numbers of the vectors that remain for each task: 0 is the mean, then those of other tasks.
     remaining = []
+    orders = []
     for data in tasks:
-        others = [i for i, name in enumerate(seen.tasks, 1) if name != data.task.name]
-        remaining.append([0, *others])
-    count = min(count, *map(len, remaining))
-    orders = [np.random.default_rng(seed).permutation(len(data.train)) for data in tasks]
+        remaining.append(_vectors_of_others(data.task.name, seen))
+        # The same order for all vectors of a task: a pair is compared on the same rows.
+        order = np.random.default_rng(seed).permutation(len(data.train))
+        orders.append(order)
+    for numbers in remaining:
+        count = min(count, len(numbers))
+
+    # In float64, as the losses are: a sum of nine rows must not round away what tells two apart.
     sums = torch.zeros(len(tasks), len(vectors), dtype=torch.float64)
     first_row = 0
     for added_rows, survivors in ROUNDS:
@@ -99,32 +105,57 @@ def choose_starts(
                 undecided.append(t)
         if not undecided:
             break
+
         last_row = first_row + added_rows
         tried = []
         for t in undecided:
             for row in orders[t][first_row:last_row]:
+                tokens = tasks[t].train[row]
                 for vector in remaining[t]:
-                    tried.append(Candidate(t, vector, tasks[t].train[row]))
+                    tried.append(Candidate(t, vector, tokens))
         _add_losses(model, deltas, tried, sums)
+
+        # By the sum over all rows so far, the earlier rounds' too.
         for t in undecided:
             ranked = sorted(remaining[t], key=lambda vector: float(sums[t, vector]))
             remaining[t] = ranked[: max(survivors, count)]
         first_row = last_row
-    best = [numbers[:count] for numbers in remaining]
-    return vectors[torch.tensor(best)]
+
+    best = []
+    for numbers in remaining:
+        best.append(numbers[:count])
+    return vectors[torch.tensor(best)]  # [T, S, d]
+
+
+def _vectors_of_others(name: str, seen: SeenVectors) -> list[int]:
+    """Return the numbers of the vectors that a task may start from: 0 is the mean.
+
+    Without its own, which was tuned on its few shots: a seen task would start at its solution.
+    """
+    numbers = [0]
+    for number, task in enumerate(seen.tasks, 1):
+        if task != name:
+            numbers.append(number)
+    return numbers
 
 
 def _add_losses(model: Model, deltas: Tensor, tried: Sequence[Candidate], sums: Tensor) -> None:
     """Add the loss of each candidate to the sums [T, vectors]."""
-    owner = [candidate.vector for candidate in tried]
-    rows = [candidate.tokens for candidate in tried]
-    losses = row_losses(model, deltas, owner, rows, 0)
-    of_task = [candidate.task for candidate in tried]
+    of_task = []
+    owner = []
+    rows = []
+    for candidate in tried:
+        of_task.append(candidate.task)
+        owner.append(candidate.vector)
+        rows.append(candidate.tokens)
+    losses = row_losses(model, deltas, owner, rows, 0)  # [candidates]
+
     # As whole numbers, also where no task has rows left.
     places = (
         torch.tensor(of_task, dtype=torch.long),
         torch.tensor(owner, dtype=torch.long),
     )
+    # Accumulated: one place has several rows in a round.
     sums.index_put_(places, losses, accumulate=True)
 
 
@@ -138,10 +169,14 @@ def starts_without_search(
     """Return [count, 1, d], the same start for every task: the mean, or noise around zero."""
     if config.start == "mean":
         return seen.mean.repeat(count, 1, 1)
+
     # One draw for all tasks: the released code runs each with the same seed.
     generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(1, 1, subspace.dim, generator=generator) * NOISE
-    return noise.to(seen.vectors).repeat(count, 1, 1)
+    drawn = torch.randn(1, 1, subspace.dim, generator=generator)
+    noise = drawn * NOISE
+    # Drawn on the CPU, so that every device starts from the same numbers.
+    start = noise.to(seen.vectors)  # [1, 1, d]
+    return start.repeat(count, 1, 1)
 
 
 def tune_vectors(
@@ -163,12 +198,25 @@ def tune_vectors(
             f"--model {model.backbone.name} has {model.size}; use the backbone and the tuner it "
             f"was found with: {subspace.backbone}, {subspace.tuner}"
         )
+    # Jobs are ordered by task, then by start, then by rate: for the sweep a start is one more
+    # trial of each rate.
     rates = config.learning_rates
     starts = start.values.shape[1]
     sweep = Sweep(tasks, rates * starts, start.seeds)
-    first_values = start.values.repeat_interleave(len(rates), 1).flatten(0, 1)
+    of_trials = start.values.repeat_interleave(len(rates), 1)  # [T, S x rates, d]
+    first_values = of_trials.flatten(0, 1)  # [J, d]
     source = Decoded(first_values, subspace.decode)
-    outcomes = fit(model, source, sweep.jobs(config), config, execution)
-    selected = select_best(model, source, sweep, outcomes, by_loss=config.prunes)
-    vectors = source.values.detach()[[trial.index for trial in selected]]
+
+    jobs = sweep.jobs(config)
+    outcomes = fit(model, source, jobs, config, execution)
+    # Halving has ended trials by dev loss; dev loss decides among the others too.
+    selected = select_best(
+        model,
+        source,
+        sweep,
+        outcomes,
+        by_loss=config.prunes,
+    )
+    chosen = [trial.index for trial in selected]
+    vectors = source.values.detach()[chosen]  # [T, d]
     return vectors, selected

@@ -38,29 +38,44 @@ def tune_mixtures(
     one job each per rate, with the d best others beside it, or all where there are fewer; only the
     best where IST has one start (`--start` mean or noise).
     """
-    deltas = bank.vectors
+    deltas = bank.vectors  # [S, P]
     rates = config.learning_rates
     starts = config.trials // len(rates)
-    # Weights that pick one seen delta each: the anchors are chosen among them and their mean.
-    picks = SeenVectors(torch.eye(len(deltas), device=deltas.device), bank.tasks)
-    wanted = max(starts, dim + 1)
+
+    # Weights that pick one seen delta each: the anchors are chosen among them and their mean, by
+    # the same search that chooses IST's starts.
+    one_hot = torch.eye(len(deltas), device=deltas.device)  # [S, S]
+    picks = SeenVectors(one_hot, bank.tasks)
     best = choose_starts(
         model,
         lambda weights: mix_deltas(weights, deltas),
         tasks,
         picks,
         seed,
-        wanted,
+        max(starts, dim + 1),
     )  # [T, A, S]
+
+    # d + 1 anchors leave d free weights, as they add up to 1: as many numbers as IST has.
     anchors = anchor_orders(best.shape[1], starts, dim)
-    of_jobs = best[:, anchors].flatten(0, 1).repeat_interleave(len(rates), 0)  # [J, d + 1, S]
+    of_starts = best[:, anchors].flatten(0, 1)  # [T x starts, d + 1, S]
+    of_jobs = of_starts.repeat_interleave(len(rates), 0)  # [J, d + 1, S]
     source = Mixture(of_jobs, deltas)
+
     sweep = Sweep(tasks, rates * len(anchors), seed)
-    outcomes = fit(model, source, sweep.jobs(config), config, execution)
-    selected = select_best(model, source, sweep, outcomes, by_loss=config.prunes)
-    jobs = [trial.index for trial in selected]
-    indices = torch.tensor(jobs, dtype=torch.long, device=deltas.device)
-    return source.weights(indices).detach()
+    jobs = sweep.jobs(config)
+    outcomes = fit(model, source, jobs, config, execution)
+    selected = select_best(
+        model,
+        source,
+        sweep,
+        outcomes,
+        by_loss=config.prunes,
+    )
+    chosen = [trial.index for trial in selected]
+    # With the type of indices also where this process has no task.
+    indices = torch.tensor(chosen, dtype=torch.long, device=deltas.device)
+    weights = source.weights(indices)  # [T, S]
+    return weights.detach()
 
 
 def anchor_orders(count: int, starts: int, dim: int) -> list[list[int]]:
@@ -69,7 +84,9 @@ def anchor_orders(count: int, starts: int, dim: int) -> list[list[int]]:
     count: anchors there are, the best first.
     """
     orders = []
-    for first in range(count)[:starts]:
-        others = [place for place in range(count) if place != first]
+    for first in range(min(count, starts)):
+        # The others keep their order: the best d of them.
+        others = list(range(count))
+        others.remove(first)
         orders.append([first, *others[:dim]])
     return orders

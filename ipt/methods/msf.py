@@ -36,12 +36,19 @@ class Reconstructed(Source):
         self.alpha = alpha
 
     def forward(self, indices: Tensor) -> Tensor:
-        return self.subspace.decode(self.subspace.encode(self.bank[indices]))
+        deltas = self.bank[indices]  # [U, P]
+        vectors = self.subspace.encode(deltas)  # [U, d]
+        return self.subspace.decode(vectors)
 
     def extra_loss(self, indices: Tensor, deltas: Tensor) -> Tensor:
         """Return alpha times the reconstruction loss, each number in its part's scale."""
+        # Otherwise parts whose numbers are small would add next to nothing to the loss, and the
+        # autoencoder would lose them.
         scale = self.subspace.scale
-        return self.alpha * reconstruction_loss(deltas / scale, self.bank[indices] / scale)
+        rebuilt = deltas / scale
+        tuned = self.bank[indices] / scale
+        loss = reconstruction_loss(rebuilt, tuned)
+        return self.alpha * loss
 
 
 def find_subspace(
@@ -59,21 +66,31 @@ def find_subspace(
     """
     size = bank.shape[1]
     width = config.inner_width
+    if width is None:
+        width = inner_width_for(size)
+    names = [data.task.name for data in tasks]
     subspace = Subspace(
         size,
         config.dim,
-        inner_width_for(size) if width is None else width,
+        width,
         kind="msf",
         backbone=model.backbone.name,
         tuner=model.tuner.name,
         seed=seed,
-        tasks=[data.task.name for data in tasks],
+        tasks=names,
     )
     subspace.to(model.device)
-    subspace.rescale(scaling_of(model, bank))
+    scaling = scaling_of(model, bank)
+    subspace.rescale(scaling)
+
+    # One job, as the parameters are all tasks' own: their gradients add up in one step.
     source = Reconstructed(subspace, bank, config.alpha)
-    fit(model, source, [_joint_job("msf", tasks, config, seed)], config, execution)
+    job = _joint_job("msf", tasks, config, seed)
+    fit(model, source, [job], config, execution)
     subspace.requires_grad_(False)
+
+    # After training, as it needs the final vectors. IST's rates and starts then fit any subspace:
+    # a step of 1 is one deviation of the seen tasks in every coordinate.
     if config.codes == "standard":
         subspace.standardize(bank)
     return subspace
@@ -81,9 +98,11 @@ def find_subspace(
 
 def scaling_of(model: Model, bank: Tensor) -> Scaling:
     """Return what a subspace of the bank [T, P] counts its numbers from and in."""
+    # The numbers of a soft prompt are of one kind; the paper's autoencoder takes them as they are.
     if not model.tuner.rescales:
         return Scaling.none(bank.shape[1])
-    return Scaling.of_bank(bank, model.tuner.shapes(model.backbone))
+    shapes = model.tuner.shapes(model.backbone)
+    return Scaling.of_bank(bank, shapes)
 
 
 def find_shared_delta(
@@ -99,9 +118,11 @@ def find_shared_delta(
     start: [P]. config: as many steps as MSF takes, at its `learning_rate`.
     """
     source = Shared(start)
-    fewer = replace(config, rows_per_step=min(config.rows_per_step, SHARED_ROWS))
-    fit(model, source, [_joint_job("shared", tasks, fewer, seed)], fewer, execution)
-    return source.value.detach()[0]
+    rows = min(config.rows_per_step, SHARED_ROWS)
+    fewer = replace(config, rows_per_step=rows)
+    job = _joint_job("shared", tasks, fewer, seed)
+    fit(model, source, [job], fewer, execution)
+    return source.value.detach()[0]  # of [1, P]
 
 
 def _joint_job(name: str, tasks: Sequence[EncodedTask], config: MsfConfig, seed: int) -> Job:
@@ -109,11 +130,26 @@ def _joint_job(name: str, tasks: Sequence[EncodedTask], config: MsfConfig, seed:
 
     A group per task samples uniformly over tasks; one group over rows (released code).
     """
-    groups = []
+    groups: list[tuple[Row, ...]] = []
     dev: list[Row] = []
     for number, data in enumerate(tasks):
-        groups.append(tuple(Row(number, tokens) for tokens in data.train))
-        dev += [Row(number, tokens) for tokens in data.dev]
+        # A row runs under the delta of its task, whose place in the bank is the task's number.
+        train = [Row(number, tokens) for tokens in data.train]
+        groups.append(tuple(train))
+        for tokens in data.dev:
+            dev.append(Row(number, tokens))
+
+    # Tasks with more classes have more rows: over rows, they are drawn more often.
     if config.sampling == "rows":
-        groups = [sum(groups, ())]
-    return Job(name, tuple(groups), tuple(dev), config.learning_rate, seed, config.rows_per_step)
+        rows: list[Row] = []
+        for group in groups:
+            rows += group
+        groups = [tuple(rows)]
+    return Job(
+        name,
+        tuple(groups),
+        tuple(dev),
+        config.learning_rate,
+        seed,
+        config.rows_per_step,
+    )

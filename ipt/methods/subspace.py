@@ -38,6 +38,7 @@ NARROWEST = 64
 
 SMALLEST = 1e-6  # deviation of a coordinate, below which it is not divided by
 
+# The hub's template language; what stands in braces are the constructor's arguments.
 CARD = """---
 {{ card_data }}
 ---
@@ -69,7 +70,8 @@ deltas = subspace.decode(vectors)  # [U, {{ dim }}] -> [U, {{ size }}]
 
 def inner_width_for(size: int) -> int:
     """Return the decoder's width m for deltas of P = size numbers: 768 where it fits, else fewer."""
-    return max(NARROWEST, min(WIDEST, MOST_WEIGHTS // size))
+    fitting = MOST_WEIGHTS // size
+    return max(NARROWEST, min(WIDEST, fitting))
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,9 @@ class Scaling:
     @classmethod
     def none(cls, size: int) -> "Scaling":
         """Return the one that changes nothing."""
-        return cls(torch.zeros(size), torch.ones(size))
+        start = torch.zeros(size)
+        scale = torch.ones(size)
+        return cls(start, scale)
 
     @classmethod
     def of_bank(cls, bank: Tensor, shapes: Mapping[str, Sequence[int]]) -> "Scaling":
@@ -90,12 +94,17 @@ class Scaling:
 
         A part's scale is the root mean square of its numbers around their mean over tasks.
         """
-        start = bank.mean(0)
+        start = bank.mean(0)  # [P]
         scale = torch.ones_like(start)
+
+        # One number for a whole part: a scale for each number would take away what tells the
+        # numbers of a part apart, and a few tasks cannot estimate it.
         first = 0
         for shape in shapes.values():
             last = first + math.prod(shape)
-            spread = (bank[:, first:last] - start[first:last]).square().mean().sqrt()
+            from_mean = bank[:, first:last] - start[first:last]  # [T, numbers of the part]
+            spread = from_mean.square().mean().sqrt()
+            # A part that no task has moved keeps scale 1: nothing is divided by 0.
             if spread > 0:
                 scale[first:last] = spread
             first = last
@@ -107,6 +116,7 @@ class DeltaEncoder(nn.Module):
 
     def __init__(self, size: int, dim: int) -> None:
         super().__init__()
+        # `Subspace.reset` draws the weights, from a generator of its own.
         self.project = skip_init(nn.Linear, size, dim)
 
     def forward(self, deltas: Tensor) -> Tensor:
@@ -119,12 +129,15 @@ class DeltaDecoder(nn.Module):
     def __init__(self, dim: int, size: int, inner_width: int) -> None:
         super().__init__()
         self.first = skip_init(nn.Linear, dim, inner_width or size)
-        self.last = skip_init(nn.Linear, inner_width, size) if inner_width else None
+        self.last = None
+        if inner_width:
+            self.last = skip_init(nn.Linear, inner_width, size)
 
     def forward(self, vectors: Tensor) -> Tensor:
-        hidden = self.first(vectors)
+        hidden = self.first(vectors)  # [U, m], or [U, P] where it is the only layer
         if self.last is None:
             return hidden
+        # Without a nonlinearity between them two layers would be one: a flat surface.
         return self.last(hidden.tanh())
 
 
@@ -133,7 +146,8 @@ def reconstruction_loss(decoded: Tensor, deltas: Tensor) -> Tensor:
 
     (Released code; the paper's formula has the sum over P, that is P times this.)
     """
-    return (decoded - deltas).square().mean()
+    difference = decoded - deltas
+    return difference.square().mean()
 
 
 class Subspace(
@@ -194,9 +208,12 @@ class Subspace(
         self.seed = seed
         self.tasks = tasks
         self.scores = scores
+
+        # Buffers: saved with the weights and moved with them, never trained.
         self.register_buffer("start", torch.zeros(size))
         self.register_buffer("scale", torch.ones(size))
         self.reset()
+        # Frozen unless a method trains it.
         self.requires_grad_(False)
 
     @torch.no_grad()
@@ -211,16 +228,31 @@ class Subspace(
             self.scale = torch.ones(self.size)
         self.delta_encoder = DeltaEncoder(self.size, self.dim)
         self.delta_decoder = DeltaDecoder(self.dim, self.size, self.inner_width)
+        layers = [self.delta_encoder.project, self.delta_decoder.first]
+        if self.delta_decoder.last is not None:
+            layers.append(self.delta_decoder.last)
+
+        # One generator for all layers, in this order: the seed alone decides every weight, whatever
+        # was drawn before.
         generator = torch.Generator().manual_seed(self.seed)
-        layers = [self.delta_encoder.project, self.delta_decoder.first, self.delta_decoder.last]
         for layer in layers:
-            if layer is not None:
-                nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
-                bound = 1 / math.sqrt(layer.in_features)
-                nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+            # sqrt(5) makes the bound 1 / sqrt(inputs), the bias's own: nn.Linear's default.
+            nn.init.kaiming_uniform_(
+                layer.weight,
+                a=math.sqrt(5),
+                generator=generator,
+            )
+            bound = 1 / math.sqrt(layer.in_features)
+            nn.init.uniform_(
+                layer.bias,
+                -bound,
+                bound,
+                generator=generator,
+            )
 
     def rescale(self, scaling: Scaling) -> None:
         """Fix what each number of a delta is counted from and in."""
+        # In place, so that the buffers stay on the device where the weights are.
         self.start.copy_(scaling.start)
         self.scale.copy_(scaling.scale)
 
@@ -228,7 +260,9 @@ class Subspace(
     def load(cls, folder: Path) -> "Subspace":
         """Read a folder of `save_pretrained`; raise ValueError where it is not one."""
         try:
-            settings = json.loads((folder / "config.json").read_text(encoding="utf8"))
+            text = (folder / "config.json").read_text(encoding="utf8")
+            settings = json.loads(text)
+            # Only folders of older versions name it.
             if "prompt_length" in settings:
                 return cls._load_of_prompts(folder, settings)
             with redirect_stdout(StringIO()):  # the mixin prints where it loads from
@@ -241,22 +275,28 @@ class Subspace(
     @classmethod
     def _load_of_prompts(cls, folder: Path, settings: dict[str, Any]) -> "Subspace":
         """Read a folder written before deltas: it names the prompt's shape."""
-        size = settings.pop("prompt_length") * settings.pop("hidden_size")
-        subspace = cls(size, tuner="soft-prompt", **settings)
+        length = settings.pop("prompt_length")
+        width = settings.pop("hidden_size")
+        subspace = cls(length * width, tuner="soft-prompt", **settings)
         # These had no scaling; every other tensor must be in the file.
         state = {"start": subspace.start, "scale": subspace.scale}
-        for name, tensor in load_file(folder / "model.safetensors").items():
-            state[name.replace("prompt_", "delta_", 1)] = tensor
+        saved = load_file(folder / "model.safetensors")
+        for name, tensor in saved.items():
+            # The halves of the autoencoder were called prompt_encoder and prompt_decoder.
+            present_name = name.replace("prompt_", "delta_", 1)
+            state[present_name] = tensor
         subspace.load_state_dict(state)
         return subspace
 
     def encode(self, deltas: Tensor) -> Tensor:
         """Return the vectors [U, d] of deltas [U, P]."""
-        return self.delta_encoder((deltas - self.start) / self.scale)
+        scaled = (deltas - self.start) / self.scale
+        return self.delta_encoder(scaled)
 
     def decode(self, vectors: Tensor) -> Tensor:
         """Return the deltas [U, P] of vectors [U, d]."""
-        return self.start + self.scale * self.delta_decoder(vectors)
+        scaled = self.delta_decoder(vectors)
+        return self.start + self.scale * scaled
 
     def fit(
         self,
@@ -271,18 +311,21 @@ class Subspace(
         deltas: [T, P], or any shape of P numbers a row. Full batches, Adam; the initial weights
         come from `seed`. Raises ValueError where a row has other than P numbers.
         """
-        data = torch.as_tensor(np.asarray(deltas), dtype=torch.float32).flatten(1)
+        data = _rows_of(deltas).flatten(1)  # [T, P]
         if data.shape[1] != self.size:
             raise ValueError(
                 f"deltas of {self.size} numbers were expected, found {data.shape[1]}"
             )
+        # Anew at each call: scikit-learn's `fit` forgets what was fitted before.
         self.reset()
         self.requires_grad_(True)
         with torch.enable_grad():
             optimizer = torch.optim.Adam(self.parameters(), learning_rate)
             for _ in range(steps):
                 optimizer.zero_grad()
-                rebuilt = self.decode(self.encode(data))
+                vectors = self.encode(data)
+                rebuilt = self.decode(vectors)
+                # In the parts' scales: parts whose numbers are small count as much as the others.
                 loss = reconstruction_loss(rebuilt / self.scale, data / self.scale)
                 loss.backward()
                 optimizer.step()
@@ -292,31 +335,46 @@ class Subspace(
 
     def transform(self, deltas: np.ndarray) -> np.ndarray:
         """Return the vectors [U, d] of deltas [U, P]."""
-        data = torch.as_tensor(np.asarray(deltas), dtype=torch.float32).flatten(1)
-        return self.encode(data).numpy()
+        data = _rows_of(deltas).flatten(1)
+        vectors = self.encode(data)
+        return vectors.numpy()
 
     def inverse_transform(self, vectors: np.ndarray) -> np.ndarray:
         """Return the deltas [U, P] of vectors [U, d]."""
-        return self.decode(torch.as_tensor(np.asarray(vectors), dtype=torch.float32)).numpy()
+        data = _rows_of(vectors)
+        deltas = self.decode(data)
+        return deltas.numpy()
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the constructor's arguments by name (scikit-learn's contract)."""
-        return dict(BaseEstimator.get_params(self, deep))
+
+        parameters = BaseEstimator.get_params(self, deep)
+        return dict(parameters)
 
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
         """Return the card that `save_pretrained` and `push_to_hub` write."""
-        return super().generate_model_card(*args, **(self.get_params() | kwargs))
+        values = self.get_params() | kwargs
+        return super().generate_model_card(*args, **values)
 
     @torch.no_grad()
     def standardize(self, deltas: Tensor) -> None:
         """Shift and scale the vectors: those of deltas [T, P] get mean 0 and deviation 1."""
-        vectors = self.encode(deltas)
-        mean = vectors.mean(0)
-        deviation = vectors.std(0, correction=0).clamp_min(SMALLEST)
-        # z' = (z - mean) / deviation in the encoder; z = mean + deviation z' in the decoder.
+        vectors = self.encode(deltas)  # [T, d]
+        mean = vectors.mean(0)  # [d]
+        # Of these very tasks, not an estimate for others: hence the division by T.
+        deviation = vectors.std(0, correction=0)  # [d]
+        # A coordinate that is the same for all tasks stays as it is.
+        deviation = deviation.clamp_min(SMALLEST)
+
+        # z' = (z - mean) / deviation: put into the encoder's own weights, so that no step of it
+        # remains to be done, or forgotten, elsewhere.
         encode = self.delta_encoder.project
-        encode.bias.copy_((encode.bias - mean) / deviation)
+        shifted = encode.bias - mean
+        encode.bias.copy_(shifted / deviation)
         encode.weight.div_(deviation[:, None])
+
+        # z = mean + deviation z' in the decoder: W z + b = (W deviation) z' + (b + W mean). The
+        # bias first, as it needs the weights of z.
         decode = self.delta_decoder.first
         decode.bias.add_(decode.weight @ mean)
         decode.weight.mul_(deviation)
@@ -330,12 +388,27 @@ class Subspace(
         **names: Any,
     ) -> "Subspace":
         """Return the best linear subspace of the deltas [T, P]; of min(dim, T - 1) dimensions."""
-        scaled = _scaled(deltas, scaling)
+        scaled = _scaled(deltas, scaling)  # [T, P]
+
+        # T points around their mean span T - 1 dimensions at most.
         dim = min(dim, len(scaled) - 1)
-        components = PCA(dim, svd_solver="full").fit(scaled.numpy()).components_
-        axes = torch.from_numpy(components)  # [d, P], orthonormal rows
-        deviation = ((scaled - scaled.mean(0)) @ axes.T).std(0, correction=0)
-        return cls._linear(scaled, axes, deviation, scaling, kind="pca", **names)
+        # Exact, as a randomized solver would need a seed of its own.
+        pca = PCA(dim, svd_solver="full")
+        pca.fit(scaled.numpy())
+        axes = torch.from_numpy(pca.components_)  # [d, P], orthonormal rows
+
+        # In units of the tasks' deviation along each axis: vectors are standardized, as MSF's are.
+        centered = scaled - scaled.mean(0)
+        coordinates = centered @ axes.T  # [T, d]
+        deviation = coordinates.std(0, correction=0)  # [d]
+        return cls._linear(
+            scaled,
+            axes,
+            deviation,
+            scaling,
+            kind="pca",
+            **names,
+        )
 
     @classmethod
     def random(
@@ -350,13 +423,29 @@ class Subspace(
 
         Their length spreads the deltas' own deviation evenly over the directions.
         """
-        scaled = _scaled(deltas, scaling)
+        scaled = _scaled(deltas, scaling)  # [T, P]
+
+        # Q of a normal matrix: every d-dimensional subspace is as likely as any other.
         generator = torch.Generator().manual_seed(seed)
-        drawn = torch.randn(scaled.shape[1], dim, generator=generator)
-        axes = torch.linalg.qr(drawn)[0].T  # [d, P], orthonormal rows
-        variance = (scaled - scaled.mean(0)).square().sum(1).mean()
-        deviation = (variance / dim).sqrt().expand(dim)
-        return cls._linear(scaled, axes, deviation, scaling, kind="random", seed=seed, **names)
+        drawn = torch.randn(scaled.shape[1], dim, generator=generator)  # [P, d]
+        orthonormal, _ = torch.linalg.qr(drawn)
+        axes = orthonormal.T  # [d, P], orthonormal rows
+
+        # Deltas have no extent along random axes to measure. The tasks' whole variance, a d-th
+        # for each axis, makes a step of the vector as large as in the other subspaces.
+        centered = scaled - scaled.mean(0)
+        squared_lengths = centered.square().sum(1)  # [T]
+        variance = squared_lengths.mean()
+        deviation = (variance / dim).sqrt()
+        return cls._linear(
+            scaled,
+            axes,
+            deviation.expand(dim),
+            scaling,
+            kind="random",
+            seed=seed,
+            **names,
+        )
 
     @classmethod
     def _linear(
@@ -371,24 +460,37 @@ class Subspace(
 
         scaled: [T, P]. axes: [d, P], orthonormal rows. deviation: [d].
         """
-        mean = scaled.mean(0)
+        mean = scaled.mean(0)  # [P]
         deviation = deviation.clamp_min(SMALLEST)
-        subspace = cls(scaled.shape[1], len(axes), 0, **names)
+        size = scaled.shape[1]
+        # Width 0: one linear layer from vectors to deltas.
+        subspace = cls(size, len(axes), 0, **names)
         if scaling is not None:
             subspace.rescale(scaling)
+        # Rows of `axes` are orthonormal, so axes (v - mean) projects v; divided by the deviations
+        # it is the exact inverse of the decoder on this subspace.
         encode = subspace.delta_encoder.project
         decode = subspace.delta_decoder.first
+        projected_mean = axes @ mean  # [d]
         with torch.no_grad():
-            encode.weight.copy_(axes / deviation[:, None])
-            encode.bias.copy_(-(axes @ mean) / deviation)
-            decode.weight.copy_(axes.T * deviation)
+            encode.weight.copy_(axes / deviation[:, None])  # [d, P]
+            encode.bias.copy_(-projected_mean / deviation)
+            decode.weight.copy_(axes.T * deviation)  # [P, d]
             decode.bias.copy_(mean)
         return subspace
 
 
+def _rows_of(array: np.ndarray) -> Tensor:
+    """Return an array of scikit-learn's callers as a tensor of the weights' type."""
+    return torch.as_tensor(np.asarray(array), dtype=torch.float32)
+
+
 def _scaled(deltas: Tensor, scaling: Scaling | None) -> Tensor:
     """Return deltas [T, P] on the CPU, each number in its scale."""
-    flat = deltas.detach().cpu().flatten(1)
+    # On the CPU: PCA and QR give the same subspace whatever the experiment's device is.
+    flat = deltas.detach().cpu().flatten(1)  # [T, P]
     if scaling is None:
         return flat
-    return (flat - scaling.start.cpu()) / scaling.scale.cpu()
+    start = scaling.start.cpu()
+    scale = scaling.scale.cpu()
+    return (flat - start) / scale

@@ -1,6 +1,7 @@
 """Tuning without a subspace (stage 0; Lester et al. 2021; IPT, section 3.1).
 
-    minimize over delta:  mean over rows of (mean over answer tokens of -log P(answer | delta, input))
+    minimize over delta:
+        mean over rows of (mean over answer tokens of -log P(answer | delta, input))
 
 Trained: the deltas [J, P], one per job. Frozen: the backbone. Read: few-shot sets. Written: the
 bank (`ipt.bank`).
@@ -50,16 +51,31 @@ def tune_deltas(
     """Tune one delta per task's data (which may hold a task several times, with other seeds)."""
     sweep = Sweep(tasks, config.learning_rates, start.seeds)
     rates = len(config.learning_rates)
-    values = start.values
+    values = start.values  # [P] or [T, P]
     if values.dim() > 1:
-        values = values.repeat_interleave(rates, 0)
+        # Jobs are ordered by task, then by rate: each task's start once for each of its rates.
+        values = values.repeat_interleave(rates, 0)  # [J, P]
     source = Free(values, len(tasks) * rates)
-    outcomes = fit(model, source, sweep.jobs(config), config, execution)
-    selected = select_best(model, source, sweep, outcomes, by_loss=config.prunes)
-    deltas = all_deltas(source, len(source.values), model.device)
+
+    jobs = sweep.jobs(config)
+    outcomes = fit(model, source, jobs, config, execution)
+    # Halving has ended trials by dev loss; dev loss decides among the others too.
+    selected = select_best(
+        model,
+        source,
+        sweep,
+        outcomes,
+        by_loss=config.prunes,
+    )
+
+    deltas = all_deltas(source, len(source.values), model.device)  # [J, P]
     tuned = []
     for trial in selected:
-        outcome = trial.outcome
-        delta = deltas[trial.index]
-        tuned.append(TunedDelta(delta, trial.learning_rate, outcome.dev_loss, outcome.steps))
+        quality = TunedDelta(
+            delta=deltas[trial.index],
+            learning_rate=trial.learning_rate,
+            dev_loss=trial.outcome.dev_loss,
+            steps=trial.outcome.steps,
+        )
+        tuned.append(quality)
     return tuned
