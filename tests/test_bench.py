@@ -6,10 +6,10 @@ import math
 import pytest
 import torch
 from conftest import source
+from soft_prompts import model_of
 from test_families import make
 
 from ipt.analysis.summaries import bench_table
-from ipt.bank import vocabulary_start
 from ipt.benchmarks.search_cost import (
     Contender,
     CostCurve,
@@ -27,13 +27,12 @@ from ipt.benchmarks.speed import (
     median_times,
     report,
 )
-from ipt.checkpoint import Checkpoint
 from ipt.cli import app as cli
 from ipt.config import TuneConfig
 from ipt.encoded import EncodedTask
 from ipt.training.loop import fit, row_losses
 from ipt.training.source import Free
-from ipt.training.sweep import stack
+from ipt.training.sweep import Sweep
 
 
 @pytest.mark.parametrize("name", ["bart", "gpt2"])
@@ -41,13 +40,16 @@ def test_pefts_loop_ends_where_ours_does(name, tasks):
     backbone = make(name)
     data = [EncodedTask.draw(backbone, tasks[3], 100, shots=6)]  # answers of one length: PEFT's mean over tokens is the mean over rows
     config = TuneConfig(steps=6, rows_per_step=1, eval_every=6, clip=0.5)
-    start = vocabulary_start(backbone, 3, 1)
-    jobs = stack(data, (0.3,), config, 5)
+    model = model_of(backbone, 3)
+    start = model.initialize(1)
+    jobs = Sweep(data, (0.3,), 5).jobs(config)
     ours = Free(start, 1)
-    fit(backbone, ours, jobs, config, Checkpoint.none())
-    peft = PeftTuning(backbone, start, config)
-    assert torch.allclose(peft.tune(jobs[0], 6), ours.values[0], atol=1e-6)
-    assert not torch.allclose(peft.tune(jobs[0], 5), ours.values[0], atol=1e-3)  # control: a step makes a difference
+    fit(model, ours, jobs, config)
+    peft = PeftTuning(model, start, config)
+    expected = ours.values[0].view(3, -1)
+    assert torch.allclose(peft.tune(jobs[0], 6), expected, atol=1e-6)
+    # Control: a step makes a difference.
+    assert not torch.allclose(peft.tune(jobs[0], 5), expected, atol=1e-3)
 
 
 def test_actions_take_turns_and_the_first_turn_does_not_count():
@@ -66,8 +68,9 @@ def test_the_floor_keeps_products_and_leaves_out_the_rest():
 
 def test_saved_activations_grow_with_the_rows(backbone, tasks):
     rows = EncodedTask.draw(backbone, tasks[3], 100).train[:2]
-    start = vocabulary_start(backbone, 3, 1)
-    one, four = (activation_bytes(backbone, start, list(rows[:1]) * count) for count in (1, 4))
+    model = model_of(backbone, 3)
+    start = model.initialize(1)
+    one, four = (activation_bytes(model, start, list(rows[:1]) * count) for count in (1, 4))
     assert four == pytest.approx(4 * one, rel=0.1)
 
 
@@ -75,18 +78,19 @@ def test_saved_activations_grow_with_the_rows(backbone, tasks):
 def test_rows_that_pass_the_model_are_counted(name, tasks):
     backbone = make(name)
     rows = EncodedTask.draw(backbone, tasks[3], 100).train[:3]
-    prompt = vocabulary_start(backbone, 3, 1)
-    prompts = prompt.expand(1, -1, -1).clone().requires_grad_()
+    model = model_of(backbone, 3)
+    deltas = model.initialize(1)[None].clone().requires_grad_()
+    owner = torch.zeros(3, dtype=torch.long)
     counter = ForwardCounter(backward_cost=2.0)
     with counter.attached(backbone.model):
-        row_losses(backbone, prompts, [0, 0, 0], rows, 0)
+        row_losses(model, deltas, [0, 0, 0], rows, 0)
         assert counter.forward_equivalents == 3
-        backbone.losses(prompts, rows[:1]).sum().backward()
+        model.losses(deltas, owner[:1], rows[:1]).sum().backward()
         assert counter.forward_equivalents == 3 + 3
         with torch.no_grad():
-            backbone.generate(prompts.expand(3, -1, -1), rows, 4)
+            model.predict(deltas, owner, rows, 4)
     assert counter.forward_equivalents == 6, "scoring a test set is no part of a search"
-    backbone.losses(prompts, rows[:1])
+    model.losses(deltas, owner[:1], rows[:1])
     assert counter.forward_equivalents == 6, "outside nothing is counted"
 
 
@@ -114,7 +118,7 @@ def test_costs_are_compared_at_the_best_references_final_dev_loss(backbone):
 
 def test_of_a_tasks_trials_the_best_counts_once_each_task_has_one(backbone, tasks):
     data = [EncodedTask.draw(backbone, task, 100, shots=6) for task in tasks[:2]]
-    jobs = stack(data, (0.1, 0.2), TuneConfig(), 5)
+    jobs = Sweep(data, (0.1, 0.2), 5).jobs(TuneConfig())
     assert [job.task for job in jobs] == ["first", "first", "second", "second"]
     curve = CostCurve(ForwardCounter(2.0), task_count=2)
     checkpoint = CurveCheckpoint(curve, jobs)

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from ipt.cli.options import preset
 from ipt.config import (
-    IST_PARTS,
     BenchmarkConfig,
     ChoiceConfig,
     IstConfig,
@@ -26,9 +25,13 @@ from ipt.config import (
     setting,
 )
 from ipt.data import DIFF_DATA_SEED
-from ipt.provenance import from_record, to_record
+from ipt.provenance import from_record, to_record, tuner_to_record
+from ipt.results import PARTS
+from ipt.tuners.soft_prompt import SoftPrompt
+from ipt.workflows.study import CellConfig, settings_record
 
 STUDY = Path(__file__).parents[1] / "results" / "study"
+STAGES = (TuneConfig, MsfConfig, IstConfig)
 NOT_IN_IDENTITY = {"stacked_jobs", "token_budget", "checkpoint_seconds"}
 
 
@@ -42,11 +45,16 @@ def in_json(config):
     return json.loads(json.dumps(to_record(config)))
 
 
+def record_of_study(tune=TuneConfig(), msf=MsfConfig(), ist=IstConfig()):
+    """The settings of a cell that would be made with these now."""
+    return settings_record(CellConfig(WorkConfig(), tune, msf, ist, ()))
+
+
 def test_the_defaults_are_those_of_the_published_figures():
-    kept = published("random-dim5-ours-seed42")
-    assert in_json(TuneConfig()) == kept["tune"]
-    assert in_json(MsfConfig()) == kept["msf"]
-    assert in_json(IstConfig()) == kept["ist"]
+    kept, now = published("random-dim5-ours-seed42"), record_of_study()
+    assert now["tune"] == kept["tune"]
+    assert now["msf"] == kept["msf"]
+    assert now["ist"] == kept["ist"]
 
 
 def test_the_recipe_paper_is_that_of_the_published_figures():
@@ -55,7 +63,7 @@ def test_the_recipe_paper_is_that_of_the_published_figures():
         flags = {}
         for name, value in preset("paper")[stage].items():
             flags[name.replace("-", "_")] = tuple(value) if isinstance(value, list) else value
-        assert in_json(kind(**flags)) == kept[stage]
+        assert record_of_study(**{stage: kind(**flags)})[stage] == kept[stage]
     assert preset("paper")["stability"] == preset("paper")["ist"] and preset("ours") == {}
     assert preset("paper").keys() == {"deviations", "msf", "ist", "stability"}
     assert len(preset("paper")["deviations"]) == 5
@@ -100,12 +108,14 @@ DEFAULTS = {
         "limit": 0, "held_out": "test",
     },
     WorkConfig: {
-        "seen": 0, "unseen": 0, "prompts": None, "out": Path("runs"), "dry_run": False, "preset": "default", "config": None,
+        "seen": 0, "unseen": 0, "prompts": None, "tuner": "soft-prompt", "out": Path("runs"),
+        "dry_run": False, "preset": "default", "config": None,
     },
     ChoiceConfig: {
         "dim": 5, "tasks": "", "model": "", "seed": None, "run": "", "out": Path("runs"), "device": "auto", "limit": 0,
         "dry_run": False, "preset": "default", "config": None,
     },
+    SoftPrompt: {"prompt_length": 10},
 }  # fmt: skip
 
 
@@ -114,7 +124,7 @@ def test_the_other_defaults_are_as_documented(kind):
     """Those of the searches are above, with the published figures."""
     kept = asdict(kind())
     assert {name: kept[name] for name in DEFAULTS[kind]} == DEFAULTS[kind]
-    if kind in (LevenbergMarquardtConfig, ProbeConfig, BenchmarkConfig, PretrainConfig, SourceConfig, ChoiceConfig):
+    if kind not in (*STAGES, WorkConfig):
         assert kept.keys() == DEFAULTS[kind].keys()
 
 
@@ -126,10 +136,22 @@ def test_each_field_has_a_help_text_and_the_source_of_its_default():
             assert field.default is not MISSING and field.metadata["help"].strip(), field.name
 
 
-UNSOURCED = {"token_budget", "sampling", "codes", "search_cost", "search_cost_tasks", "jobs_grown"}  # their text says it, or they are no choice
+# Their text says it, or they are no choice.
+UNSOURCED = {"token_budget", "sampling", "codes"}
+UNSOURCED |= {"search_cost", "search_cost_tasks", "jobs_grown"}
 
 
-@pytest.mark.parametrize("kind", [TuneConfig, MsfConfig, IstConfig, LevenbergMarquardtConfig, ProbeConfig, BenchmarkConfig, PretrainConfig])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        SoftPrompt,
+        *STAGES,
+        LevenbergMarquardtConfig,
+        ProbeConfig,
+        BenchmarkConfig,
+        PretrainConfig,
+    ],
+)
 def test_the_settings_of_a_stage_name_the_source_of_their_default(kind):
     for field in fields(kind):
         text, _, source = field.metadata["help"].partition(" (source: ")
@@ -138,7 +160,7 @@ def test_the_settings_of_a_stage_name_the_source_of_their_default(kind):
 
 def test_the_data_seed_and_the_parts_have_the_names_of_published_figures():
     assert DIFF_DATA_SEED == 21
-    assert IST_PARTS == {
+    assert {part: condition.name for part, condition in PARTS.items()} == {
         "same": "train_same", "diff": "train_diff", "unseen": "test", "random": "random_test", "pca": "pca_test",
         "mixture": "mixture_test",
     }  # fmt: skip
@@ -148,7 +170,8 @@ def test_the_data_seed_and_the_parts_have_the_names_of_published_figures():
 POSITIVE = {"steps": 1, "rows_per_step": 1, "clip": 1e-9, "eval_every": 1, "patience": 1, "stacked_jobs": 1}
 SHARES = ("warmup", "label_smoothing")
 OWN = {
-    TuneConfig: {"prompt_length": 1, "shots": 1},
+    SoftPrompt: {"prompt_length": 1},
+    TuneConfig: {"shots": 1},
     MsfConfig: {"dim": 1, "learning_rate": 1e-9},
     IstConfig: {"starts": 1},
     LevenbergMarquardtConfig: {"iterations": 1, "shift": 1e-9, "patience": 1, "stacked_jobs": 1},
@@ -160,7 +183,6 @@ OWN = {
     },
     ChoiceConfig: {"dim": 1},
 }  # fmt: skip
-STAGES = (TuneConfig, MsfConfig, IstConfig)
 LIMITS = []
 for stage in OWN:
     shared = POSITIVE if stage in STAGES else {}
@@ -200,7 +222,12 @@ def test_what_may_be_zero_is_refused_below(kind, name):
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "least"), [(TuneConfig, "learning_rates", 1e-9), (IstConfig, "learning_rates", 1e-9), (BenchmarkConfig, "jobs_grown", 1)]
+    ("kind", "name", "least"),
+    [
+        (TuneConfig, "learning_rates", 1e-9),
+        (IstConfig, "learning_rates", 1e-9),
+        (BenchmarkConfig, "jobs_grown", 1),
+    ],
 )
 def test_lists_need_one_or_more_numbers_above_zero(kind, name, least):
     assert getattr(kind(**{name: (least,)}), name) == (least,)
@@ -232,13 +259,16 @@ def test_execution_settings_are_no_part_of_a_results_identity(kind):
 
 def test_later_settings_are_named_where_they_are_not_what_older_runs_had():
     always = {"steps", "rows_per_step", "warmup", "clip", "eval_every", "patience"}
-    assert to_record(TuneConfig()).keys() == always | {"learning_rates", "prompt_length", "shots"}
+    tuned = tuner_to_record(SoftPrompt(), to_record(TuneConfig()))
+    assert tuned.keys() == always | {"learning_rates", "prompt_length", "shots"}
     assert to_record(MsfConfig()).keys() == always | {"learning_rate", "dim", "alpha", "inner_width", "sampling"}
     assert to_record(IstConfig()).keys() == always | {"learning_rates", "start", "starts", "rivals"}
     older = IstConfig(starts=1, pruning="none")
     assert to_record(older).keys() == always | {"learning_rates", "start"}
-    later = {"loss": "sum", "label_smoothing": 0.1, "pruning": "halving"}
-    assert {name: to_record(TuneConfig(**later))[name] for name in later} == later
+    found = to_record(TuneConfig(loss="sum", label_smoothing=0.1, pruning="halving"))
+    later = {"loss": "sum", "label_smoothing": 0.1, "rivals": "halve"}  # by the older name
+    assert {name: found[name] for name in later} == later
+    assert not found.keys() - always - {"learning_rates", "shots"} - later.keys()
 
 
 def test_settings_of_an_older_run_are_what_it_had_and_not_todays_defaults():
@@ -252,7 +282,6 @@ def test_settings_of_an_older_run_are_known_by_their_older_names():
     older = {"steps": 80, "learning_rates": [0.2], "rivals": "halve"}
     assert from_record(IstConfig, older) == IstConfig(steps=80, pruning="halving", starts=1)
     assert from_record(TuneConfig, {"rivals": "all"}).pruning == "none"
-
 
 
 NUMBERS = st.integers(1, 99)
@@ -279,16 +308,16 @@ def test_a_configuration_comes_back_from_its_identity_in_json(data):
 
 
 def test_how_often_a_task_is_tried():
-    assert TuneConfig(learning_rates=(0.1, 0.2, 0.3)).tries == 3
-    assert IstConfig(starts=4, learning_rates=(0.1, 0.2)).tries == 8
-    assert IstConfig(start="mean", starts=4, learning_rates=(0.1, 0.2)).tries == 2
-    assert IstConfig(start="noise", starts=4, learning_rates=(0.1,)).tries == 1
+    assert TuneConfig(learning_rates=(0.1, 0.2, 0.3)).trials == 3
+    assert IstConfig(starts=4, learning_rates=(0.1, 0.2)).trials == 8
+    assert IstConfig(start="mean", starts=4, learning_rates=(0.1, 0.2)).trials == 2
+    assert IstConfig(start="noise", starts=4, learning_rates=(0.1,)).trials == 1
 
 
 def test_only_searches_halve_and_only_where_asked():
-    assert SearchConfig(pruning="halving").halves and IstConfig().halves
-    assert not SearchConfig().halves and not TuneConfig().halves and not MsfConfig().halves
-    assert LoopConfig().halves is False
+    assert SearchConfig(pruning="halving").prunes and IstConfig().prunes
+    assert not SearchConfig().prunes and not TuneConfig().prunes and not MsfConfig().prunes
+    assert LoopConfig().prunes is False
 
 
 def test_the_work_of_a_task_by_hand():
@@ -305,8 +334,11 @@ def test_the_work_of_a_task_by_hand():
 @given(tries=st.integers(1, 9), steps=st.integers(1, 40), every=st.integers(1, 50), halve=st.booleans())
 def test_the_work_is_what_a_loop_over_steps_counts(tries, steps, every, halve):
     config = TuneConfig(
-        steps=steps, eval_every=every, learning_rates=(0.1,) * tries, pruning="halving" if halve else "all"
-    )  # fmt: skip
+        steps=steps,
+        eval_every=every,
+        learning_rates=(0.1,) * tries,
+        pruning="halving" if halve else "none",
+    )
     left, done, losses = tries, 0, 0
     for step in range(1, steps + 1):
         done += left

@@ -1,5 +1,6 @@
 """The embedded backbone and suite together in a small real run; notebooks as they are committed."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import nbformat
@@ -46,7 +47,10 @@ def test_digits_are_single_tokens(mini):
 def test_a_definition_does_more_than_no_definition(mini):
     tasks = [t for t in embedded.load(embedded.load_split("random-20").seen) if not t.novel][:8]
     data = [EncodedTask.draw(mini, task, SAME_DATA_SEED, limit=20) for task in tasks]
-    told = [score_prompts(mini, mini.text_embeddings(t.definition + "\n")[None], [d], rank=False)[0] for t, d in zip(tasks, data, strict=True)]
+    told = []
+    for t, d in zip(tasks, data, strict=True):
+        definition = mini.text_embeddings(t.definition + "\n")[None]
+        told += score_prompts(mini, definition, [d], rank=False)
     untold = score_prompts(mini, torch.zeros(len(data), 0, mini.hidden_size), data, rank=False)
     assert sum(s.generated for s in told) > sum(s.generated for s in untold) + 0.5
 
@@ -64,8 +68,12 @@ def test_a_small_run_is_complete_and_its_scores_are_those_of_its_numbers(mini, s
         assert vectors[setting].shape == (len(split[part]), 5)
         data = [EncodedTask.draw(mini, tasks[name], data_seed, limit=2) for name in split[part]]
         with torch.no_grad():
-            scores = score_prompts(mini, subspace.decode(vectors[setting]), data)
-        assert {d.task.name: s.rounded() for d, s in zip(data, scores, strict=True)} == result["scores"][setting]
+            prompts = subspace.decode(vectors[setting]).view(len(data), -1, mini.hidden_size)
+            scores = score_prompts(mini, prompts, data)
+        found = {}
+        for d, s in zip(data, scores, strict=True):
+            found[d.task.name] = asdict(s.rounded())
+        assert found == result["scores"][setting]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import toy_backbone
 from fitted import word_task
-from soft_prompts import choose_starts, dev_losses, mix, mixed, run_sweep, score_prompts, stack_jobs
+from soft_prompts import choose_starts, dev_losses, mix, mixed, model_of, stack_jobs
 from test_families import make
 
 from ipt.benchmarks import baselines
@@ -22,6 +22,8 @@ from ipt.checkpoint import Checkpoint
 from ipt.config import IstConfig
 from ipt.encoded import EncodedTask
 from ipt.methods.ist import SeenVectors
+from ipt.training import evaluate, sweep
+from ipt.training.loop import fit
 from ipt.training.source import Mixture, Source
 
 CONFIG = IstConfig(steps=12, rows_per_step=4, eval_every=4, learning_rates=(0.1, 0.5))
@@ -39,11 +41,11 @@ def data(backbone, tasks):
 
 
 class Fixed(Source):
-    """Prompts as they are."""
+    """Prompts [U, n, h] as they are."""
 
     def __init__(self, prompts):
         super().__init__()
-        self.prompts = prompts
+        self.prompts = prompts.flatten(1)
 
     def forward(self, indices):
         return self.prompts[indices]
@@ -54,7 +56,7 @@ def bank_of(count):
 
 
 def test_a_mixture_is_affine_in_its_prompts():
-    bank, one = torch.randn(4, 3, 5), torch.eye(4)
+    bank, one = torch.randn(4, 15), torch.eye(4)
     source = Mixture(one[torch.tensor([[2, 0, 1], [3, 1, 0]])], bank)  # two jobs, d = 2
     assert torch.equal(source(torch.tensor([0, 1])), bank[[2, 3]])  # each begins at its first prompt
     source.values.data = torch.tensor([[1.0, 0.0], [0.25, 2.0]])
@@ -67,7 +69,8 @@ def test_mixtures_are_tuned_from_the_best_prompts(backbone, data):
     bank, names = bank_of(8)
     config = replace(CONFIG, starts=2)
     weights = mix(backbone, bank, names, 3, data, config, 3, Checkpoint.none())
-    starts = choose_starts(backbone, lambda c: c.view(-1, 3, 16), data, SeenVectors(bank.flatten(1), names), 3)
+    seen = SeenVectors(bank.flatten(1), names)
+    starts = choose_starts(backbone, lambda deltas: deltas, data, seen, 3)
     jobs = stack_jobs(data, (0.0,), config, 3)
     found = mixed(weights, bank)
     before, after = (dev_losses(backbone, Fixed(p), jobs, 0) for p in (starts.view(-1, 3, 16), found))
@@ -89,9 +92,15 @@ def test_a_tasks_own_prompt_is_not_mixed_into_it(backbone, data):
 def test_a_mixture_has_as_many_starts_as_ist(backbone, data):
     bank, names = bank_of(8)
     for start, count in (("seen", 3), ("mean", 1)):
-        with patch("ipt.methods.mixture.run_sweep", wraps=run_sweep) as grid:
-            mix(backbone, bank, names, 2, data, replace(CONFIG, starts=3, start=start, steps=4), 3, Checkpoint.none())
-        assert len(grid.call_args.args[3]) == count * len(CONFIG.learning_rates)
+        with (
+            patch("ipt.methods.mixture.fit", wraps=fit) as fitted,
+            patch("ipt.methods.mixture.select_best", wraps=sweep.select_best) as selected,
+        ):
+            config = replace(CONFIG, starts=3, start=start, steps=4)
+            mix(backbone, bank, names, 2, data, config, 3, Checkpoint.none())
+        tries = count * len(CONFIG.learning_rates)
+        assert len(fitted.call_args.args[2]) == len(data) * tries
+        assert len(selected.call_args.args[2].learning_rates) == tries
 
 
 @pytest.fixture
@@ -110,8 +119,8 @@ class Spied:
     def record(self, job, loss):
         self.losses.append((job.name, loss))
 
-    def score_prompts(self, *given, **more):
-        found = score_prompts(*given, **more)
+    def score_deltas(self, *given, **more):
+        found = evaluate.score_deltas(*given, **more)
         self.scores.append(found[0].generated)
         return found
 
@@ -132,7 +141,7 @@ def test_lora_returns_the_score_of_the_best_try_and_leaves_the_model_as_it_was(t
     monkeypatch.setattr(baselines, "LORA_RATES", (0.1,))
     modules, weights = [type(m) for m in taught.model.modules()], [p.detach().clone() for p in taught.model.parameters()]
     spied = Spied(monkeypatch)
-    score, numbers = tune_lora(taught, known, SHORT, 3, spied.record)
+    score, numbers = tune_lora(model_of(taught, 3), known, SHORT, 3, spied.record)
     assert score == pytest.approx(sum(spied.best_scores(known, 3)) / 2) and numbers == 16 + 16  # one row and one column
     assert len(set(spied.scores)) > 3 and 0 < score < 1  # control: tries and tasks differ
     assert [type(m) for m in taught.model.modules()] == modules
@@ -144,7 +153,8 @@ def test_directions_return_the_score_of_the_best_try_and_leave_the_model_as_it_w
     names, before = list(taught.model.state_dict()), list(taught.model.parameters())
     values = [p.detach().clone() for p in before]
     spied = Spied(monkeypatch)
-    score, numbers = tune_directions(taught, known, 5, SHORT, 3, spied.record)
+    model = model_of(taught, 3)
+    score, numbers = tune_directions(model, known, 5, SHORT, 3, spied.record)
     assert score == pytest.approx(sum(spied.best_scores(known, 2)) / 2) and numbers == 5
     assert len(set(spied.scores)) > 2 and 0 < score < 1  # control
     assert list(taught.model.state_dict()) == names and list(taught.model.parameters()) == before  # shared weights are shared again
