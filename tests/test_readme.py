@@ -109,16 +109,20 @@ def test_the_overview_is_made_from_the_study():
     assert json.loads(path.read_text(encoding="utf8")) == record
 
     study = json.loads((ROOT / "results/study/recovery.json").read_text(encoding="utf8"))
-    rows = {row[0]: dict(zip(study["columns"], row, strict=True)) for row in study["rows"]}
-    ours, mixture = rows["random, dim 5, ours"], rows["mixture, dim 5"]
-    columns = [
+    figures = {row["cell"]: row["figures"] for row in study["rows"]}
+    ours, mixture = figures["random, dim 5, ours"], figures["mixture, dim 5"]
+    assert [row["relative"] for row in record["rows"]] == [
         ours["seen, other data"],
         ours["unseen"],
         mixture["mixture"],
         ours["PCA"],
         ours["random"],
     ]
-    assert [row[1] for row in record["rows"]] == [text.split()[0] for text in columns]
+    assert [row["floored"] for row in record["rows"][:3]] == [
+        ours["seen, other data, above floor"],
+        ours["unseen, above floor"],
+        mixture["mixture, above floor"],
+    ]
 
     bars = overview.draw(shares).axes[1].patches
     assert [round(bar.get_width()) for bar in bars] == [100, 67, 73, 46]
@@ -152,8 +156,9 @@ def run_shortened(code: str, steps: int, folder: Path, monkeypatch) -> dict[str,
 def test_the_python_example_runs(tmp_path, monkeypatch):
     code = python_of("README.md")
     assert len([line for line in code.splitlines() if line]) <= 8
-    names = run_shortened(code, 2, tmp_path, monkeypatch)
-    assert set(names["result"]["scores"]) >= {"train_msf", "test_msf"}
+    names = run_shortened(code, 3, tmp_path, monkeypatch)
+    assert names["deltas"].shape == (4, 10 * 192) and names["vectors"].shape == (2, 5)
+    assert list(names["scores"]) == names["experiment"].unseen
 
 
 def test_the_python_example_of_the_whole_method_runs(tmp_path, monkeypatch):
