@@ -10,6 +10,7 @@ Each record has a `kind`, the command that makes it again, its seed and a digest
 | stability | methods over seeds | `ipt stability` |
 | angles | tangent spaces of several runs | `ipt report` |
 | bench | speed, memory, cost of a search | `ipt bench` |
+| overview | the README's few rows | `ipt.analysis.plots.overview` |
 
 A text holds `<!-- table FILE -->` … `<!-- end -->`, and `update_text` writes the table of that
 record between the two. With `<!-- end short -->` it has a row per condition, of a study its main
@@ -82,6 +83,7 @@ STABILITY_COLUMNS = (
     "spread / prompt tuning's",
 )
 # Heads of `ipt bench`; the ratio says how many times better ours is.
+OVERVIEW_COLUMNS = ("what is tuned", "% of prompt tuning", "above the floor")
 BENCH_COLUMNS = ("measured", "ours", "other", "unit", "ratio", "aim")
 
 
@@ -385,6 +387,19 @@ def bench_notes(record: Record) -> list[str]:
     return notes
 
 
+def overview_table(record: Record) -> TextTable:
+    """Return the README's table: means over seeds, in per cent.
+
+    The figure beside it draws their spread; docs/results.md has it in numbers.
+    """
+    rows = []
+    for row in record["rows"]:
+        relative = Spread(**row["relative"])
+        floored = Spread(**row["floored"])
+        rows.append([row["title"], relative.mean_text(scale=100), floored.mean_text(scale=100)])
+    return TextTable(OVERVIEW_COLUMNS, rows)
+
+
 def _measured_text(value: float | None) -> str:
     # None: the aim was never reached.
     if value is None:
@@ -401,6 +416,7 @@ TEXT_TABLES: dict[str, Callable[[Record], TextTable]] = {
     "stability": stability_table,
     "angles": angles_table,
     "bench": bench_table,
+    "overview": overview_table,
 }
 
 

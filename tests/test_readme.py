@@ -109,16 +109,20 @@ def test_the_overview_is_made_from_the_study():
     assert json.loads(path.read_text(encoding="utf8")) == record
 
     study = json.loads((ROOT / "results/study/recovery.json").read_text(encoding="utf8"))
-    rows = {row[0]: dict(zip(study["columns"], row, strict=True)) for row in study["rows"]}
-    ours, mixture = rows["random, dim 5, ours"], rows["mixture, dim 5"]
-    columns = [
+    figures = {row["cell"]: row["figures"] for row in study["rows"]}
+    ours, mixture = figures["random, dim 5, ours"], figures["mixture, dim 5"]
+    assert [row["relative"] for row in record["rows"]] == [
         ours["seen, other data"],
         ours["unseen"],
         mixture["mixture"],
         ours["PCA"],
         ours["random"],
     ]
-    assert [row[1] for row in record["rows"]] == [text.split()[0] for text in columns]
+    assert [row["floored"] for row in record["rows"][:3]] == [
+        ours["seen, other data, above floor"],
+        ours["unseen, above floor"],
+        mixture["mixture, above floor"],
+    ]
 
     bars = overview.draw(shares).axes[1].patches
     assert [round(bar.get_width()) for bar in bars] == [100, 67, 73, 46]
@@ -132,38 +136,59 @@ def test_whole_tables_of_studies_are_those_of_their_json():
         assert path.read_text(encoding="utf8") == table_of([record]), path
 
 
-def python_of(name: str) -> str:
-    (code,) = re.findall(r"```python\n(.*?)```", PAGES[name], re.S)
-    return code
+def examples_of(name: str) -> list[str]:
+    """Return the blocks of Python of a page."""
+    return re.findall(r"```python\n(.*?)```", PAGES[name], re.S)
 
 
 def run_shortened(code: str, steps: int, folder: Path, monkeypatch) -> dict[str, Any]:
-    """Run an example with few tasks and steps; return its names."""
+    """Run an example with few tasks and steps; return its names.
+
+    steps: how many numbers of steps it gives.
+    """
     monkeypatch.chdir(folder)
-    shorter, count = re.subn(r"steps=\d+", "steps=2", code)
+    shorter, count = re.subn(r"(steps(?:=|\": ))\d+", r"\g<1>2", code)
     assert count == steps
     few = shorter.replace('tasks="random-20"', 'tasks="ari_m*,gra_tense,let_*", seen=4, unseen=2')
     assert few != shorter
-    names: dict[str, Any] = {}
+    names: dict[str, Any] = {"__name__": "example"}
     exec(compile(few, "example", "exec"), names)
     return names
 
 
 def test_the_python_example_runs(tmp_path, monkeypatch):
-    code = python_of("README.md")
+    (code,) = examples_of("README.md")
     assert len([line for line in code.splitlines() if line]) <= 8
-    names = run_shortened(code, 2, tmp_path, monkeypatch)
-    assert set(names["result"]["scores"]) >= {"train_msf", "test_msf"}
+    names = run_shortened(code, 3, tmp_path, monkeypatch)
+    assert names["deltas"].shape == (4, 10 * 192) and names["vectors"].shape == (2, 5)
+    assert list(names["scores"]) == names["experiment"].unseen
+
+
+def test_the_python_example_of_the_steps_runs(tmp_path, monkeypatch):
+    code, _ = examples_of("docs/api.md")
+    names = run_shortened(code, 3, tmp_path, monkeypatch)
+    assert names["decoded"].shape == (2, 10 * 192)
+    assert list(names["scores"]) == names["experiment"].unseen
+    assert names["losses"].shape == (2,) and len(names["answers"]) == 2
 
 
 def test_the_python_example_of_the_whole_method_runs(tmp_path, monkeypatch):
-    names = run_shortened(python_of("docs/api.md"), 3, tmp_path, monkeypatch)
-    assert set(names["result"]["scores"]) >= {"train_same", "train_diff", "test"}
+    _, code = examples_of("docs/api.md")
+    names = run_shortened(code, 3, tmp_path, monkeypatch)
+    assert set(names["result"].scores) >= {"train_same", "train_diff", "test"}
+    assert names["vectors"].shape == (2, 5) and len(names["scores"]) == 2
+
+
+def test_the_python_example_of_a_tuner_runs(tmp_path, monkeypatch):
+    code, _ = examples_of("docs/extend.md")
+    names = run_shortened(code, 1, tmp_path, monkeypatch)
+    assert names["deltas"].shape == (2, 192) and names["deltas"].any(1).all()
 
 
 def test_the_python_example_of_a_subspace_runs():
+    _, code = examples_of("docs/extend.md")
     names: dict[str, Any] = {}
-    exec(compile(python_of("docs/extend.md"), "example", "exec"), names)
+    exec(compile(code, "example", "exec"), names)
     assert names["again"].shape == (40, 24)
 
 

@@ -17,6 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch, Polygon, Rectangle
 
+from ipt.analysis.spread import Spread, to_json
+
 SUBSPACE_FILES = "results/study/random-dim5-ours-seed*.json"
 MIXTURE_FILES = "results/study/mixture-dim5-seed*.json"
 COMMAND = "ipt study analysis/studies/recovery.toml"
@@ -58,7 +60,7 @@ ROWS = (
 
 @dataclass(frozen=True)
 class Share:
-    """What a row recovers of prompt tuning, in per cent; one number a seed."""
+    """What a row recovers of prompt tuning: shares, one a seed."""
 
     row: Row
     relative: tuple[float, ...]
@@ -78,8 +80,8 @@ def shares_of(row: Row, summaries: Sequence[dict[str, Any]]) -> Share:
         for line in summary["lines"]:
             # Groups of tasks (novel, rule, ...) have lines of their own.
             if line["setting"] == row.setting and line["group"] == "all":
-                relative.append(100 * line["relative"])
-                floored.append(100 * line["floored"])
+                relative.append(line["relative"])
+                floored.append(line["floored"])
 
     return Share(row, tuple(relative), tuple(floored))
 
@@ -88,19 +90,21 @@ def table(
     shares: Sequence[Share],
     summaries: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
-    """Return the table of the README as a record: columns, rows, seeds, digest of the summaries."""
-    # Means over seeds alone: the figure draws their spread, docs/results.md has it in numbers.
+    """Return the table of the README as a record of numbers, with seeds and a digest of scores."""
     rows = []
     for share in shares:
-        relative = statistics.fmean(share.relative)
-        floored = statistics.fmean(share.floored)
-        rows.append([share.row.title, f"{relative:.1f}", f"{floored:.1f}"])
+        row = {
+            "title": share.row.title,
+            "relative": to_json(Spread.of(share.relative)),
+            "floored": to_json(Spread.of(share.floored)),
+        }
+        rows.append(row)
 
     seeds = sorted({summary["seed"] for summary in summaries})
     # One digest for all scores that the table rests on.
     digests = [summary["digest"] for summary in summaries]
     return {
-        "columns": ["what is tuned", "% of prompt tuning", "above the floor"],
+        "kind": "overview",
         "rows": rows,
         "command": COMMAND,
         "seed": ", ".join(map(str, seeds)),
@@ -192,8 +196,9 @@ def draw_idea(axes: Axes) -> None:
 def draw_shares(axes: Axes, shares: Sequence[Share]) -> None:
     """Draw a bar for each share, with a line from the least to the largest seed."""
     for index, share in enumerate(shares):
-        mean = statistics.fmean(share.relative)
-        low, high = min(share.relative), max(share.relative)
+        per_cent = [100 * value for value in share.relative]
+        mean = statistics.fmean(per_cent)
+        low, high = min(per_cent), max(per_cent)
         # Bars go downwards in the order of the table.
         y = -index
         axes.barh(y, mean, height=0.46, color=share.row.colour)
