@@ -1,7 +1,7 @@
 """Settings: which of them identify a result, how they are read back, what they may be, and how much work they ask for."""
 
 import json
-from dataclasses import MISSING, asdict, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from ipt.cli.options import preset
 from ipt.config import (
-    IST_PARTS,
     BenchmarkConfig,
     ChoiceConfig,
     IstConfig,
@@ -26,9 +25,14 @@ from ipt.config import (
     setting,
 )
 from ipt.data import DIFF_DATA_SEED
-from ipt.provenance import from_record, to_record
+from ipt.methods.subspace import inner_width_for
+from ipt.provenance import from_record, to_record, tune_from_record, tuner_to_record
+from ipt.results import PARTS
+from ipt.tuners import TUNERS
+from ipt.tuners.soft_prompt import SoftPrompt
 
 STUDY = Path(__file__).parents[1] / "results" / "study"
+MINI = 10 * 192  # numbers of a prompt of the embedded backbone
 NOT_IN_IDENTITY = {"stacked_jobs", "token_budget", "checkpoint_seconds"}
 
 
@@ -39,12 +43,21 @@ def published(name):
 
 
 def in_json(config):
+    """Return what a run says of a stage; the decoder's width is chosen before it begins."""
+    if isinstance(config, MsfConfig) and config.inner_width is None:
+        config = replace(config, inner_width=inner_width_for(MINI))
     return json.loads(json.dumps(to_record(config)))
+
+
+def with_tuner(tuner, tune):
+    """Return what a run says of tuning."""
+    return json.loads(json.dumps(tuner_to_record(tuner, to_record(tune))))
 
 
 def test_the_defaults_are_those_of_the_published_figures():
     kept = published("random-dim5-ours-seed42")
-    assert in_json(TuneConfig()) == kept["tune"]
+    assert with_tuner(SoftPrompt(), TuneConfig()) == kept["tune"]
+    assert tune_from_record(kept["tune"]) == (TuneConfig(), SoftPrompt())
     assert in_json(MsfConfig()) == kept["msf"]
     assert in_json(IstConfig()) == kept["ist"]
 
@@ -100,12 +113,14 @@ DEFAULTS = {
         "limit": 0, "held_out": "test",
     },
     WorkConfig: {
-        "seen": 0, "unseen": 0, "prompts": None, "out": Path("runs"), "dry_run": False, "preset": "default", "config": None,
+        "seen": 0, "unseen": 0, "prompts": None, "tuner": "soft-prompt", "out": Path("runs"),
+        "dry_run": False, "preset": "default", "config": None,
     },
     ChoiceConfig: {
         "dim": 5, "tasks": "", "model": "", "seed": None, "run": "", "out": Path("runs"), "device": "auto", "limit": 0,
         "dry_run": False, "preset": "default", "config": None,
     },
+    SoftPrompt: {"prompt_length": 10},
 }  # fmt: skip
 
 
@@ -114,7 +129,8 @@ def test_the_other_defaults_are_as_documented(kind):
     """Those of the searches are above, with the published figures."""
     kept = asdict(kind())
     assert {name: kept[name] for name in DEFAULTS[kind]} == DEFAULTS[kind]
-    if kind in (LevenbergMarquardtConfig, ProbeConfig, BenchmarkConfig, PretrainConfig, SourceConfig, ChoiceConfig):
+    searches = (TuneConfig, MsfConfig, IstConfig, WorkConfig)
+    if kind not in searches:
         assert kept.keys() == DEFAULTS[kind].keys()
 
 
@@ -126,10 +142,21 @@ def test_each_field_has_a_help_text_and_the_source_of_its_default():
             assert field.default is not MISSING and field.metadata["help"].strip(), field.name
 
 
-UNSOURCED = {"token_budget", "sampling", "codes", "search_cost", "search_cost_tasks", "jobs_grown"}  # their text says it, or they are no choice
+# Their text says it, or they are no choice.
+UNSOURCED = {"token_budget", "sampling", "codes", "search_cost", "search_cost_tasks", "jobs_grown"}
+SOURCED = (
+    TuneConfig,
+    MsfConfig,
+    IstConfig,
+    LevenbergMarquardtConfig,
+    ProbeConfig,
+    BenchmarkConfig,
+    PretrainConfig,
+    SoftPrompt,
+)
 
 
-@pytest.mark.parametrize("kind", [TuneConfig, MsfConfig, IstConfig, LevenbergMarquardtConfig, ProbeConfig, BenchmarkConfig, PretrainConfig])
+@pytest.mark.parametrize("kind", SOURCED)
 def test_the_settings_of_a_stage_name_the_source_of_their_default(kind):
     for field in fields(kind):
         text, _, source = field.metadata["help"].partition(" (source: ")
@@ -138,7 +165,7 @@ def test_the_settings_of_a_stage_name_the_source_of_their_default(kind):
 
 def test_the_data_seed_and_the_parts_have_the_names_of_published_figures():
     assert DIFF_DATA_SEED == 21
-    assert IST_PARTS == {
+    assert {part: condition.name for part, condition in PARTS.items()} == {
         "same": "train_same", "diff": "train_diff", "unseen": "test", "random": "random_test", "pca": "pca_test",
         "mixture": "mixture_test",
     }  # fmt: skip
@@ -148,7 +175,8 @@ def test_the_data_seed_and_the_parts_have_the_names_of_published_figures():
 POSITIVE = {"steps": 1, "rows_per_step": 1, "clip": 1e-9, "eval_every": 1, "patience": 1, "stacked_jobs": 1}
 SHARES = ("warmup", "label_smoothing")
 OWN = {
-    TuneConfig: {"prompt_length": 1, "shots": 1},
+    TuneConfig: {"shots": 1},
+    SoftPrompt: {"prompt_length": 1},
     MsfConfig: {"dim": 1, "learning_rate": 1e-9},
     IstConfig: {"starts": 1},
     LevenbergMarquardtConfig: {"iterations": 1, "shift": 1e-9, "patience": 1, "stacked_jobs": 1},
@@ -199,9 +227,14 @@ def test_what_may_be_zero_is_refused_below(kind, name):
     assert str(error.value) == f"--{name.replace('_', '-')} must not be negative, found -1"
 
 
-@pytest.mark.parametrize(
-    ("kind", "name", "least"), [(TuneConfig, "learning_rates", 1e-9), (IstConfig, "learning_rates", 1e-9), (BenchmarkConfig, "jobs_grown", 1)]
-)
+LISTS = [
+    (TuneConfig, "learning_rates", 1e-9),
+    (IstConfig, "learning_rates", 1e-9),
+    (BenchmarkConfig, "jobs_grown", 1),
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "least"), LISTS)
 def test_lists_need_one_or_more_numbers_above_zero(kind, name, least):
     assert getattr(kind(**{name: (least,)}), name) == (least,)
     for wrong in ((), (1, 0), (-1, 1)):
@@ -212,6 +245,10 @@ def test_lists_need_one_or_more_numbers_above_zero(kind, name, least):
 
 def test_shots_may_be_left_to_the_task():
     assert TuneConfig(shots=None).shots is None
+
+
+def test_the_decoders_width_may_be_left_to_the_size_of_a_delta():
+    assert MsfConfig().inner_width is None and MsfConfig(inner_width=None) == MsfConfig()
 
 
 @pytest.mark.parametrize("kind", STAGES)
@@ -232,13 +269,16 @@ def test_execution_settings_are_no_part_of_a_results_identity(kind):
 
 def test_later_settings_are_named_where_they_are_not_what_older_runs_had():
     always = {"steps", "rows_per_step", "warmup", "clip", "eval_every", "patience"}
-    assert to_record(TuneConfig()).keys() == always | {"learning_rates", "prompt_length", "shots"}
+    assert to_record(TuneConfig()).keys() == always | {"learning_rates", "shots"}
+    assert with_tuner(SoftPrompt(), TuneConfig()) == in_json(TuneConfig()) | {"prompt_length": 10}
     assert to_record(MsfConfig()).keys() == always | {"learning_rate", "dim", "alpha", "inner_width", "sampling"}
     assert to_record(IstConfig()).keys() == always | {"learning_rates", "start", "starts", "rivals"}
     older = IstConfig(starts=1, pruning="none")
     assert to_record(older).keys() == always | {"learning_rates", "start"}
     later = {"loss": "sum", "label_smoothing": 0.1, "pruning": "halving"}
-    assert {name: to_record(TuneConfig(**later))[name] for name in later} == later
+    record = to_record(TuneConfig(**later))
+    assert record["rivals"] == "halve" and "pruning" not in record  # as older runs name it
+    assert (record["loss"], record["label_smoothing"]) == ("sum", 0.1)
 
 
 def test_settings_of_an_older_run_are_what_it_had_and_not_todays_defaults():
@@ -253,6 +293,36 @@ def test_settings_of_an_older_run_are_known_by_their_older_names():
     assert from_record(IstConfig, older) == IstConfig(steps=80, pruning="halving", starts=1)
     assert from_record(TuneConfig, {"rivals": "all"}).pruning == "none"
 
+
+@dataclass(frozen=True)
+class Other(SoftPrompt):
+    """Another tuner, which no older run knows."""
+
+    name = "other"
+    layers: tuple[str, ...] = ("q", "v")
+
+
+def test_a_tuner_comes_back_from_its_record(monkeypatch):
+    monkeypatch.setitem(TUNERS, "other", Other)
+    tune = TuneConfig(steps=7, shots=4)
+    for tuner in (SoftPrompt(prompt_length=3), Other(prompt_length=4, layers=("k",))):
+        assert tune_from_record(with_tuner(tuner, tune)) == (tune, tuner)
+    assert with_tuner(SoftPrompt(prompt_length=3), tune) == in_json(tune) | {"prompt_length": 3}
+    record = {"name": "other", "prompt_length": 4, "layers": ["k"]}
+    assert with_tuner(Other(4, ("k",)), tune) == in_json(tune) | {"tuner": record}
+
+
+def test_a_tuner_that_is_not_there_is_named():
+    record = in_json(TuneConfig()) | {"tuner": {"name": "gone"}}
+    with pytest.raises(ValueError, match="there is no tuner 'gone'; there are soft-prompt"):
+        tune_from_record(record)
+
+
+def test_reading_a_record_leaves_it_as_it_was():
+    record = with_tuner(SoftPrompt(), TuneConfig())
+    before = json.dumps(record)
+    tune_from_record(record)
+    assert json.dumps(record) == before
 
 
 NUMBERS = st.integers(1, 99)
@@ -275,20 +345,20 @@ OF_STAGE = {
 def test_a_configuration_comes_back_from_its_identity_in_json(data):
     kind = data.draw(st.sampled_from(STAGES))
     config = data.draw(st.builds(kind, **SHARED, **OF_STAGE[kind]))
-    assert from_record(kind, in_json(config)) == config
+    assert from_record(kind, json.loads(json.dumps(to_record(config)))) == config
 
 
 def test_how_often_a_task_is_tried():
-    assert TuneConfig(learning_rates=(0.1, 0.2, 0.3)).tries == 3
-    assert IstConfig(starts=4, learning_rates=(0.1, 0.2)).tries == 8
-    assert IstConfig(start="mean", starts=4, learning_rates=(0.1, 0.2)).tries == 2
-    assert IstConfig(start="noise", starts=4, learning_rates=(0.1,)).tries == 1
+    assert TuneConfig(learning_rates=(0.1, 0.2, 0.3)).trials == 3
+    assert IstConfig(starts=4, learning_rates=(0.1, 0.2)).trials == 8
+    assert IstConfig(start="mean", starts=4, learning_rates=(0.1, 0.2)).trials == 2
+    assert IstConfig(start="noise", starts=4, learning_rates=(0.1,)).trials == 1
 
 
 def test_only_searches_halve_and_only_where_asked():
-    assert SearchConfig(pruning="halving").halves and IstConfig().halves
-    assert not SearchConfig().halves and not TuneConfig().halves and not MsfConfig().halves
-    assert LoopConfig().halves is False
+    assert SearchConfig(pruning="halving").prunes and IstConfig().prunes
+    assert not SearchConfig().prunes and not TuneConfig().prunes and not MsfConfig().prunes
+    assert LoopConfig().prunes is False
 
 
 def test_the_work_of_a_task_by_hand():
@@ -305,8 +375,11 @@ def test_the_work_of_a_task_by_hand():
 @given(tries=st.integers(1, 9), steps=st.integers(1, 40), every=st.integers(1, 50), halve=st.booleans())
 def test_the_work_is_what_a_loop_over_steps_counts(tries, steps, every, halve):
     config = TuneConfig(
-        steps=steps, eval_every=every, learning_rates=(0.1,) * tries, pruning="halving" if halve else "all"
-    )  # fmt: skip
+        steps=steps,
+        eval_every=every,
+        learning_rates=(0.1,) * tries,
+        pruning="halving" if halve else "none",
+    )
     left, done, losses = tries, 0, 0
     for step in range(1, steps + 1):
         done += left
