@@ -61,8 +61,8 @@ class Reporter:
         stage is and how long it still takes, and one at its end how many seconds it took.
         """
         if self.console.is_terminal:
-            with self._live_bar(title) as update:
-                yield update
+            with self._live_bar(title) as live:
+                yield live
             return
         # In a log file or a pipe each redraw of a bar would be one more line.
         began = time.monotonic()

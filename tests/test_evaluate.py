@@ -12,6 +12,7 @@ from ipt.backbones.base import CPU_TOKENS, Backbone
 from ipt.backbones.encoder_decoder import EncoderDecoder
 from ipt.data import Example, Task
 from ipt.encoded import EncodedTask
+from ipt.results import TaskScore
 from ipt.training.evaluate import Score
 
 LABELS = ("red", "green", "blue")
@@ -271,9 +272,9 @@ def test_an_answer_that_is_missing_is_no_empty_answer(cls):
 
 def test_a_run_keeps_six_places():
     kept = Score(0.12345678, 2 / 3, ("x",)).rounded()
-    assert kept == {"generated": 0.123457, "ranked": 0.666667}
-    assert Score(1 / 3, None, ()).rounded() == {"generated": 0.333333, "ranked": None}
-    assert Score(1 / 3, 0.0, ()).rounded()["ranked"] == 0.0
+    assert kept == TaskScore(generated=0.123457, ranked=0.666667)
+    assert Score(1 / 3, None, ()).rounded() == TaskScore(generated=0.333333, ranked=None)
+    assert Score(1 / 3, 0.0, ()).rounded().ranked == 0.0
 
 
 def named_prompt(backbone, kind: str) -> torch.Tensor:

@@ -11,14 +11,20 @@ from conftest import toy_backbone, toy_task
 
 from ipt.backbones.causal import CausalLM
 from ipt.backbones.masked import MaskedLM
-from ipt.config import TuneConfig
+from ipt.bank import open_bank
+from ipt.config import TuneConfig, WorkConfig
 from ipt.data import TaskSplit
-from ipt.experiment import Experiment
-from ipt.interop.peft import GivenDeltas, read_peft, read_prompts, write_peft
+from ipt.experiment import Experiment, GivenDeltas
+from ipt.interop.peft import read_peft, read_prompts, write_peft
 from ipt.progress import Reporter
 from ipt.storage import read_tensors, write_json, write_tensors
+from ipt.training.model import Model
+from ipt.tuners.bare import Bare
+from ipt.tuners.soft_prompt import SoftPrompt
+from ipt.workflows.deltas import missing_tasks, tuned_deltas
 
-MODEL = SimpleNamespace(name="models/t5", hidden_size=4)
+THREE = SoftPrompt(prompt_length=3)
+MODEL = Model(SimpleNamespace(name="models/t5", hidden_size=4), THREE)
 
 
 def numbers(seed, rows=3, width=4):
@@ -35,16 +41,18 @@ def peft_folder(folder, rows, declared=3, **config):
 
 
 def bare(kind, name):
-    """A backbone that has a family and a name, and no model."""
+    """A backbone that has a family, a name and a width, and no model."""
     backbone = kind.__new__(kind)
     backbone.name = name
+    backbone.weight = torch.zeros(1, 16)
     return backbone
 
 
 @pytest.mark.parametrize(("backbone", "kind"), [(toy_backbone(), "SEQ_2_SEQ_LM"), (bare(CausalLM, "models/gpt"), "CAUSAL_LM")])
 def test_a_written_folder_states_what_peft_needs_and_comes_back_bit_by_bit(tmp_path, backbone, kind):
     prompt = numbers(1, rows=3, width=16)
-    write_peft(prompt, backbone, tmp_path / "a" / "b", {"task": "first", "test_score": 0.5})
+    about = {"task": "first", "test_score": 0.5}
+    write_peft(prompt.flatten(), Model(backbone, THREE), tmp_path / "a" / "b", about)
     folder = tmp_path / "a" / "b"
     assert json.loads((folder / "adapter_config.json").read_text()) == {
         "peft_type": "PROMPT_TUNING",
@@ -63,17 +71,30 @@ def test_a_written_folder_states_what_peft_needs_and_comes_back_bit_by_bit(tmp_p
 
 
 def test_a_folder_that_is_there_is_written_again(tmp_path):
-    backbone = toy_backbone()
+    model = Model(toy_backbone(), THREE)
     for seed in (1, 2):
-        write_peft(numbers(seed, width=16), backbone, tmp_path / "a", {"seed": seed})
+        write_peft(numbers(seed, width=16).flatten(), model, tmp_path / "a", {"seed": seed})
     assert torch.equal(read_peft(tmp_path / "a", 3, 16)[0], numbers(2, width=16))
     assert json.loads((tmp_path / "a" / "ipt.json").read_text()) == {"seed": 2}
 
 
 def test_a_masked_model_has_no_peft_folder(tmp_path):
     with pytest.raises(ValueError, match="PEFT has no prompt tuning for masked models such as models/bert"):
-        write_peft(numbers(1), bare(MaskedLM, "models/bert"), tmp_path / "a", {})
+        model = Model(bare(MaskedLM, "models/bert"), THREE)
+        write_peft(numbers(1, width=16).flatten(), model, tmp_path / "a", {})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_delta_of_another_tuner_is_neither_written_nor_read(tmp_path):
+    model = Model(toy_backbone(), Bare())
+    with pytest.raises(ValueError, match="soft prompts can be written .*has the tuner bare$"):
+        write_peft(torch.zeros(0), model, tmp_path / "a", {})
+    assert not list(tmp_path.iterdir())
+    peft_folder(tmp_path / "a", numbers(1, width=16))
+    with pytest.raises(ValueError, match="^--prompts holds soft prompts, --tuner is bare$"):
+        read_prompts(tmp_path, ("a",), model)
+    given, _ = read_prompts(tmp_path, ("a",), Model(toy_backbone(), THREE))
+    assert given.names == ("a",)  # control
 
 
 def test_of_two_submodules_the_first_rows_are_read(tmp_path):
@@ -125,15 +146,16 @@ def test_a_models_name_is_read_in_utf8_whatever_the_systems_encoding(tmp_path, m
 def test_each_prompt_belongs_to_the_task_that_its_folder_is_named_after(tmp_path):
     for seed, name in enumerate(("b", "c", "a")):
         peft_folder(tmp_path / name, numbers(seed))
-    given, _ = read_prompts(tmp_path, ("c", "a", "d"), MODEL, 3)
-    assert given.names == ("a", "c") and list(given.prompts) == ["a", "c"]
-    assert torch.equal(given.prompts["a"], numbers(2)) and torch.equal(given.prompts["c"], numbers(1))
+    given, _ = read_prompts(tmp_path, ("c", "a", "d"), MODEL)
+    assert given.names == ("a", "c") and list(given.deltas) == ["a", "c"]
+    assert torch.equal(given.deltas["a"], numbers(2).flatten())
+    assert torch.equal(given.deltas["c"], numbers(1).flatten())
 
 
 def test_what_was_read_is_said_with_its_counts(tmp_path):
     for name in ("a", "c"):
         peft_folder(tmp_path / name, numbers(1))
-    _, notes = read_prompts(tmp_path, ("a", "b", "c", "d", "e"), MODEL, 3)
+    _, notes = read_prompts(tmp_path, ("a", "b", "c", "d", "e"), MODEL)
     assert notes == [f"prompts of 2 tasks are taken from {tmp_path}; 3 are tuned"]
 
 
@@ -142,13 +164,14 @@ def test_folders_of_no_task_and_other_models_are_said(tmp_path):
         peft_folder(tmp_path / name, numbers(1))
     for name, model in zip("cdefg", ("m5", "m1", "m2", "m3", "m1"), strict=True):
         peft_folder(tmp_path / name, numbers(1), base_model_name_or_path=model)
-    _, notes = read_prompts(tmp_path, tuple("bcdefgh"), MODEL, 3)
+    _, notes = read_prompts(tmp_path, tuple("bcdefgh"), MODEL)
     assert notes == [
         f"prompts of 6 tasks are taken from {tmp_path}; 1 are tuned",
         "note: PEFT folders of no task here: o, p, q, r, s",
         "note: tuned for m1, m2, m3, used with models/t5",
     ]
-    _, control = read_prompts(tmp_path, tuple("bopqrstcdefg"), SimpleNamespace(name="m1", hidden_size=4), 3)
+    other = Model(SimpleNamespace(name="m1", hidden_size=4), THREE)
+    _, control = read_prompts(tmp_path, tuple("bopqrstcdefg"), other)
     assert control == [
         f"prompts of 12 tasks are taken from {tmp_path}; 0 are tuned",
         "note: tuned for m2, m3, m5, used with m1",
@@ -159,11 +182,11 @@ def test_a_folder_of_other_names_is_refused_with_five_of_them(tmp_path):
     for name in "gfedcb":
         peft_folder(tmp_path / name, numbers(1))
     with pytest.raises(ValueError, match=f"--prompts {tmp_path}: no PEFT folder is named after a task; found b, c, d, e, f$"):
-        read_prompts(tmp_path, ("a",), MODEL, 3)
+        read_prompts(tmp_path, ("a",), MODEL)
 
 
 def digest(folder, names=("a", "b", "c")):
-    return read_prompts(folder, names, MODEL, 3)[0].digest
+    return read_prompts(folder, names, MODEL)[0].digest
 
 
 def test_the_digest_is_over_names_and_numbers(tmp_path):
@@ -202,46 +225,60 @@ def test_what_is_not_read_is_not_in_the_digest(tmp_path):
 def experiment(out, given):
     tasks = {name: toy_task(name, rows=20) for name in ("first", "second", "last")}
     split = TaskSplit("toy", ("first", "second"), ("last",))
-    tune = TuneConfig()
-    return Experiment(toy_backbone(), split, tasks, tune, 42, out, 0, Reporter(), given=given)
+    return Experiment(
+        model=Model(toy_backbone(), THREE),
+        split=split,
+        tasks=tasks,
+        work=WorkConfig(seed=42, out=out),
+        tune=TuneConfig(),
+        given=given,
+        reporter=Reporter(),
+    )
 
 
 def given_two():
-    prompts = {"first": numbers(1, width=16), "second": numbers(2, width=16)}
-    return GivenDeltas(("first", "second"), "0123", prompts)
+    deltas = {"first": numbers(1, width=16).flatten(), "second": numbers(2, width=16).flatten()}
+    return GivenDeltas(("first", "second"), "0123", deltas)
+
+
+def bank_folder(mine, data_seed=100):
+    return open_bank(mine, data_seed).folder
 
 
 def test_given_prompts_are_joined_to_their_tasks_in_the_order_that_is_asked_for(tmp_path):
     given = given_two()
-    found = experiment(tmp_path, given).prompts(["second", "first"], 100)
-    assert torch.equal(found, torch.stack([given.prompts["second"], given.prompts["first"]]))
+    found = tuned_deltas(experiment(tmp_path, given), ["second", "first"], 100)
+    assert torch.equal(found, torch.stack([given.deltas["second"], given.deltas["first"]]))
     only = experiment(tmp_path / "one", given)
-    assert torch.equal(only.prompts(["second"], 100)[0], given.prompts["second"])
-    assert [path.name for path in only.bank(100).folder.glob("*.safetensors")] == ["second.safetensors"]
+    assert torch.equal(tuned_deltas(only, ["second"], 100)[0], given.deltas["second"])
+    files = [path.name for path in bank_folder(only).glob("*.safetensors")]
+    assert files == ["second.safetensors"]
 
 
 def test_a_given_prompt_is_kept_without_a_rate_or_a_loss(tmp_path):
     mine = experiment(tmp_path, given_two())
-    mine.prompts(["first"], 100)
-    kept = mine.bank(100).get(mine.tasks["first"])
+    tuned_deltas(mine, ["first"], 100)
+    kept = open_bank(mine, 100).get(mine.tasks["first"])
     assert (kept.learning_rate, kept.steps) == (0.0, 0) and math.isnan(kept.dev_loss)
 
 
 def test_given_prompts_are_of_the_same_data_only(tmp_path):
     """Prompts of other data are tuned whatever was given, and their bank is the one that they have without it."""
     mine, plain = experiment(tmp_path, given_two()), experiment(tmp_path, GivenDeltas())
-    assert [task.name for task in mine.missing(["last", "first"], 100)] == ["last"]
-    assert [task.name for task in mine.missing(["last", "first"], 21)] == ["last", "first"]
-    assert mine.bank(21).folder == plain.bank(21).folder
-    assert mine.bank(100).folder != plain.bank(100).folder
+    names = ["last", "first"]
+    assert [task.name for task in missing_tasks(mine, names, 100)] == ["last"]
+    assert [task.name for task in missing_tasks(mine, names, 21)] == ["last", "first"]
+    assert bank_folder(mine, 21) == bank_folder(plain, 21)
+    assert bank_folder(mine) != bank_folder(plain)
 
 
 def test_a_run_that_is_opened_again_has_the_given_prompts_from_its_bank(tmp_path):
     first = experiment(tmp_path, given_two())
-    first.prompts(["first", "second"], 100)
+    tuned_deltas(first, ["first", "second"], 100)
     again = experiment(tmp_path, GivenDeltas(("first", "second"), "0123"))
-    assert torch.equal(again.prompts(["second"], 100)[0], given_two().prompts["second"])
-    (first.bank(100).folder / "second.safetensors").unlink()
-    assert torch.equal(again.prompts(["first"], 100)[0], given_two().prompts["first"])
-    with pytest.raises(ValueError, match="has lost the prompt of second, which came from a PEFT folder; run `ipt msf` again"):
-        again.prompts(["first", "second"], 100)
+    assert torch.equal(tuned_deltas(again, ["second"], 100)[0], given_two().deltas["second"])
+    (bank_folder(first) / "second.safetensors").unlink()
+    assert torch.equal(tuned_deltas(again, ["first"], 100)[0], given_two().deltas["first"])
+    lost = "has lost the delta of second, which came from a PEFT folder; run `ipt msf` again"
+    with pytest.raises(ValueError, match=lost):
+        tuned_deltas(again, ["first", "second"], 100)

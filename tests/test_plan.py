@@ -13,19 +13,22 @@ from conftest import toy_backbone, toy_task
 from test_peft_by_hand import numbers, peft_folder
 
 from ipt import resolve as plan
-from ipt.config import BenchmarkConfig, ChoiceConfig, TuneConfig, WorkConfig
+from ipt.config import BenchmarkConfig, ChoiceConfig, SourceConfig, TuneConfig, WorkConfig
 from ipt.data import TaskSplit
 from ipt.distributed import Processes
-from ipt.experiment import Experiment
-from ipt.interop.peft import GivenDeltas
-from ipt.provenance import to_record
+from ipt.experiment import Experiment, GivenDeltas
+from ipt.provenance import digest, settings_record, to_record
 from ipt.run import Run
 from ipt.storage import write_json
+from ipt.training.model import Model
+from ipt.tuners.soft_prompt import SoftPrompt
 
 NAMES = ("first", "second", "last", "early")
 SPLIT = TaskSplit("toy", ("second", "first"), ("last",), ("early",), ("last",))
 TASKS = {name: toy_task(name, rows=240) for name in NAMES}
 BACKBONE = toy_backbone(dtype=torch.float32)
+THREE = SoftPrompt(prompt_length=3)
+NOTHING = GivenDeltas()
 
 
 class Said(list):
@@ -34,12 +37,18 @@ class Said(list):
     info = list.append
 
 
-def experiment(out="runs", **changes):
-    plain = {
-        "backbone": BACKBONE, "split": SPLIT, "tasks": TASKS, "tune": TuneConfig(), "seed": 7,
-        "out": Path(out), "limit": 0, "reporter": Said(), "source": "folder",
-    }  # fmt: skip
-    return Experiment(**plain | changes)
+def experiment(out="runs", tune=TuneConfig(), given=NOTHING, tuner=THREE, **work):
+    """Return the toy experiment; work: of its own settings of the work."""
+    plain = {"tasks": "folder", "model": "toy", "seed": 7, "out": Path(out)}
+    return Experiment(
+        model=Model(BACKBONE, tuner),
+        split=SPLIT,
+        tasks=TASKS,
+        work=WorkConfig(**plain | work),
+        tune=tune,
+        given=given,
+        reporter=Said(),
+    )
 
 
 def msf_run(out, name, when, result=True, **changes):
@@ -111,7 +120,8 @@ def test_only_complete_runs_of_msf_are_built_on(tmp_path):
 
 
 def test_a_run_is_identified_by_all_that_its_result_depends_on():
-    settings = plan.settings_record("ist", experiment(), {"ist": {"rates": (0.1,)}, "msf_run": "mine"})
+    more = {"ist": {"rates": (0.1,)}, "msf_run": "mine"}
+    settings = settings_record("ist", experiment(), more)
     assert settings == {
         "kind": "ist",
         "split": "toy",
@@ -122,7 +132,7 @@ def test_a_run_is_identified_by_all_that_its_result_depends_on():
         "seed": 7,
         "limit": 0,
         "backbone": BACKBONE.fingerprint,
-        "tune": json.loads(json.dumps(to_record(TuneConfig()))),
+        "tune": json.loads(json.dumps(to_record(TuneConfig()))) | {"prompt_length": 3},
         "digests": {name: TASKS[name].digest for name in NAMES},
         "ist": {"rates": [0.1]},
         "msf_run": "mine",
@@ -136,14 +146,15 @@ def test_what_older_runs_did_not_have_is_named_only_where_it_is_asked_for():
         "held_out": (experiment(held_out="dev"), "dev"),
         "given": (experiment(given=given), {"names": ["first"], "digest": "0123"}),
     }
-    plain = plan.settings_record("msf", experiment(), {})
+    plain = settings_record("msf", experiment(), {})
     for name, (changed, value) in more.items():
-        assert name not in plain and plan.settings_record("msf", changed, {}) == plain | {name: value}
+        assert name not in plain
+        assert settings_record("msf", changed, {}) == plain | {name: value}
 
 
 def test_a_runs_name_ends_with_eight_figures_of_the_hash_of_its_settings():
     text = '{"a": [1], "b": "x"}'
-    assert plan.digest({"b": "x", "a": [1]}) == hashlib.sha256(text.encode()).hexdigest()[:8]
+    assert digest({"b": "x", "a": [1]}) == hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 @pytest.fixture
@@ -151,8 +162,8 @@ def opened(monkeypatch):
     """Stand-ins for what is read from disk; the list is what was asked of them."""
     asked = []
 
-    def backbone(name, prompt_length, dtype, device):
-        asked.append((name, prompt_length, dtype, device))
+    def backbone(name, added_tokens, dtype, device):
+        asked.append((name, added_tokens, dtype, device))
         return BACKBONE
 
     def load_tasks(source, as_published):
@@ -165,29 +176,34 @@ def opened(monkeypatch):
 
 
 def settings(**changes):
-    return plan.settings_record("msf", experiment(**changes), {"msf": {"dim": 2}})
+    return settings_record("msf", experiment(**changes), {"msf": {"dim": 2}})
 
 
 def test_a_run_opens_again_on_what_it_was_made_with(opened):
     tune = TuneConfig(loss="sum", learning_rates=(0.5,))
-    first = experiment(tune=tune, limit=6, held_out="dev", as_published=True, given=GivenDeltas(("first",), "0123", {}))
-    kept = json.loads(json.dumps(plan.settings_record("msf", first, {})))
+    given = GivenDeltas(("first",), "0123", {})
+    first = experiment(tune=tune, limit=6, held_out="dev", as_published=True, given=given)
+    kept = json.loads(json.dumps(settings_record("msf", first, {})))
     again = plan.reopen_experiment(kept, Path("elsewhere"), device="cpu")
     assert opened == [("folder", True), ("toy", 3, "float32", "cpu")]
-    assert (again.split, again.tasks, again.tune, again.source) == (SPLIT, TASKS, tune, "folder")
-    assert (again.seed, again.limit, again.held_out, again.as_published) == (7, 6, "dev", True)
-    assert (again.given, again.backbone) == (GivenDeltas(("first",), "0123", {}), BACKBONE)
-    assert (again.out, again.processes) == (Path("elsewhere"), Processes(device="cpu"))
-    assert plan.settings_record("msf", again, {}) == kept
+    work = again.work
+    assert (again.split, again.tasks, again.tune, work.tasks) == (SPLIT, TASKS, tune, "folder")
+    assert (work.seed, work.limit, work.held_out, work.as_published) == (7, 6, "dev", True)
+    assert (again.given, again.model) == (given, Model(BACKBONE, THREE))
+    assert (work.out, again.processes) == (Path("elsewhere"), Processes(device="cpu"))
+    assert (work.model, work.dtype, work.device) == ("toy", "float32", "cpu")
+    assert settings_record("msf", again, {}) == kept
 
 
 def test_what_older_settings_do_not_name_is_as_it_was_and_a_look_may_be_shorter(opened):
     again = plan.reopen_experiment(settings(), Path("runs"))
-    assert (again.held_out, again.as_published, again.given, again.limit) == ("test", False, GivenDeltas(), 0)
+    work = again.work
+    assert (work.held_out, work.as_published, work.limit) == ("test", False, 0)
+    assert again.given == GivenDeltas()
     assert opened[0] == ("folder", False) and again.processes == Processes(device="auto")
-    assert plan.reopen_experiment(settings(), Path("runs"), limit=4).limit == 4
-    assert plan.reopen_experiment(settings(limit=6), Path("runs"), limit=4).limit == 4
-    assert plan.reopen_experiment(settings(limit=6), Path("runs")).limit == 6
+    assert plan.reopen_experiment(settings(), Path("runs"), limit=4).work.limit == 4
+    assert plan.reopen_experiment(settings(limit=6), Path("runs"), limit=4).work.limit == 4
+    assert plan.reopen_experiment(settings(limit=6), Path("runs")).work.limit == 6
 
 
 KEPT = ("split", "parts", "tasks", "digests", "model", "dtype", "tune", "backbone", "seed", "limit")
@@ -196,9 +212,11 @@ KEPT = ("split", "parts", "tasks", "digests", "model", "dtype", "tune", "backbon
 @pytest.mark.parametrize("name", KEPT)
 def test_settings_of_another_version_are_refused_with_what_they_lack(opened, name):
     lacking = {key: value for key, value in settings().items() if key != name}
-    with pytest.raises(ValueError, match=f"another version of ipt: its settings lack {name}; run `ipt msf` again"):
+    says = f"another version of ipt: its settings do not name {name}; run `ipt msf` again"
+    with pytest.raises(ValueError, match=says):
         plan.reopen_experiment(lacking, Path("runs"))
-    with pytest.raises(ValueError, match="settings lack backbone, digests, dtype, limit, model, parts, seed, split, tasks, tune;"):
+    every = "backbone, digests, dtype, limit, model, parts, seed, split, tasks, tune"
+    with pytest.raises(ValueError, match=f"settings do not name {every};"):
         plan.reopen_experiment({"kind": "msf"}, Path("runs"))
 
 
@@ -246,21 +264,23 @@ def chosen(opened, monkeypatch):
 def test_a_bench_opens_on_what_was_typed(chosen, capsys):
     work = WorkConfig(
         tasks="here", seen=3, unseen=2, seed=8, model="t5", dtype="float32", device="cpu", limit=6, out=Path("out"),
-        held_out="dev", as_published=True,
+        held_out="dev", as_published=True, tuner="soft-prompt:prompt_length=3",
     )  # fmt: skip
     tune = TuneConfig()
     made = plan.open_experiment(work, tune)
     assert chosen == [("here", 3, 2, 8, True), ("t5", 3, "float32", "cpu")]
-    assert (made.backbone, made.split, made.tasks, made.tune) == (BACKBONE, SPLIT, TASKS, tune)
-    assert (made.seed, made.out, made.limit, made.source) == (8, Path("out"), 6, "here")
-    assert (made.given, made.as_published, made.held_out, made.processes) == (GivenDeltas(), True, "dev", Processes(device="cpu"))
+    assert (made.model, made.split, made.tasks) == (Model(BACKBONE, THREE), SPLIT, TASKS)
+    assert (made.work, made.tune, made.seed) == (work, tune, 8)
+    assert (made.given, made.processes) == (GivenDeltas(), Processes(device="cpu"))
     assert capsys.readouterr().err == "skipped, too few rows for the few-shot sets: tiny, small\n"
 
 
 def test_given_prompts_are_read_at_the_prompt_length_and_told(chosen, tmp_path, capsys):
     peft_folder(tmp_path / "last", numbers(1, width=16))
-    made = plan.open_experiment(WorkConfig(prompts=tmp_path, device="cpu"), TuneConfig())
-    assert made.given.names == ("last",) and torch.equal(made.given.prompts["last"], numbers(1, width=16))
+    work = WorkConfig(prompts=tmp_path, device="cpu", tuner="soft-prompt:prompt_length=3")
+    made = plan.open_experiment(work, TuneConfig())
+    assert made.given.names == ("last",)
+    assert torch.equal(made.given.deltas["last"], numbers(1, width=16).flatten())
     assert f"prompts of 1 tasks are taken from {tmp_path}; 3 are tuned" in capsys.readouterr().err
 
 
@@ -270,16 +290,19 @@ def test_a_model_that_only_ranks_is_refused_for_tasks_without_options(chosen, mo
     with pytest.raises(ValueError) as error:
         plan.open_experiment(WorkConfig(model="bert", device="cpu"), TuneConfig())
     assert str(error.value) == (
-        "--model bert is a masked model and processes options; without options: first, second, last; choose cls tasks, or another model"
+        "--model bert is a masked model and ranks options; without options: first, second, last; "
+        "choose cls tasks, or another model"
     )
     only = TaskSplit("cls", ("early",), ())  # control: the other tasks are not of this split
     monkeypatch.setattr(plan, "select_tasks", lambda *arguments: (only, TASKS, ()))
     assert plan.open_experiment(WorkConfig(model="bert", device="cpu"), TuneConfig()).backbone is masked
 
 
-def test_a_race_needs_a_complete_run_of_msf(tmp_path):
+def test_search_costs_need_a_complete_run_of_msf(tmp_path):
     write_json(msf_run(tmp_path, "unfinished", 0, result=False).folder / "notes.json", {})
     msf_run(tmp_path, "ist", 100, kind="ist")
     for name in ("unfinished", "ist"):
-        with pytest.raises(ValueError, match=f"--search-cost needs a complete run of ipt msf, {name} is none; ipt runs --out"):
-            plan.bench_race(WorkConfig(), BenchmarkConfig(search_cost=name), tmp_path)
+        config = BenchmarkConfig(search_cost=name)
+        says = f"--search-cost needs a complete run of ipt msf, {name} is none; ipt runs --out"
+        with pytest.raises(ValueError, match=says):
+            plan.open_search_problem(SourceConfig(), config, tmp_path)

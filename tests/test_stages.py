@@ -224,7 +224,8 @@ def test_subspace_survives_saving_and_speaks_scikit_learn(bank, tmp_path):
     again = Subspace.load(tmp_path / "s")
     codes = again.transform(bank.numpy())
     assert codes.shape == (len(bank), 2)
-    assert np.allclose(again.inverse_transform(codes), subspace.decode(subspace.encode(flat(bank))).numpy(), atol=1e-6)
+    decoded = subspace.decode(subspace.encode(flat(bank))).numpy()
+    assert np.allclose(again.inverse_transform(codes), decoded, atol=1e-6)
     (tmp_path / "s" / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(ValueError, match="no readable subspace"):
         Subspace.load(tmp_path / "s")
