@@ -80,7 +80,7 @@ class EncodedTask:
 
 
 def answer_limit(rows: Sequence[Encoded]) -> int:
-    """Return how many tokens an answer may have: half as many again as the longest of these rows.
+    """Return how many tokens an answer may have: half as many again as the longest of these.
 
     Rounded up to a power of 2: few different limits, so that tasks share batches.
     """

@@ -33,7 +33,9 @@ def load_backbone(
     dtype: str = "float32",
     device: str = "auto",
 ) -> Backbone:
-    """Load `mini`, a folder in transformers' layout or a hub id; safetensors only, no remote code.
+    """Load `mini`, a folder in transformers' layout or a hub id.
+
+    Weights are safetensors only, and no code that comes with a model is run.
 
     added_tokens: vectors that a tuner will put before each row.
     device: "auto" takes an accelerator where there is one.

@@ -229,7 +229,7 @@ def linearize(
     jobs: Sequence[Job],
     config: LevenbergMarquardtConfig,
 ) -> Quadratic:
-    """Return the jobs' losses, gradients and generalized Gauss-Newton matrices, without the prior.
+    """Return each job's loss, gradient and generalized Gauss-Newton matrix, without the prior.
 
     vectors: [A, d]. One forward pass of every train row under d + 1 deltas, in batches.
     """
