@@ -16,7 +16,6 @@ from ipt.storage import read_json, read_tensors, write_json, write_tensors
 
 # Name of a delta's tensor in its file, as older banks have it.
 TENSOR = "prompt"
-NOTED = ("learning_rate", "dev_loss", "steps")
 
 
 class DeltaBank:
@@ -27,8 +26,10 @@ class DeltaBank:
     """
 
     def __init__(self, root: Path, setting: dict[str, Any]) -> None:
+        # Sorted keys: the same setting has the same hash, in whatever order it was written down.
         text = json.dumps(setting, sort_keys=True)
-        name = hashlib.sha256(text.encode()).hexdigest()[:16]
+        digest = hashlib.sha256(text.encode())
+        name = digest.hexdigest()[:16]
         self.folder = root / "bank" / name
         self.setting = setting
 
@@ -41,24 +42,46 @@ class DeltaBank:
         if not path.exists():
             return None
         tensors, metadata = read_tensors(path)
+        # Tuned on other rows: not this task's delta, whatever the file's name.
         if metadata.get("digest") != task.digest:
             return None
+
         note = json.loads(metadata["note"])
         # Older banks hold a soft prompt as [n, h].
-        return TunedDelta(tensors[TENSOR].flatten(), **{name: note[name] for name in NOTED})
+        delta = tensors[TENSOR].flatten()
+        return TunedDelta(
+            delta=delta,
+            learning_rate=note["learning_rate"],
+            dev_loss=note["dev_loss"],
+            steps=note["steps"],
+        )
 
     def put(self, task: Task, tuned: TunedDelta) -> None:
         """Keep a task's delta."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        # For people: it says what a folder named by a hash holds.
         settings = self.folder / "setting.json"
         if not settings.exists():
             write_json(settings, self.setting)
-        note = {name: getattr(tuned, name) for name in NOTED}
-        metadata = {"digest": task.digest, "note": json.dumps(note)}
-        write_tensors(self._path(task), {TENSOR: tuned.delta}, metadata)
+
+        note = {
+            "learning_rate": tuned.learning_rate,
+            "dev_loss": tuned.dev_loss,
+            "steps": tuned.steps,
+        }
+        metadata = {
+            "digest": task.digest,
+            "note": json.dumps(note),
+        }
+        write_tensors(
+            self._path(task),
+            {TENSOR: tuned.delta},
+            metadata,
+        )
 
     def missing(self, tasks: Sequence[Task]) -> list[Task]:
         """Return the tasks whose delta is missing."""
+        # Each file is read: one that was tuned on other rows is missing too.
         return [task for task in tasks if self.get(task) is None]
 
     def scores(self, what: str, tasks: Sequence[Task], rows: str) -> dict[str, Any]:
@@ -66,10 +89,12 @@ class DeltaBank:
 
         rows: which were scored: all, a number, all-dev.
         """
-        records = _read_scores(self._scores_path(what, rows))
+        path = self._scores_path(what, rows)
+        records = _read_scores(path)
         scores = {}
         for task in tasks:
             record = records.get(task.name, {})
+            # A task of the same name may have been changed since it was scored.
             if record.get("digest") == task.digest:
                 scores[task.name] = record["scores"]
         return scores
@@ -88,7 +113,10 @@ class DeltaBank:
         with FileLock(f"{path}.lock"):
             records = _read_scores(path)
             for task in tasks:
-                records[task.name] = {"digest": task.digest, "scores": scores[task.name]}
+                records[task.name] = {
+                    "digest": task.digest,
+                    "scores": scores[task.name],
+                }
             write_json(path, records)
 
     def _scores_path(self, what: str, rows: str) -> Path:
@@ -96,17 +124,21 @@ class DeltaBank:
 
 
 def _read_scores(path: Path) -> dict[str, Any]:
-    return read_json(path) if path.exists() else {}
+    if not path.exists():
+        return {}
+    return read_json(path)
 
 
 def open_bank(experiment: Experiment, data_seed: int) -> DeltaBank:
     """Return the bank of the experiment's deltas of a data seed."""
-    return DeltaBank(experiment.work.out, bank_record(experiment, data_seed))
+    setting = bank_record(experiment, data_seed)
+    return DeltaBank(experiment.work.out, setting)
 
 
 def scored_rows(experiment: Experiment) -> str:
     """Return what the scored rows are called in the bank: all, a number, all-dev."""
-    rows = str(experiment.work.limit or "all")
-    if experiment.work.held_out == "test":
+    work = experiment.work
+    rows = str(work.limit or "all")
+    if work.held_out == "test":
         return rows
-    return f"{rows}-{experiment.work.held_out}"
+    return f"{rows}-{work.held_out}"

@@ -17,15 +17,13 @@ class EncodedTask:
 
     task: Task
     data_seed: int
-    test_examples: tuple[Example, ...]
+    test_examples: tuple[Example, ...]  # those whose tokens stand in `test`, in this order
     dev_examples: tuple[Example, ...]
     train: tuple[Encoded, ...]
     dev: tuple[Encoded, ...]
     test: tuple[Encoded, ...]
-    options: tuple[Encoded, ...]
-    """The labels of a classification task, else none."""
-    max_tokens: int
-    """Longest answer to generate, see `answer_limit`."""
+    options: tuple[Encoded, ...]  # the labels of a classification task, else none
+    max_tokens: int  # longest answer to generate, see `answer_limit`
 
     @classmethod
     def draw(
@@ -44,14 +42,22 @@ class EncodedTask:
         held_out: "dev" puts the dev set in the test's place.
         """
         sets = few_shot(task, data_seed, shots)
+        # Settings are chosen on dev sets alone, so that no choice has seen a test row.
         test = sets.dev if held_out == "dev" else sets.test
         if limit:
             test = test[:limit]
+
         train_rows = _encode(backbone, sets.train)
         dev_rows = _encode(backbone, sets.dev)
+        test_rows = _encode(backbone, test)
         options: tuple[Encoded, ...] = ()
         if task.category == "cls" and task.options:
-            options = tuple(backbone.encode(task.options, task.options))
+            # As inputs and as answers: only the answers are read.
+            encoded = backbone.encode(task.options, task.options)
+            options = tuple(encoded)
+
+        # Test answers do not count: how long they are must not be known before they are scored.
+        answered = [*train_rows, *dev_rows, *options]
         return cls(
             task=task,
             data_seed=data_seed,
@@ -59,9 +65,9 @@ class EncodedTask:
             dev_examples=sets.dev,
             train=train_rows,
             dev=dev_rows,
-            test=_encode(backbone, test),
+            test=test_rows,
             options=options,
-            max_tokens=answer_limit([*train_rows, *dev_rows, *options]),
+            max_tokens=answer_limit(answered),
         )
 
     def rows(self, part: Part) -> tuple[Encoded, ...]:
@@ -74,15 +80,23 @@ class EncodedTask:
 
 
 def answer_limit(rows: Sequence[Encoded]) -> int:
-    """Return how many tokens an answer may have: half as many again as the longest of these rows.
+    """Return how many tokens an answer may have: half as many again as the longest of these.
 
     Rounded up to a power of 2: few different limits, so that tasks share batches.
     """
-    longest = max(len(row.label_ids) for row in rows)
-    return 1 << (longest + longest // 2 - 1).bit_length()
+    lengths = [len(row.label_ids) for row in rows]
+    longest = max(lengths)
+    limit = longest + longest // 2
+    # The least power of 2 that is no smaller.
+    return 1 << (limit - 1).bit_length()
 
 
 def _encode(backbone: Backbone, examples: Sequence[Example]) -> tuple[Encoded, ...]:
-    inputs = [example.input for example in examples]
-    answers = [example.output[0] for example in examples]
-    return tuple(backbone.encode(inputs, answers))
+    inputs = []
+    answers = []
+    for example in examples:
+        inputs.append(example.input)
+        # Others of its answers count as right, but the first is the one that is learned.
+        answers.append(example.output[0])
+    rows = backbone.encode(inputs, answers)
+    return tuple(rows)

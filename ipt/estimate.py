@@ -17,7 +17,7 @@ from ipt.storage import free_bytes
 from ipt.training.model import Model
 
 DEV_ROWS = 40  # of a task, about
-TEST_ROWS = 100
+TEST_ROWS = 100  # of a task, about
 # A row as the embedded tasks have it: 20 tokens and their end, an answer of 4.
 TYPICAL_ROW = Encoded((5,) * 20 + (1,), (5, 6, 7, 1))
 ANSWER_TOKENS = 8
@@ -43,9 +43,9 @@ class Work:
 
     def __add__(self, other: "Work") -> "Work":
         return Work(
-            self.train_rows + other.train_rows,
-            self.dev_rows + other.dev_rows,
-            self.answers + other.answers,
+            train_rows=self.train_rows + other.train_rows,
+            dev_rows=self.dev_rows + other.dev_rows,
+            answers=self.answers + other.answers,
         )
 
 
@@ -61,7 +61,8 @@ class Rates:
         """Return how long the work takes."""
         train = work.train_rows / self.train
         dev = work.dev_rows / self.forward
-        return train + dev + work.answers / self.generate
+        answers = work.answers / self.generate
+        return train + dev + answers
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,14 @@ class Estimate:
 
     def __str__(self) -> str:
         work = self.work
-        low = max(1, round(self.low / 60))
-        high = max(1, round(self.high / 60))
-        minutes = f"{low}" if low == high else f"{low} to {high}"
+        # In whole minutes: the estimate is no more exact than that.
+        low = round(self.low / 60)
+        high = round(self.high / 60)
+        low = max(1, low)
+        high = max(1, high)
+        minutes = f"{low} to {high}"
+        if low == high:
+            minutes = f"{low}"
         return (
             f"at most {work.train_rows:,} training rows, {work.dev_rows:,} dev rows and "
             f"{work.answers:,} generated answers: about {minutes} min"
@@ -86,15 +92,20 @@ class Estimate:
 def tuning_work(search: SearchConfig, tasks: int) -> Work:
     """Return the work of tuning so many tasks, deltas or vectors."""
     steps, losses = search.work
-    return Work(tasks * steps * search.rows_per_step, tasks * losses * DEV_ROWS)
+    return Work(
+        train_rows=tasks * steps * search.rows_per_step,
+        dev_rows=tasks * losses * DEV_ROWS,
+    )
 
 
 def msf_work(split: TaskSplit, config: MsfConfig) -> Work:
     """Return the work of MSF: the subspace, and the shared delta beside it."""
+    # Rounded up: the last step is evaluated too.
     evaluations = -(-config.steps // config.eval_every)
+    dev_rows = len(split.seen) * DEV_ROWS
     stage = Work(
-        config.steps * config.rows_per_step,
-        len(split.seen) * DEV_ROWS * evaluations,
+        train_rows=config.steps * config.rows_per_step,
+        dev_rows=evaluations * dev_rows,
     )
     return stage + stage
 
@@ -104,44 +115,63 @@ def ist_work(split: TaskSplit, config: IstConfig, tasks: int) -> Work:
     work = tuning_work(config, tasks)
     if config.start != "seen":
         return work
-    # All seen vectors meet the first round's rows, fewer the others.
+
+    # The start is chosen among the seen tasks' vectors, in rounds: all of them meet the first
+    # round's rows, fewer the others.
     candidates = len(split.seen)
     rows = 0
     for added_rows, survivors in ROUNDS:
         rows += candidates * added_rows
         candidates = survivors
-    return work + Work(dev_rows=tasks * rows)
+    choice = Work(dev_rows=tasks * rows)
+    return work + choice
 
 
 def scoring_work(split: TaskSplit, limit: int) -> Work:
     """Return the work of scoring a split's conditions, references and floors."""
     sets = len(split.all) * 3 + len(split.seen) * 2
-    return Work(answers=sets * (limit or TEST_ROWS))
+    rows = limit or TEST_ROWS  # without a limit all are scored
+    return Work(answers=sets * rows)
 
 
 def ist_tasks(split: TaskSplit, conditions: Sequence[Condition]) -> int:
     """Return how many tasks these conditions of IST find numbers for."""
+    # With repeats: a task is tuned anew for each condition.
     seen = len(split.seen)
     unseen = len(split.all) - seen
-    return sum(seen if condition.tasks == "seen" else unseen for condition in conditions)
+    count = 0
+    for condition in conditions:
+        count += seen if condition.tasks == "seen" else unseen
+    return count
 
 
 def estimate(experiment: Experiment, work: Work) -> Estimate:
     """Return the time that the work takes, from a measurement on this machine."""
     slow, fast = measure_rates(experiment)
-    return Estimate(work, SHORTER * fast.seconds(work), LONGER * slow.seconds(work))
+    # From the better of both cases to the worse: how fast batches were, and how long rows are.
+    return Estimate(
+        work,
+        low=SHORTER * fast.seconds(work),
+        high=LONGER * slow.seconds(work),
+    )
 
 
 def announce(experiment: Experiment, cost: Estimate) -> None:
     """Say what will be done and how long it takes; raise ValueError where the disk is too full."""
     split = experiment.split
+    model = experiment.model
     seen = len(split.seen)
+    unseen = len(split.all) - seen
     experiment.reporter.info(
-        f"{split.name}: {seen} seen, {len(split.all) - seen} unseen tasks; {cost} on "
-        f"{experiment.model.device}"
+        f"{split.name}: {seen} seen, {unseen} unseen tasks; {cost} on {model.device}"
     )
+
+    # Every task's delta for two data seeds. Asked before the first step: a run that ends hours
+    # later on a full disk would have lost them.
     out = experiment.work.out
-    needed = 2 * len(split.all) * experiment.model.size * torch.float32.itemsize * COPIES
+    deltas = 2 * len(split.all)
+    delta_bytes = model.size * torch.float32.itemsize
+    needed = deltas * delta_bytes * COPIES
     if free_bytes(out) < needed:
         raise ValueError(
             f"--out {out} needs about {needed / 1e6:.0f} MB free; make room or choose another "
@@ -154,21 +184,36 @@ def measure_rates(experiment: Experiment) -> tuple[Rates, Rates]:
     model = experiment.model
     delta = model.initialize(experiment.seed)
     # The first pass allocates memory and starts threads; the second says how many rows to take.
-    _seconds(partial(train_batch, model, delta, FEWEST_ROWS // 2))
-    first = _seconds(partial(train_batch, model, delta, FEWEST_ROWS))
-    count = int(FEWEST_ROWS * BATCH_SECONDS / first)
-    count = max(FEWEST_ROWS, min(MOST_ROWS, count))
-    times: dict[str, list[float]] = {"train": [], "forward": [], "generate": []}
-    actions = {"train": train_batch, "forward": read_batch, "generate": answer_batch}
+    warm_up = partial(train_batch, model, delta, FEWEST_ROWS // 2)
+    _seconds(warm_up)
+    trial = partial(train_batch, model, delta, FEWEST_ROWS)
+    count = int(FEWEST_ROWS * BATCH_SECONDS / _seconds(trial))
+    count = min(MOST_ROWS, count)
+    count = max(FEWEST_ROWS, count)
+
+    actions = {
+        "train": train_batch,
+        "forward": read_batch,
+        "generate": answer_batch,
+    }
+    times: dict[str, list[float]] = {name: [] for name in actions}
+    # By turns: what slows the machine for a while should not fall on one kind alone.
     for _ in range(REPEATS):
         for name, action in actions.items():
-            times[name].append(_seconds(partial(action, model, delta, count)))
-    slowest = {name: count / max(seconds) for name, seconds in times.items()}
-    fastest = {name: count / min(seconds) for name, seconds in times.items()}
+            timed = partial(action, model, delta, count)
+            seconds = _seconds(timed)
+            times[name].append(seconds)
+
+    slowest = {}
+    fastest = {}
+    for name, measured in times.items():
+        slowest[name] = count / max(measured)
+        fastest[name] = count / min(measured)
     return Rates(**slowest), Rates(**fastest)
 
 
 def _seconds(action: Callable[[], object]) -> float:
+    # A clock that never goes backwards.
     began = time.monotonic()
     action()
     return time.monotonic() - began
@@ -176,23 +221,43 @@ def _seconds(action: Callable[[], object]) -> float:
 
 def train_batch(model: Model, delta: torch.Tensor, count: int) -> None:
     """Pass so many typical rows forward and backward."""
-    deltas = delta.expand(count, -1).clone().requires_grad_()
+    # A delta of its own for each row, as in a stacked step.
+    deltas = delta.expand(count, -1).clone()
+    deltas.requires_grad_()
     owner = torch.arange(count, device=model.device)
-    model.losses(deltas, owner, [TYPICAL_ROW] * count).sum().backward()
+    rows = [TYPICAL_ROW] * count
+    losses = model.losses(deltas, owner, rows)
+    losses.sum().backward()
 
 
 @torch.no_grad()
 def read_batch(model: Model, delta: torch.Tensor, count: int) -> None:
     """Pass so many typical rows forward."""
-    owner = torch.zeros(count, dtype=torch.long, device=model.device)
-    model.losses(delta[None], owner, [TYPICAL_ROW] * count)
+    owner = torch.zeros(
+        count,
+        dtype=torch.long,
+        device=model.device,
+    )
+    rows = [TYPICAL_ROW] * count
+    model.losses(delta[None], owner, rows)
 
 
 @torch.no_grad()
 def answer_batch(model: Model, delta: torch.Tensor, count: int) -> None:
     """Answer so many typical rows; a masked model reads them."""
+    # What it does instead of writing an answer.
     if not model.backbone.generates:
         return read_batch(model, delta, count)
-    owner = torch.zeros(count, dtype=torch.long, device=model.device)
-    model.predict(delta[None], owner, [TYPICAL_ROW] * count, ANSWER_TOKENS)
+    owner = torch.zeros(
+        count,
+        dtype=torch.long,
+        device=model.device,
+    )
+    rows = [TYPICAL_ROW] * count
+    model.predict(
+        delta[None],
+        owner,
+        rows,
+        ANSWER_TOKENS,
+    )
     return None

@@ -52,12 +52,14 @@ class Backbone(ABC):
     V vocabulary.
     """
 
+    # Whether the family writes free text; where not, answers are ranked options.
     generates = True
-    """Whether the family writes free text; where not, answers are ranked options."""
+
+    # Whether the answer's tokens stand behind the input's, in one sequence.
     shares_positions = True
-    """Whether the answer's tokens stand behind the input's, in one sequence."""
+
+    # transformers' class that loads a model of the family.
     loader: ClassVar[Any]
-    """transformers' class that loads a model of the family."""
 
     @staticmethod
     @abstractmethod
@@ -77,6 +79,8 @@ class Backbone(ABC):
         added_tokens: vectors that will stand before the rows; with a fixed number of positions
             they leave fewer for the text. Raises ValueError where they leave too few.
         """
+        # eval: dropout would make a row's loss depend on the rows beside it. requires_grad: what
+        # is not differentiated need not be held in memory.
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.name = name
@@ -93,7 +97,9 @@ class Backbone(ABC):
         answer = MAX_ANSWER if self.shares_positions else 0
         left = self.positions - added_tokens - answer
         if left < LEAST_INPUT:
-            for_answer = f" ({answer} are kept for the answer)" if answer else ""
+            for_answer = ""
+            if answer:
+                for_answer = f" ({answer} are kept for the answer)"
             raise ValueError(
                 f"--prompt-length {added_tokens} leaves {max(0, left)} tokens for the input, "
                 f"of the {self.positions} positions of {self.name}{for_answer}; "
@@ -127,10 +133,17 @@ class Backbone(ABC):
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over the config and every weight: what a delta was tuned for."""
-        digest = hashlib.sha256(self.model.config.to_json_string(use_diff=True).encode())
-        for key, tensor in sorted(self.model.state_dict().items()):
-            values = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
-            digest.update(key.encode() + values.numpy().tobytes())
+        # use_diff: only what differs from transformers' defaults, which change with its version.
+        config = self.model.config.to_json_string(use_diff=True)
+        digest = hashlib.sha256(config.encode())
+        weights = self.model.state_dict()
+        for key in sorted(weights):
+            values = weights[key].detach().cpu()
+            # As bytes: numpy has no bfloat16.
+            flat = values.contiguous().flatten()
+            raw = flat.view(torch.uint8).numpy()
+            digest.update(key.encode())
+            digest.update(raw.tobytes())
         return digest.hexdigest()
 
     # --- texts to tokens and back
@@ -139,7 +152,10 @@ class Backbone(ABC):
         """Tokenize rows; texts over `max_input` or MAX_ANSWER tokens are cut at the end."""
         rows = []
         for text, answer in zip(inputs, answers, strict=True):
-            rows.append(Encoded(tuple(self.input_ids(text)), tuple(self.label_ids(answer))))
+            input_ids = self.input_ids(text)
+            label_ids = self.label_ids(answer)
+            row = Encoded(tuple(input_ids), tuple(label_ids))
+            rows.append(row)
         return rows
 
     @abstractmethod
@@ -148,7 +164,9 @@ class Backbone(ABC):
 
     def label_ids(self, answer: str) -> list[int]:
         """Return the tokens of an answer, with the end sign."""
-        return self.ids(answer)[: MAX_ANSWER - 1] + [self.tokenizer.eos_token_id]
+        # Room for the end sign, so that a cut answer has one too.
+        ids = self.ids(answer)[: MAX_ANSWER - 1]
+        return ids + [self.tokenizer.eos_token_id]
 
     def ids(self, text: str, special: bool = False) -> list[int]:
         """Return the tokens of a text; special: with those that the tokenizer adds."""
@@ -182,7 +200,9 @@ class Backbone(ABC):
         scores = []
         for option in options:
             answered = [Encoded(row.input_ids, option.label_ids) for row in rows]
-            scores.append(answer_nll(*self.answer_logits(answered)))
+            logits, labels = self.answer_logits(answered)
+            nll = answer_nll(logits, labels)  # [B]
+            scores.append(nll)
         return torch.stack(scores, 1)
 
     def generate_and_rank(
@@ -192,7 +212,9 @@ class Backbone(ABC):
         options: Sequence[Encoded],
     ) -> tuple[list[str], Tensor]:
         """Return what `generate` and `option_nll` do; in one pass over the inputs where it can."""
-        return self.generate(rows, max_tokens), self.option_nll(rows, options)
+        texts = self.generate(rows, max_tokens)
+        scores = self.option_nll(rows, options)
+        return texts, scores
 
     # --- what a tuner adds
 
@@ -223,14 +245,20 @@ class Backbone(ABC):
         ids, mask = pad(sequences, 0, self.device, left)
         embeds = self.embed(ids)
         if self.prefix is not None:
+            # Deltas may be float32 above a half-precision model.
             vectors = self.prefix.to(self.weight.dtype)
-            ones = torch.ones(vectors.shape[:2], dtype=torch.bool, device=self.device)
+            ones = torch.ones(
+                vectors.shape[:2],
+                dtype=torch.bool,
+                device=self.device,
+            )
             embeds = torch.cat([vectors, embeds], 1)
             mask = torch.cat([ones, mask], 1)
         if left:
             # A stable sort of the mask moves the padding before the vectors, all else in order.
             order = mask.int().argsort(dim=1, stable=True)
-            embeds = embeds.gather(1, order.unsqueeze(-1).expand_as(embeds))
+            places = order.unsqueeze(-1).expand_as(embeds)
+            embeds = embeds.gather(1, places)
             mask = mask.gather(1, order)
         return embeds, mask.long()
 
@@ -250,8 +278,9 @@ class Backbone(ABC):
             runs out, the batch that did not fit is cut in two, and half of its tokens is the most
             from then on. Raises ValueError where a single row does not fit.
         """
-        budget = min(token_budget or self.token_budget, self.most_tokens)
-        waiting = list(batches(rows, added_tokens, budget))
+        budget = token_budget or self.token_budget
+        most_tokens = min(budget, self.most_tokens)
+        waiting = list(batches(rows, added_tokens, most_tokens))
         while waiting:
             batch = waiting.pop()  # the longest rows first: what does not fit is met at once
             try:
@@ -314,6 +343,7 @@ def answer_nll(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor
     smoothing: share of the target that is spread evenly over the vocabulary (fairseq's
         label-smoothed loss, which is torch's).
     """
+    # Half precision has three digits: too few for a sum over the vocabulary.
     logits = logits.double() if logits.dtype == torch.float64 else logits.float()
     # The vocabulary last: over a middle axis float32 sums are taken one by one, which costs 1e-5
     # with 49,152 tokens.
@@ -324,7 +354,8 @@ def answer_nll(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor
         reduction="none",
         label_smoothing=smoothing,
     )
-    return nll.view(labels.shape).sum(1)
+    by_token = nll.view(labels.shape)  # [B, T]
+    return by_token.sum(1)
 
 
 def pad(
@@ -333,18 +364,23 @@ def pad(
     device: torch.device,
     left: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Return the sequences as one tensor [B, L], padded with the value, and which places are theirs.
+    """Return the sequences as one tensor, padded with the value, and a mask of their own places.
 
     left: pad before a sequence, else behind it.
+    Returns [B, L] and [B, L]; the mask is False where padding stands.
     """
-    longest = max(map(len, sequences))
+    sizes = list(map(len, sequences))
+    longest = max(sizes)
     rows = []
     for sequence in sequences:
         padding = [value] * (longest - len(sequence))
-        rows.append([*padding, *sequence] if left else [*sequence, *padding])
+        row = [*padding, *sequence] if left else [*sequence, *padding]
+        rows.append(row)
     ids = torch.tensor(rows, device=device, dtype=torch.long)
-    lengths = torch.tensor([len(s) for s in sequences], device=device)[:, None]
-    places = torch.arange(longest, device=device)
+
+    # From the lengths and not from the ids: the padding's value may be a token's as well.
+    lengths = torch.tensor(sizes, device=device)[:, None]  # [B, 1]
+    places = torch.arange(longest, device=device)  # [L]
     if left:
         return ids, places >= longest - lengths
     return ids, places < lengths

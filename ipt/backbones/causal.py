@@ -27,14 +27,24 @@ class CausalLM(Backbone):
 
     def input_ids(self, text: str) -> list[int]:
         ids = self.ids(text, special=True)
+        # Some tokenizers end every text; but the answer is still to come.
+        end = self.tokenizer.eos_token_id
+        if len(ids) > 1 and ids[-1] == end:
+            ids = ids[:-1]
+        # A cut input ends with the newline too: it says that the answer follows.
         newline = self.ids("\n")
-        if len(ids) > 1 and ids[-1] == self.tokenizer.eos_token_id:
-            ids = ids[:-1]  # some tokenizers end every text
-        return ids[: self.max_input - len(newline)] + newline
+        room = self.max_input - len(newline)
+        return ids[:room] + newline
 
     def answer_logits(self, rows: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
-        embeds, mask = self.embedded([row.input_ids + row.label_ids for row in rows], left=True)
-        labels, _ = pad([row.label_ids for row in rows], NO_LABEL, self.device, left=True)
+        sequences = []
+        answers = []
+        for row in rows:
+            sequences.append(row.input_ids + row.label_ids)
+            answers.append(row.label_ids)
+        embeds, mask = self.embedded(sequences, left=True)
+        labels, _ = pad(answers, NO_LABEL, self.device, left=True)
+
         # The answers are at the right end; the place before one predicts its first token.
         kept = labels.shape[1] + 1
         output = self.model(
@@ -44,11 +54,13 @@ class CausalLM(Backbone):
             use_cache=False,
             logits_to_keep=kept,
         )
-        return output.logits[:, -kept:-1], labels
+        logits = output.logits[:, -kept:-1]  # [B, T, V]
+        return logits, labels
 
     def option_nll(self, rows: Sequence[Encoded], options: Sequence[Encoded]) -> Tensor:
         """Return [B, O] nats of each option, summed over its tokens; the input is read once."""
-        embeds, mask = self.embedded([row.input_ids for row in rows], left=True)
+        inputs = [row.input_ids for row in rows]
+        embeds, mask = self.embedded(inputs, left=True)
         positions = _positions(mask)
         read = self.model(
             inputs_embeds=embeds,
@@ -57,12 +69,17 @@ class CausalLM(Backbone):
             use_cache=True,
             logits_to_keep=1,
         )
+        # The input's last place predicts an option's first token, the option's own the others.
+        first = read.logits[:, -1:]  # [B, 1, V]
+        last = positions[:, -1:]
         scores = []
         for option in options:
-            labels = torch.tensor([option.label_ids], device=self.device).expand(len(rows), -1)
-            later = self._continued(read.past_key_values, mask, positions[:, -1:], labels)
-            logits = torch.cat([read.logits[:, -1:], later], 1)  # [B, T, V]
-            scores.append(answer_nll(logits, labels))
+            ids = torch.tensor([option.label_ids], device=self.device)
+            labels = ids.expand(len(rows), -1)  # [B, T]
+            later = self._continued(read.past_key_values, mask, last, labels)
+            logits = torch.cat([first, later], 1)  # [B, T, V]
+            nll = answer_nll(logits, labels)
+            scores.append(nll)
         return torch.stack(scores, 1)
 
     def _continued(self, cache: Any, mask: Tensor, last: Tensor, labels: Tensor) -> Tensor:
@@ -71,17 +88,21 @@ class CausalLM(Backbone):
         last: [B, 1] position of each row's last token.
         """
         tokens = labels[:, :-1]
+        attended = torch.ones_like(tokens)
         steps = torch.arange(tokens.shape[1], device=self.device)
         output = self.model(
             input_ids=tokens,
-            attention_mask=torch.cat([mask, torch.ones_like(tokens)], 1),
+            attention_mask=torch.cat([mask, attended], 1),
             position_ids=last + 1 + steps,
-            past_key_values=copy.deepcopy(cache),  # the model writes the option's own behind it
+            # A copy: the model writes the option's own keys and values behind the input's.
+            past_key_values=copy.deepcopy(cache),
         )
         return output.logits
 
     def generate(self, rows: Sequence[Encoded], max_tokens: int) -> list[str]:
-        embeds, mask = self.embedded([row.input_ids for row in rows], left=True)
+        inputs = [row.input_ids for row in rows]
+        embeds, mask = self.embedded(inputs, left=True)
+        # Causal models often have no padding token; what stands behind the end is not read.
         end = self.tokenizer.eos_token_id
         ids = self.model.generate(  # type: ignore[operator]
             inputs_embeds=embeds,
@@ -97,4 +118,5 @@ class CausalLM(Backbone):
 
 def _positions(mask: Tensor) -> Tensor:
     """Return each place's position [B, L], counted from the first that is not padding."""
-    return (mask.cumsum(1) - 1).clamp_min(0)
+    positions = mask.cumsum(1) - 1
+    return positions.clamp_min(0)

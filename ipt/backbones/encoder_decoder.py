@@ -35,6 +35,7 @@ class EncoderDecoder(Backbone):
 
     def _ended(self, ids: list[int], longest: int) -> list[int]:
         """Return at most so many tokens, the end sign last, once."""
+        # Most tokenizers end a text themselves, and some do not.
         end = self.tokenizer.eos_token_id
         if ids and ids[-1] == end:
             ids = ids[:-1]
@@ -42,7 +43,8 @@ class EncoderDecoder(Backbone):
 
     def answer_logits(self, rows: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
         hidden, mask = self._encoder(rows)
-        return self._decoder(hidden, mask, [row.label_ids for row in rows])
+        answers = [row.label_ids for row in rows]
+        return self._decoder(hidden, mask, answers)
 
     def generate(self, rows: Sequence[Encoded], max_tokens: int) -> list[str]:
         hidden, mask = self._encoder(rows)
@@ -59,6 +61,7 @@ class EncoderDecoder(Backbone):
         max_tokens: int,
         options: Sequence[Encoded],
     ) -> tuple[list[str], Tensor]:
+        # The encoder runs once for both.
         hidden, mask = self._encoder(rows)
         texts = self._written(hidden, mask, max_tokens)
         return texts, self._option_nll(hidden, mask, options)
@@ -76,14 +79,21 @@ class EncoderDecoder(Backbone):
     def _option_nll(self, hidden: Tensor, mask: Tensor, options: Sequence[Encoded]) -> Tensor:
         scores = []
         for option in options:
-            logits, labels = self._decoder(hidden, mask, [option.label_ids] * len(mask))
-            scores.append(answer_nll(logits, labels))
+            answers = [option.label_ids] * len(mask)
+            logits, labels = self._decoder(hidden, mask, answers)
+            nll = answer_nll(logits, labels)  # [B]
+            scores.append(nll)
         return torch.stack(scores, 1)
 
     def _encoder(self, rows: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
         """Return the encoder's output [B, n + L, h] and the mask of its places."""
-        embeds, mask = self.embedded([row.input_ids for row in rows])
-        output = self.model.get_encoder()(inputs_embeds=embeds, attention_mask=mask)
+        inputs = [row.input_ids for row in rows]
+        embeds, mask = self.embedded(inputs)
+        encoder = self.model.get_encoder()
+        output = encoder(
+            inputs_embeds=embeds,
+            attention_mask=mask,
+        )
         return output.last_hidden_state, mask
 
     def _decoder(
@@ -97,7 +107,8 @@ class EncoderDecoder(Backbone):
         first = self.model.config.decoder_start_token_id
         start = torch.full((len(answers), 1), first, device=self.device)
         # Teacher forcing: each place reads the token before it.
-        shifted = torch.cat([start, labels[:, :-1].clamp_min(0)], 1)
+        before = labels[:, :-1].clamp_min(0)  # padding must be some token; none has a loss
+        shifted = torch.cat([start, before], 1)  # [B, T]
         output = self.model(
             encoder_outputs=BaseModelOutput(last_hidden_state=hidden),
             attention_mask=mask,

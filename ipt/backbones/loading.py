@@ -33,7 +33,9 @@ def load_backbone(
     dtype: str = "float32",
     device: str = "auto",
 ) -> Backbone:
-    """Load `mini`, a folder in transformers' layout or a hub id; safetensors only, no remote code.
+    """Load `mini`, a folder in transformers' layout or a hub id.
+
+    Weights are safetensors only, and no code that comes with a model is run.
 
     added_tokens: vectors that a tuner will put before each row.
     device: "auto" takes an accelerator where there is one.
@@ -42,6 +44,7 @@ def load_backbone(
     """
     folder = folder_of(name)
     place = device_of(device)
+    # Nothing is fetched from here on, and no code that comes with a model is run.
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         config = AutoConfig.from_pretrained(folder, **local)
@@ -82,6 +85,7 @@ def folder_of(name: str) -> Path:
         return MINI
     if Path(name).is_dir():
         return Path(name)
+    # Without asking the hub where there is a copy: it works offline, and starts faster.
     try:
         return Path(snapshot_download(name, local_files_only=True))
     except HFValidationError as error:
@@ -116,12 +120,11 @@ def device_of(name: str) -> torch.device:
         ) from error
     if device.type == "cpu":
         return device
-    index = device.index or 0
-    if accelerator is None or device.type != accelerator.type:
-        is_missing = True
-    else:
-        is_missing = index >= torch.accelerator.device_count()
-    if is_missing:
+    is_present = False
+    if accelerator is not None and device.type == accelerator.type:
+        index = device.index or 0
+        is_present = index < torch.accelerator.device_count()
+    if not is_present:
         available = accelerator.type if accelerator else "cpu only"
         raise ValueError(f"--device {name} is not there; this machine has {available}")
     return device

@@ -36,10 +36,12 @@ class MaskedLM(Backbone):
 
     def input_ids(self, text: str) -> list[int]:
         ids = self.ids(text, special=True)
+        # A cut text ends with the separator too.
         end = self.tokenizer.sep_token_id
         if ids[-1] == end:
             ids = ids[:-1]
-        return ids[: self.max_input - 1] + [end]
+        room = self.max_input - 1
+        return ids[:room] + [end]
 
     def label_ids(self, answer: str) -> list[int]:
         # With a space before it, as in the middle of a text; there is no end sign.
@@ -47,17 +49,27 @@ class MaskedLM(Backbone):
 
     def answer_logits(self, rows: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
         cloze = []
-        labels = []
+        answers = []
+        mask_token = self.tokenizer.mask_token_id
         for row in rows:
             *text, end = row.input_ids
-            masks = [self.tokenizer.mask_token_id] * len(row.label_ids)
-            cloze.append([*text, *masks, end])
-            before = [NO_LABEL] * (self.prefix_length + len(text))
-            labels.append([*before, *row.label_ids, NO_LABEL])
+            masks = [mask_token] * len(row.label_ids)
+            sequence = [*text, *masks, end]
+            cloze.append(sequence)
+
+            # The answer stands where the masks are, behind what is prepended and the text.
+            length = self.prefix_length + len(text)
+            before = [NO_LABEL] * length
+            answer = [*before, *row.label_ids, NO_LABEL]
+            answers.append(answer)
+
         embeds, mask = self.embedded(cloze)
-        logits = self.model(inputs_embeds=embeds, attention_mask=mask).logits
-        padded, _ = pad(labels, NO_LABEL, self.device)
-        return logits, padded
+        output = self.model(
+            inputs_embeds=embeds,
+            attention_mask=mask,
+        )
+        labels, _ = pad(answers, NO_LABEL, self.device)
+        return output.logits, labels  # [B, n + L, V], [B, n + L]
 
     def generate(self, rows: Sequence[Encoded], max_tokens: int) -> list[str]:
         raise ValueError(

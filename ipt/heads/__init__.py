@@ -3,6 +3,7 @@
 from ipt.heads.base import Head, Prediction
 from ipt.heads.language_model import LanguageModel
 
+# By `Head.name`.
 HEADS: dict[str, type[Head]] = {
     LanguageModel.name: LanguageModel,
 }

@@ -17,15 +17,17 @@ from ipt.backbones.base import Backbone, Encoded
 class Prediction:
     """An answer in words, and the likeliest of the task's options where there are some."""
 
+    # No tensor: predictions of several batches and processes are collected and compared.
+
     text: str
-    option: int | None = None
+    option: int | None = None  # its number among the options
 
 
 class Head(ABC):
     """What turns a backbone's outputs into a loss and into predictions."""
 
+    # Its key in `HEADS`.
     name: ClassVar[str]
-    """Its key in `HEADS`."""
 
     @abstractmethod
     def losses(
@@ -39,6 +41,7 @@ class Head(ABC):
         smoothing: share of the target that is spread evenly over all classes.
         """
 
+    # Apart from the loss: the loop divides by it where a row's loss is a mean.
     @abstractmethod
     def target_count(self, row: Encoded) -> int:
         """Return how many targets a row's loss is a sum over."""

@@ -27,9 +27,11 @@ class LanguageModel(Head):
         rows: Sequence[Encoded],
         smoothing: float = 0.0,
     ) -> Tensor:
-        logits, labels = backbone.answer_logits(rows)  # [B, T, V], [B, T]
+        # Logits [B, T, V], labels [B, T]; padding has no label, and so no loss.
+        logits, labels = backbone.answer_logits(rows)
         return answer_nll(logits, labels, smoothing)
 
+    # The answer's tokens with their end sign, which is learned as well.
     def target_count(self, row: Encoded) -> int:
         return len(row.label_ids)
 
@@ -41,14 +43,30 @@ class LanguageModel(Head):
         options: Sequence[Encoded] = (),
     ) -> list[Prediction]:
         if not options:
-            return [Prediction(text) for text in backbone.generate(rows, max_tokens)]
+            texts = backbone.generate(rows, max_tokens)
+            predictions = []
+            for text in texts:
+                prediction = Prediction(text)
+                predictions.append(prediction)
+            return predictions
+
         if backbone.generates:
+            # Together, so that a family that can reads the inputs only once.
             texts, scores = backbone.generate_and_rank(rows, max_tokens, options)
         else:
+            # A masked model writes no text.
             texts = [""] * len(rows)
             scores = backbone.option_nll(rows, options)  # [B, O]
-        likeliest = scores.argmin(1).tolist()
+
+        # The likeliest text as a whole: nats are summed over an option's tokens, not averaged.
+        likeliest = scores.argmin(1)
         predictions = []
-        for text, option in zip(texts, likeliest, strict=True):
-            predictions.append(Prediction(text, option))
+        pairs = zip(
+            texts,
+            likeliest.tolist(),
+            strict=True,
+        )
+        for text, option in pairs:
+            prediction = Prediction(text, option)
+            predictions.append(prediction)
         return predictions

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ipt.backbones.base import Encoded
+from ipt.data import Example
 from ipt.encoded import EncodedTask, Part
 from ipt.metrics import score
 from ipt.results import TaskScore
@@ -25,14 +26,16 @@ class Score:
     """A delta's score on one set: the task's metric over generated answers and ranked options."""
 
     generated: float
-    ranked: float | None
-    """None where the task has no options or was not ranked."""
+    ranked: float | None  # None where the task has no options or was not ranked
     predictions: tuple[str, ...]
 
     def rounded(self) -> TaskScore:
-        """Return both scores as a run keeps them, to six places."""
-        ranked = None if self.ranked is None else round(self.ranked, 6)
-        return TaskScore(round(self.generated, 6), ranked)
+        """Return both scores as a run stores them, to six places."""
+        generated = round(self.generated, 6)
+        ranked = self.ranked
+        if ranked is not None:
+            ranked = round(ranked, 6)
+        return TaskScore(generated, ranked)
 
 
 class HeldOutRow(NamedTuple):
@@ -47,8 +50,9 @@ class Answers:
     """Answers to each row of several tasks, as they come."""
 
     def __init__(self, sizes: Sequence[int], progress: Callable[[int, int], None]) -> None:
+        # By task and place, since rows come in the order of their lengths.
         self.texts = [[""] * size for size in sizes]
-        self.options: list[list[str] | None] = [None] * len(sizes)
+        self.options: list[list[str] | None] = [None] * len(sizes)  # None: not ranked
         self.total = sum(sizes)
         self.done = 0
         self.progress = progress
@@ -73,10 +77,14 @@ def score_deltas(
     rank: also rank the options of cls tasks.
     progress: is told rows answered and rows in all.
     """
-    answers = Answers([len(task.rows(part)) for task in tasks], progress)
+    sizes = [len(task.rows(part)) for task in tasks]
+    answers = Answers(sizes, progress)
+
+    # A family that writes no text can only rank.
+    ranks_options = rank or not model.backbone.generates
     without_options = []
     for u, task in enumerate(tasks):
-        if task.options and (rank or not model.backbone.generates):
+        if task.options and ranks_options:
             answer_with_options(model, deltas[u], task, part, answers, u)
         else:
             without_options.append(u)
@@ -84,14 +92,29 @@ def score_deltas(
 
     scores = []
     for u, task in enumerate(tasks):
-        accepted = [example.output for example in task.examples(part)]
-        metric = task.task.metric
         texts = answers.texts[u]
         options = answers.options[u]
-        generated = score(metric, texts, accepted)
-        ranked = None if options is None else score(metric, options, accepted)
-        scores.append(Score(generated, ranked, tuple(texts)))
+        ranked = None
+        if options is not None:
+            ranked = score_answers(task, part, options)
+        made = Score(
+            generated=score_answers(task, part, texts),
+            ranked=ranked,
+            predictions=tuple(texts),
+        )
+        scores.append(made)
     return scores
+
+
+def score_answers(task: EncodedTask, part: Part, answers: Sequence[str]) -> float:
+    """Return the task's metric over these answers to one of its sets."""
+    accepted = accepted_answers(task.examples(part))
+    return score(task.task.metric, answers, accepted)
+
+
+def accepted_answers(examples: Sequence[Example]) -> list[tuple[str, ...]]:
+    """Return the answers that count as right, of each example."""
+    return [example.output for example in examples]
 
 
 def generate_answers(
@@ -106,13 +129,19 @@ def generate_answers(
 
     Rows whose answers may be equally long share batches, whatever their task.
     """
-    limits = sorted({tasks[u].max_tokens for u in chosen})
-    for max_tokens in limits:
-        rows = []
-        for u in chosen:
-            if tasks[u].max_tokens == max_tokens:
-                for place, tokens in enumerate(tasks[u].rows(part)):
-                    rows.append(HeldOutRow(u, place, tokens))
+    rows_by_limit: dict[int, list[HeldOutRow]] = {}
+    for u in chosen:
+        task = tasks[u]
+        rows = rows_by_limit.setdefault(task.max_tokens, [])
+        for place, tokens in enumerate(task.rows(part)):
+            row = HeldOutRow(
+                task=u,
+                place=place,
+                tokens=tokens,
+            )
+            rows.append(row)
+    for max_tokens in sorted(rows_by_limit):
+        rows = rows_by_limit[max_tokens]
         _generate(model, deltas, rows, max_tokens, answers)
 
 
@@ -123,17 +152,31 @@ def _generate(
     max_tokens: int,
     answers: Answers,
 ) -> None:
+    encoded = [row.tokens for row in rows]
+
     def answer_batch(indices: list[int]) -> None:
-        batch = [rows[i] for i in indices]
-        owner = torch.tensor([row.task for row in batch], device=deltas.device)
-        tokens = [row.tokens for row in batch]
-        predictions = model.predict(deltas, owner, tokens, max_tokens)
+        batch = []
+        tasks = []
+        tokens = []
+        for i in indices:
+            row = rows[i]
+            batch.append(row)
+            tasks.append(row.task)
+            tokens.append(row.tokens)
+        owner = torch.tensor(tasks, device=deltas.device)  # [B]
+        predictions = model.predict(
+            deltas,
+            owner,
+            tokens,
+            max_tokens,
+        )
         for row, prediction in zip(batch, predictions, strict=True):
-            answers.texts[row.task][row.place] = prediction.text
+            texts = answers.texts[row.task]
+            texts[row.place] = prediction.text
         answers.count(len(batch))
 
     model.in_batches(
-        [row.tokens for row in rows],
+        encoded,
         answer_batch,
         FORWARD_ONLY * model.token_budget,
         answer_tokens=max_tokens,
@@ -150,27 +193,41 @@ def answer_with_options(
 ) -> None:
     """Fill in a task's answers, generated and as the likeliest option.
 
-    delta: [P]. number: of the task among the answers. A masked model's texts are its options.
+    delta: [P].
+    number: of the task among the answers. A masked model's texts are its options.
     """
     rows = task.rows(part)
     names = task.task.options or ()
     texts = answers.texts[number]
     options = [""] * len(rows)
     generates = model.backbone.generates
+    deltas = delta[None]  # [1, P]
 
     def answer_batch(indices: list[int]) -> None:
         tokens = [rows[i] for i in indices]
-        owner = torch.zeros(len(indices), dtype=torch.long, device=delta.device)
-        predictions = model.predict(delta[None], owner, tokens, task.max_tokens, task.options)
+        owner = torch.zeros(
+            len(indices),
+            dtype=torch.long,
+            device=delta.device,
+        )
+        predictions = model.predict(
+            deltas,
+            owner,
+            tokens,
+            task.max_tokens,
+            task.options,
+        )
         for i, prediction in zip(indices, predictions, strict=True):
             assert prediction.option is not None
-            options[i] = names[prediction.option]
-            texts[i] = prediction.text if generates else options[i]
+            option = names[prediction.option]
+            options[i] = option
+            texts[i] = prediction.text if generates else option
 
     model.in_batches(
         rows,
         answer_batch,
         FORWARD_ONLY * model.token_budget,
+        # Ranking needs no more positions than the option's, which the rows already have.
         answer_tokens=task.max_tokens if generates else 0,
     )
     answers.options[number] = options
@@ -182,12 +239,18 @@ def chance(data: EncodedTask) -> float:
 
     Any label (cls), else any of the dev set's eight most frequent answers.
     """
-    accepted = [example.output for example in data.test_examples]
+    accepted = accepted_answers(data.test_examples)
     constants: Sequence[str] = data.task.options or ()
     if not constants:
-        frequent = Counter(example.output[0] for example in data.dev_examples)
-        constants = [answer for answer, _ in frequent.most_common(CONSTANT_ANSWERS)]
+        counts: Counter[str] = Counter()
+        for example in data.dev_examples:
+            counts[example.output[0]] += 1
+        frequent = dict(counts.most_common(CONSTANT_ANSWERS))
+        constants = list(frequent)
+
     scores = []
     for constant in constants:
-        scores.append(score(data.task.metric, [constant] * len(accepted), accepted))
+        answers = [constant] * len(accepted)
+        value = score(data.task.metric, answers, accepted)
+        scores.append(value)
     return max(scores)

@@ -1,6 +1,7 @@
 """Second-order fitting of few numbers: Levenberg-Marquardt on each job's exact few-shot loss.
 
-    f_j(z) = mean over job j's rows of (mean over the row's answer tokens of -log p) + prior / 2 |z|^2
+    f_j(z) = prior / 2 |z|^2
+             + mean over job j's rows of (mean over the row's answer tokens of -log p)
     g = sum w J^T (p - y) + prior z
     H = sum w J^T (diag p - p p^T) J + prior 1
     step = -(H + damping 1)^-1 g
@@ -14,6 +15,7 @@ stacked. Trained: the vectors z [J, d]. Frozen: everything else.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,8 +28,13 @@ from ipt.training.loop import (
     Outcome,
     StackedRow,
     dev_losses,
+    jobs_at,
+    log_dev_losses,
+    make_outcomes,
     mean_by_owner,
+    number_rows,
     row_losses,
+    tokens_of,
 )
 from ipt.training.model import Model
 from ipt.training.source import Decoded
@@ -45,20 +52,29 @@ class Search:
         device = vectors.device
         self.source = source
         self.best = vectors.clone()
-        self.damping = torch.ones(jobs, dtype=torch.float64, device=device)
-        infinity = float("inf")
-        self.best_loss = torch.full((jobs,), infinity, dtype=torch.float64, device=device)
-        self.steps = torch.zeros(jobs, dtype=torch.long, device=device)
-        self.best_step = torch.zeros(jobs, dtype=torch.long, device=device)
-        self.failures = torch.zeros(jobs, dtype=torch.long, device=device)
-        self.done = torch.zeros(jobs, dtype=torch.bool, device=device)
+
+        # One number a job, [J]. float64: they decide which steps are taken.
+        ones = torch.ones(jobs, dtype=torch.float64, device=device)
+        zeros = torch.zeros(jobs, dtype=torch.long, device=device)
+        self.damping = ones
+        self.best_loss = torch.full_like(ones, float("inf"))
+        self.steps = zeros.clone()
+        self.best_step = zeros.clone()
+        self.failures = zeros.clone()  # dev losses since the last that was better
+        self.done = zeros.bool()
 
     def tensors(self) -> dict[str, Tensor]:
         """Return every tensor of the state by name; they are restored in place."""
-        names = ("best", "damping", "best_loss", "steps", "best_step", "failures", "done")
-        named = {name: getattr(self, name) for name in names}
-        named["now"] = self.source.values.data
-        return named
+        return {
+            "best": self.best,
+            "damping": self.damping,
+            "best_loss": self.best_loss,
+            "steps": self.steps,
+            "best_step": self.best_step,
+            "failures": self.failures,
+            "done": self.done,
+            "now": self.source.values.data,
+        }
 
     def record(
         self,
@@ -69,35 +85,36 @@ class Search:
     ) -> None:
         """Take dev losses; end the jobs that nothing moves, that stalled, or that ran out.
 
-        index: [A] jobs. losses: [A]. moved: [A] whether the last step gained enough.
+        index: [A] jobs.
+        losses: [A] their dev losses.
+        moved: [A] whether the last step gained enough.
         """
         self._take_best(index, losses)
-        has_stalled = self.failures[index] >= config.patience
+        failures = self.failures[index]
+        has_stalled = failures >= config.patience
         has_finished = self.steps[index] >= config.iterations
         self.done[index] = ~moved | has_stalled | has_finished
 
     def record_start(self, losses: Tensor) -> None:
         """Take the dev losses [J] of the first vectors."""
-        self._take_best(torch.arange(len(losses), device=losses.device), losses)
+        every_job = torch.arange(len(losses), device=losses.device)
+        self._take_best(every_job, losses)
+        # No step has been taken yet, so none has failed.
         self.failures.zero_()
 
     def _take_best(self, index: Tensor, losses: Tensor) -> None:
         better = losses < self.best_loss[index]
         winners = index[better]
-        self.best[winners] = self.source.values.data[winners]
+        vectors = self.source.values.data
+        self.best[winners] = vectors[winners]
         self.best_loss[winners] = losses[better]
         self.best_step[winners] = self.steps[winners]
-        self.failures[index] = torch.where(better, 0, self.failures[index] + 1)
+        failures = self.failures[index] + 1
+        self.failures[index] = torch.where(better, 0, failures)
 
     def outcomes(self) -> list[Outcome]:
         """Return how each job ended."""
-        numbers = zip(
-            self.steps.tolist(),
-            self.best_step.tolist(),
-            self.best_loss.tolist(),
-            strict=True,
-        )
-        return [Outcome(*row) for row in numbers]
+        return make_outcomes(self.steps, self.best_step, self.best_loss)
 
 
 @dataclass(frozen=True)
@@ -137,12 +154,22 @@ def fit_vectors(
     if not checkpoint.restore(search.tensors()):
         losses = dev_losses(model, source, jobs, config.token_budget)
         search.record_start(losses.to(model.device))
+
+    all_steps = config.iterations * len(jobs)
     while not search.done.all():
-        active = (~search.done).nonzero().flatten()[: config.stacked_jobs]
+        remaining = ~search.done
+        waiting = remaining.nonzero().flatten()
+        active = waiting[: config.stacked_jobs]
         losses = iterate(model, search, active, jobs, config, execution)
         checkpoint.maybe_save(search.tensors)
-        done = int(torch.where(search.done, config.iterations, search.steps).sum())
-        execution.progress(done, config.iterations * len(jobs), float(losses.mean()))
+        # A job that ended early counts as if it had taken all of its steps.
+        counted = torch.where(search.done, config.iterations, search.steps)
+        execution.progress(
+            int(counted.sum()),
+            all_steps,
+            float(losses.mean()),
+        )
+
     source.values.data.copy_(search.best)
     checkpoint.save(search.tensors())
     return search.outcomes()
@@ -158,24 +185,39 @@ def iterate(
 ) -> Tensor:
     """Take one step of the active jobs [A]; return their train losses [A]."""
     source = search.source
-    chosen = [jobs[job] for job in active.tolist()]
-    vectors = source.values.data[active]
+    chosen = jobs_at(jobs, active)
+    values = source.values.data
+    vectors = values[active]  # [A, d]
+    damping = search.damping[active]
     local = linearize(model, source, vectors, chosen, config)
-    trial = try_steps(model, source, local, search.damping[active], chosen, config)
+    trial = try_steps(model, source, local, damping, chosen, config)
 
     # A step is taken where it lowers the objective; elsewhere the damping grows.
-    before = local.losses + config.prior / 2 * vectors.double().square().sum(1)
+    penalty = config.prior / 2 * vectors.double().square().sum(1)
+    before = local.losses + penalty
     better = trial.objective < before
-    source.values.data[active] = torch.where(better[:, None], trial.vectors, vectors)
+    values[active] = torch.where(
+        better[:, None],
+        trial.vectors,
+        vectors,
+    )
     grown = trial.damping * TRIALS[-1]
-    search.damping[active] = torch.where(better, trial.damping, grown)
+    search.damping[active] = torch.where(
+        better,
+        trial.damping,
+        grown,
+    )
     search.steps[active] += 1
 
-    dev = dev_losses(model, source, chosen, config.token_budget).to(model.device)
-    gained = before - trial.objective > config.tolerance * before.abs()
-    search.record(active, dev, ~better | gained, config)
-    for job, steps, loss in zip(chosen, search.steps[active].tolist(), dev.tolist(), strict=True):
-        execution.checkpoint.log(job=job.name, step=steps, dev_loss=round(loss, 6))
+    # A job that took a step with little gain is at its optimum; one that took none is tried
+    # again with more damping.
+    gain = before - trial.objective
+    has_gained = gain > config.tolerance * before.abs()
+    moved = ~better | has_gained
+    losses = dev_losses(model, source, chosen, config.token_budget)
+    losses = losses.to(model.device)
+    search.record(active, losses, moved, config)
+    log_dev_losses(execution.checkpoint, chosen, search.steps[active], losses)
     return local.losses
 
 
@@ -187,70 +229,157 @@ def linearize(
     jobs: Sequence[Job],
     config: LevenbergMarquardtConfig,
 ) -> Quadratic:
-    """Return the jobs' losses, gradients and generalized Gauss-Newton matrices, without the prior.
+    """Return each job's loss, gradient and generalized Gauss-Newton matrix, without the prior.
 
     vectors: [A, d]. One forward pass of every train row under d + 1 deltas, in batches.
     """
     count, dim = vectors.shape
     device = vectors.device
-    # Each job's vector, and the same shifted along each axis.
-    unit = torch.eye(dim, dtype=vectors.dtype, device=device)
-    shifts = config.shift * torch.cat([vectors.new_zeros(1, dim), unit])
-    shifted = (vectors[:, None] + shifts).flatten(0, 1)  # [A (d + 1), d]
-    deltas = source.decode(shifted)
 
-    rows = train_rows(jobs)
-    sizes = [sum(map(len, job.groups)) for job in jobs]
-    size = torch.tensor(sizes, device=device)
+    # Each job's vector, and the same shifted along each axis: d + 1 forward passes stand in for
+    # the derivative of every logit, which would need a backward pass for each of them.
+    unit = torch.eye(dim, dtype=vectors.dtype, device=device)
+    unmoved = vectors.new_zeros(1, dim)
+    shifts = config.shift * torch.cat([unmoved, unit])  # [d + 1, d]
+    shifted = vectors[:, None] + shifts  # [A, d + 1, d]
+    deltas = source.decode(shifted.flatten(0, 1))  # [A (d + 1), P]
+
+    # Sums over all rows in float64, so that how they are cut into batches changes next to nothing.
     losses = torch.zeros(count, dtype=torch.float64, device=device)
     gradient = losses.new_zeros(count, dim)
     curvature = losses.new_zeros(count, dim, dim)
+    sizes = [sum(map(len, job.groups)) for job in jobs]
+    row_count = torch.tensor(sizes, device=device)  # [A]
+    rows = train_rows(jobs)
 
     def add_batch(indices: list[int]) -> None:
-        batch = [rows[i] for i in indices]
-        job = torch.tensor([row.job for row in batch], device=device)  # [B]
-        repeated = [row.tokens for row in batch for _ in range(dim + 1)]
-        offsets = torch.arange(dim + 1, device=device)
-        owner = (job[:, None] * (dim + 1) + offsets).flatten()
-        with model.tuner.applied(model.backbone, deltas, owner):
-            logits, labels = model.backbone.answer_logits(repeated)
-        logits = logits.unflatten(0, (len(batch), dim + 1))
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        labels = labels.unflatten(0, (len(batch), dim + 1))[:, 0]  # [B, T]
-        has_label = labels >= 0
-        tokens = has_label.sum(1, keepdim=True)
-        weight = (has_label / (tokens * size[job, None])).to(logits.dtype)  # [B, T]
-
-        base = logits[:, 0]  # [B, T, V]
-        slopes = (logits[:, 1:] - logits[:, :1]) / config.shift  # [B, d, T, V], J's columns
-        log_p = base.log_softmax(-1)
-        weighted = log_p.exp()[:, None] * slopes  # p J
-        mean = weighted.sum(-1)  # [B, d, T], p^T J
-        place = labels.clamp_min(0)[..., None]  # [B, T, 1]
-        at_label = slopes.gather(-1, place[:, None].expand(-1, dim, -1, -1)).squeeze(-1)
-        nll = -(log_p.gather(-1, place).squeeze(-1) * weight).sum(1)
-        losses.index_add_(0, job, nll.double())
-
-        # J^T (p - y), and J^T (diag p - p p^T) J in its two terms.
-        slope = ((mean - at_label) * weight[:, None]).sum(-1)
-        gradient.index_add_(0, job, slope.double())
-        second_moment = torch.einsum("bitv,bjtv,bt->bij", weighted, slopes, weight)
-        product_of_means = torch.einsum("bit,bjt,bt->bij", mean, mean, weight)
-        curvature.index_add_(0, job, (second_moment - product_of_means).double())
+        batch = []
+        numbers = []
+        for i in indices:
+            batch.append(rows[i])
+            numbers.append(rows[i].job)
+        job = torch.tensor(numbers, device=device)  # [B]
+        outputs = shifted_outputs(model, deltas, job, batch, dim)
+        terms = quadratic_terms(outputs, row_count[job], config.shift)
+        losses.index_add_(0, job, terms.losses.double())
+        gradient.index_add_(0, job, terms.gradient.double())
+        curvature.index_add_(0, job, terms.curvature.double())
 
     # A row stands d + 1 times in a batch.
-    budget = max(1, (config.token_budget or model.token_budget) // (dim + 1))
-    model.in_batches([row.tokens for row in rows], add_batch, budget)
+    budget = config.token_budget or model.token_budget
+    rows_budget = max(1, budget // (dim + 1))
+    encoded = tokens_of(rows)
+    model.in_batches(encoded, add_batch, rows_budget)
     return Quadratic(vectors, losses, gradient, curvature)
+
+
+class ShiftedOutputs(NamedTuple):
+    """Logits of each row under its job's delta and under those of the shifted vectors."""
+
+    logits: Tensor  # [B, d + 1, T, V]
+    labels: Tensor  # [B, T]
+
+
+def shifted_outputs(
+    model: Model,
+    deltas: Tensor,
+    job: Tensor,
+    rows: Sequence[StackedRow],
+    dim: int,
+) -> ShiftedOutputs:
+    """Run each row under the d + 1 deltas of its job.
+
+    deltas: [A (d + 1), P], job by job.
+    job: [B] each row's.
+    """
+    repeated = []
+    for row in rows:
+        repeated += [row.tokens] * (dim + 1)
+    offsets = torch.arange(dim + 1, device=job.device)
+    first = job[:, None] * (dim + 1)
+    owner = (first + offsets).flatten()  # [B (d + 1)]
+    with model.tuner.applied(model.backbone, deltas, owner):
+        logits, labels = model.backbone.answer_logits(repeated)
+
+    shape = (len(rows), dim + 1)
+    logits = logits.unflatten(0, shape)
+    # Differences of half-precision logits would be mostly rounding.
+    at_least_float32 = torch.promote_types(logits.dtype, torch.float32)
+    logits = logits.to(at_least_float32)
+    labels = labels.unflatten(0, shape)
+    return ShiftedOutputs(
+        logits,
+        labels[:, 0],  # the same for all d + 1
+    )
+
+
+class QuadraticTerms(NamedTuple):
+    """What each row adds to its job's loss, gradient and curvature."""
+
+    losses: Tensor  # [B]
+    gradient: Tensor  # [B, d]
+    curvature: Tensor  # [B, d, d]
+
+
+def quadratic_terms(outputs: ShiftedOutputs, row_count: Tensor, shift: float) -> QuadraticTerms:
+    """Return the rows' terms of the sums that stand above.
+
+    row_count: [B] how many train rows each row's job has.
+    shift: how far the vectors were shifted.
+    """
+    logits, labels = outputs
+    dim = logits.shape[1] - 1
+
+    # w = 1 / (rows x tokens of the row); zero where a place predicts nothing.
+    has_label = labels >= 0
+    tokens = has_label.sum(1, keepdim=True)  # [B, 1]
+    weight = has_label / (tokens * row_count[:, None])
+    weight = weight.to(logits.dtype)  # [B, T]
+
+    # J's columns: forward differences of the logits. They may be this plain since the step is
+    # tried on the loss itself before it is taken.
+    base = logits[:, 0]  # [B, T, V]
+    slopes = logits[:, 1:] - logits[:, :1]
+    slopes = slopes / shift  # [B, d, T, V]
+    log_p = base.log_softmax(-1)
+    p = log_p.exp()
+    weighted = p[:, None] * slopes  # [B, d, T, V], p J
+    mean = weighted.sum(-1)  # [B, d, T], p^T J
+
+    # Padding has no label: its first logit is read, and weighed by zero.
+    place = labels.clamp_min(0)[..., None]  # [B, T, 1]
+    place_of_slope = place[:, None].expand(-1, dim, -1, -1)
+    slope_at_label = slopes.gather(-1, place_of_slope).squeeze(-1)  # [B, d, T]
+    log_p_at_label = log_p.gather(-1, place).squeeze(-1)  # [B, T]
+    losses = -(log_p_at_label * weight).sum(1)
+
+    # J^T (p - y), and J^T (diag p - p p^T) J in its two terms.
+    by_token = (mean - slope_at_label) * weight[:, None]
+    second_moment = torch.einsum(
+        "bitv,bjtv,bt->bij",
+        weighted,
+        slopes,
+        weight,
+    )
+    product_of_means = torch.einsum(
+        "bit,bjt,bt->bij",
+        mean,
+        mean,
+        weight,
+    )
+    return QuadraticTerms(
+        losses=losses,
+        gradient=by_token.sum(-1),
+        curvature=second_moment - product_of_means,
+    )
 
 
 def train_rows(jobs: Sequence[Job]) -> list[StackedRow]:
     """Return every train row of these jobs, job by job."""
-    rows = []
+    rows: list[StackedRow] = []
     for number, job in enumerate(jobs):
         for group in job.groups:
-            for source_index, tokens in group:
-                rows.append(StackedRow(number, source_index, tokens))
+            rows += number_rows(group, number)
     return rows
 
 
@@ -266,26 +395,38 @@ def try_steps(
     vectors = local.vectors
     start = vectors.double()
     dim = start.shape[1]
+    count = len(TRIALS)  # K
+
+    # (H + damping 1) step = -g, for all dampings at once: d is small, so solving costs nothing
+    # beside the forward passes, and float64 keeps a nearly singular H usable.
     unit = torch.eye(dim, dtype=torch.float64, device=vectors.device)
     dampings = torch.stack([damping * factor for factor in TRIALS], 1)  # [A, K]
-    matrix = local.curvature[:, None] + (config.prior + dampings)[..., None, None] * unit
-    slope = local.gradient + config.prior * start
-    step = torch.linalg.solve(matrix, -slope[:, None].expand(-1, len(TRIALS), -1))
+    added = config.prior + dampings
+    diagonal = added[..., None, None] * unit  # [A, K, d, d]
+    matrix = local.curvature[:, None] + diagonal
+    slope = local.gradient + config.prior * start  # [A, d]
+    downhill = -slope[:, None].expand(-1, count, -1)
+    step = torch.linalg.solve(matrix, downhill)
     tried = start[:, None] + step  # [A, K, d]
 
-    deltas = source.decode(tried.flatten(0, 1).to(vectors.dtype))
+    # Every train row under each of its job's K trials, as rows of one stacked batch.
+    flat = tried.flatten(0, 1)
+    deltas = source.decode(flat.to(vectors.dtype))  # [A K, P]
     owner: list[int] = []
     tokens: list[Encoded] = []
     for row in train_rows(jobs):
-        for k in range(len(TRIALS)):
-            owner.append(row.job * len(TRIALS) + k)
-            tokens.append(row.tokens)
+        first = row.job * count
+        owner += range(first, first + count)
+        tokens += [row.tokens] * count
     losses = row_losses(model, deltas, owner, tokens, config.token_budget)
-    means = mean_by_owner(losses, owner, len(deltas)).to(vectors.device).view(dampings.shape)
-    objective = means + config.prior / 2 * tried.square().sum(-1)  # [A, K]
+    means = mean_by_owner(losses, owner, len(deltas))
+    means = means.to(vectors.device).view(dampings.shape)  # [A, K]
+    penalty = config.prior / 2 * tried.square().sum(-1)
+    objective = means + penalty
 
-    best = objective.argmin(1, keepdim=True)
-    picked = tried.gather(1, best[..., None].expand(-1, -1, dim)).squeeze(1)
+    best = objective.argmin(1, keepdim=True)  # [A, 1]
+    places = best[..., None].expand(-1, -1, dim)
+    picked = tried.gather(1, places).squeeze(1)  # [A, d]
     return Trial(
         vectors=picked.to(vectors.dtype),
         damping=dampings.gather(1, best).squeeze(1),

@@ -49,35 +49,47 @@ class StackedRow(NamedTuple):
     tokens: Encoded
 
 
+class Slot(NamedTuple):
+    """A delta of a job, over whose dev rows a loss is averaged."""
+
+    job: int
+    source_index: int
+
+
 @dataclass(frozen=True)
 class Job:
     """One optimization."""
 
     name: str
+
+    # Train rows. A step walks over the groups in shuffled passes and, in each, over its rows in
+    # shuffled passes. One group gives plain epochs; one group per task gives tasks the same
+    # weight, whatever their sizes.
     groups: tuple[tuple[Row, ...], ...]
-    """Train rows. A step walks over the groups in shuffled passes and, in each, over its rows in
-    shuffled passes (one group: plain epochs; one group per task: uniform over tasks, whatever
-    their sizes)."""
+
+    # Rows whose loss decides when to stop and which step is the best.
     dev: tuple[Row, ...]
-    """Rows whose loss decides when to stop and which step is kept."""
+
     learning_rate: float
     seed: int
     rows_per_step: int
+
+    # Jobs of one group are trials at one thing: at each dev loss the worse half of those that
+    # remain ends (successive halving, Jamieson & Talwalkar 2016). They must be neighbours in the
+    # list of jobs. Empty: no trial.
     trial_group: str = ""
-    """Jobs of one group are trials at one thing: at each dev loss the worse half of those that
-    remain ends (successive halving, Jamieson & Talwalkar 2016). Neighbours in the list of jobs;
-    empty: none."""
+
+    # The task it is for; empty for a job over many.
     task: str = ""
-    """The task it is for; empty for a job over many."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a job ended with: steps taken, the step that was kept, its dev loss (nats per token)."""
+    """What a job ended with."""
 
-    steps: int
-    best_step: int
-    dev_loss: float
+    steps: int  # taken
+    best_step: int  # the step that the job was left at
+    dev_loss: float  # of that step, nats per token
 
 
 def no_progress(done: int, total: int, loss: float) -> None:
@@ -88,30 +100,41 @@ def no_progress(done: int, total: int, loss: float) -> None:
 class Execution:
     """How a stage is run; changes no result."""
 
+    # Where the state is saved.
     checkpoint: Checkpoint = field(default_factory=Checkpoint.none)
-    """Where its state is kept."""
+
     progress: Progress = no_progress
+
+    # Processes that train the same jobs together, each on its part of every step's rows; the
+    # first holds the checkpoint.
     processes: Processes = Processes()
-    """Processes that train the same jobs together, each on its part of every step's rows; the
-    first holds the checkpoint."""
 
 
 def take_rows(job: Job, step: int) -> list[Row]:
     """Return the rows of the job's step (0-based): a function of (groups, seed, step) alone."""
     rows = []
+    group_count = len(job.groups)
     first = step * job.rows_per_step
-    for position in range(first, first + job.rows_per_step):
-        turn, place = divmod(position, len(job.groups))
-        group = int(_permutation(len(job.groups), job.seed, 0, turn)[place])
+    last = first + job.rows_per_step
+    for position in range(first, last):
+        # The order of the groups is drawn anew for each pass over them.
+        pass_number, place = divmod(position, group_count)
+        group_order = _permutation(group_count, job.seed, 0, pass_number)
+        group = int(group_order[place])
         members = job.groups[group]
-        turn, place = divmod(turn, len(members))
-        chosen = _permutation(len(members), job.seed, group + 1, turn)[place]
+
+        # A pass over the groups takes one row of each: its number counts the group's rows.
+        epoch, place = divmod(pass_number, len(members))
+        row_order = _permutation(len(members), job.seed, group + 1, epoch)
+        chosen = row_order[place]
         rows.append(members[chosen])
     return rows
 
 
+# Drawn again for every row of a pass, so the latest ones are kept in memory.
 @lru_cache(maxsize=100_000)
 def _permutation(size: int, *key: int) -> np.ndarray:
+    # numpy's generators draw the same on every machine, and independently for different keys.
     return np.random.default_rng(key).permutation(size)
 
 
@@ -123,18 +146,35 @@ class Loop:
         self.source = source
         self.jobs = jobs
         self.optimizer = StackedAdam(source.parameters(), count)
-        self.best = [p.detach().clone().view(count, -1) for p in source.parameters()]
-        self.steps = torch.zeros(count, dtype=torch.long, device=device)
-        self.best_step = torch.zeros(count, dtype=torch.long, device=device)
-        infinity = float("inf")
-        self.best_loss = torch.full((count,), infinity, dtype=torch.float64, device=device)
-        self.failures = torch.zeros(count, dtype=torch.long, device=device)
-        self.done = torch.zeros(count, dtype=torch.bool, device=device)
+
+        # Each parameter where every job's dev loss was least, a row a job.
+        self.best = []
+        for parameter in source.parameters():
+            copy = parameter.detach().clone()
+            self.best.append(copy.view(count, -1))  # [J, k]
+
+        # One number a job, [J]. Losses in float64: they decide which step is the best.
+        zeros = torch.zeros(count, dtype=torch.long, device=device)
+        self.steps = zeros.clone()
+        self.best_step = zeros.clone()
+        self.best_loss = torch.full(
+            (count,),
+            float("inf"),
+            dtype=torch.float64,
+            device=device,
+        )
+        self.failures = zeros.clone()  # dev losses since the last that was better
+        self.done = zeros.bool()
 
     def tensors(self) -> dict[str, Tensor]:
         """Return every tensor of the state by name; they are written to and restored in place."""
-        names = ("steps", "best_step", "best_loss", "failures", "done")
-        named = {name: getattr(self, name) for name in names}
+        named = {
+            "steps": self.steps,
+            "best_step": self.best_step,
+            "best_loss": self.best_loss,
+            "failures": self.failures,
+            "done": self.done,
+        }
         for i, parameter in enumerate(self.source.parameters()):
             named[f"now.{i}"] = parameter.data
             named[f"best.{i}"] = self.best[i]
@@ -146,16 +186,26 @@ class Loop:
     def record(self, index: Tensor, losses: Tensor, patience: int, last: int) -> None:
         """Take dev losses: keep what is best, end the jobs that stopped improving or ran out.
 
-        index: [A] jobs. losses: [A]. last: steps of a job.
+        index: [A] jobs.
+        losses: [A] their dev losses.
+        patience: so many dev losses in a row without a better one end a job.
+        last: steps of a job.
         """
+        # A loss that is only equal counts as a failure, and so does one that is not a number.
         better = losses < self.best_loss[index]
         winners = index[better]
         self.best_loss[winners] = losses[better]
         self.best_step[winners] = self.steps[winners]
-        for best, parameter in zip(self.best, self.source.parameters(), strict=True):
-            best[winners] = parameter.view(len(self.jobs), -1)[winners]
-        self.failures[index] = torch.where(better, 0, self.failures[index] + 1)
-        has_stalled = self.failures[index] >= patience
+
+        parameters = self.source.parameters()
+        for best, parameter in zip(self.best, parameters, strict=True):
+            by_job = parameter.view(len(self.jobs), -1)  # [J, k]
+            best[winners] = by_job[winners]
+
+        failures = self.failures[index] + 1
+        failures = torch.where(better, 0, failures)
+        self.failures[index] = failures
+        has_stalled = failures >= patience
         has_finished = self.steps[index] >= last
         self.done[index] = has_stalled | has_finished
 
@@ -165,42 +215,66 @@ class Loop:
         for job in index.tolist():
             group = self.jobs[job].trial_group
             if group and not self.done[job]:
-                groups.setdefault(group, []).append(job)
+                trials = groups.setdefault(group, [])
+                trials.append(job)
+
         for trials in groups.values():
+            # A stable sort: of equal losses the earlier trial survives.
             trials.sort(key=lambda job: float(self.best_loss[job]))
             survivors = (len(trials) + 1) // 2
-            self.done[trials[survivors:]] = True
+            losers = trials[survivors:]
+            self.done[losers] = True
 
     def active(self, most: int) -> Tensor:
         """Return the jobs [A] of the next step: the first that are not done, at most so many.
 
         The trials of a group are always together, also where they are more.
         """
-        waiting = (~self.done).nonzero().flatten().tolist()
+        remaining = ~self.done
+        waiting = remaining.nonzero().flatten().tolist()
         chosen = waiting[:most]
         later = waiting[most:]
-        cut = self.jobs[later[0]].trial_group if later else ""
+        cut = ""
+        if later:
+            cut = self.jobs[later[0]].trial_group
         if cut:
-            # Leave out the group that the limit would cut in two; a first group stays whole.
-            uncut = [job for job in chosen if self.jobs[job].trial_group != cut]
-            chosen = uncut or [job for job in waiting if self.jobs[job].trial_group == cut]
+            # The limit would cut this group in two, so it waits for a later step. A first group
+            # stays whole instead: otherwise nothing would be left to do.
+            members = [job for job in waiting if self.jobs[job].trial_group == cut]
+            others = [job for job in chosen if self.jobs[job].trial_group != cut]
+            chosen = others or members
         return torch.tensor(chosen, device=self.done.device)
 
     @torch.no_grad()
     def restore_best(self) -> None:
         """Leave every job where its dev loss was least."""
-        for best, parameter in zip(self.best, self.source.parameters(), strict=True):
-            parameter.copy_(best.view_as(parameter))
+        parameters = self.source.parameters()
+        for best, parameter in zip(self.best, parameters, strict=True):
+            values = best.view_as(parameter)
+            parameter.copy_(values)
 
     def outcomes(self) -> list[Outcome]:
         """Return how each job ended."""
-        numbers = zip(
-            self.steps.tolist(),
-            self.best_step.tolist(),
-            self.best_loss.tolist(),
-            strict=True,
+        return make_outcomes(self.steps, self.best_step, self.best_loss)
+
+
+def make_outcomes(steps: Tensor, best_step: Tensor, best_loss: Tensor) -> list[Outcome]:
+    """Return one outcome a job; each argument is [J]."""
+    outcomes = []
+    numbers = zip(
+        steps.tolist(),
+        best_step.tolist(),
+        best_loss.tolist(),
+        strict=True,
+    )
+    for taken, best, loss in numbers:
+        outcome = Outcome(
+            steps=taken,
+            best_step=best,
+            dev_loss=loss,
         )
-        return [Outcome(*row) for row in numbers]
+        outcomes.append(outcome)
+    return outcomes
 
 
 def fit(
@@ -218,30 +292,80 @@ def fit(
     checkpoint = execution.checkpoint
     if not jobs:
         return []
-    processes = execution.processes
+
+    # Only the first process reads the checkpoint; the others take its state.
     loop = Loop(source, jobs, model.device)
     checkpoint.restore(loop.tensors())
-    processes.broadcast(loop.tensors().values())
+    state = loop.tensors()
+    execution.processes.broadcast(state.values())
+
     learning_rates = [job.learning_rate for job in jobs]
-    rates = torch.tensor(learning_rates, dtype=torch.float64, device=model.device)
+    rates = torch.tensor(
+        learning_rates,
+        dtype=torch.float64,
+        device=model.device,
+    )  # [J]
+
+    all_steps = config.steps * len(jobs)
     while not loop.done.all():
-        active = loop.active(config.stacked_jobs)
-        stepping = [jobs[job] for job in active.tolist()]
-        steps = loop.steps[active]
-        losses = backward(model, source, stepping, steps.tolist(), config, processes)
-        rate = rates[active] * rate_factor(steps, config.steps, config.warmup)
-        loop.steps[active] += 1
-        count = loop.steps[active]
-        loop.optimizer.step(active, count, rate, config.clip)
-        is_due = (count % config.eval_every == 0) | (count >= config.steps)
-        if is_due.any():
-            evaluate_jobs(model, loop, active[is_due], config, execution)
+        losses = take_step(model, loop, rates, config, execution)
         checkpoint.maybe_save(loop.tensors)
-        done = int(torch.where(loop.done, config.steps, loop.steps).sum())
-        execution.progress(done, config.steps * len(jobs), float(losses.mean()))
+        # A job that ended early counts as if it had taken all of its steps.
+        counted = torch.where(loop.done, config.steps, loop.steps)
+        execution.progress(
+            int(counted.sum()),
+            all_steps,
+            float(losses.mean()),
+        )
+
     loop.restore_best()
     checkpoint.save(loop.tensors())
     return loop.outcomes()
+
+
+def jobs_at(jobs: Sequence[Job], index: Tensor) -> list[Job]:
+    """Return the jobs with these indices [A]."""
+    return [jobs[number] for number in index.tolist()]
+
+
+def take_step(
+    model: Model,
+    loop: Loop,
+    rates: Tensor,
+    config: LoopConfig,
+    execution: Execution,
+) -> Tensor:
+    """Take one step of the next jobs, and their dev losses where those are due.
+
+    rates: [J] each job's full learning rate.
+    Returns the task losses [A] of the jobs that took the step.
+    """
+    # A job that is done leaves its place to the next, so a batch stays full until the last jobs.
+    active = loop.active(config.stacked_jobs)  # [A]
+    stepping = jobs_at(loop.jobs, active)
+    steps = loop.steps[active]
+    losses = backward(
+        model,
+        loop.source,
+        stepping,
+        steps.tolist(),
+        config,
+        execution.processes,
+    )
+
+    # Jobs stand at different steps of their schedules: each has a rate and a count of its own.
+    factor = rate_factor(steps, config.steps, config.warmup)
+    rate = rates[active] * factor
+    loop.steps[active] += 1
+    count = loop.steps[active]
+    loop.optimizer.step(active, count, rate, config.clip)
+
+    is_regular = count % config.eval_every == 0
+    is_last = count >= config.steps
+    is_due = is_regular | is_last
+    if is_due.any():
+        evaluate_jobs(model, loop, active[is_due], config, execution)
+    return losses
 
 
 def evaluate_jobs(
@@ -252,12 +376,43 @@ def evaluate_jobs(
     execution: Execution,
 ) -> None:
     """Take the dev losses of the jobs due [A], end those that are to end, and log them."""
-    jobs = [loop.jobs[job] for job in due.tolist()]
-    dev = dev_losses(model, loop.source, jobs, config.token_budget, execution.processes)
-    loop.record(due, dev.to(model.device), config.patience, config.steps)
+    jobs = jobs_at(loop.jobs, due)
+    losses = dev_losses(
+        model,
+        loop.source,
+        jobs,
+        config.token_budget,
+        execution.processes,
+    )
+    on_device = losses.to(model.device)
+    loop.record(due, on_device, config.patience, config.steps)
     loop.prune(due)
-    for job, steps, loss in zip(jobs, loop.steps[due].tolist(), dev.tolist(), strict=True):
-        execution.checkpoint.log(job=job.name, step=steps, dev_loss=round(loss, 6))
+    log_dev_losses(execution.checkpoint, jobs, loop.steps[due], losses)
+
+
+def log_dev_losses(
+    checkpoint: Checkpoint,
+    jobs: Sequence[Job],
+    steps: Tensor,
+    losses: Tensor,
+) -> None:
+    """Log a line a job: its step and dev loss.
+
+    steps: [A].
+    losses: [A] nats per token.
+    """
+    numbers = zip(
+        jobs,
+        steps.tolist(),
+        losses.tolist(),
+        strict=True,
+    )
+    for job, step, loss in numbers:
+        checkpoint.log(
+            job=job.name,
+            step=step,
+            dev_loss=round(loss, 6),
+        )
 
 
 def backward(
@@ -270,13 +425,16 @@ def backward(
 ) -> Tensor:
     """Leave the gradient of the summed losses on the source's parameters.
 
-    steps: [A] each job's step (0-based). Returns each job's task loss [A].
+    steps: [A] each job's step (0-based).
+    Returns each job's task loss [A], in float64: rows are added in batches of any size.
     """
     processes = processes or Processes()
     rows = stack_rows(jobs, steps)
     needed = sorted({row.source_index for row in rows})
-    position = {source_index: u for u, source_index in enumerate(needed)}
-    indices = torch.tensor(needed, device=model.device)
+    place_of_delta = {}
+    for place, source_index in enumerate(needed):
+        place_of_delta[source_index] = place
+    indices = torch.tensor(needed, device=model.device)  # [U]
     source.zero_grad(set_to_none=False)
     deltas = source(indices)  # [U, P], each made once however many rows run under it
     extra = source.extra_loss(indices, deltas)
@@ -286,38 +444,94 @@ def backward(
     # exchange [U, P] numbers whatever the source is.
     leaf = deltas.detach().requires_grad_()
     leaf.grad = torch.zeros_like(leaf)
-    losses = torch.zeros(len(jobs), dtype=torch.float64, device=model.device)
+    losses = torch.zeros(
+        len(jobs),
+        dtype=torch.float64,
+        device=model.device,
+    )  # [A]
     local_rows = processes.shard(rows)
 
-    def add_batch(indices: list[int]) -> None:
-        batch = [local_rows[i] for i in indices]
-        tokens = [row.tokens for row in batch]
-        owner = torch.tensor([position[row.source_index] for row in batch], device=model.device)
-        job_of_row = torch.tensor([row.job for row in batch], device=model.device)
-        row_loss = model.nll(leaf, owner, tokens, config.label_smoothing)  # [B]
-        if config.loss == "mean":
-            shares = [1 / jobs[row.job].rows_per_step for row in batch]
-            share = torch.tensor(shares, device=model.device)
-            row_loss = row_loss / model.target_counts(tokens) * share
+    def add_batch(places: list[int]) -> None:
+        batch = []
+        owner = []
+        numbers = []
+        for place in places:
+            row = local_rows[place]
+            batch.append(row)
+            owner.append(place_of_delta[row.source_index])
+            numbers.append(row.job)
+        row_loss = batch_losses(model, leaf, owner, batch, jobs, config)  # [B]
         row_loss.sum().backward()
+        job_of_row = torch.tensor(numbers, device=model.device)
         losses.index_add_(0, job_of_row, row_loss.detach().double())
 
-    model.in_batches([row.tokens for row in local_rows], add_batch, config.token_budget)
+    encoded = tokens_of(local_rows)
+    model.in_batches(encoded, add_batch, config.token_budget)
+
     # d(loss) / d(parameters) = d(deltas) / d(parameters) . d(loss) / d(deltas)
-    total = (deltas * processes.sum(leaf.grad)).sum()
+    delta_gradient = processes.sum(leaf.grad)  # [U, P], a constant from here on
+    total = (deltas * delta_gradient).sum()
     if extra is not None:
+        # Added after the sum over processes: each computes it whole.
         total = total + extra
     total.backward()
     return processes.sum(losses)
 
 
+def batch_losses(
+    model: Model,
+    deltas: Tensor,
+    owner: Sequence[int],
+    rows: Sequence[StackedRow],
+    jobs: Sequence[Job],
+    config: LoopConfig,
+) -> Tensor:
+    """Return [B] what each row adds to its job's loss; row b runs under deltas[owner[b]].
+
+    deltas: [U, P].
+    """
+    tokens = tokens_of(rows)
+    owners = torch.tensor(owner, device=model.device)
+    losses = model.nll(deltas, owners, tokens, config.label_smoothing)
+    if config.loss == "sum":
+        return losses
+
+    # A mean over the row's targets, and over the rows of the job's whole step: a row weighs the
+    # same whatever rows share its batch, so batches of any size add up to the same gradient.
+    shares = []
+    for row in rows:
+        job = jobs[row.job]
+        shares.append(1 / job.rows_per_step)
+    share = torch.tensor(shares, device=model.device)
+    per_target = losses / model.target_counts(tokens)
+    return per_target * share
+
+
+def tokens_of(rows: Sequence[StackedRow]) -> list[Encoded]:
+    """Return the tokens of each row."""
+    return [row.tokens for row in rows]
+
+
 def stack_rows(jobs: Sequence[Job], steps: Sequence[int]) -> list[StackedRow]:
     """Return the rows of these jobs' steps, job by job."""
-    rows = []
-    for number, (job, step_of_job) in enumerate(zip(jobs, steps, strict=True)):
-        for source_index, tokens in take_rows(job, step_of_job):
-            rows.append(StackedRow(number, source_index, tokens))
-    return rows
+    stacked = []
+    for number, (job, step) in enumerate(zip(jobs, steps, strict=True)):
+        rows = take_rows(job, step)
+        stacked += number_rows(rows, number)
+    return stacked
+
+
+def number_rows(rows: Sequence[Row], job: int) -> list[StackedRow]:
+    """Return a job's rows with its number among the jobs of a step."""
+    numbered = []
+    for source_index, tokens in rows:
+        stacked = StackedRow(
+            job=job,
+            source_index=source_index,
+            tokens=tokens,
+        )
+        numbered.append(stacked)
+    return numbered
 
 
 @torch.no_grad()
@@ -333,27 +547,46 @@ def dev_losses(
     Nats per token averaged over a row, rows averaged within a delta's, then over the job's deltas
     (so a job over many tasks weighs them equally).
     """
-    rows = []
+    rows: list[StackedRow] = []
     for number, job in enumerate(jobs):
-        for source_index, tokens in job.dev:
-            rows.append(StackedRow(number, source_index, tokens))
+        rows += number_rows(job.dev, number)
+
     # A slot is a delta of a job: the rows of each are averaged first.
-    slots = sorted({(row.job, row.source_index) for row in rows})
-    slot_number = {slot: number for number, slot in enumerate(slots)}
-    slot_of_row = [slot_number[row.job, row.source_index] for row in rows]
-    indices = torch.tensor([source_index for _, source_index in slots], device=model.device)
-    deltas = source(indices)
-    encoded = [row.tokens for row in rows]
-    values = row_losses(model, deltas, slot_of_row, encoded, token_budget, processes)
-    slot_means = mean_by_owner(values, slot_of_row, len(slots))
-    return mean_by_owner(slot_means, [job for job, _ in slots], len(jobs))
+    slots = sorted({Slot(row.job, row.source_index) for row in rows})
+    slot_number = {}
+    needed = []
+    job_of_slot = []
+    for number, slot in enumerate(slots):
+        slot_number[slot] = number
+        needed.append(slot.source_index)
+        job_of_slot.append(slot.job)
+    owner = []
+    for row in rows:
+        slot = Slot(row.job, row.source_index)
+        owner.append(slot_number[slot])
+
+    indices = torch.tensor(needed, device=model.device)
+    deltas = source(indices)  # [slots, P]
+    losses = row_losses(
+        model,
+        deltas,
+        owner,
+        tokens_of(rows),
+        token_budget,
+        processes,
+    )  # [N]
+
+    slot_means = mean_by_owner(losses, owner, len(slots))
+    return mean_by_owner(slot_means, job_of_slot, len(jobs))
 
 
 def mean_by_owner(values: Tensor, owner: Sequence[int], count: int) -> Tensor:
     """Return [count] the mean of the values [N] of each owner [N], in float64."""
     owners = torch.tensor(owner)
-    sums = torch.zeros(count, dtype=torch.float64).index_add_(0, owners, values)
-    return sums / torch.bincount(owners, minlength=count)
+    sums = torch.zeros(count, dtype=torch.float64)
+    sums.index_add_(0, owners, values)
+    counts = torch.bincount(owners, minlength=count)
+    return sums / counts
 
 
 @torch.no_grad()
@@ -367,14 +600,24 @@ def row_losses(
 ) -> Tensor:
     """Return [N] nats per token of each row under deltas[owner[i]]; in batches."""
     processes = processes or Processes()
+    # Places of other processes' rows stay 0, so that the sum over processes puts all together.
     values = torch.zeros(len(rows), dtype=torch.float64)
-    local = processes.shard(range(len(rows)))
+    all_places = range(len(rows))
+    local_places = processes.shard(all_places)
 
     def put_batch(indices: list[int]) -> None:
-        places = [local[i] for i in indices]
-        of_batch = torch.tensor([owner[i] for i in places], device=model.device)
-        losses = model.losses(deltas, of_batch, [rows[i] for i in places])
+        places = []
+        owners = []
+        tokens = []
+        for i in indices:
+            place = local_places[i]
+            places.append(place)
+            owners.append(owner[place])
+            tokens.append(rows[place])
+        owner_of_row = torch.tensor(owners, device=model.device)  # [B]
+        losses = model.losses(deltas, owner_of_row, tokens)
         values[places] = losses.double().cpu()
 
-    model.in_batches([rows[i] for i in local], put_batch, token_budget)
+    local_rows = [rows[place] for place in local_places]
+    model.in_batches(local_rows, put_batch, token_budget)
     return processes.sum(values)

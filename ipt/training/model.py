@@ -53,14 +53,18 @@ class Model:
     ) -> Tensor:
         """Return [B] nats, summed over each row's targets; row b runs under deltas[owner[b]].
 
-        deltas: [U, P]. owner: [B].
+        deltas: [U, P].
+        owner: [B] index of each row's delta.
+        smoothing: share of the target that is spread evenly over all classes.
         """
+        # The head reads inside the context: only there does a row run under its own job's delta.
         with self.tuner.applied(self.backbone, deltas, owner):
             return self.head.losses(self.backbone, rows, smoothing)
 
     def losses(self, deltas: Tensor, owner: Tensor, rows: Sequence[Encoded]) -> Tensor:
         """Return [B] nats per target, averaged over each row's own."""
-        return self.nll(deltas, owner, rows) / self.target_counts(rows)
+        summed = self.nll(deltas, owner, rows)
+        return summed / self.target_counts(rows)
 
     def target_counts(self, rows: Sequence[Encoded]) -> Tensor:
         """Return [B] how many targets each row's loss is a sum over."""
@@ -75,7 +79,13 @@ class Model:
         max_tokens: int,
         options: Sequence[Encoded] = (),
     ) -> list[Prediction]:
-        """Return what is predicted for each row; row b runs under deltas[owner[b]]."""
+        """Return what is predicted for each row; row b runs under deltas[owner[b]].
+
+        deltas: [U, P].
+        owner: [B] index of each row's delta.
+        max_tokens: of an answer in words.
+        options: where given, the likeliest of them is predicted as well.
+        """
         with self.tuner.applied(self.backbone, deltas, owner):
             return self.head.predict(self.backbone, rows, max_tokens, options)
 
@@ -88,7 +98,9 @@ class Model:
     ) -> None:
         """Call work on the row indices of one batch after another (`Backbone.in_batches`).
 
+        token_budget: padded tokens of a batch; 0 takes what suits the device.
         answer_tokens: positions that a generated answer needs.
         """
+        # What the tuner adds stands in every row, and counts as a row's own tokens do.
         added = self.tuner.added_tokens + answer_tokens
         self.backbone.in_batches(rows, added, token_budget, work)

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+# Added to the root of the second moment, as in torch's Adam.
 EPSILON = 1e-8
 
 
@@ -16,10 +17,13 @@ def rate_factor(step: Tensor, steps: int, warmup: float) -> Tensor:
     warmup: share of the steps with rising rate.
     """
     rise = max(1, round(warmup * steps))
+    fall = max(1, steps - rise)
     step = step.double()
+    # One line up and one down; the lower of them is the schedule. The first step is not at rate 0.
     rising = (step + 1) / rise
-    falling = (steps - step) / max(1, steps - rise)
-    return torch.minimum(rising, falling).clamp(0, 1)
+    falling = (steps - step) / fall
+    lower = torch.minimum(rising, falling)
+    return lower.clamp(0, 1)
 
 
 class StackedAdam:
@@ -37,8 +41,14 @@ class StackedAdam:
         self.parameters = list(parameters)
         self.jobs = jobs
         self.betas = betas
-        self.mean = [torch.zeros_like(p).view(jobs, -1) for p in self.parameters]
-        self.square = [torch.zeros_like(p).view(jobs, -1) for p in self.parameters]
+        # First and second moment of each parameter's gradient, [J, k].
+        self.mean = []
+        self.square = []
+        for parameter in self.parameters:
+            zeros = torch.zeros_like(parameter)
+            by_job = zeros.view(jobs, -1)
+            self.mean.append(by_job)
+            self.square.append(by_job.clone())
 
     @torch.no_grad()
     def step(self, active: Tensor, count: Tensor, rates: Tensor, clip: float) -> None:
@@ -52,23 +62,52 @@ class StackedAdam:
         # All jobs at once need no copy of the state.
         rows: Any = slice(None) if len(active) == self.jobs else active
         gradients = []
+        squares = []
         for parameter in self.parameters:
             assert parameter.grad is not None
-            gradients.append(parameter.grad.view(self.jobs, -1)[rows])
-        squares = torch.stack([g.square().sum(1) for g in gradients])
-        norm = squares.sum(0).sqrt()  # [A]
-        scale = (clip / norm.clamp_min(1e-12)).clamp_max(1).unsqueeze(1)
+            by_job = parameter.grad.view(self.jobs, -1)  # [J, k]
+            gradient = by_job[rows]  # [A, k]
+            gradients.append(gradient)
+            squares.append(gradient.square().sum(1))
 
-        # The moments start at zero: their bias is corrected in the rate and below the root.
+        # The norm is a job's own, over all of its parameters, as if it were clipped alone.
+        norm = torch.stack(squares).sum(0).sqrt()  # [A]
+        positive = norm.clamp_min(1e-12)
+        scale = (clip / positive).clamp_max(1)
+        scale = scale.unsqueeze(1)  # [A, 1]
+
+        # The moments start at zero: their bias is corrected in the rate and below the root. Jobs
+        # have taken different numbers of steps; powers of them are taken in float64.
         beta1, beta2 = self.betas
-        rate = (rates / (1 - beta1 ** count.double())).unsqueeze(1)
-        correction = (1 - beta2 ** count.double()).unsqueeze(1)
+        taken = count.double()
+        mean_correction = 1 - beta1**taken
+        square_correction = 1 - beta2**taken
+        rate = (rates / mean_correction).unsqueeze(1)  # [A, 1]
+        correction = square_correction.unsqueeze(1)  # [A, 1]
 
-        state = zip(self.parameters, gradients, self.mean, self.square, strict=True)
+        state = zip(
+            self.parameters,
+            gradients,
+            self.mean,
+            self.square,
+            strict=True,
+        )
         for parameter, gradient, mean, square in state:
+            dtype = parameter.dtype
             gradient = gradient * scale
+
+            # Moving averages of the gradient and of its square.
             mean[rows] = mean[rows].lerp(gradient, 1 - beta1)
-            square[rows] = square[rows].mul(beta2).addcmul(gradient, gradient, value=1 - beta2)
-            root = (square[rows] / correction.to(parameter.dtype)).sqrt() + EPSILON
-            update = rate.to(parameter.dtype) * mean[rows] / root
-            parameter.view(self.jobs, -1)[rows] -= update
+            second = square[rows].mul(beta2)
+            second = second.addcmul(
+                gradient,
+                gradient,
+                value=1 - beta2,
+            )
+            square[rows] = second
+
+            second = second / correction.to(dtype)
+            root = second.sqrt() + EPSILON
+            update = rate.to(dtype) * mean[rows] / root
+            by_job = parameter.view(self.jobs, -1)
+            by_job[rows] -= update

@@ -36,7 +36,10 @@ class Free(Source):
 
     def __init__(self, start: Tensor, jobs: int) -> None:
         super().__init__()
-        self.values = nn.Parameter(start.detach().expand(jobs, start.shape[-1]).clone())
+        size = start.shape[-1]
+        values = start.detach().expand(jobs, size)
+        # A copy: rows of an expanded tensor share their memory, and jobs would train one delta.
+        self.values = nn.Parameter(values.clone())
 
     def forward(self, indices: Tensor) -> Tensor:
         return self.values[indices]
@@ -48,11 +51,14 @@ class Decoded(Source):
     def __init__(self, values: Tensor, decode: Callable[[Tensor], Tensor]) -> None:
         """Start from values [J, d]; decode maps [U, d] to [U, P] and is not trained."""
         super().__init__()
-        self.values = nn.Parameter(values.detach().clone())
-        self.decode = decode  # a function, not a submodule: its parameters are not this source's
+        copied = values.detach().clone()
+        self.values = nn.Parameter(copied)
+        # A function, not a submodule: its parameters are not this source's.
+        self.decode = decode
 
     def forward(self, indices: Tensor) -> Tensor:
-        return self.decode(self.values[indices])
+        vectors = self.values[indices]  # [U, d]
+        return self.decode(vectors)
 
 
 class Shared(Source):
@@ -60,9 +66,11 @@ class Shared(Source):
 
     def __init__(self, start: Tensor) -> None:
         super().__init__()
-        self.value = nn.Parameter(start.detach().clone().unsqueeze(0))
+        copied = start.detach().clone()
+        self.value = nn.Parameter(copied.unsqueeze(0))
 
     def forward(self, indices: Tensor) -> Tensor:
+        # Expanded, not copied: the gradients of all tasks add up in the one delta.
         return self.value.expand(len(indices), -1)
 
 
@@ -82,20 +90,26 @@ class Mixture(Source):
     def __init__(self, anchors: Tensor, bank: Tensor) -> None:
         """Start at the first anchor.
 
-        anchors: [J, d + 1, S]. bank: [S, P].
+        anchors: [J, d + 1, S] weights of the bank's deltas.
+        bank: [S, P] deltas of the seen tasks.
         """
         super().__init__()
         self.first = anchors[:, 0]
         self.others = anchors[:, 1:]
         self.bank = bank
         jobs, count, _ = self.others.shape
-        self.values = nn.Parameter(anchors.new_zeros(jobs, count))
+        zeros = anchors.new_zeros(jobs, count)
+        self.values = nn.Parameter(zeros)
 
     def weights(self, indices: Tensor) -> Tensor:
         """Return the weights [A, S] of the bank's deltas; each row sums to one."""
-        first = self.first[indices]
-        directions = self.others[indices] - first[:, None]  # [A, d, S]
-        return first + torch.einsum("jk,jks->js", self.values[indices], directions)
+        first = self.first[indices]  # [A, S]
+        others = self.others[indices]
+        directions = others - first[:, None]  # [A, d, S]
+        values = self.values[indices]  # [A, d]
+        # Directions sum to zero over S, so that any values leave the sum of the weights at one.
+        return first + torch.einsum("jk,jks->js", values, directions)
 
     def forward(self, indices: Tensor) -> Tensor:
-        return mix_deltas(self.weights(indices), self.bank)
+        weights = self.weights(indices)
+        return mix_deltas(weights, self.bank)

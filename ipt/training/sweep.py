@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ipt.backbones.base import Encoded
 from ipt.config import LoopConfig
 from ipt.encoded import EncodedTask
 from ipt.training.evaluate import score_deltas
@@ -39,11 +40,12 @@ class Sweep:
             trials = f"{task}|{data.data_seed}|{seed}"
             for k, rate in enumerate(self.learning_rates):
                 number = len(jobs)
-                train = tuple(Row(number, tokens) for tokens in data.train)
+                train = rows_under(number, data.train)
+                # The number k keeps names apart where a rate comes twice.
                 job = Job(
                     name=f"{trials}|{k}|{rate:g}",
                     groups=(train,),
-                    dev=tuple(Row(number, tokens) for tokens in data.dev),
+                    dev=rows_under(number, data.dev),
                     learning_rate=rate,
                     seed=seed,
                     rows_per_step=config.rows_per_step,
@@ -56,23 +58,29 @@ class Sweep:
     def trials(self, task: int) -> range:
         """Return the numbers of a task's jobs."""
         count = len(self.learning_rates)
-        return range(task * count, (task + 1) * count)
+        first = task * count
+        return range(first, first + count)
 
     def rate(self, job: int) -> float:
         """Return a job's learning rate."""
-        return self.learning_rates[job % len(self.learning_rates)]
+        trial = job % len(self.learning_rates)
+        return self.learning_rates[trial]
+
+
+def rows_under(source_index: int, encoded: Sequence[Encoded]) -> tuple[Row, ...]:
+    """Return rows that all run under the delta with this index."""
+    rows = [Row(source_index, tokens) for tokens in encoded]
+    return tuple(rows)
 
 
 @dataclass(frozen=True)
 class Selected:
     """The trial that a task's delta comes from."""
 
-    index: int
-    """Number of its job."""
+    index: int  # number of its job
     learning_rate: float
     outcome: Outcome
-    dev_score: float | None
-    """The score that decided; None where the dev loss did."""
+    dev_score: float | None  # the score that decided; None where the dev loss did
 
 
 def select_best(
@@ -89,24 +97,47 @@ def select_best(
     """
     if not sweep.tasks:
         return []
-    if by_loss or len(sweep.learning_rates) == 1:
-        selected = []
-        for task in range(len(sweep.tasks)):
-            best = min(sweep.trials(task), key=lambda job: outcomes[job].dev_loss)
-            selected.append(Selected(best, sweep.rate(best), outcomes[best], None))
-        return selected
 
-    deltas = all_deltas(source, len(outcomes), model.device)
-    data = [task for task in sweep.tasks for _ in sweep.learning_rates]
-    scores = [score.generated for score in score_deltas(model, deltas, data, "dev", rank=False)]
+    # Scoring costs a generated answer a dev row of every trial: only where it can decide.
+    scores: list[float] = []
+    if not by_loss and len(sweep.learning_rates) > 1:
+        scores = trial_scores(model, source, sweep)
+
+    def rank(job: int) -> tuple[float, float]:
+        score = scores[job] if scores else 0.0
+        return score, -outcomes[job].dev_loss
+
     selected = []
     for task in range(len(sweep.tasks)):
-        best = max(sweep.trials(task), key=lambda job: (scores[job], -outcomes[job].dev_loss))
-        selected.append(Selected(best, sweep.rate(best), outcomes[best], scores[best]))
+        best = max(sweep.trials(task), key=rank)  # of equal trials the first
+        chosen = Selected(
+            index=best,
+            learning_rate=sweep.rate(best),
+            outcome=outcomes[best],
+            dev_score=scores[best] if scores else None,
+        )
+        selected.append(chosen)
     return selected
+
+
+def trial_scores(model: Model, source: Source, sweep: Sweep) -> list[float]:
+    """Return each trial's score on its task's dev set: of generated answers, options not ranked."""
+    data = []
+    for task in sweep.tasks:
+        data += [task] * len(sweep.learning_rates)
+    deltas = all_deltas(source, len(data), model.device)
+    scores = score_deltas(
+        model,
+        deltas,
+        data,
+        part="dev",
+        rank=False,
+    )
+    return [score.generated for score in scores]
 
 
 @torch.no_grad()
 def all_deltas(source: Source, count: int, device: torch.device) -> Tensor:
     """Return the deltas [count, P] of a source."""
-    return source(torch.arange(count, device=device))
+    indices = torch.arange(count, device=device)
+    return source(indices)

@@ -6,6 +6,7 @@ from typing import Any, cast
 from ipt.tuners.base import Tuner
 from ipt.tuners.soft_prompt import SoftPrompt
 
+# `Bare` is no entry: it tunes nothing, and no flag asks for it.
 TUNERS: dict[str, type[Tuner]] = {
     SoftPrompt.name: SoftPrompt,
 }
@@ -21,17 +22,24 @@ def parse_tuner(text: str) -> Tuner:
     if name not in TUNERS:
         raise ValueError(f"--tuner must be one of {', '.join(TUNERS)}, found {name!r}")
     tuner = TUNERS[name]
-    known = {field.name: field for field in fields(cast(Any, tuner))}
+    fields_by_name = {}
+    for field in fields(cast(Any, tuner)):
+        fields_by_name[field.name] = field
+
     settings = {}
-    for item in filter(None, described.split(",")):
+    items = described.split(",")
+    for item in filter(None, items):
         key, equals, value = item.partition("=")
+        # Both spellings, since flags have hyphens and fields cannot.
         key = key.strip().replace("-", "_")
-        if not equals or key not in known:
+        if not equals or key not in fields_by_name:
+            names = ", ".join(fields_by_name)
             raise ValueError(
-                f"--tuner {name}: expected setting=value with one of {', '.join(known)}, "
+                f"--tuner {name}: expected setting=value with one of {names}, "
                 f"found {item!r}"
             )
-        settings[key] = _value_of(known[key], value.strip(), name)
+        field = fields_by_name[key]
+        settings[key] = _value_of(field, value.strip(), name)
     return tuner(**settings)
 
 
@@ -39,11 +47,14 @@ def _value_of(field: Field[Any], text: str, name: str) -> Any:
     """Return a setting's value, of the kind that its default has."""
     default: Any = field.default
     try:
+        # Before the last line: bool("false") is True.
         if isinstance(default, bool):
             return {"true": True, "false": False}[text.lower()]
         if isinstance(default, tuple):
+            # Values have the kind of the default's first; an empty default holds texts.
             of_part = type(default[0]) if default else str
-            return tuple(of_part(part) for part in text.split("+"))
+            values = map(of_part, text.split("+"))
+            return tuple(values)
         return type(default)(text)
     except (ValueError, KeyError) as error:
         kind = type(default).__name__

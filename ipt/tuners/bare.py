@@ -14,10 +14,11 @@ from ipt.tuners.base import Tuner
 
 @dataclass(frozen=True)
 class Bare(Tuner):
-    """P = 0: what the floor of a task, and methods that change the weights themselves, run under."""
+    """P = 0: for the floor of a task, and for methods that change the weights themselves."""
 
     name: ClassVar[str] = "bare"
 
+    # No part, so deltas are [U, 0]: the loop needs no second path for a model without a tuner.
     def shapes(self, backbone: Backbone) -> dict[str, tuple[int, ...]]:
         return {}
 
@@ -26,4 +27,5 @@ class Bare(Tuner):
 
     @contextmanager
     def applied(self, backbone: Backbone, deltas: Tensor, owner: Tensor) -> Iterator[None]:
+        # Nothing to put in place, and nothing to take away.
         yield

@@ -19,11 +19,11 @@ from ipt.backbones.base import Backbone
 class Tuner(ABC):
     """What is tuned for one job, and where it acts in the frozen backbone."""
 
+    # What `--tuner` calls it: its key in `TUNERS`.
     name: ClassVar[str]
-    """What `--tuner` calls it: its key in `TUNERS`."""
 
+    # Whether a subspace shifts and scales each part: numbers far below 1 are lost otherwise.
     rescales: ClassVar[bool] = True
-    """Whether a subspace shifts and scales each part: numbers far below 1 are lost otherwise."""
 
     @abstractmethod
     def shapes(self, backbone: Backbone) -> dict[str, tuple[int, ...]]:
@@ -53,25 +53,39 @@ class Tuner(ABC):
         for field in fields(cast(Any, self)):
             value = getattr(self, field.name)
             if isinstance(value, tuple):
-                value = "+".join(map(str, value))
+                # A comma stands between settings, so values of one are joined otherwise.
+                words = map(str, value)
+                value = "+".join(words)
             settings.append(f"{field.name}={value}")
-        return self.name + (f":{','.join(settings)}" if settings else "")
+        if not settings:
+            return self.name
+        described = ",".join(settings)
+        return f"{self.name}:{described}"
 
+    # Counted in every batch's budget, and against a model's fixed number of positions.
     @property
     def added_tokens(self) -> int:
         """Return how many positions it takes of each row's input."""
         return 0
 
+    # Of one job: with J jobs, J x P numbers are trained.
     def size(self, backbone: Backbone) -> int:
         """Return P, the numbers of one job."""
-        return sum(math.prod(shape) for shape in self.shapes(backbone).values())
+        size = 0
+        for shape in self.shapes(backbone).values():
+            size += math.prod(shape)
+        return size
 
     def parts(self, backbone: Backbone, deltas: Tensor) -> dict[str, Tensor]:
         """Return the named parts of deltas [..., P], each [..., *shape]."""
         shapes = self.shapes(backbone)
-        sizes = [math.prod(shape) for shape in shapes.values()]
+        sizes = []
+        for shape in shapes.values():
+            sizes.append(math.prod(shape))
+        # Views, not copies: what flows back to a part arrives in the delta itself.
         pieces = deltas.split(sizes, dim=-1)
         parts = {}
-        for (name, shape), piece in zip(shapes.items(), pieces, strict=True):
+        named_shapes = shapes.items()
+        for (name, shape), piece in zip(named_shapes, pieces, strict=True):
             parts[name] = piece.unflatten(-1, shape)
         return parts

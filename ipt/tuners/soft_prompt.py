@@ -33,6 +33,7 @@ class SoftPrompt(Tuner):
     def __post_init__(self) -> None:
         positive(self, "prompt_length")
 
+    # Each vector takes the place of a token.
     @property
     def added_tokens(self) -> int:
         return self.prompt_length
@@ -42,17 +43,29 @@ class SoftPrompt(Tuner):
 
     def initialize(self, backbone: Backbone, generator: torch.Generator) -> Tensor:
         """Return sampled rows of the input embedding, special tokens left out (Lester et al.)."""
+        # Of the tokenizer's tokens: embeddings often have more rows, which were never trained.
         special = set(backbone.tokenizer.all_special_ids)
-        ids = [i for i in range(len(backbone.tokenizer)) if i not in special]
+        ids = []
+        for token in range(len(backbone.tokenizer)):
+            if token not in special:
+                ids.append(token)
         if len(ids) < self.prompt_length:
             raise ValueError(
                 f"--prompt-length {self.prompt_length} exceeds the vocabulary's {len(ids)} "
                 "rows to start from"
             )
+
+        # The generator is the CPU's, so that a seed gives the same start on every device.
         order = torch.randperm(len(ids), generator=generator)
-        picks = torch.tensor(ids)[order[: self.prompt_length]]
-        rows = backbone.embed(picks.to(backbone.device))
-        return rows.to(torch.promote_types(rows.dtype, torch.float32)).flatten()
+        first = order[: self.prompt_length]
+        picks = torch.tensor(ids)[first]
+        on_device = picks.to(backbone.device)
+        rows = backbone.embed(on_device)  # [n, h]
+
+        # Steps of training are lost in half precision.
+        at_least_float32 = torch.promote_types(rows.dtype, torch.float32)
+        rows = rows.to(at_least_float32)
+        return rows.flatten()
 
     def applied(
         self,
@@ -60,5 +73,7 @@ class SoftPrompt(Tuner):
         deltas: Tensor,
         owner: Tensor,
     ) -> AbstractContextManager[None]:
-        prompts = self.parts(backbone, deltas)["prompt"]  # [U, n, h]
-        return backbone.prepended(prompts[owner])
+        parts = self.parts(backbone, deltas)
+        prompts = parts["prompt"]  # [U, n, h]
+        of_rows = prompts[owner]  # [B, n, h]
+        return backbone.prepended(of_rows)
