@@ -34,6 +34,7 @@ _MODULES = {
     "open_experiment": "ipt.api",
     "reopen_experiment": "ipt.api",
     "score": "ipt.api",
+    "test_rows": "ipt.fewshot",
     "tune": "ipt.api",
     "tune_vectors": "ipt.api",
 }

@@ -48,7 +48,7 @@ def test_commands_exist_with_their_flags(command, capsys):
     assert cli.main([*words, "--help"]) == 0
     shown = capsys.readouterr().out
     assert "Usage: ipt " in shown
-    for flag in re.findall(r"--[a-z-]+", command.removesuffix("--help")):
+    for flag in re.findall(r"--[a-z-]+(?:\.[a-z-]+)?", command.removesuffix("--help")):
         assert flag in shown
 
 
