@@ -45,20 +45,25 @@ def open_experiment(
     settings: others of the work, the fields of `ipt.config.WorkConfig`, such as seed or limit.
     Raises ValueError for what does not exist or does not fit together.
     """
+    # As flags are read: whoever writes a notebook gives a folder as a text.
     if isinstance(settings.get("out"), str):
         settings["out"] = Path(settings["out"])
     work = WorkConfig(tasks=tasks, model=model, **settings)
+    # A name is kept in the settings; an object has no text that would make it again.
     chosen = None
     if isinstance(tuner, str):
         work = replace(work, tuner=tuner)
     else:
         chosen = tuner
-    return resolve.open_experiment(work, TuneConfig(**(tune or {})), chosen)
+    tune_config = TuneConfig(**(tune or {}))
+    return resolve.open_experiment(work, tune_config, chosen)
 
 
 def reopen_experiment(run: Run, device: str = "auto") -> Experiment:
     """Return the experiment that a finished run was made on."""
-    return resolve.reopen_experiment(run.config, run.folder.parent, device=device)
+    # Runs and the bank stand in one folder.
+    out = run.folder.parent
+    return resolve.reopen_experiment(run.config, out, device=device)
 
 
 def tune(experiment: Experiment, names: Sequence[str] | None = None) -> Tensor:
@@ -66,7 +71,8 @@ def tune(experiment: Experiment, names: Sequence[str] | None = None) -> Tensor:
 
     names: of tasks; the seen ones, if not given.
     """
-    return tuned_deltas(experiment, names or experiment.seen, SAME_DATA_SEED)
+    names = names or experiment.seen
+    return tuned_deltas(experiment, names, SAME_DATA_SEED)
 
 
 def find_subspace(experiment: Experiment, **settings: Any) -> Subspace:
@@ -74,13 +80,21 @@ def find_subspace(experiment: Experiment, **settings: Any) -> Subspace:
 
     settings: the fields of `ipt.config.MsfConfig`, such as dim or steps.
     """
+    # As the command does: the decoder's width follows the size of a delta.
     config = resolve_config(experiment, MsfConfig(**settings))
     bank = tune(experiment)
     tasks = encode_tasks(experiment, experiment.seen, SAME_DATA_SEED)
     with experiment.reporter.bar("finding the subspace") as progress:
         execution = Execution(progress=progress)
-        seed = experiment.seed
-        subspace = msf.find_subspace(experiment.model, bank, tasks, config, seed, execution)
+        subspace = msf.find_subspace(
+            experiment.model,
+            bank,
+            tasks,
+            config,
+            experiment.seed,
+            execution,
+        )
+    # Methods know no split; the subspace's card names it.
     subspace.split = experiment.split.name
     return subspace
 
@@ -96,9 +110,13 @@ def tune_vectors(
     names: of tasks; the unseen ones, if not given.
     settings: the fields of `ipt.config.IstConfig`, such as steps or learning_rates.
     """
-    tasks = encode_tasks(experiment, names or experiment.unseen, SAME_DATA_SEED)
+    names = names or experiment.unseen
+    tasks = encode_tasks(experiment, names, SAME_DATA_SEED)
     config = IstConfig(**settings)
-    return tune_in_subspace(experiment, subspace, tasks, config, Execution()).numbers
+    # Without a checkpoint: nothing is written.
+    execution = Execution()
+    tuned = tune_in_subspace(experiment, subspace, tasks, config, execution)
+    return tuned.numbers
 
 
 def score(
@@ -111,9 +129,13 @@ def score(
     deltas: [T, P], in the order of names.
     names: of tasks; the unseen ones, if not given.
     """
-    tasks = encode_tasks(experiment, names or experiment.unseen, SAME_DATA_SEED)
+    names = names or experiment.unseen
+    tasks = encode_tasks(experiment, names, SAME_DATA_SEED)
+    # Fewer would score the first tasks only, and say nothing of the others.
     if len(deltas) != len(tasks):
-        raise ValueError(f"{len(tasks)} deltas were expected, one for each task; found {len(deltas)}")
+        raise ValueError(
+            f"{len(tasks)} deltas were expected, one for each task; found {len(deltas)}"
+        )
     return score_tasks(experiment, "deltas", deltas, tasks)
 
 
@@ -136,6 +158,7 @@ def answer(
     delta: [P]; None asks the bare model.
     name: of the task, whose options a masked model ranks.
     """
+    # The bare model's delta has no numbers.
     if delta is None:
         experiment = replace(experiment, model=experiment.model.bare)
         delta = experiment.model.initialize(experiment.seed)

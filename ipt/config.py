@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+# Words that a flag accepts: a wrong one is an error of the parser, with the list.
 Preset = Literal["default", "quick"]
 Pruning = Literal["halving", "none"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 
-# Help texts of flags that several commands have.
+# Help texts of flags that several commands have: one flag is explained in the same words wherever
+# it stands.
 DEVICE = "where the model runs: cpu, cuda, cuda:1, mps; auto: an accelerator where there is one"
 OUT = "folder that holds the runs and the bank of tuned deltas"
 LIMIT = "score only so many test rows per task, 0 for all: a look, not a result"
@@ -31,7 +33,10 @@ RECIPE = (
     "paper: the released scripts' losses, sampling, clipping and starts; ours: the defaults named "
     "here"
 )
-PARTS = "seen tasks, same or other data, unseen tasks, these in a random or PCA subspace or as mixtures of seen prompts; all if not given"
+PARTS = (
+    "seen tasks, same or other data, unseen tasks, these in a random or PCA subspace or as "
+    "mixtures of seen prompts; all if not given"
+)
 CONFIG = "JSON, TOML or YAML file with flags as keys"
 STACKED = "most jobs trained at once; the others wait for a free place"
 CHECKPOINTS = "least seconds between two checkpoints; 0: after each step"
@@ -44,6 +49,7 @@ WIDEST = 768
 
 def setting(default: Any, text: str, source: str = "") -> Any:
     """Declare a field with its help text and the source of its default."""
+    # In the help text, so that `--help` and the reference say where a number comes from.
     if source:
         text = f"{text} (source: {source})"
     return field(default=default, metadata={"help": text})
@@ -66,6 +72,7 @@ def flag(name: str) -> str:
 class SourceConfig:
     """Tasks and a frozen model: what every command starts from."""
 
+    # The suite's own split instead of CrossFit's: its tasks need no download.
     tasks: str = setting(
         "random-100",
         "a task split of the suite, names of its tasks (*, commas), a task file or folder, or a "
@@ -76,6 +83,8 @@ class SourceConfig:
         False,
         "CrossFit's tasks with the faults of the released scripts",
     )
+    # The embedded backbone, in full precision, on what the machine has: runs everywhere, without
+    # a download.
     model: str = setting(
         "mini",
         "mini (embedded), a folder in transformers' layout, or a hub id",
@@ -85,7 +94,10 @@ class SourceConfig:
         "the frozen model's weights; what is trained stays float32",
     )
     device: str = setting("auto", DEVICE)
+    # What chance decides in a stage. Which few-shot rows are drawn is not among it: data seeds are
+    # fixed (`ipt.data`), so that runs with other seeds are measured on the same rows.
     seed: int = setting(42, "initial values and order of rows, in every stage")
+    # What is scored: all test rows, unless a choice is still to be made.
     limit: int = setting(0, LIMIT)
     held_out: Literal["test", "dev"] = setting(
         "test",
@@ -97,16 +109,22 @@ class SourceConfig:
 class WorkConfig(SourceConfig):
     """What a stage works on, and where."""
 
+    # 0 is no number of tasks but the absence of one: a split of the suite says it itself.
     seen: int = setting(0, "where --tasks does not say which: how many seen tasks are drawn")
     unseen: int = setting(0, "where --tasks does not say which: how many unseen tasks are drawn")
+    # What a delta is, and whether it is tuned here; the paper tunes soft prompts. A tuner's own
+    # settings are in its file.
     prompts: Path | None = setting(
         None,
-        "folder of PEFT prompt-tuning folders named after tasks: these prompts are taken, not tuned",
+        "folder of PEFT prompt-tuning folders named after tasks: these prompts are taken, not "
+        "tuned",
     )
     tuner: str = setting(
         "soft-prompt",
         "what is tuned: a name, or name:setting=value,... such as soft-prompt:prompt_length=20",
     )
+
+    # No result depends on these.
     out: Path = setting(Path("runs"), OUT)
     dry_run: bool = setting(False, DRY_RUN)
     preset: Preset = setting("default", PRESET)
@@ -117,11 +135,14 @@ class WorkConfig(SourceConfig):
 class ChoiceConfig:
     """Which subspace IST tunes vectors in; tasks, model and tuner come from there."""
 
+    # Of those that `ipt msf` finds without flags; empty and None mean any.
     dim: int = setting(5, "numbers per task: which subspace to use")
     tasks: str = setting("", "use the subspace of this split")
     model: str = setting("", "use the subspace of this backbone")
     seed: int | None = setting(None, "use the subspace of this seed")
     run: str = setting("", "name of the MSF run to use")
+
+    # This command's own, whatever the MSF run had.
     out: Path = setting(Path("runs"), OUT)
     device: str = setting("auto", DEVICE)
     limit: int = setting(0, LIMIT)
@@ -137,6 +158,8 @@ class ChoiceConfig:
 class LoopConfig:
     """The stacked loop: what each job does, and how much is done at once."""
 
+    # Far fewer steps than the paper's, as `mini` is small and two cores are to do; the share of
+    # warm-up and the grid of rows are the paper's.
     steps: int = setting(
         120,
         "steps of each job",
@@ -152,6 +175,8 @@ class LoopConfig:
         "share of the steps with rising learning rate",
         "paper's MSF and IST scripts",
     )
+    # Sums, smoothing and the small clip belong together in the released code: a gradient of sums
+    # is longer. `--recipe paper` sets all of them.
     loss: Literal["mean", "sum"] = setting(
         "mean",
         "over a row's answer tokens and a step's rows: means, or sums",
@@ -167,12 +192,14 @@ class LoopConfig:
         "largest norm of a job's gradient",
         "not searched; paper 0.1 on summed losses",
     )
+    # A dev loss costs a pass over all dev rows, so a job has few of them.
     eval_every: int = setting(20, "steps between dev losses", "not searched; paper 1000")
     patience: int = setting(
         4,
         "dev losses without improvement that end a job",
         "not searched; the paper does not stop early",
     )
+    # How much is done at once. No result depends on these (`ipt.provenance`).
     stacked_jobs: int = setting(512, STACKED, "memory only")
     token_budget: int = setting(0, BUDGET)
     checkpoint_seconds: float = setting(60.0, CHECKPOINTS, "cost of a lost interval")
@@ -204,6 +231,7 @@ class LoopConfig:
 class SearchConfig(LoopConfig):
     """A loop in which each task is tried several times."""
 
+    # By runs on dev sets (LOG.md): no single rate serves all tasks, so each is tried with several.
     learning_rates: tuple[float, ...] = setting((0.3, 1.0), RATES, "LOG.md")
     pruning: Pruning = setting("none", PRUNING, "LOG.md")
 
@@ -227,6 +255,7 @@ class SearchConfig(LoopConfig):
     @property
     def work(self) -> tuple[int, int]:
         """How many steps and how many dev losses a task's jobs have at most, together."""
+        # As the loop goes: the worse half ends at each dev loss, rounded in favour of the trials.
         jobs = self.trials
         steps = 0
         losses = 0
@@ -242,6 +271,7 @@ class SearchConfig(LoopConfig):
 class TuneConfig(SearchConfig):
     """Tuning (stage 0): the deltas themselves are trained, each on its own task."""
 
+    # None and not a number, as the paper's K depends on the kind of task.
     shots: int | None = setting(
         None,
         "K: rows per class (cls) or in all (non-cls)",
@@ -258,6 +288,8 @@ class TuneConfig(SearchConfig):
 class MsfConfig(LoopConfig):
     """Multi-task subspace finding: the autoencoder is trained over all seen tasks' deltas."""
 
+    # One job of all tasks, hence many rows in a step, as in the paper's MSF script. The other
+    # numbers of the loop are for `mini` and were not searched.
     steps: int = setting(600, "steps of the autoencoder", "not searched; paper 100000")
     rows_per_step: int = setting(64, "rows in a step", "paper's MSF script")
     eval_every: int = setting(100, "steps between dev losses", "paper: 20 in all")
@@ -271,6 +303,7 @@ class MsfConfig(LoopConfig):
         "Adam's rate",
         "not searched; paper 3e-5 over far more steps",
     )
+    # The paper's leading result is the one of d = 5; its alpha weighs a sum, ours a mean.
     dim: int = setting(5, "numbers per task in the subspace, d", "paper: 3 to 250")
     alpha: float = setting(
         1.0,
@@ -283,6 +316,7 @@ class MsfConfig(LoopConfig):
         "has many numbers, if not given",
         "released code 768",
     )
+    # The first value is ours, the second the released code's.
     sampling: Literal["tasks", "rows"] = setting(
         "tasks",
         "draw uniformly over tasks, or over rows as the paper's code",
@@ -306,6 +340,8 @@ class MsfConfig(LoopConfig):
 class IstConfig(SearchConfig):
     """Intrinsic subspace tuning: d numbers per task are trained, the subspace is frozen."""
 
+    # By runs on dev sets (LOG.md). d numbers per task are cheap to try often: several starts, of
+    # which halving ends the worse ones early.
     start: Literal["seen", "mean", "noise"] = setting(
         "seen",
         "first values: the best vectors of other seen tasks on the few shots, their mean, or "
@@ -318,6 +354,7 @@ class IstConfig(SearchConfig):
         "LOG.md",
     )
     pruning: Pruning = setting("halving", PRUNING, "LOG.md")
+    # Fewer steps than tuning: the start is near, and the way has d dimensions.
     eval_every: int = setting(10, "steps between dev losses", "LOG.md; paper 1000")
     steps: int = setting(80, "steps of each job", "LOG.md; paper 100000")
     learning_rates: tuple[float, ...] = setting((0.2,), RATES, "LOG.md; paper 1e-5")
@@ -337,6 +374,8 @@ class IstConfig(SearchConfig):
 class LevenbergMarquardtConfig:
     """Second-order fitting of few numbers per task (`ipt.training.levenberg_marquardt`)."""
 
+    # No paper fits vectors so, and none has settings: these are for standardized vectors, whose
+    # unit is one deviation of the seen tasks.
     iterations: int = setting(
         10,
         "most steps of each job, each over all of its train rows",
@@ -358,6 +397,7 @@ class LevenbergMarquardtConfig:
         "not searched",
     )
     patience: int = setting(3, "steps without a better dev loss that end a job", "not searched")
+    # Fewer at once than in the loop, as a job is evaluated in each of its d directions.
     stacked_jobs: int = setting(64, "most jobs fitted at once", "memory only")
     token_budget: int = setting(0, BUDGET)
     checkpoint_seconds: float = setting(60.0, CHECKPOINTS, "cost of a lost interval")
@@ -370,6 +410,7 @@ class LevenbergMarquardtConfig:
 class ProbeConfig:
     """How closely `ipt probe` looks."""
 
+    # What two cores draw in about a minute: a picture, and no result that is reported.
     grid: int = setting(15, "vectors per side of the landscape", "a minute on 2 cores")
     margin: float = setting(
         0.5,
@@ -387,6 +428,7 @@ class ProbeConfig:
 class BenchmarkConfig:
     """What `ipt bench` measures, and how long it takes."""
 
+    # By what two cores measure in minutes; the median of few turns is steady enough for a factor.
     jobs: int = setting(32, "tasks that are tuned at once", "what PEFT is compared on")
     steps: int = setting(2, "steps of each job in one timed part", "minutes on 2 cores")
     repeats: int = setting(3, "timed turns; the median is reported", "minutes on 2 cores")
@@ -396,6 +438,7 @@ class BenchmarkConfig:
         "minutes on 2 cores",
     )
     train_steps: int = setting(60, "steps of these", "minutes on 2 cores")
+    # Each four times the one before: where stacking stops to pay depends on the machine.
     jobs_grown: tuple[int, ...] = setting(
         (1, 4, 16, 64, 256),
         "stacked jobs J at which a step is timed",
@@ -426,11 +469,13 @@ class BenchmarkConfig:
 class PretrainConfig:
     """The recipe of the embedded backbone."""
 
+    # An hour on two cores: anybody can make the embedded backbone again.
     minutes: float = setting(
         60.0,
         "training time; the rate falls to zero over it",
         "what two cores have time for",
     )
+    # A T5 in small: the sizes are by rows a second, none was searched.
     width: int = setting(192, "hidden size", "rows a second on two cores; not searched")
     inner_width: int = setting(512, "width inside the feed-forward layers", "as above")
     heads: int = setting(6, "attention heads", "as above")
@@ -443,6 +488,7 @@ class PretrainConfig:
         "padded tokens in a batch, answers counted twice",
         "not searched",
     )
+    # By runs in LOG.md: a token is in few rows, so its embedding takes a larger rate.
     learning_rate: float = setting(1.5e-3, "AdamW's largest rate for the layers", "LOG.md")
     embedding_rate: float = setting(6e-3, "AdamW's largest rate for the embeddings", "LOG.md")
     warmup_steps: int = setting(100, "steps with rising rate", "usual")

@@ -36,15 +36,18 @@ class GivenDeltas:
 class Experiment:
     """The frozen model, the split's tasks, and the settings of the run."""
 
+    # What is worked on.
     model: Model
     split: TaskSplit
     tasks: dict[str, Task]
     """By name; those of the split, and others of its source."""
+    # What the settings say, and deltas from elsewhere.
     work: WorkConfig
     tune: TuneConfig
     """How the deltas of the bank, and the reference, are tuned."""
     given: GivenDeltas = GivenDeltas()
     """Deltas of the first data seed that are not tuned here."""
+    # By whom, and where progress is said: no result depends on these.
     processes: Processes = Processes()
     """The processes that share the work."""
     reporter: Reporter = field(default_factory=Reporter)
@@ -65,6 +68,7 @@ class Experiment:
     @property
     def unseen(self) -> list[str]:
         """The tasks that MSF never sees, of whatever kind."""
+        # This order is that of all tensors and of result.json.
         return [*self.split.unseen, *self.split.out_of_kind]
 
     def tasks_named(self, names: Sequence[str]) -> list[Task]:
@@ -73,7 +77,8 @@ class Experiment:
 
     def with_seed(self, seed: int) -> "Experiment":
         """Return the same experiment with another seed."""
-        return replace(self, work=replace(self.work, seed=seed))
+        work = replace(self.work, seed=seed)
+        return replace(self, work=work)
 
 
 def encode_tasks(
@@ -94,6 +99,8 @@ def encode_tasks(
             experiment.work.held_out,
         )
         encoded.append(data)
+    # Said once for all tasks: tokens that are cut may be those that the answer depends on. A row
+    # that fills its length exactly counts too, as nothing tells it apart.
     rows: list[Encoded] = []
     for data in encoded:
         rows += [*data.train, *data.dev, *data.test]
@@ -125,10 +132,14 @@ class PlannedRun:
         The folder is locked while the work is done; only the first process holds the lock.
         Raises ValueError where the folder has other settings or another process has it.
         """
+        # The first process opens and looks for all: two that see different states of the folder
+        # would wait for each other forever.
         processes = self.experiment.processes
         run = processes.on_main_process(lambda: Run.open(self.path, self.settings))
+        # The others would find the folder locked by their own sibling.
         lock = run.locked() if processes.is_main else nullcontext()
         with lock:
+            # Under the lock: another command may just have finished the run.
             if not processes.on_main_process(lambda: self.is_complete(run)):
                 work(run)
         return run

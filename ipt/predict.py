@@ -49,6 +49,7 @@ def task_delta(run: Run, experiment: Experiment, name: str, mixture: bool = Fals
             "--mixture: runs of ipt ist have mixtures, of their unseen tasks "
             f"({', '.join(experiment.unseen[:4])}, ...)"
         )
+    # What the file beside an exported delta says: enough to make it again.
     about = {
         "run": run.folder.name,
         "task": name,
@@ -59,6 +60,7 @@ def task_delta(run: Run, experiment: Experiment, name: str, mixture: bool = Fals
         "backbone": experiment.backbone.name,
         "fingerprint": experiment.backbone.fingerprint,
     }
+    # MSF's own deltas are the bank's; its reconstructions are a control and no answer to give.
     if result.kind == "msf":
         (delta,) = tuned_deltas(experiment, [name], SAME_DATA_SEED)
         about["test_score"] = result.reference[SAME_DATA_SEED][name].generated
@@ -76,8 +78,10 @@ def _decoded(
     about: dict[str, Any],
 ) -> TaskDelta:
     """Return what a task's intrinsic vector decodes to."""
+    # The condition on the first few-shot sets, which a seen task's delta was tuned on.
     condition = "train_same" if name in experiment.seen else "test"
     vector = _numbers(run, experiment, name, condition)
+    # The MSF run stands beside this one: a folder of runs can be moved as a whole.
     source = run.config["msf_run"]
     subspace = Subspace.load(run.folder.parent / source / "subspace")
     subspace.to(experiment.model.device)
@@ -87,7 +91,8 @@ def _decoded(
         "setting": condition,
         "test_score": result.scores[condition][name].generated,
     }
-    return TaskDelta(subspace.decode(vector[None])[0], about)
+    (delta,) = subspace.decode(vector[None])  # of [1, P]
+    return TaskDelta(delta, about)
 
 
 def _mixture(
@@ -99,6 +104,7 @@ def _mixture(
 ) -> TaskDelta:
     """Return a task's mixture of seen deltas."""
     numbers = _numbers(run, experiment, name, "mixture")
+    # Of d + 1 anchors; all others have weight 0 and say nothing.
     weights = {}
     for seen, weight in zip(experiment.seen, numbers.tolist(), strict=True):
         if weight:
@@ -109,7 +115,8 @@ def _mixture(
         "test_score": result.scores["mixture_test"][name].generated,
     }
     bank = tuned_deltas(experiment, experiment.seen, SAME_DATA_SEED)
-    return TaskDelta(mix_deltas(numbers[None], bank)[0], about)
+    (delta,) = mix_deltas(numbers[None], bank)  # of [1, P]
+    return TaskDelta(delta, about)
 
 
 def _numbers(run: Run, experiment: Experiment, name: str, key: str) -> Tensor:
@@ -119,8 +126,11 @@ def _numbers(run: Run, experiment: Experiment, name: str, key: str) -> Tensor:
         raise ValueError(
             f"{run.folder} has no numbers for {name}: its command again, without --part, adds them"
         )
+    # Rows are in the order of the condition's tasks.
     names = experiment.seen if name in experiment.seen else experiment.unseen
-    return tensors[key][names.index(name)].to(experiment.model.device)
+    place = names.index(name)
+    numbers = tensors[key][place]
+    return numbers.to(experiment.model.device)
 
 
 @torch.no_grad()
@@ -137,18 +147,30 @@ def answer_texts(
     """
     model = experiment.model
     backbone = model.backbone
-    rows = backbone.encode(texts, [""] * len(texts))
+    no_answers = [""] * len(texts)
+    rows = backbone.encode(texts, no_answers)
+    # A model that generates may answer anything; a masked one ranks the options.
     names = experiment.tasks[name].options or ()
     options = [] if backbone.generates else backbone.encode(names, names)
     answers = [""] * len(rows)
 
     def answer_batch(indices: list[int]) -> None:
-        owner = torch.zeros(len(indices), dtype=torch.long, device=delta.device)
+        # All rows run under the one delta.
+        owner = torch.zeros(len(indices), dtype=torch.long, device=delta.device)  # [B]
         tokens = [rows[i] for i in indices]
-        predictions = model.predict(delta[None], owner, tokens, max_tokens, options)
+        predictions = model.predict(
+            delta[None],
+            owner,
+            tokens,
+            max_tokens,
+            options,
+        )
+        # Batches are sorted by length: each answer goes to the place of its text.
         for i, prediction in zip(indices, predictions, strict=True):
-            option = prediction.option
-            answers[i] = prediction.text if option is None else names[option]
+            if prediction.option is None:
+                answers[i] = prediction.text
+            else:
+                answers[i] = names[prediction.option]
 
     budget = FORWARD_ONLY * model.token_budget
     model.in_batches(rows, answer_batch, budget, answer_tokens=max_tokens)
@@ -157,6 +179,7 @@ def answer_texts(
 
 def record_of(line: str, number: int) -> str | dict[str, Any]:
     """Return a line of standard input as it is, or read where it is a JSON object."""
+    # Texts may be given as they are; an object may have other fields, which come back with it.
     if not line.startswith("{"):
         return line
     where = f"standard input, line {number}"

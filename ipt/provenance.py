@@ -56,6 +56,7 @@ def to_record(config: Any) -> Record:
     """Return the fields of a configuration that a result depends on."""
     record = {}
     for name, value in asdict(config).items():
+        # A setting that older versions did not have changes no name of an older run or bank.
         is_legacy_default = name in LEGACY_DEFAULTS and value == LEGACY_DEFAULTS[name]
         if name not in NOT_IN_IDENTITY and not is_legacy_default:
             record[name] = value
@@ -66,9 +67,14 @@ def to_record(config: Any) -> Record:
 
 def from_record(kind: type[Config], record: Mapping[str, Any]) -> Config:
     """Return the configuration of a record that `to_record` made, also in an older version."""
-    names = {f.name for f in fields(cast(Any, kind))}
-    values = {name: value for name, value in LEGACY_DEFAULTS.items() if name in names}
+    # The values that a record leaves out may differ from today's defaults, so they go first.
+    values = {}
+    for config_field in fields(cast(Any, kind)):
+        name = config_field.name
+        if name in LEGACY_DEFAULTS:
+            values[name] = LEGACY_DEFAULTS[name]
     for name, value in record.items():
+        # JSON has no tuples, and the configurations no lists.
         values[name] = tuple(value) if isinstance(value, list) else value
     if "rivals" in values:
         values["pruning"] = LEGACY_PRUNING[values.pop("rivals")]
@@ -77,19 +83,25 @@ def from_record(kind: type[Config], record: Mapping[str, Any]) -> Config:
 
 def _legacy_pruning(value: str) -> str:
     """Return the older name of a value of `pruning`, which records keep."""
-    names = {new: old for old, new in LEGACY_PRUNING.items()}
-    return names[value]
+    for older, present in LEGACY_PRUNING.items():
+        if present == value:
+            return older
+    raise KeyError(value)
 
 
 def tuner_to_record(tuner: "Tuner", record: Record) -> Record:
     """Return a record of `TuneConfig` with the tuner beside it."""
+    settings = asdict(cast(Any, tuner))
+    # Beside tuning's own settings, as older runs have it: their banks keep their names.
     if tuner.name == SOFT_PROMPT:
-        return record | asdict(cast(Any, tuner))
-    return record | {"tuner": {"name": tuner.name} | asdict(cast(Any, tuner))}
+        return record | settings
+    named = {"name": tuner.name} | settings
+    return record | {"tuner": named}
 
 
 def tune_from_record(record: Mapping[str, Any]) -> "tuple[TuneConfig, Tuner]":
     """Return the tuning's configuration and the tuner of a record that `tuner_to_record` made."""
+    # A record without a tuner has the one that older versions had.
     values = dict(record)
     settings = values.pop("tuner", {"name": SOFT_PROMPT})
     if "prompt_length" in values:
@@ -100,7 +112,7 @@ def tune_from_record(record: Mapping[str, Any]) -> "tuple[TuneConfig, Tuner]":
 
 def tuner_from_record(record: Mapping[str, Any]) -> "Tuner":
     """Return the tuner with this name and these settings; raise ValueError where there is none."""
-    from ipt.tuners import TUNERS
+    from ipt.tuners import TUNERS  # late: it imports torch
 
     name = record["name"]
     if name not in TUNERS:
@@ -125,6 +137,8 @@ def bank_record(experiment: "Experiment", data_seed: int) -> Record:
         "seed": experiment.seed,
         "data_seed": data_seed,
     }
+    # Deltas that were tuned elsewhere are of the first data seed; the other's bank is shared with
+    # runs that were given none.
     if experiment.given.digest and data_seed == SAME_DATA_SEED:
         record["given"] = experiment.given.digest
     return record
@@ -134,6 +148,8 @@ def settings_record(kind: str, experiment: "Experiment", more: Record) -> Record
     """Return what identifies a run, in JSON's types; more: of its own stage."""
     work = experiment.work
     given = experiment.given
+    # Names say what to load again; fingerprint and digests say whether it is still the same.
+    digests = {name: task.digest for name, task in sorted(experiment.tasks.items())}
     record: Record = {
         "kind": kind,
         "split": experiment.split.name,
@@ -145,7 +161,7 @@ def settings_record(kind: str, experiment: "Experiment", more: Record) -> Record
         "limit": work.limit,
         "backbone": experiment.backbone.fingerprint,
         "tune": tune_record(experiment),
-        "digests": {name: task.digest for name, task in sorted(experiment.tasks.items())},
+        "digests": digests,
     }
     # Older runs do not name these.
     if work.as_published:
@@ -154,13 +170,18 @@ def settings_record(kind: str, experiment: "Experiment", more: Record) -> Record
         record["held_out"] = work.held_out
     if given.names:
         record["given"] = {"names": given.names, "digest": given.digest}
-    return dict(json.loads(json.dumps(record | more)))
+    # Through JSON: what is compared with a folder's config.json must have its types.
+    text = json.dumps(record | more)
+    return dict(json.loads(text))
 
 
 def split_parts(split: TaskSplit) -> dict[str, list[str]]:
     """Return the tasks of a split by part."""
-    parts = ("seen", "unseen", "out_of_kind", "new_subcategories")
-    return {part: list(getattr(split, part)) for part in parts}
+    parts = {}
+    for part in ("seen", "unseen", "out_of_kind", "new_subcategories"):
+        names = getattr(split, part)
+        parts[part] = list(names)
+    return parts
 
 
 def require_settings(settings: Record) -> None:
@@ -175,6 +196,7 @@ def require_settings(settings: Record) -> None:
 
 def work_from_record(settings: Record) -> WorkConfig:
     """Return what a run worked on, from its settings."""
+    # Without device and folder, which are this command's own; older runs do not name all.
     return WorkConfig(
         tasks=settings["tasks"],
         as_published=settings.get("as_published", False),
@@ -188,6 +210,7 @@ def work_from_record(settings: Record) -> WorkConfig:
 
 def digest(settings: Record) -> str:
     """Return the short hash that ends a run's name."""
+    # Sorted, so that a field may move without another name for the same run.
     text = json.dumps(settings, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 

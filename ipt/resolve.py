@@ -19,7 +19,15 @@ from ipt.config import BenchmarkConfig, ChoiceConfig, SourceConfig, TuneConfig, 
 from ipt.data import DIFF_DATA_SEED, SAME_DATA_SEED, Task, TaskSplit
 from ipt.distributed import join_processes
 from ipt.encoded import EncodedTask
-from ipt.estimate import Rates, ist_tasks, ist_work, measure_rates, msf_work, scoring_work, tuning_work
+from ipt.estimate import (
+    Rates,
+    ist_tasks,
+    ist_work,
+    measure_rates,
+    msf_work,
+    scoring_work,
+    tuning_work,
+)
 from ipt.experiment import Experiment, GivenDeltas, encode_tasks
 from ipt.fewshot import few_shot
 from ipt.heads import LanguageModel
@@ -40,6 +48,7 @@ from ipt.workflows.study import CellConfig
 
 def open_backbone(name: str, added_tokens: int, dtype: str, device: str) -> Backbone:
     """Load a backbone without transformers' own bars."""
+    # They would break the one line that our own bars rewrite.
     disable_progress_bar()
     return load_backbone(name, added_tokens, dtype, device)
 
@@ -56,6 +65,8 @@ def open_experiment(
     Raises ValueError for what does not exist or does not fit together.
     """
     tuner = tuner or parse_tuner(work.tuner)
+
+    # Tasks before the backbone: a wrong name is said in a second, and not after a download.
     processes = join_processes(work.device)
     reporter = Reporter()
     split, tasks, skipped = select_tasks(
@@ -68,6 +79,7 @@ def open_experiment(
     if skipped:
         names = ", ".join(skipped)
         reporter.info(f"skipped, too few rows for the few-shot sets: {names}")
+    # The tuner's tokens take places of the input away, so the backbone must know them.
     backbone = open_backbone(work.model, tuner.added_tokens, work.dtype, processes.device)
     require_options(backbone, split, tasks)
     model = Model(backbone, tuner, LanguageModel())
@@ -92,7 +104,11 @@ def require_options(backbone: Backbone, split: TaskSplit, tasks: dict[str, Task]
     """Raise ValueError where a model that ranks options meets a task of the split without any."""
     if backbone.generates:
         return
-    free = [name for name in tasks if name in split.all and not tasks[name].options]
+    # Of the split only: a source may have other tasks, which no stage reads.
+    free = []
+    for name, task in tasks.items():
+        if name in split.all and not task.options:
+            free.append(name)
     if free:
         raise ValueError(
             f"--model {backbone.name} is a masked model and ranks options; without options: "
@@ -111,18 +127,24 @@ def reopen_experiment(
     limit: above 0, in the place of the run's own.
     Raises ValueError where tasks or backbone have changed.
     """
+    # Everything from the settings and nothing from flags: a later stage cannot contradict them.
     require_settings(settings)
     work = work_from_record(settings)
     tune, tuner = tune_from_record(settings["tune"])
     tasks = unchanged_tasks(settings, work)
     processes = join_processes(device)
     backbone = open_backbone(work.model, tuner.added_tokens, work.dtype, processes.device)
+    # A hub id or a folder may hold other weights than then, for which the deltas are meaningless.
     if backbone.fingerprint != settings["backbone"]:
         raise ValueError(
             f"the weights of {work.model} have changed since the subspace was found; "
             "run `ipt msf` again"
         )
-    parts = {part: tuple(names) for part, names in settings["parts"].items()}
+    # Not drawn again: a later version may draw other tasks from the same seed.
+    parts = {}
+    for part, names in settings["parts"].items():
+        parts[part] = tuple(names)
+    # The deltas themselves are in the bank by now.
     given = settings.get("given", {"names": [], "digest": ""})
     return Experiment(
         model=Model(backbone, tuner, LanguageModel()),
@@ -143,6 +165,7 @@ def unchanged_tasks(settings: Record, work: WorkConfig) -> dict[str, Task]:
     for task in load_tasks(work.tasks, work.as_published):
         if task.name in digests:
             tasks[task.name] = task
+    # By their rows: names stay when a file is edited.
     changed = []
     for name, digest in digests.items():
         if name not in tasks or tasks[name].digest != digest:
@@ -157,7 +180,8 @@ def unchanged_tasks(settings: Record, work: WorkConfig) -> dict[str, Task]:
 
 def load_subspace(run: Run, experiment: Experiment) -> Subspace:
     """Return the subspace of an MSF run, on the experiment's device."""
-    return Subspace.load(run.folder / "subspace").to(experiment.model.device)
+    subspace = Subspace.load(run.folder / "subspace")
+    return subspace.to(experiment.model.device)
 
 
 def find_msf(choice: ChoiceConfig) -> Run:
@@ -166,6 +190,7 @@ def find_msf(choice: ChoiceConfig) -> Run:
     Raises ValueError where there is none, with the command to run, and where those there are have
     different settings, with the list.
     """
+    # By the time of the result, as folders are named after settings and not after dates.
     out = choice.out
     runs = []
     for path in sorted(out.glob("*/result.json"), key=lambda path: path.stat().st_mtime):
@@ -178,7 +203,10 @@ def find_msf(choice: ChoiceConfig) -> Run:
             f"{out} holds no complete MSF run with d = {choice.dim}; run: "
             f"ipt msf --tasks {tasks} --dim {choice.dim} --out {out}"
         )
-    settings = {json.dumps(run.config, sort_keys=True) for run in runs}
+    # The newest of several is a guess only where they are copies of one run.
+    settings = set()
+    for run in runs:
+        settings.add(json.dumps(run.config, sort_keys=True))
     if len(settings) > 1:
         names = ", ".join(run.folder.name for run in runs)
         raise ValueError(
@@ -191,6 +219,7 @@ def find_msf(choice: ChoiceConfig) -> Run:
 
 def is_chosen(choice: ChoiceConfig, run: Run) -> bool:
     """Return whether a run is one of `ipt msf` that the choice allows."""
+    # An empty choice allows any.
     settings = run.config
     if settings["kind"] != "msf" or settings["msf"]["dim"] != choice.dim:
         return False
@@ -208,14 +237,27 @@ def require_rows(cells: Sequence[CellConfig]) -> None:
 
     Raises ValueError where a task has too few rows.
     """
+    # Before the first of many hours, and without a backbone: drawing needs none.
     drawn = set()
     for cell in cells:
         work = cell.work
-        split, tasks, _ = select_tasks(work.tasks, work.seen, work.unseen, work.seed, work.as_published)
+        split, tasks, _ = select_tasks(
+            work.tasks,
+            work.seen,
+            work.unseen,
+            work.seed,
+            work.as_published,
+        )
         conditions = conditions_of_parts(cell.parts)
         for data_seed, names in tasks_read(split, conditions).items():
             for name in sorted(names):
-                few_shot_set = (work.tasks, work.as_published, cell.tune.shots, data_seed, name)
+                few_shot_set = (
+                    work.tasks,
+                    work.as_published,
+                    cell.tune.shots,
+                    data_seed,
+                    name,
+                )
                 if few_shot_set not in drawn:
                     few_shot(tasks[name], data_seed, cell.tune.shots)
                     drawn.add(few_shot_set)
@@ -231,9 +273,12 @@ def cell_hours(cells: Sequence[CellConfig]) -> list[float]:
     tuned: set[tuple[Path, str]] = set()
     for cell in cells:
         experiment = open_experiment(cell.work, cell.tune)
+        # Measured once for each model: cells differ in seeds and d, which change no rate.
         model = (cell.work.model, cell.work.dtype, cell.work.tuner)
         if model not in rates:
             _, rates[model] = measure_rates(experiment)
+
+        # A bank's folder tells which cells share it.
         conditions = conditions_of_parts(cell.parts)
         missing = set()
         for data_seed, names in tasks_read(experiment.split, conditions).items():
@@ -242,12 +287,15 @@ def cell_hours(cells: Sequence[CellConfig]) -> list[float]:
                 missing.add((folder, task.name))
         missing -= tuned
         tuned |= missing
+
         split = experiment.split
-        work = tuning_work(cell.tune, len(missing)) + msf_work(split, cell.msf)
+        work = tuning_work(cell.tune, len(missing))
+        work += msf_work(split, cell.msf)
         work += ist_work(split, cell.ist, ist_tasks(split, conditions))
         # Both commands score.
         scoring = scoring_work(split, cell.work.limit)
-        hours.append(rates[model].seconds(work + scoring + scoring) / 3600)
+        seconds = rates[model].seconds(work + scoring + scoring)
+        hours.append(seconds / 3600)
     return hours
 
 
@@ -269,12 +317,14 @@ def open_speed_benchmark(
     Again from the first task where there are fewer than jobs.
     """
     tuner = SoftPrompt()
+    # Of this size without its weights: speed does not depend on them, and nothing is downloaded.
     if source.model == BART_BASE:
         tokenizer = open_backbone("mini", 0, "float32", "cpu").tokenizer
         backbone = bart_base_sized(tokenizer, source.device)
     else:
         length = tuner.added_tokens
         backbone = open_backbone(source.model, length, source.dtype, source.device)
+    # Nothing is scored, so one test row is enough.
     tasks = load_tasks(source.tasks, source.as_published)
     encoded = []
     for job in range(config.jobs):

@@ -45,7 +45,10 @@ class Condition:
     is_control: bool = False
 
 
+# Every condition, in the order of tables. All code that measures, prints or draws conditions goes
+# through this tuple: a new line of the results is a new entry.
 CONDITIONS = (
+    # What the subspace can say of deltas that it was found with, and of others.
     Condition(
         name="train_msf",
         title="T_train (MSF)",
@@ -62,6 +65,7 @@ CONDITIONS = (
         tasks="unseen",
         source="reconstructed",
     ),
+    # IST: d numbers per task, on the few-shot sets of the bank, on others, on unseen tasks.
     Condition(
         name="train_same",
         title="T_train same (IST)",
@@ -93,6 +97,7 @@ CONDITIONS = (
         part="unseen",
         absence="Unseen tasks",
     ),
+    # What no tuning for a task gives: a method that does no better has learned nothing of it.
     Condition(
         name="shared",
         title="d = 0: one prompt",
@@ -117,6 +122,7 @@ CONDITIONS = (
         source="best seen vector",
         is_control=True,
     ),
+    # What any d numbers give: a subspace that does no better is worth nothing.
     Condition(
         name="random_test",
         title="IST, random subspace",
@@ -151,6 +157,7 @@ CONDITIONS = (
         is_control=True,
     ),
 )
+# By the key in result.json, and by what `ipt ist --part` calls them.
 BY_NAME = {condition.name: condition for condition in CONDITIONS}
 PARTS = {condition.part: condition for condition in CONDITIONS if condition.part}
 
@@ -158,7 +165,11 @@ PARTS = {condition.part: condition for condition in CONDITIONS if condition.part
 def conditions_of_parts(parts: Iterable[str]) -> tuple[Condition, ...]:
     """Return the conditions that parts of `ipt ist` name, in the order of tables; all if none."""
     named = set(parts) or set(PARTS)
-    return tuple(condition for part, condition in PARTS.items() if part in named)
+    conditions = []
+    for part, condition in PARTS.items():
+        if part in named:
+            conditions.append(condition)
+    return tuple(conditions)
 
 
 @dataclass(frozen=True)
@@ -180,8 +191,12 @@ class Floor:
     @property
     def best(self) -> float:
         """The highest of the three: what a method must exceed."""
-        known = [self.chance, self.empty, self.start]
-        return max(value for value in known if value is not None)
+        # A floor may be missing: a task without options has no chance.
+        values = []
+        for value in (self.chance, self.empty, self.start):
+            if value is not None:
+                values.append(value)
+        return max(values)
 
 
 @dataclass(frozen=True)
@@ -200,17 +215,20 @@ class TaskRecord:
 class RunResult:
     """The result of `ipt msf` or `ipt ist`: numbers by condition and task."""
 
+    # What was measured, and on what.
     kind: Literal["msf", "ist"]
     dim: int
     compresses: bool
     """Whether d is below the number of seen tasks."""
     tasks: dict[str, TaskRecord]
     split: TaskSplit
+    # What was measured: scores, and what they stand beside.
     reference: dict[int, dict[str, TaskScore]]
     """Tuning's own scores by data seed and task."""
     floor: dict[str, Floor]
     scores: dict[str, dict[str, TaskScore]]
     """By condition and task."""
+    # Of one command only.
     prompts: str = ""
     """Digest of the bank that the subspace was found in; MSF only."""
     parameters: int | None = None
@@ -220,21 +238,30 @@ class RunResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return the record that result.json holds."""
-        split = asdict(self.split)
-        del split["name"]
-        parts = {name: list(tasks) for name, tasks in split.items()}
+        # Lists and not tuples: the record equals what is read back from the file.
+        split: dict[str, Any] = {}
+        for name, value in asdict(self.split).items():
+            split[name] = value if name == "name" else list(value)
+
+        # JSON's keys are texts.
+        reference = {}
+        for data_seed, scores in self.reference.items():
+            reference[str(data_seed)] = _to_json(scores)
+        by_condition = {}
+        for name, scores in self.scores.items():
+            by_condition[name] = _to_json(scores)
+
         record: dict[str, Any] = {
             "kind": self.kind,
             "dim": self.dim,
             "compresses": self.compresses,
-            "tasks": {name: asdict(task) for name, task in self.tasks.items()},
-            "split": {"name": self.split.name, **parts},
-            "reference": {},
-            "floor": {name: asdict(floor) for name, floor in self.floor.items()},
-            "scores": {name: _scores_to_json(scores) for name, scores in self.scores.items()},
+            "tasks": _to_json(self.tasks),
+            "split": split,
+            "reference": reference,
+            "floor": _to_json(self.floor),
+            "scores": by_condition,
         }
-        for data_seed, scores in self.reference.items():
-            record["reference"][str(data_seed)] = _scores_to_json(scores)
+        # Fields of one command only are missing in the other's record, as older runs have it.
         if self.kind == "msf":
             record |= {"prompts": self.prompts, "parameters": self.parameters}
         else:
@@ -246,24 +273,37 @@ class RunResult:
         """Read what `to_json` made; raise ValueError where a field is missing."""
         try:
             split = dict(record["split"])
-            name = split.pop("name")
-            parts = {part: tuple(tasks) for part, tasks in split.items()}
+            split_name = split.pop("name")
+            parts = {}
+            for part, names in split.items():
+                parts[part] = tuple(names)
+
             reference = {}
             for data_seed, scores in record["reference"].items():
                 reference[int(data_seed)] = _scores_from_json(scores)
+            by_condition = {}
+            for condition, scores in record["scores"].items():
+                by_condition[condition] = _scores_from_json(scores)
+            tasks = {}
+            for name, task in record["tasks"].items():
+                tasks[name] = TaskRecord(**task)
+            floors = {}
+            for name, floor in record["floor"].items():
+                floors[name] = Floor(**floor)
             return cls(
                 kind=record["kind"],
                 dim=record["dim"],
                 compresses=record["compresses"],
-                tasks={name: TaskRecord(**task) for name, task in record["tasks"].items()},
-                split=TaskSplit(name, **parts),
+                tasks=tasks,
+                split=TaskSplit(split_name, **parts),
                 reference=reference,
-                floor={name: Floor(**floor) for name, floor in record["floor"].items()},
-                scores={name: _scores_from_json(part) for name, part in record["scores"].items()},
+                floor=floors,
+                scores=by_condition,
                 prompts=record.get("prompts", ""),
                 parameters=record.get("parameters"),
                 pca_dim=record.get("pca_dim"),
             )
+        # A field that is missing, or one that this version does not have.
         except (KeyError, TypeError) as error:
             raise ValueError(
                 f"not a result of this version of ipt ({error}); run the command again"
@@ -274,9 +314,16 @@ class RunResult:
         return self.reference[condition.data_seed]
 
 
-def _scores_to_json(scores: Mapping[str, TaskScore]) -> dict[str, Any]:
-    return {name: asdict(score) for name, score in scores.items()}
+def _to_json(by_task: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the dataclasses of tasks as JSON objects."""
+    records = {}
+    for name, value in by_task.items():
+        records[name] = asdict(value)
+    return records
 
 
 def _scores_from_json(record: Mapping[str, Any]) -> dict[str, TaskScore]:
-    return {name: TaskScore(**score) for name, score in record.items()}
+    scores = {}
+    for name, score in record.items():
+        scores[name] = TaskScore(**score)
+    return scores

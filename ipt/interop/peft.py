@@ -19,10 +19,12 @@ from ipt.storage import read_tensors, write_json, write_tensors
 from ipt.training.model import Model
 from ipt.tuners.soft_prompt import SoftPrompt
 
+# PEFT's names of the families; it has no prompt tuning for masked models.
 PEFT_TASKS: dict[type[Backbone], str] = {
     EncoderDecoder: "SEQ_2_SEQ_LM",
     CausalLM: "CAUSAL_LM",
 }
+# Names that PEFT's loader asks for.
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 KEY = "prompt_embeddings"
@@ -43,6 +45,7 @@ def write_peft(delta: Tensor, model: Model, folder: Path, about: dict[str, Any])
         )
     if kind is None:
         raise ValueError(f"PEFT has no prompt tuning for masked models such as {backbone.name}")
+    # PEFT has the vectors in rows where we have one flat delta.
     prompt = model.tuner.parts(backbone, delta)["prompt"]  # [n, h]
     length, width = prompt.shape
     config = {
@@ -69,6 +72,7 @@ def read_peft(folder: Path, length: int, width: int) -> tuple[Tensor, str]:
     n, and so do we.
     """
     config = _read_config(folder)
+    # Older folders have a pickle, which runs what it holds.
     if not (folder / WEIGHTS).is_file():
         raise ValueError(
             f"{folder} has no {WEIGHTS}; save it in that format (other formats may run code and "
@@ -77,10 +81,12 @@ def read_peft(folder: Path, length: int, width: int) -> tuple[Tensor, str]:
     tensors, _ = read_tensors(folder / WEIGHTS)
     prompt = tensors.get(KEY)
     declared = config.get("num_virtual_tokens")
+    # Rows that the file may have: n, or n for each of two submodules.
     accepted = [declared]
     if isinstance(declared, int):
         accepted.append(2 * declared)
-    if prompt is None or prompt.ndim != 2 or not len(prompt) or len(prompt) not in accepted:
+    is_prompt = prompt is not None and prompt.ndim == 2 and len(prompt) > 0
+    if prompt is None or not is_prompt or len(prompt) not in accepted:
         shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
         raise ValueError(f"{folder}: expected {KEY} of {declared} rows, found {shapes}")
     if declared != length:
@@ -88,6 +94,7 @@ def read_peft(folder: Path, length: int, width: int) -> tuple[Tensor, str]:
             f"{folder} holds a prompt of {declared} vectors, {length} were asked for: set the "
             f"prompt length to {declared}"
         )
+    # The name is said and not compared: the same weights may lie under another name or path.
     name = config.get("base_model_name_or_path")
     if prompt.shape[1] != width:
         raise ValueError(
@@ -123,20 +130,33 @@ def read_prompts(root: Path, names: Sequence[str], model: Model) -> tuple[GivenD
     backbone = model.backbone
     if not isinstance(model.tuner, SoftPrompt):
         raise ValueError(f"--prompts holds soft prompts, --tuner is {model.tuner.name}")
-    folders = sorted(path.parent.name for path in root.glob(f"*/{CONFIG}"))
+    folders = []
+    for path in root.glob(f"*/{CONFIG}"):
+        folders.append(path.parent.name)
+    # Sorted, as the digest below must not depend on the file system.
+    folders.sort()
     taken = [name for name in folders if name in names]
     if not taken:
         found = ", ".join(folders[:5]) or "none"
         raise ValueError(f"--prompts {root}: no PEFT folder is named after a task; found {found}")
+    # The digest identifies runs and banks with these prompts: by names and numbers, wherever the
+    # folder lies.
     deltas = {}
     models = set()
     content = hashlib.sha256()
     for name in taken:
-        prompt, tuned_for = read_peft(root / name, model.tuner.prompt_length, backbone.hidden_size)
-        deltas[name] = prompt.flatten()
+        prompt, tuned_for = read_peft(
+            root / name,
+            model.tuner.prompt_length,
+            backbone.hidden_size,
+        )
+        deltas[name] = prompt.flatten()  # [P]
         models.add(tuned_for)
-        content.update(name.encode() + prompt.contiguous().numpy().tobytes())
+        numbers = prompt.contiguous().numpy()
+        content.update(name.encode() + numbers.tobytes())
 
+    # Neither is an error: a folder may hold more tasks than the split, and prompts may be tried
+    # on another model of the same width.
     to_tune = len(set(names) - set(taken))
     notes = [f"prompts of {len(taken)} tasks are taken from {root}; {to_tune} are tuned"]
     unknown = sorted(set(folders) - set(taken))

@@ -33,64 +33,104 @@ def score_tasks(
     rank: also rank the options of cls tasks.
     """
     processes = experiment.processes
+    # Places and not tasks are shared out, as they index the deltas too.
     places = processes.shard(range(len(tasks)))
+    share = [tasks[place] for place in places]
     with experiment.reporter.bar(f"scoring {title}") as progress:
         scores = score_deltas(
             model or experiment.model,
             deltas[places],
-            [tasks[place] for place in places],
+            share,
             rank=rank,
             progress=lambda done, total: progress(done, total, math.nan),
         )
+    gathered = processes.gather(scores)
     by_task = {}
-    for data, score in zip(tasks, processes.gather(scores), strict=True):
+    for data, score in zip(tasks, gathered, strict=True):
+        # As result.json has it: scores that are kept and scores of this moment are equal.
         by_task[data.task.name] = score.rounded()
     return by_task
 
 
 def reference_scores(experiment: Experiment, names: Sequence[str], data_seed: int) -> Scores:
     """Return tuning's own scores, kept beside the bank's deltas."""
+    records = _kept_or_measured(
+        experiment,
+        "reference",
+        names,
+        data_seed,
+        lambda missing: _measure_reference(experiment, missing, data_seed),
+    )
+    scores = {}
+    for name, record in records.items():
+        scores[name] = TaskScore(**record)
+    return scores
 
-    def measure(missing: list[str]) -> dict[str, Any]:
-        title = f"prompt tuning, data seed {data_seed}"
-        deltas = tuned_deltas(experiment, missing, data_seed)
-        tasks = encode_tasks(experiment, missing, data_seed)
-        scores = score_tasks(experiment, title, deltas, tasks)
-        return {name: vars(score) for name, score in scores.items()}
 
-    records = _kept_or_measured(experiment, "reference", names, data_seed, measure)
-    return {name: TaskScore(**record) for name, record in records.items()}
+def _measure_reference(
+    experiment: Experiment,
+    names: Sequence[str],
+    data_seed: int,
+) -> dict[str, Any]:
+    title = f"prompt tuning, data seed {data_seed}"
+    deltas = tuned_deltas(experiment, names, data_seed)
+    tasks = encode_tasks(experiment, names, data_seed)
+    scores = score_tasks(experiment, title, deltas, tasks)
+    # As the bank's JSON has them.
+    records = {}
+    for name, score in scores.items():
+        records[name] = vars(score)
+    return records
 
 
 def floor_scores(experiment: Experiment, names: Sequence[str]) -> dict[str, Floor]:
     """Return what doing nothing scores: chance, the bare backbone, the untrained start."""
+    records = _kept_or_measured(
+        experiment,
+        "floor",
+        names,
+        SAME_DATA_SEED,
+        lambda missing: _measure_floor(experiment, missing),
+    )
+    floors = {}
+    for name, record in records.items():
+        floors[name] = Floor(**record)
+    return floors
 
-    def measure(missing: list[str]) -> dict[str, Any]:
-        model = experiment.model
-        tasks = encode_tasks(experiment, missing, SAME_DATA_SEED)
-        start = model.initialize(experiment.seed).expand(len(tasks), -1)
-        nothing = start.new_zeros(len(tasks), 0)
-        empty_scores = score_tasks(
-            experiment,
-            "the empty prompt",
-            nothing,
-            tasks,
-            model=model.bare,
-            rank=False,
-        )
-        start_scores = score_tasks(experiment, "the untrained start", start, tasks, rank=False)
-        records = {}
-        for data in tasks:
-            name = data.task.name
-            records[name] = {
-                "chance": chance(data),
-                "empty": empty_scores[name].generated,
-                "start": start_scores[name].generated,
-            }
-        return records
 
-    records = _kept_or_measured(experiment, "floor", names, SAME_DATA_SEED, measure)
-    return {name: Floor(**record) for name, record in records.items()}
+def _measure_floor(experiment: Experiment, names: Sequence[str]) -> dict[str, Any]:
+    model = experiment.model
+    tasks = encode_tasks(experiment, names, SAME_DATA_SEED)
+
+    # The bare backbone takes deltas of no numbers. Floors are of generated answers only, hence
+    # no ranking, which would cost a pass for each option.
+    start = model.initialize(experiment.seed).expand(len(tasks), -1)  # [T, P]
+    nothing = start.new_zeros(len(tasks), 0)  # [T, 0]
+    empty_scores = score_tasks(
+        experiment,
+        "the empty prompt",
+        nothing,
+        tasks,
+        model=model.bare,
+        rank=False,
+    )
+    # An untrained delta may help: a soft prompt starts from words of the vocabulary.
+    start_scores = score_tasks(
+        experiment,
+        "the untrained start",
+        start,
+        tasks,
+        rank=False,
+    )
+    records = {}
+    for data in tasks:
+        name = data.task.name
+        records[name] = {
+            "chance": chance(data),
+            "empty": empty_scores[name].generated,
+            "start": start_scores[name].generated,
+        }
+    return records
 
 
 def _kept_or_measured(
@@ -105,11 +145,20 @@ def _kept_or_measured(
     bank = open_bank(experiment, data_seed)
     rows = scored_rows(experiment)
     tasks = experiment.tasks_named(names)
+
+    # The first process reads and writes: all must agree on what is missing, since all measure.
     records = processes.on_main_process(lambda: bank.scores(what, tasks, rows))
     missing = [name for name in names if name not in records]
     if missing:
         measured = measure(missing)
         missing_tasks = experiment.tasks_named(missing)
-        processes.on_main_process(lambda: bank.put_scores(what, missing_tasks, rows, measured))
+        processes.on_main_process(
+            lambda: bank.put_scores(what, missing_tasks, rows, measured)
+        )
         records |= measured
-    return {name: records[name] for name in names}
+
+    # In the order of names, which decides that of result.json.
+    ordered = {}
+    for name in names:
+        ordered[name] = records[name]
+    return ordered

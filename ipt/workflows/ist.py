@@ -1,6 +1,6 @@
 """`ipt ist`: tune d numbers per task in a frozen subspace, condition by condition, and score them.
 
-resolve: which conditions the run still lacks, the bank of seen deltas, encoded tasks
+resolve: which conditions the run is missing, the bank of seen deltas, encoded tasks
 compute: for each source (the subspace, control subspaces, mixtures) d numbers per task, then scores
 write:   vectors.safetensors, result.json
 
@@ -8,8 +8,9 @@ The conditions of one source are one stacked run.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -24,7 +25,7 @@ from ipt.methods.mixture import tune_mixtures
 from ipt.methods.msf import scaling_of
 from ipt.methods.subspace import Subspace
 from ipt.methods.tuning import Start
-from ipt.provenance import digest, settings_record, source_record, to_record
+from ipt.provenance import Record, digest, settings_record, source_record, to_record
 from ipt.results import PARTS, Condition, RunResult
 from ipt.run import Run
 from ipt.storage import read_tensors, write_tensors
@@ -51,6 +52,13 @@ TENSORS = {
 }
 
 
+class EncodedCondition(NamedTuple):
+    """A condition and its encoded tasks."""
+
+    condition: Condition
+    tasks: list[EncodedTask]
+
+
 @dataclass(frozen=True)
 class Tuned:
     """The numbers that the tasks of one source were tuned to, and what makes deltas of them."""
@@ -63,6 +71,14 @@ class Tuned:
     """[T, d] the best start of each task; None of a mixture."""
 
 
+@dataclass(frozen=True)
+class Scored:
+    """What is known of the conditions so far: scores by condition, and numbers that are kept."""
+
+    scores: dict[str, Scores] = field(default_factory=dict)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+
+
 def run_ist(
     experiment: Experiment,
     subspace: Subspace,
@@ -70,46 +86,71 @@ def run_ist(
     run: Run,
     conditions: Sequence[Condition] = ALL_CONDITIONS,
 ) -> RunResult:
-    """Tune and score the conditions that the run lacks, and finish the run folder."""
+    """Tune and score the conditions that the run is missing, and finish the run folder."""
+    # The first process reads the folder for all, so that all do the same conditions.
     processes = experiment.processes
     previous = processes.on_main_process(lambda: run.result)
     missing = processes.on_main_process(lambda: missing_conditions(run, conditions))
-    bank = tuned_deltas(experiment, experiment.seen, SAME_DATA_SEED)
+    bank = tuned_deltas(experiment, experiment.seen, SAME_DATA_SEED)  # [S, P]
     subspaces = {"msf": subspace} | control_subspaces(experiment, subspace.dim, bank)
 
-    scores: dict[str, Scores] = {}
-    tensors: dict[str, Tensor] = {}
+    # Conditions of one source are one stacked run: their tasks are jobs side by side.
+    scored = Scored()
     for source in SOURCES:
         same_source = [condition for condition in missing if condition.source == source]
         if not same_source:
             continue
         encoded = [encode_condition(experiment, condition) for condition in same_source]
-        tasks = [data for of_condition in encoded for data in of_condition]
+        tasks = []
+        for one in encoded:
+            tasks += one.tasks
         execution = Execution(checkpoint_of(experiment, run, same_source, config))
         if source == "mixture":
             tuned = tune_mixture(experiment, subspace.dim, tasks, config, execution)
         else:
             tuned = tune_in_subspace(experiment, subspaces[source], tasks, config, execution)
-        first = 0
-        for condition, of_condition in zip(same_source, encoded, strict=True):
-            part = slice(first, first + len(of_condition))
-            first += len(of_condition)
-            numbers = tuned.numbers[part].contiguous()
-            title = SOURCES[source].format(condition.name)
-            deltas = tuned.decode(numbers)
-            scores[condition.name] = score_tasks(experiment, title, deltas, of_condition)
-            if condition.name in TENSORS:
-                tensors[TENSORS[condition.name]] = numbers
-            if condition.name == "test" and config.start == "seen" and tuned.starts is not None:
-                deltas = tuned.decode(tuned.starts[part])
-                title = "the best seen code"
-                scores["best_code"] = score_tasks(experiment, title, deltas, of_condition)
+        score_conditions(experiment, config, tuned, encoded, scored)
 
-    result = ist_result(experiment, subspace, subspaces["pca"].dim, missing, scores)
+    pca_dim = subspaces["pca"].dim
+    result = ist_result(experiment, subspace, pca_dim, missing, scored.scores)
     if previous is not None:
         result = merged(RunResult.from_json(previous), result)
-    processes.on_main_process(lambda: write(run, tensors, result, had_result=previous is not None))
+    # Only the first process writes: the folder is one, and all have the same result.
+    processes.on_main_process(
+        lambda: write(run, scored.tensors, result, had_result=previous is not None)
+    )
     return result
+
+
+def score_conditions(
+    experiment: Experiment,
+    config: IstConfig,
+    tuned: Tuned,
+    encoded: Sequence[EncodedCondition],
+    scored: Scored,
+) -> None:
+    """Score the conditions of one source, and add them to what was scored before.
+
+    tuned: of the tasks of all conditions, one condition after another.
+    """
+    first = 0
+    for condition, tasks in encoded:
+        part = slice(first, first + len(tasks))
+        first = part.stop
+        numbers = tuned.numbers[part].contiguous()
+        title = SOURCES[condition.source].format(condition.name)
+        deltas = tuned.decode(numbers)
+        scored.scores[condition.name] = score_tasks(experiment, title, deltas, tasks)
+        if condition.name in TENSORS:
+            scored.tensors[TENSORS[condition.name]] = numbers
+
+        # What the search alone gives, before any step: the control that tunes nothing. Only of
+        # unseen tasks, as the subspace was found with the others.
+        starts = tuned.starts if config.start == "seen" else None
+        if condition.name == "test" and starts is not None:
+            deltas = tuned.decode(starts[part])
+            title = "the best seen code"
+            scored.scores["best_code"] = score_tasks(experiment, title, deltas, tasks)
 
 
 def plan_ist(
@@ -118,11 +159,17 @@ def plan_ist(
     source: Run,
     conditions: Sequence[Condition],
 ) -> PlannedRun:
-    """Return the run of these settings in the subspace of `source`; complete with its conditions."""
-    more = {"ist": to_record(config)} | source_record(source)
+    """Return the run of these settings in the subspace of `source`.
+
+    conditions: with which it is complete.
+    """
+    # Not the conditions: they are added to the folder of the same settings, run by run.
+    more: Record = {"ist": to_record(config)}
+    more |= source_record(source)
     settings = settings_record("ist", experiment, more)
     dim = source.config["msf"]["dim"]
-    name = f"ist-{experiment.split.name}-d{dim}-s{experiment.seed}-{digest(settings)}"
+    split = experiment.split.name
+    name = f"ist-{split}-d{dim}-s{experiment.seed}-{digest(settings)}"
 
     def is_complete(run: Run) -> bool:
         return run.result is not None and not missing_conditions(run, conditions)
@@ -136,10 +183,12 @@ def estimate_ist(
     path: Path,
     conditions: Sequence[Condition],
 ) -> Estimate:
-    """Return the cost of the conditions that the run lacks; path: its folder."""
+    """Return the cost of the missing conditions of the run; path: its folder."""
     processes = experiment.processes
     missing = processes.on_main_process(lambda: missing_conditions(Run(path), conditions))
-    work = ist_work(experiment.split, config, ist_tasks(experiment.split, missing))
+    tasks = ist_tasks(experiment.split, missing)
+    work = ist_work(experiment.split, config, tasks)
+    # On other few-shot sets the reference is missing too: MSF has tuned the first ones only.
     if any(condition.data_seed == DIFF_DATA_SEED for condition in missing):
         untuned = missing_tasks(experiment, experiment.seen, DIFF_DATA_SEED)
         work += tuning_work(experiment.tune, len(untuned))
@@ -160,10 +209,11 @@ def condition_tasks(experiment: Experiment, condition: Condition) -> list[str]:
     return experiment.seen if condition.tasks == "seen" else experiment.unseen
 
 
-def encode_condition(experiment: Experiment, condition: Condition) -> list[EncodedTask]:
-    """Return the encoded tasks of a condition."""
+def encode_condition(experiment: Experiment, condition: Condition) -> EncodedCondition:
+    """Return a condition with its encoded tasks."""
     names = condition_tasks(experiment, condition)
-    return encode_tasks(experiment, names, condition.data_seed)
+    tasks = encode_tasks(experiment, names, condition.data_seed)
+    return EncodedCondition(condition, tasks)
 
 
 def checkpoint_of(
@@ -173,8 +223,10 @@ def checkpoint_of(
     config: IstConfig,
 ) -> Checkpoint:
     """Return this process's checkpoint of the run of one source's conditions."""
+    # Named after what is stacked: another choice of conditions is another state.
     names = [condition.name for condition in conditions]
     if conditions[0].source != "msf":
+        # A control is one condition, which older runs name by its source.
         names = [conditions[0].source]
     stage = "-".join(["ist", *names])
     return run.checkpoint(experiment.processes.name(stage), config.checkpoint_seconds)
@@ -188,6 +240,7 @@ def control_subspaces(experiment: Experiment, dim: int, bank: Tensor) -> dict[st
         "split": experiment.split.name,
     }
     seed = experiment.seed
+    # In the scales that MSF's subspace has, or the controls would be of another geometry.
     scaling = scaling_of(experiment.model, bank)
     random = Subspace.random(bank, dim, seed, scaling, **names)
     pca = Subspace.pca(bank, dim, scaling, seed=seed, **names)
@@ -210,6 +263,7 @@ def tune_in_subspace(
     seed = experiment.seed if seed is None else seed
     starts = choose_vectors(experiment, subspace, tasks, config, seed)  # [T, S, d]
     processes = experiment.processes
+    # Places and not tasks are shared out, as they index the starts too.
     places = processes.shard(range(len(tasks)))
     share = [tasks[place] for place in places]
     title = execution.checkpoint.stage or "vectors"
@@ -222,7 +276,9 @@ def tune_in_subspace(
             Start(starts[places], seed),
             replace(execution, progress=progress),
         )
-    return Tuned(processes.gather_rows(vectors), subspace.decode, starts[:, 0])
+    # Every process scores its share of what all have tuned.
+    gathered = processes.gather_rows(vectors)  # [T, d]
+    return Tuned(gathered, subspace.decode, starts[:, 0])
 
 
 def choose_vectors(
@@ -234,15 +290,23 @@ def choose_vectors(
 ) -> Tensor:
     """Return where IST starts [T, S, d], each process choosing for its share."""
     names = experiment.split.seen
-    bank = tuned_deltas(experiment, names, SAME_DATA_SEED)
-    seen = SeenVectors(subspace.encode(bank), names)
+    bank = tuned_deltas(experiment, names, SAME_DATA_SEED)  # [S, P]
+    vectors = subspace.encode(bank)  # [S, d]
+    seen = SeenVectors(vectors, names)
     if config.start != "seen":
         return starts_without_search(config, subspace, seen, len(tasks), seed)
     with experiment.reporter.bar(f"best seen codes, {subspace.kind} subspace"):
         # As many for a seen task, whose own vector is none of them, as for an unseen one.
         count = min(config.starts, len(names))
         share = experiment.processes.shard(tasks)
-        starts = choose_starts(experiment.model, subspace.decode, share, seen, seed, count)
+        starts = choose_starts(
+            experiment.model,
+            subspace.decode,
+            share,
+            seen,
+            seed,
+            count,
+        )
     return experiment.processes.gather_rows(starts)
 
 
@@ -256,14 +320,24 @@ def tune_mixture(
 ) -> Tuned:
     """Tune each task's weights of the seen deltas, each process its share."""
     processes = experiment.processes
-    bank = tuned_deltas(experiment, experiment.seen, SAME_DATA_SEED)
+    bank = tuned_deltas(experiment, experiment.seen, SAME_DATA_SEED)  # [S, P]
+    # The mixture's space is spanned by whole deltas: each is its own vector.
     seen = SeenVectors(bank, experiment.split.seen)
     share = processes.shard(tasks)
     seed = experiment.seed if seed is None else seed
     with experiment.reporter.bar("tuning mixtures of seen prompts") as progress:
         execution = replace(execution, progress=progress)
-        weights = tune_mixtures(experiment.model, seen, dim, share, config, seed, execution)
-    return Tuned(processes.gather_rows(weights), lambda numbers: mix_deltas(numbers, bank))
+        weights = tune_mixtures(
+            experiment.model,
+            seen,
+            dim,
+            share,
+            config,
+            seed,
+            execution,
+        )
+    gathered = processes.gather_rows(weights)  # [T, S]
+    return Tuned(gathered, lambda numbers: mix_deltas(numbers, bank))
 
 
 def ist_result(
@@ -276,6 +350,7 @@ def ist_result(
     """Return the result of these conditions, with the references that they need."""
     names = [*experiment.seen, *experiment.unseen]
     reference = {SAME_DATA_SEED: reference_scores(experiment, names, SAME_DATA_SEED)}
+    # A score stands beside tuning on the same rows: other few-shot sets, another reference.
     for condition in conditions:
         if condition.data_seed not in reference:
             of_condition = condition_tasks(experiment, condition)
@@ -296,6 +371,7 @@ def ist_result(
 
 def merged(previous: RunResult, result: RunResult) -> RunResult:
     """Return a result with the conditions that an earlier one has."""
+    # The earlier ones first, so that result.json grows at its end.
     return replace(
         result,
         reference=previous.reference | result.reference,
@@ -309,4 +385,5 @@ def write(run: Run, tensors: dict[str, Tensor], result: RunResult, had_result: b
     if had_result:
         tensors = read_tensors(path)[0] | tensors
     write_tensors(path, tensors)
+    # Last, as the result marks the run complete.
     run.finish(result.to_json())

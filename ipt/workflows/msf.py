@@ -1,6 +1,6 @@
 """`ipt msf`: find the subspace of the seen tasks' tuned deltas, and score it.
 
-resolve: tuned deltas and encoded tasks, those that the bank lacks tuned first
+resolve: tuned deltas and encoded tasks, those missing in the bank tuned first
 compute: the subspace, one shared delta; scores of each condition (`ipt.results`)
 write:   subspace/, codes.safetensors, result.json
 """
@@ -32,7 +32,7 @@ from ipt.workflows.evaluation import Scores, floor_scores, reference_scores, sco
 
 
 @dataclass(frozen=True)
-class Found:
+class MsfOutput:
     """What MSF computes: the subspace, and the delta that all tasks share."""
 
     subspace: Subspace
@@ -50,7 +50,7 @@ def run_msf(experiment: Experiment, config: MsfConfig, run: Run) -> RunResult:
             "training prompts"
         )
 
-    # All processes train the two stages together.
+    # All processes train the two stages together, each its share of a step's rows.
     seen_tasks = tasks[: len(seen)]
     with experiment.reporter.bar("finding the subspace") as progress:
         execution = _joint(experiment, run, "msf", config, progress)
@@ -66,17 +66,19 @@ def run_msf(experiment: Experiment, config: MsfConfig, run: Run) -> RunResult:
     with experiment.reporter.bar("control: one shared prompt") as progress:
         execution = _joint(experiment, run, "shared", config, progress)
         shared = find_control(experiment, seen_tasks, config, execution)
-    found = Found(subspace, shared)
-    scores = score_conditions(experiment, found, bank, tasks)
 
+    output = MsfOutput(subspace, shared)
+    scores = score_conditions(experiment, output, bank, tasks)
     result = msf_result(experiment, config, subspace, bank, scores)
-    experiment.processes.on_main_process(lambda: write(run, found, bank, result))
+    # Only the first process writes: all have the same numbers.
+    experiment.processes.on_main_process(lambda: write(run, output, bank, result))
     return result
 
 
 def plan_msf(experiment: Experiment, config: MsfConfig, name: str = "") -> PlannedRun:
     """Return the run of these settings; its name ends with their digest, if none is given."""
     settings = settings_record("msf", experiment, {"msf": to_record(config)})
+    # Runs with other settings get other folders without being named by the user.
     if not name:
         split = experiment.split.name
         name = f"msf-{split}-d{config.dim}-s{experiment.seed}-{digest(settings)}"
@@ -84,10 +86,12 @@ def plan_msf(experiment: Experiment, config: MsfConfig, name: str = "") -> Plann
 
 
 def estimate_msf(experiment: Experiment, config: MsfConfig) -> Estimate:
-    """Return the cost of tuning what the bank lacks, of the subspace, and of the scores."""
+    """Return the cost of tuning what is missing, of the subspace, and of the scores."""
     missing = missing_tasks(experiment, experiment.split.all, SAME_DATA_SEED)
-    work = tuning_work(experiment.tune, len(missing)) + msf_work(experiment.split, config)
-    return estimate(experiment, work + scoring_work(experiment.split, experiment.work.limit))
+    work = tuning_work(experiment.tune, len(missing))
+    work += msf_work(experiment.split, config)
+    work += scoring_work(experiment.split, experiment.work.limit)
+    return estimate(experiment, work)
 
 
 def resolve_config(experiment: Experiment, config: MsfConfig) -> MsfConfig:
@@ -98,6 +102,7 @@ def resolve_config(experiment: Experiment, config: MsfConfig) -> MsfConfig:
     size = experiment.model.size
     if config.dim >= size:
         raise ValueError(f"--dim must be below a delta's {size} numbers, found {config.dim}")
+    # Chosen here and not later, so that the run's settings name it.
     if config.inner_width is None:
         return replace(config, inner_width=inner_width_for(size))
     return config
@@ -127,6 +132,7 @@ def _joint(
     progress: Progress,
 ) -> Execution:
     """Return how a stage runs that all processes do together: the first keeps its state."""
+    # The state is the same in all processes; a resumed run gives the first one's to the others.
     checkpoint = Checkpoint.none()
     if experiment.processes.is_main:
         checkpoint = run.checkpoint(stage, config.checkpoint_seconds)
@@ -135,7 +141,7 @@ def _joint(
 
 def score_conditions(
     experiment: Experiment,
-    found: Found,
+    output: MsfOutput,
     bank: Tensor,
     tasks: list[EncodedTask],
 ) -> dict[str, Scores]:
@@ -143,16 +149,21 @@ def score_conditions(
 
     bank: [T, P] the deltas of the seen tasks, then of the unseen ones, as `tasks`.
     """
-    subspace = found.subspace
+    subspace = output.subspace
     seen = len(experiment.seen)
-    vectors = subspace.encode(bank)
-    rebuilt = subspace.decode(vectors)
+    vectors = subspace.encode(bank)  # [T, d]
+    rebuilt = subspace.decode(vectors)  # [T, P]
+    # Seen and unseen tasks in one pass: full batches of both.
     reconstructed = score_tasks(experiment, "reconstructed prompts", rebuilt, tasks)
 
+    # Controls: one delta for every unseen task, that of the seen tasks' mean vector, or one tuned
+    # on all of them. What they score needs none of the d dimensions.
     unseen_tasks = tasks[seen:]
     count = len(unseen_tasks)
-    mean = subspace.decode(subspace.encode(bank[:seen]).mean(0, keepdim=True)).expand(count, -1)
-    shared = found.shared.expand(count, -1)
+    seen_vectors = subspace.encode(bank[:seen])
+    mean_vector = seen_vectors.mean(0, keepdim=True)  # [1, d]
+    mean = subspace.decode(mean_vector).expand(count, -1)  # [T, P]
+    shared = output.shared.expand(count, -1)  # [T, P]
     return {
         "train_msf": {name: reconstructed[name] for name in experiment.seen},
         "test_msf": {name: reconstructed[name] for name in experiment.unseen},
@@ -173,6 +184,11 @@ def msf_result(
     reference = reference_scores(experiment, names, SAME_DATA_SEED)
     floor = floor_scores(experiment, names)
     subspace.scores = card_scores(scores, reference)
+    # Of the bytes: whoever computes with this bank can tell that it is the same one.
+    bank_bytes = bank.cpu().numpy().tobytes()
+    parameters = 0
+    for parameter in subspace.delta_decoder.parameters():
+        parameters += parameter.numel()
     return RunResult(
         kind="msf",
         dim=config.dim,
@@ -182,8 +198,8 @@ def msf_result(
         reference={SAME_DATA_SEED: reference},
         floor=floor,
         scores=scores,
-        prompts=hashlib.sha256(bank.cpu().numpy().tobytes()).hexdigest(),
-        parameters=sum(p.numel() for p in subspace.delta_decoder.parameters()),
+        prompts=hashlib.sha256(bank_bytes).hexdigest(),
+        parameters=parameters,
     )
 
 
@@ -206,6 +222,7 @@ def task_records(experiment: Experiment) -> dict[str, TaskRecord]:
 def card_scores(scores: Mapping[str, Scores], reference: Scores) -> dict[str, float]:
     """Return the mean test scores that the subspace's card states."""
     titles = {"prompt tuning": reference}
+    # A split may have no unseen tasks, and no mean of them.
     for name in ("train_msf", "test_msf"):
         if scores[name]:
             titles[f"reconstructed prompts, {name}"] = scores[name]
@@ -216,16 +233,22 @@ def card_scores(scores: Mapping[str, Scores], reference: Scores) -> dict[str, fl
     return means
 
 
-def write(run: Run, found: Found, bank: Tensor, result: RunResult) -> None:
+def write(run: Run, output: MsfOutput, bank: Tensor, result: RunResult) -> None:
     """Write the subspace, the vectors of all tasks and the shared delta, and finish the run."""
-    save_subspace(found.subspace, run.folder / "subspace")
-    vectors = found.subspace.encode(bank)
-    write_tensors(run.folder / "codes.safetensors", {"codes": vectors, "shared": found.shared})
+    save_subspace(output.subspace, run.folder / "subspace")
+    # Under the names that older runs have.
+    tensors = {
+        "codes": output.subspace.encode(bank),
+        "shared": output.shared,
+    }
+    write_tensors(run.folder / "codes.safetensors", tensors)
+    # Last, as the result marks the run complete.
     run.finish(result.to_json())
 
 
 def save_subspace(subspace: Subspace, folder: Path) -> None:
     """Write the subspace's folder in one step."""
+    # Several files are no atomic write: they are made elsewhere and moved at once.
     draft = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(draft, ignore_errors=True)
     subspace.save_pretrained(draft, config=subspace.get_params())

@@ -29,7 +29,7 @@ from ipt.experiment import Experiment, PlannedRun, encode_tasks
 from ipt.methods.ist import tune_vectors
 from ipt.methods.subspace import Subspace
 from ipt.methods.tuning import Start, tune_deltas
-from ipt.provenance import digest, settings_record, source_record, to_record
+from ipt.provenance import Record, digest, settings_record, source_record, to_record
 from ipt.recovery import recovery
 from ipt.run import Run
 from ipt.storage import write_tensors
@@ -70,10 +70,12 @@ def plan_stability(
     seeds: Sequence[int],
 ) -> PlannedRun:
     """Return the run of these settings in the subspace of `source`."""
-    more = {"ist": to_record(config), "seeds": list(seeds)} | source_record(source)
+    more: Record = {"ist": to_record(config), "seeds": list(seeds)}
+    more |= source_record(source)
     settings = settings_record("stability", experiment, more)
     dim = source.config["msf"]["dim"]
-    name = f"stability-{experiment.split.name}-d{dim}-s{experiment.seed}-{digest(settings)}"
+    split = experiment.split.name
+    name = f"stability-{split}-d{dim}-s{experiment.seed}-{digest(settings)}"
     return PlannedRun(experiment, experiment.work.out / name, settings)
 
 
@@ -87,11 +89,15 @@ def estimate_stability(
     jobs = len(seeds) * len(names)
     missing = 0
     for seed in seeds:
-        missing += len(missing_tasks(experiment.with_seed(seed), names, SAME_DATA_SEED))
+        # A seed has a bank of its own.
+        seeded = experiment.with_seed(seed)
+        untuned = missing_tasks(seeded, names, SAME_DATA_SEED)
+        missing += len(untuned)
     # Tuning from two solutions, and two ways to few numbers.
     work = tuning_work(experiment.tune, missing + 2 * jobs)
     work += ist_work(experiment.split, config, 2 * jobs)
-    return estimate(experiment, work + scoring_work(experiment.split, experiment.work.limit))
+    work += scoring_work(experiment.split, experiment.work.limit)
+    return estimate(experiment, work)
 
 
 def run_stability(
@@ -103,11 +109,12 @@ def run_stability(
 ) -> dict[str, Any]:
     """Tune every unseen task with every seed in the five ways, score them, finish the run."""
     names = experiment.unseen
-    with_seed = [experiment.with_seed(seed) for seed in seeds]
-    tune_missing(with_seed, names, SAME_DATA_SEED)
-    scored: dict[str, list[Scores]] = {
-        PROMPT: [reference_scores(one, names, SAME_DATA_SEED) for one in with_seed]
-    }
+    with_seeds = [experiment.with_seed(seed) for seed in seeds]
+    # Before any scoring, which tunes what it needs: one stacked run, and not one for each seed.
+    tune_missing(with_seeds, names, SAME_DATA_SEED)
+    scored: dict[str, list[Scores]] = {PROMPT: []}
+    for seeded in with_seeds:
+        scored[PROMPT].append(reference_scores(seeded, names, SAME_DATA_SEED))
 
     # Task by task for the first seed, then for the next: the order of all tensors below.
     tasks = encode_tasks(experiment, names, SAME_DATA_SEED)
@@ -116,13 +123,17 @@ def run_stability(
     bank = tuned_deltas(experiment, experiment.seen, SAME_DATA_SEED)
     deltas = {IST: subspace.decode(vectors), MIXTURE: mix_deltas(weights, bank)}
     tensors = {"vectors": vectors, "mixture": weights}
+
+    # Tuning from a solution in few numbers: whether that start takes the dependence on the seed
+    # away from tuning itself.
     for method in (IST, MIXTURE):
         tuned = tune_from(experiment, method, deltas[method], seeds, tasks, run)
         deltas[FROM[method]] = tuned
         tensors[f"prompts from {method}"] = tuned
     for method, of_method in deltas.items():
         scored[method] = []
-        for seed, of_seed in zip(seeds, of_method.split(len(tasks)), strict=True):
+        by_seed = of_method.split(len(tasks))  # [T, P] for each seed
+        for seed, of_seed in zip(seeds, by_seed, strict=True):
             title = f"{method}, seed {seed}"
             scored[method].append(score_tasks(experiment, title, of_seed, tasks))
 
@@ -132,6 +143,7 @@ def run_stability(
         write_tensors(run.folder / "vectors.safetensors", tensors)
         run.finish(result)
 
+    # Only the first process writes: the folder is one, and all have the same result.
     experiment.processes.on_main_process(write)
     return result
 
@@ -149,16 +161,15 @@ def tune_all_seeds(
     starts = []
     for seed in seeds:
         starts.append(choose_vectors(experiment, subspace, tasks, config, seed))
-    values = torch.cat(starts)
-    jobs = _repeated(seeds, tasks)
-    places = processes.shard(range(len(jobs.tasks)))
-    start = Start(values[places], [jobs.seeds[place] for place in places])
+    values = torch.cat(starts)  # [seeds x T, S, d]
+    share = _share(experiment, seeds, tasks)
+    start = Start(values[share.places], share.seeds)
     with experiment.reporter.bar("IST, all seeds") as progress:
         checkpoint = run.checkpoint(processes.name("ist"), config.checkpoint_seconds)
         vectors, _ = tune_vectors(
             experiment.model,
             subspace,
-            [jobs.tasks[place] for place in places],
+            share.tasks,
             config,
             start,
             Execution(checkpoint, progress),
@@ -175,6 +186,7 @@ def mixtures_of_seeds(
     run: Run,
 ) -> Tensor:
     """Return the weights of the seen deltas [seeds x T, S], a run for each seed."""
+    # Each seed chooses anchors of its own, and a run stacks jobs of one choice.
     weights = []
     for seed in seeds:
         stage = experiment.processes.name(f"ist-mixture-{seed}")
@@ -194,36 +206,45 @@ def tune_from(
 ) -> Tensor:
     """Return the deltas [seeds x T, P] tuned from those of a method, as one stacked run."""
     processes = experiment.processes
-    jobs = _repeated(seeds, tasks)
-    places = processes.shard(range(len(jobs.tasks)))
-    start = Start(deltas[places], [jobs.seeds[place] for place in places])
+    share = _share(experiment, seeds, tasks)
+    start = Start(deltas[share.places], share.seeds)
     with experiment.reporter.bar(FROM[method]) as progress:
         stage = processes.name(f"from-{method.split()[0]}")
         checkpoint = run.checkpoint(stage, experiment.tune.checkpoint_seconds)
         tuned = tune_deltas(
             experiment.model,
-            [jobs.tasks[place] for place in places],
+            share.tasks,
             experiment.tune,
             start,
             Execution(checkpoint, progress),
         )
-    return processes.gather_rows(torch.stack([one.delta for one in tuned]))
+    shard = torch.stack([outcome.delta for outcome in tuned])
+    return processes.gather_rows(shard)  # [seeds x T, P]
 
 
 @dataclass(frozen=True)
-class Repeated:
-    """Every task with every seed: the tasks of the first seed, then those of the next."""
+class Share:
+    """This process's part of every task with every seed, in the same order in all three."""
 
+    places: list[int]
+    """Among the tasks of the first seed, then those of the next: rows of the tensors."""
     tasks: list[EncodedTask]
     seeds: list[int]
 
 
-def _repeated(seeds: Sequence[int], tasks: Sequence[EncodedTask]) -> Repeated:
-    repeated = Repeated([], [])
-    for seed in seeds:
-        repeated.tasks.extend(tasks)
-        repeated.seeds.extend([seed] * len(tasks))
-    return repeated
+def _share(
+    experiment: Experiment,
+    seeds: Sequence[int],
+    tasks: Sequence[EncodedTask],
+) -> Share:
+    """Return this process's part of every task with every seed."""
+    count = len(tasks)
+    share = Share([], [], [])
+    for place in experiment.processes.shard(range(len(seeds) * count)):
+        share.places.append(place)
+        share.tasks.append(tasks[place % count])
+        share.seeds.append(seeds[place // count])
+    return share
 
 
 def stability_result(
@@ -239,31 +260,44 @@ def stability_result(
         by_method[method] = {}
         for name in names:
             by_method[method][name] = [scores[name].generated for scores in of_seeds]
+    # Over the scores alone, so that a page can tell whether its table is of this run.
     text = json.dumps(by_method, sort_keys=True)
-    floors = {name: floor.best for name, floor in floor_scores(experiment, names).items()}
+    floors = {}
+    for name, floor in floor_scores(experiment, names).items():
+        floors[name] = floor.best
+    rows = []
+    for row in stability(by_method, floors):
+        rows.append(to_json(row))
     return {
         "kind": "stability",
         "dim": dim,
         "seeds": list(seeds),
         "by_seed": by_method,
         "digest": hashlib.sha256(text.encode()).hexdigest(),
+        # Every run's result has this field; here no condition is scored.
         "scores": {},
-        "rows": [to_json(row) for row in stability(by_method, floors)],
+        "rows": rows,
     }
 
 
 def stability(scores: Mapping[str, ByTask], floors: Mapping[str, float]) -> list[MethodStability]:
     """Return each method's means, recovery of tuning's mean, and spread over seeds."""
-    reference = {name: float(np.mean(values)) for name, values in scores[PROMPT].items()}
+    reference = _means(scores[PROMPT])
+
+    # Within each task first: tasks differ far more from each other than seeds do. Divided by
+    # n - 1, as the seeds are a sample of all that could have been taken.
     spreads = {}
     for method, by_task in scores.items():
         deviations = [np.std(values, ddof=1) for values in by_task.values()]
         spreads[method] = float(np.mean(deviations))
+
     rows = []
     for method, by_task in scores.items():
-        means = {name: float(np.mean(values)) for name, values in by_task.items()}
+        means = _means(by_task)
         recovered = recovery(means, reference, floors)
-        ratio = spreads[method] / spreads[PROMPT] if spreads[PROMPT] else math.nan
+        ratio = math.nan
+        if spreads[PROMPT]:
+            ratio = spreads[method] / spreads[PROMPT]
         row = MethodStability(
             method=method,
             tasks=len(means),
@@ -276,6 +310,14 @@ def stability(scores: Mapping[str, ByTask], floors: Mapping[str, float]) -> list
         )
         rows.append(row)
     return rows
+
+
+def _means(by_task: ByTask) -> dict[str, float]:
+    """Return each task's mean over the seeds."""
+    means = {}
+    for name, values in by_task.items():
+        means[name] = float(np.mean(values))
+    return means
 
 
 def to_json(row: MethodStability) -> dict[str, Any]:

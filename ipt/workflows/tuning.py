@@ -25,10 +25,12 @@ class TaskQuality:
 
     @property
     def generated(self) -> list[float]:
+        """The scores of generated answers."""
         return [score.generated for score in self.scores]
 
     @property
     def ranked(self) -> list[float]:
+        """The scores of ranked options; empty for a task without options."""
         return [score.ranked for score in self.scores if score.ranked is not None]
 
     @property
@@ -46,12 +48,15 @@ class TuningResult:
 
 
 def estimate_tuning(experiment: Experiment, seeds: Sequence[int]) -> Estimate:
-    """Return the cost of the deltas that the banks of these seeds lack."""
+    """Return the cost of the deltas that are missing in the banks of these seeds."""
     missing = 0
     for seed in seeds:
+        # A seed has a bank of its own.
         seeded = experiment.with_seed(seed)
-        missing += len(missing_tasks(seeded, experiment.split.all, SAME_DATA_SEED))
+        untuned = missing_tasks(seeded, experiment.split.all, SAME_DATA_SEED)
+        missing += len(untuned)
     work = tuning_work(experiment.tune, missing)
+    # The bank keeps scores too: where no delta is missing, none is scored again.
     if missing:
         work += scoring_work(experiment.split, experiment.work.limit)
     return estimate(experiment, work)
@@ -60,11 +65,22 @@ def estimate_tuning(experiment: Experiment, seeds: Sequence[int]) -> Estimate:
 def run_tuning(experiment: Experiment, seeds: Sequence[int]) -> TuningResult:
     """Tune what is missing, all seeds in one stacked run, and score every task."""
     names = list(experiment.split.all)
-    experiments = [experiment.with_seed(seed) for seed in dict.fromkeys(seeds)]
+    experiments = []
+    # A seed that is named twice is tuned once.
+    for seed in dict.fromkeys(seeds):
+        experiments.append(experiment.with_seed(seed))
+
+    # Before any scoring, which tunes what it needs: one stacked run, and not one for each seed.
     tune_missing(experiments, names, SAME_DATA_SEED)
-    scores = [reference_scores(seeded, names, SAME_DATA_SEED) for seeded in experiments]
+    scores = []
+    for seeded in experiments:
+        of_seed = reference_scores(seeded, names, SAME_DATA_SEED)
+        scores.append(of_seed)
     floors = floor_scores(experiment, names)
-    banks = [open_bank(seeded, SAME_DATA_SEED) for seeded in experiments]
+    banks = []
+    for seeded in experiments:
+        banks.append(open_bank(seeded, SAME_DATA_SEED))
+
     tasks = []
     for task in experiment.tasks_named(names):
         losses = []
@@ -79,4 +95,5 @@ def run_tuning(experiment: Experiment, seeds: Sequence[int]) -> TuningResult:
             dev_loss=sum(losses) / len(experiments),
         )
         tasks.append(quality)
-    return TuningResult(tasks, [bank.folder for bank in banks])
+    folders = [bank.folder for bank in banks]
+    return TuningResult(tasks, folders)
