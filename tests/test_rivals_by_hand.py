@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 import torch
 from conftest import toy_backbone
+from soft_prompts import losses, model_of, nll
 
 from ipt.benchmarks import baselines
 from ipt.benchmarks.baselines import (
@@ -21,7 +22,9 @@ from ipt.config import IstConfig
 from ipt.encoded import EncodedTask
 from ipt.training.evaluate import Score
 from ipt.training.loop import take_rows
-from ipt.training.sweep import stack
+from ipt.training.model import Model
+from ipt.training.sweep import Sweep
+from ipt.tuners.bare import Bare
 
 SEED = 3
 LORA_RATES, DIRECTION_RATES = (0.01, 0.03, 0.1), (0.003, 0.01, 0.03)
@@ -66,15 +69,21 @@ class Told:
             monkeypatch.setattr(baselines, "row_losses", self.row_losses)
         monkeypatch.setattr(baselines, "score_deltas", self.score_deltas)
 
-    def row_losses(self, backbone, prompts, of_row, rows, budget):
-        self.at_losses.append(trained(backbone))
+    def row_losses(self, model, deltas, of_row, rows, budget):
+        self.check(model, deltas)
+        self.at_losses.append(trained(self.backbone))
         return torch.tensor([self.losses.pop(0)] * len(rows)) + torch.linspace(-0.1, 0.1, len(rows))
 
-    def score_deltas(self, backbone, prompts, data, part="test", rank=True):
-        assert prompts.shape == (1, 0, 16) and part == "test"
-        self.at_scores.append(trained(backbone))
+    def score_deltas(self, model, deltas, data, part="test", rank=True):
+        self.check(model, deltas)
+        assert part == "test"
+        self.at_scores.append(trained(self.backbone))
         self.asked += data
         return [Score(self.scores.pop(0) if self.scores else 0.0, None, ())]
+
+    def check(self, model, deltas):
+        """Check that nothing is put before a row."""
+        assert model == Model(self.backbone, Bare()) and deltas.shape == (1, 0)
 
 
 def tries(backbone, *rates, dim=2):
@@ -97,7 +106,7 @@ def test_the_best_try_is_chosen_by_dev_loss_and_not_by_test_score(backbone, data
     told = Told(monkeypatch, backbone, losses, scores)
     config, notes = replace(TRAIN, steps=2, eval_every=1), []
     found, numbers = tune_models(
-        backbone,
+        model_of(backbone, 3),
         data,
         tries(backbone, 0.01, 0.02, 0.03),
         config,
@@ -115,15 +124,17 @@ def test_of_equal_dev_losses_the_first_try_is_taken_whatever_it_scores(backbone,
     Told(monkeypatch, backbone, [1.0, 1.0, 1.0, 2.0, 1.0, 1.0], [0.6, 0.9, 0.5, 0.3, 0.8, 0.1])
     config = replace(TRAIN, steps=1)
     three = tries(backbone, 0.01, 0.02, 0.03)
-    score, _ = tune_models(backbone, data[:2], three, config, SEED, lambda job, loss: None)
+    model = model_of(backbone, 3)
+    score, _ = tune_models(model, data[:2], three, config, SEED, lambda job, loss: None)
     assert score == pytest.approx((0.6 + 0.8) / 2)
 
 
 def test_a_try_is_scored_where_its_dev_loss_was_least(backbone, data, monkeypatch):
     """Ten steps, a dev loss at each fourth and at the last; of two equal ones the first is kept."""
-    for losses, kept in (([3, 1, 2], 1), ([3, 2, 1], 2), ([1, 1, 2], 0)):
-        told = Told(monkeypatch, backbone, losses)
-        tune_models(backbone, data[:1], tries(backbone, 0.05), TRAIN, SEED, lambda job, loss: None)
+    for at_evals, kept in (([3, 1, 2], 1), ([3, 2, 1], 2), ([1, 1, 2], 0)):
+        told = Told(monkeypatch, backbone, at_evals)
+        model, one = model_of(backbone, 3), tries(backbone, 0.05)
+        tune_models(model, data[:1], one, TRAIN, SEED, lambda job, loss: None)
         assert len(told.at_losses) == 3
         assert torch.equal(told.at_scores[0][0], told.at_losses[kept][0])
         assert not torch.equal(told.at_losses[0][0], told.at_losses[1][0])  # control
@@ -135,14 +146,14 @@ PLACE = "decoder.block.1.layer.1.EncDecAttention.v"
 
 def plain_adam(backbone, d, job, rate, clip):
     """Return, by a plain loop: an adapter's weights after each step, slopes' norms, dev losses."""
-    path, norms, losses = [], [], []
+    path, norms, at_evals = [], [], []
     nothing = torch.zeros(4, 0, 16)
     torch.manual_seed(SEED)
     with lora_adapter(backbone, PLACE) as weights:
         mean, square = ([torch.zeros_like(w) for w in weights] for _ in range(2))
         for step in range(10):
             rows = [row for _, row in take_rows(job, step)]
-            slopes = torch.autograd.grad(backbone.losses(nothing, rows).sum() / 4, weights)
+            slopes = torch.autograd.grad(losses(backbone, nothing, rows).sum() / 4, weights)
             norms.append(float(sum((slope**2).sum() for slope in slopes)) ** 0.5)
             for i, slope in enumerate(slopes):
                 slope = slope * min(1, clip / norms[-1])
@@ -153,42 +164,43 @@ def plain_adam(backbone, d, job, rate, clip):
             path.append(trained(backbone))
             if step + 1 in (4, 8, 10):
                 with torch.no_grad():
-                    found = [float(backbone.losses(nothing[:1], [row])) for row in d.dev]
-                losses.append(sum(found) / len(found))
-    return path, norms, losses
+                    found = [float(losses(backbone, nothing[:1], [row])) for row in d.dev]
+                at_evals.append(sum(found) / len(found))
+    return path, norms, at_evals
 
 
 def test_training_is_adam_with_clipped_slopes_and_a_falling_rate(backbone, data, monkeypatch):
-    d, (job,) = data[1], stack(data[1:2], (1.0,), TRAIN, SEED)
+    d, (job,) = data[1], Sweep(data[1:2], (1.0,), SEED).jobs(TRAIN)
     told, notes = Told(monkeypatch, backbone), []
     tune_models(
-        backbone,
+        model_of(backbone, 3),
         [d],
         [Trial(partial(lora_adapter, backbone, PLACE), 0.05)],
         TRAIN,
         SEED,
         lambda job, loss: notes.append(loss),
     )
-    path, norms, losses = plain_adam(backbone, d, job, 0.05, TRAIN.clip)
+    path, norms, expected = plain_adam(backbone, d, job, 0.05, TRAIN.clip)
     assert min(norms) < TRAIN.clip < max(norms)  # control: the clip bites, now and then
-    assert notes == pytest.approx(losses, rel=1e-5)
-    best = (4, 8, 10)[losses.index(min(losses))]
-    for found, expected in zip(told.at_scores[0], path[best - 1], strict=True):
-        assert torch.allclose(found, expected, rtol=1e-3, atol=1e-5)
+    assert notes == pytest.approx(expected, rel=1e-5)
+    best = (4, 8, 10)[expected.index(min(expected))]
+    for found, weight in zip(told.at_scores[0], path[best - 1], strict=True):
+        assert torch.allclose(found, weight, rtol=1e-3, atol=1e-5)
 
 
 def test_an_adapter_adds_a_column_times_a_row_to_its_own_module(backbone, data):
     nothing = torch.zeros(4, 0, 16)
-    before = backbone.nll(nothing, data[0].test)
+    before = nll(backbone, nothing, data[0].test)
     module = backbone.model.get_submodule(PLACE)
     with lora_adapter(backbone, PLACE) as (row, column):
         assert row.shape == (1, 16) and column.shape == (16, 1)
         assert not any(m.training for m in backbone.model.modules())
-        assert torch.equal(backbone.nll(nothing, data[0].test), before)  # it begins as the model is
+        # It begins as the model is.
+        assert torch.equal(nll(backbone, nothing, data[0].test), before)
         row.data, column.data = torch.linspace(-1, 1, 16)[None], torch.linspace(2, -1, 16)[:, None]
-        found, step = backbone.nll(nothing, data[0].test), (column @ row).detach()
+        found, step = nll(backbone, nothing, data[0].test), (column @ row).detach()
     module.weight.data += step
-    assert torch.allclose(backbone.nll(nothing, data[0].test), found, rtol=1e-5)
+    assert torch.allclose(nll(backbone, nothing, data[0].test), found, rtol=1e-5)
     assert not torch.allclose(found, before, rtol=1e-3)  # control
 
 
@@ -210,7 +222,8 @@ def test_each_place_is_tried_with_each_rate_from_the_same_weights(backbone, data
         with lora_adapter(backbone, place) as (row, _):
             first.append(row.detach().clone())
     told = Told(monkeypatch, backbone, [1.0] * 18)
-    _, numbers = tune_lora(backbone, data[:2], replace(TRAIN, steps=1), SEED, lambda job, loss: None)
+    model, once = model_of(backbone, 3), replace(TRAIN, steps=1)
+    _, numbers = tune_lora(model, data[:2], once, SEED, lambda job, loss: None)
     expected = [(row, rate) for row in first for rate in LORA_RATES] * 2  # for each task
     for (row, column), (start, rate) in zip(told.at_scores, expected, strict=True):
         assert torch.equal(row, start)
@@ -222,7 +235,8 @@ def test_each_place_is_tried_with_each_rate_from_the_same_weights(backbone, data
 def test_directions_are_tried_with_each_rate(backbone, data, monkeypatch):
     told = Told(monkeypatch, backbone, [1.0] * 6)
     once = replace(TRAIN, steps=1)
-    _, numbers = tune_directions(backbone, data[:2], 5, once, SEED, lambda job, loss: None)
+    model = model_of(backbone, 3)
+    _, numbers = tune_directions(model, data[:2], 5, once, SEED, lambda job, loss: None)
     assert numbers == 5
     for (found,), rate in zip(told.at_scores, DIRECTION_RATES * 2, strict=True):
         assert found.shape == (5,) and found.abs().tolist() == pytest.approx([rate] * 5, rel=1e-3)
@@ -267,7 +281,8 @@ def test_directions_are_drawn_with_the_seed_of_the_call(backbone, data, monkeypa
 
     monkeypatch.setattr(baselines, "score_deltas", score_deltas)
     monkeypatch.setattr(baselines, "DIRECTION_RATES", (0.03,))
-    tune_directions(backbone, data[:1], 2, replace(TRAIN, steps=1), SEED, lambda job, loss: None)
+    model, once = model_of(backbone, 3), replace(TRAIN, steps=1)
+    tune_directions(model, data[:1], 2, once, SEED, lambda job, loss: None)
     ((numbers, moved),) = seen
     assert torch.equal(backbone.weight, before) and not torch.equal(moved, before)
     expected, other = (moved_by_hand(backbone, numbers, seed)["shared.weight"] for seed in (SEED, 4))
@@ -281,5 +296,6 @@ def test_moved_weights_keep_their_type(dtype):
     with random_directions(backbone, 2, 7) as (numbers,):
         assert numbers.dtype == torch.float32
         assert value_of(backbone, "shared.weight").dtype == dtype
-        backbone.losses(torch.zeros(1, 0, 16), backbone.encode(["red"], ["no"])).sum().backward()
+        rows = backbone.encode(["red"], ["no"])
+        losses(backbone, torch.zeros(1, 0, 16), rows).sum().backward()
         assert float(numbers.grad.abs().min()) > 0

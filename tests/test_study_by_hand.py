@@ -11,9 +11,11 @@ from ipt.analysis.study import study_table
 from ipt.cli import app as cli
 from ipt.cli.options import settings_file
 from ipt.cli.study import CommandLine, StudyPaths, fill_cell, parse_cell, run_study
-from ipt.config import IST_PARTS, IstConfig, MsfConfig, TuneConfig, WorkConfig
-from ipt.provenance import source_record, to_argv, to_record
+from ipt.config import IstConfig, MsfConfig, TuneConfig, WorkConfig
+from ipt.provenance import source_record, to_argv, to_record, tuner_to_record
+from ipt.results import PARTS
 from ipt.run import Run
+from ipt.tuners.soft_prompt import SoftPrompt
 from ipt.workflows.study import (
     Cell,
     CellConfig,
@@ -120,10 +122,14 @@ def test_a_cell_is_done_where_its_figures_are_kept_of_the_same_settings(tmp_path
 
 def test_a_cell_of_before_a_setting_was_renamed_is_still_done(tmp_path):
     cell = Cell("c", "c", {})
-    (tmp_path / "c.json").write_text(json.dumps({"settings": {"ist": {"rivals": "halve"}}}))
-    assert stored_summary(cell, tmp_path, {"ist": {"pruning": "halving"}}) is not None
+    halving = settings_record(CONFIG._replace(ist=IstConfig(pruning="halving")))
+    older = {name: value for name, value in halving["ist"].items() if name != "pruning"}
+    older["rivals"] = "halve"
+    (tmp_path / "c.json").write_text(json.dumps({"settings": halving | {"ist": older}}))
+    assert stored_summary(cell, tmp_path, halving) is not None
     with pytest.raises(ValueError, match="of other defaults"):  # control
-        stored_summary(cell, tmp_path, {"ist": {"pruning": "none"}})
+        none = settings_record(CONFIG._replace(ist=IstConfig(pruning="none")))
+        stored_summary(cell, tmp_path, none)
 
 
 def test_the_published_cells_are_done():
@@ -144,6 +150,7 @@ CONFIG = CellConfig(WORK, TuneConfig(), MsfConfig(), IstConfig(), ())
     [
         {"tasks": "other"}, {"as_published": True}, {"model": "other"}, {"dtype": "bfloat16"}, {"seed": 43}, {"limit": 6},
         {"held_out": "dev"}, {"seen": 3}, {"unseen": 2}, {"prompts": Path("given")},
+        {"tuner": "soft-prompt:prompt_length=11"},
     ],
 )  # fmt: skip
 def test_every_setting_of_tasks_and_model_tells_cells_apart(change):
@@ -157,8 +164,14 @@ def test_a_cells_settings_hold_each_stage_with_its_defaults():
         "tasks": "t", "as_published": False, "model": "mini", "dtype": "float32", "seed": 42, "limit": 0, "held_out": "test",
         "seen": 0, "unseen": 0, "prompts": None,
     }  # fmt: skip
-    for stage, config in (("tune", TuneConfig()), ("msf", MsfConfig()), ("ist", IstConfig())):
-        assert found[stage] == json.loads(json.dumps(to_record(config)))
+    defaults = {"tune": TuneConfig(), "msf": MsfConfig(), "ist": IstConfig()}
+    records = {stage: to_record(config) for stage, config in defaults.items()}
+    # The prompt's length stands beside tuning's settings, and a width is chosen for soft prompts.
+    records["tune"] = tuner_to_record(SoftPrompt(), records["tune"])
+    assert records["tune"]["prompt_length"] == 10
+    records["msf"]["inner_width"] = 768
+    for stage, config in defaults.items():
+        assert found[stage] == json.loads(json.dumps(records[stage]))
         changed = settings_record(CONFIG._replace(**{stage: replace(config, steps=7)}))
         assert changed[stage]["steps"] == 7 and changed != found
     assert found.keys() == {"work", "tune", "msf", "ist"}
@@ -272,7 +285,9 @@ class Commands:
         reference = ist["reference"]["100"]
         names = ("u1", "u2", "u3", "o1")
         test = scores(names, [SHARE[name] * reference[n]["generated"] for n in names], [None] * 4)
-        result = ist | {"scores": {s: test for s in IST_PARTS.values() if s.endswith("test")}}
+        conditions = [condition.name for condition in PARTS.values()]
+        tested = [name for name in conditions if name.endswith("test")]
+        result = ist | {"scores": dict.fromkeys(tested, test)}
         ist_run(self.out, f"ist-{name}", name, json.loads(json.dumps(to_record(found["config"]))), result)
 
 
@@ -280,8 +295,11 @@ class Commands:
 def study(tmp_path, monkeypatch):
     """Return a function that runs a study of five cells, and what its commands did."""
     commands, checked = Commands(tmp_path / "runs"), []
-    monkeypatch.setattr("ipt.resolve.check_rows", checked.append)
-    monkeypatch.setattr("ipt.resolve.hours", lambda asked: [0.5 * i for i in range(1, len(asked) + 1)])
+    monkeypatch.setattr("ipt.resolve.require_rows", checked.append)
+    monkeypatch.setattr(
+        "ipt.resolve.cell_hours",
+        lambda asked: [0.5 * i for i in range(1, len(asked) + 1)],
+    )
     shared = {"tasks": "t", "ist": {"part": [["random", "pca", "unseen", "mixture"]]}}
     path = study_file(tmp_path, {"name": "a", "dim": [5, 9], "seed": [1, 2]} | shared, {"name": "b"} | shared)
 
@@ -349,7 +367,7 @@ def test_rows_are_checked_for_the_open_cells_with_the_parts_that_they_ask_for(st
 def test_a_cell_without_parts_asks_for_all(study, tmp_path):
     study_file(tmp_path, {"name": "whole", "tasks": "t"})
     study(dry_run=True)
-    assert study.checked[0][0][4] == tuple(IST_PARTS)
+    assert study.checked[0][0][4] == tuple(PARTS)
 
 
 def test_the_table_of_a_study_has_the_command_that_makes_it(study, tmp_path):
