@@ -25,15 +25,6 @@ from ipt.config import (
     setting,
 )
 from ipt.data import DIFF_DATA_SEED
-<<<<<<< HEAD
-from ipt.provenance import from_record, to_record, tuner_to_record
-from ipt.results import PARTS
-from ipt.tuners.soft_prompt import SoftPrompt
-from ipt.workflows.study import CellConfig, settings_record
-
-STUDY = Path(__file__).parents[1] / "results" / "study"
-STAGES = (TuneConfig, MsfConfig, IstConfig)
-=======
 from ipt.methods.subspace import inner_width_for
 from ipt.provenance import from_record, to_record, tune_from_record, tuner_to_record
 from ipt.results import PARTS
@@ -42,7 +33,6 @@ from ipt.tuners.soft_prompt import SoftPrompt
 
 STUDY = Path(__file__).parents[1] / "results" / "study"
 MINI = 10 * 192  # numbers of a prompt of the embedded backbone
->>>>>>> h-t2
 NOT_IN_IDENTITY = {"stacked_jobs", "token_budget", "checkpoint_seconds"}
 
 
@@ -59,18 +49,6 @@ def in_json(config):
     return json.loads(json.dumps(to_record(config)))
 
 
-<<<<<<< HEAD
-def record_of_study(tune=TuneConfig(), msf=MsfConfig(), ist=IstConfig()):
-    """The settings of a cell that would be made with these now."""
-    return settings_record(CellConfig(WorkConfig(), tune, msf, ist, ()))
-
-
-def test_the_defaults_are_those_of_the_published_figures():
-    kept, now = published("random-dim5-ours-seed42"), record_of_study()
-    assert now["tune"] == kept["tune"]
-    assert now["msf"] == kept["msf"]
-    assert now["ist"] == kept["ist"]
-=======
 def with_tuner(tuner, tune):
     """Return what a run says of tuning."""
     return json.loads(json.dumps(tuner_to_record(tuner, to_record(tune))))
@@ -82,7 +60,6 @@ def test_the_defaults_are_those_of_the_published_figures():
     assert tune_from_record(kept["tune"]) == (TuneConfig(), SoftPrompt())
     assert in_json(MsfConfig()) == kept["msf"]
     assert in_json(IstConfig()) == kept["ist"]
->>>>>>> h-t2
 
 
 def test_the_recipe_paper_is_that_of_the_published_figures():
@@ -91,7 +68,7 @@ def test_the_recipe_paper_is_that_of_the_published_figures():
         flags = {}
         for name, value in preset("paper")[stage].items():
             flags[name.replace("-", "_")] = tuple(value) if isinstance(value, list) else value
-        assert record_of_study(**{stage: kind(**flags)})[stage] == kept[stage]
+        assert in_json(kind(**flags)) == kept[stage]
     assert preset("paper")["stability"] == preset("paper")["ist"] and preset("ours") == {}
     assert preset("paper").keys() == {"deviations", "msf", "ist", "stability"}
     assert len(preset("paper")["deviations"]) == 5
@@ -152,12 +129,8 @@ def test_the_other_defaults_are_as_documented(kind):
     """Those of the searches are above, with the published figures."""
     kept = asdict(kind())
     assert {name: kept[name] for name in DEFAULTS[kind]} == DEFAULTS[kind]
-<<<<<<< HEAD
-    if kind not in (*STAGES, WorkConfig):
-=======
     searches = (TuneConfig, MsfConfig, IstConfig, WorkConfig)
     if kind not in searches:
->>>>>>> h-t2
         assert kept.keys() == DEFAULTS[kind].keys()
 
 
@@ -170,23 +143,6 @@ def test_each_field_has_a_help_text_and_the_source_of_its_default():
 
 
 # Their text says it, or they are no choice.
-<<<<<<< HEAD
-UNSOURCED = {"token_budget", "sampling", "codes"}
-UNSOURCED |= {"search_cost", "search_cost_tasks", "jobs_grown"}
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        SoftPrompt,
-        *STAGES,
-        LevenbergMarquardtConfig,
-        ProbeConfig,
-        BenchmarkConfig,
-        PretrainConfig,
-    ],
-)
-=======
 UNSOURCED = {"token_budget", "sampling", "codes", "search_cost", "search_cost_tasks", "jobs_grown"}
 SOURCED = (
     TuneConfig,
@@ -201,7 +157,6 @@ SOURCED = (
 
 
 @pytest.mark.parametrize("kind", SOURCED)
->>>>>>> h-t2
 def test_the_settings_of_a_stage_name_the_source_of_their_default(kind):
     for field in fields(kind):
         text, _, source = field.metadata["help"].partition(" (source: ")
@@ -220,13 +175,8 @@ def test_the_data_seed_and_the_parts_have_the_names_of_published_figures():
 POSITIVE = {"steps": 1, "rows_per_step": 1, "clip": 1e-9, "eval_every": 1, "patience": 1, "stacked_jobs": 1}
 SHARES = ("warmup", "label_smoothing")
 OWN = {
-<<<<<<< HEAD
-    SoftPrompt: {"prompt_length": 1},
-    TuneConfig: {"shots": 1},
-=======
     TuneConfig: {"shots": 1},
     SoftPrompt: {"prompt_length": 1},
->>>>>>> h-t2
     MsfConfig: {"dim": 1, "learning_rate": 1e-9},
     IstConfig: {"starts": 1},
     LevenbergMarquardtConfig: {"iterations": 1, "shift": 1e-9, "patience": 1, "stacked_jobs": 1},
@@ -238,6 +188,7 @@ OWN = {
     },
     ChoiceConfig: {"dim": 1},
 }  # fmt: skip
+STAGES = (TuneConfig, MsfConfig, IstConfig)
 LIMITS = []
 for stage in OWN:
     shared = POSITIVE if stage in STAGES else {}
@@ -276,16 +227,6 @@ def test_what_may_be_zero_is_refused_below(kind, name):
     assert str(error.value) == f"--{name.replace('_', '-')} must not be negative, found -1"
 
 
-<<<<<<< HEAD
-@pytest.mark.parametrize(
-    ("kind", "name", "least"),
-    [
-        (TuneConfig, "learning_rates", 1e-9),
-        (IstConfig, "learning_rates", 1e-9),
-        (BenchmarkConfig, "jobs_grown", 1),
-    ],
-)
-=======
 LISTS = [
     (TuneConfig, "learning_rates", 1e-9),
     (IstConfig, "learning_rates", 1e-9),
@@ -294,7 +235,6 @@ LISTS = [
 
 
 @pytest.mark.parametrize(("kind", "name", "least"), LISTS)
->>>>>>> h-t2
 def test_lists_need_one_or_more_numbers_above_zero(kind, name, least):
     assert getattr(kind(**{name: (least,)}), name) == (least,)
     for wrong in ((), (1, 0), (-1, 1)):
@@ -329,28 +269,16 @@ def test_execution_settings_are_no_part_of_a_results_identity(kind):
 
 def test_later_settings_are_named_where_they_are_not_what_older_runs_had():
     always = {"steps", "rows_per_step", "warmup", "clip", "eval_every", "patience"}
-<<<<<<< HEAD
-    tuned = tuner_to_record(SoftPrompt(), to_record(TuneConfig()))
-    assert tuned.keys() == always | {"learning_rates", "prompt_length", "shots"}
-=======
     assert to_record(TuneConfig()).keys() == always | {"learning_rates", "shots"}
     assert with_tuner(SoftPrompt(), TuneConfig()) == in_json(TuneConfig()) | {"prompt_length": 10}
->>>>>>> h-t2
     assert to_record(MsfConfig()).keys() == always | {"learning_rate", "dim", "alpha", "inner_width", "sampling"}
     assert to_record(IstConfig()).keys() == always | {"learning_rates", "start", "starts", "rivals"}
     older = IstConfig(starts=1, pruning="none")
     assert to_record(older).keys() == always | {"learning_rates", "start"}
-<<<<<<< HEAD
-    found = to_record(TuneConfig(loss="sum", label_smoothing=0.1, pruning="halving"))
-    later = {"loss": "sum", "label_smoothing": 0.1, "rivals": "halve"}  # by the older name
-    assert {name: found[name] for name in later} == later
-    assert not found.keys() - always - {"learning_rates", "shots"} - later.keys()
-=======
     later = {"loss": "sum", "label_smoothing": 0.1, "pruning": "halving"}
     record = to_record(TuneConfig(**later))
     assert record["rivals"] == "halve" and "pruning" not in record  # as older runs name it
     assert (record["loss"], record["label_smoothing"]) == ("sum", 0.1)
->>>>>>> h-t2
 
 
 def test_settings_of_an_older_run_are_what_it_had_and_not_todays_defaults():
@@ -366,8 +294,6 @@ def test_settings_of_an_older_run_are_known_by_their_older_names():
     assert from_record(TuneConfig, {"rivals": "all"}).pruning == "none"
 
 
-<<<<<<< HEAD
-=======
 @dataclass(frozen=True)
 class Other(SoftPrompt):
     """Another tuner, which no older run knows."""
@@ -399,7 +325,6 @@ def test_reading_a_record_leaves_it_as_it_was():
     assert json.dumps(record) == before
 
 
->>>>>>> h-t2
 NUMBERS = st.integers(1, 99)
 RATES = st.lists(st.floats(1e-6, 9), min_size=1, max_size=3).map(tuple)
 SHARED = {
