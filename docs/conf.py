@@ -1,4 +1,4 @@
-"""Sphinx: `make docs` builds the pages from these files, docstrings, the parser and the notebooks."""
+"""Sphinx: `make docs` builds the pages from these files, docstrings, parser and notebooks."""
 
 import importlib.metadata
 import re

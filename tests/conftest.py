@@ -7,7 +7,9 @@ import shutil
 import string
 from html.parser import HTMLParser
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # read when torch is first imported: as many workers as cores, one thread each
+if (
+    "PYTEST_XDIST_WORKER" in os.environ
+):  # read when torch is first imported: as many workers as cores, one thread each
     os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
@@ -29,7 +31,20 @@ from ipt.storage import write_json, write_tensors
 from ipt.workflows.stability import FROM, IST, PROMPT, stability, to_json
 
 VOID = {"meta", "input", "br", "img", "link"}  # tags that are never closed
-WORDS = ("red", "blue", "green", "tall", "small", "fast", "slow", "warm", "cold", "soft", "hard", "dark")
+WORDS = (
+    "red",
+    "blue",
+    "green",
+    "tall",
+    "small",
+    "fast",
+    "slow",
+    "warm",
+    "cold",
+    "soft",
+    "hard",
+    "dark",
+)
 
 
 def toy_tokenizer() -> PreTrainedTokenizerFast:
@@ -65,7 +80,9 @@ def toy_task(name: str, rows: int = 300, seed: int = 0) -> Task:
         if text in seen:
             continue
         seen.add(text)
-        answer = {"first": words[0], "second": words[1], "last": words[2]}.get(name, "no" if words[0][0] > "g" else "yes")
+        answer = {"first": words[0], "second": words[1], "last": words[2]}.get(
+            name, "no" if words[0][0] > "g" else "yes"
+        )
         examples.append(Example(text, (answer,)))
     cls = name not in ("first", "second", "last")
     return Task(
@@ -112,7 +129,13 @@ def world(tmp_path_factory, taught_folder):
 
 
 def source(world):
-    return {"--tasks": world / "tasks", "--seen": 3, "--unseen": 2, "--model": world / "model", "--limit": 6}
+    return {
+        "--tasks": world / "tasks",
+        "--seen": 3,
+        "--unseen": 2,
+        "--model": world / "model",
+        "--limit": 6,
+    }
 
 
 def msf_words(world, out, *more):
@@ -141,34 +164,74 @@ def hand_made(out, seen, unseen, seed=42, kept=ALL, dim=3, shots=None, **msf):
     kept: settings that the IST run has scores for; msf: settings of MSF.
     """
     rng, tasks = random.Random(seed), seen | unseen
-    about = {"category": "non-cls", "metric": "exact-match", "novel": False, "knowledge": False, "digest": ""}
+    about = {
+        "category": "non-cls",
+        "metric": "exact-match",
+        "novel": False,
+        "knowledge": False,
+        "digest": "",
+    }
     split = {"seen": list(seen), "unseen": list(unseen), "out_of_kind": [], "new_subcategories": []}
-    score = lambda names: {n: {"generated": round(rng.uniform(0.2, 1), 2), "ranked": None} for n in names}
+    score = lambda names: {
+        n: {"generated": round(rng.uniform(0.2, 1), 2), "ranked": None} for n in names
+    }
     common = {
         "dim": dim, "compresses": True, "split": split | {"name": "made"},
         "tasks": {n: about | {"subcategory": s} for n, s in tasks.items()},
         "reference": {"100": score(tasks), "21": score(seen)}, "floor": {n: {"chance": 0.1, "empty": 0.0, "start": 0.0} for n in tasks},
     }  # fmt: skip
-    settings = {"kind": "msf", "split": "made", "tasks": "made", "parts": split, "model": "mini", "dtype": "float32", "seed": seed}
-    settings |= {"limit": 0, "backbone": "", "tune": to_record(TuneConfig(shots=shots)), "digests": {}}
+    settings = {
+        "kind": "msf",
+        "split": "made",
+        "tasks": "made",
+        "parts": split,
+        "model": "mini",
+        "dtype": "float32",
+        "seed": seed,
+    }
+    settings |= {
+        "limit": 0,
+        "backbone": "",
+        "tune": to_record(TuneConfig(shots=shots)),
+        "digests": {},
+    }
     stages = {
-        "msf": ({"msf": to_record(MsfConfig(dim=dim, **msf))}, {"train_msf": seen, "test_msf": unseen}, ()),
+        "msf": (
+            {"msf": to_record(MsfConfig(dim=dim, **msf))},
+            {"train_msf": seen, "test_msf": unseen},
+            (),
+        ),
         "ist": (
             {"ist": to_record(IstConfig()), "msf_run": f"msf-{seed}"},
-            {"train_same": seen, "train_diff": seen, "test": unseen, "random_test": unseen, "pca_test": unseen, "mixture_test": unseen},
+            {
+                "train_same": seen,
+                "train_diff": seen,
+                "test": unseen,
+                "random_test": unseen,
+                "pca_test": unseen,
+                "mixture_test": unseen,
+            },
             kept,
         ),
     }
     torch.manual_seed(seed)
     for kind, (more, scored, wanted) in stages.items():
         run = Run.open(out / f"{kind}-{seed}", settings | {"kind": kind} | more)
-        scores = {s: score(names) for s, names in scored.items() if names and (kind == "msf" or s in wanted)}
+        scores = {
+            s: score(names)
+            for s, names in scored.items()
+            if names and (kind == "msf" or s in wanted)
+        }
         vectors = {
-            s: torch.randn(len(names), dim) for s, names in scored.items() if s in scores and s in ("train_same", "train_diff", "test")
+            s: torch.randn(len(names), dim)
+            for s, names in scored.items()
+            if s in scores and s in ("train_same", "train_diff", "test")
         }
         write_tensors(run.folder / "vectors.safetensors", vectors)
         torch.manual_seed(seed)  # one decoder in both
-        Subspace(3 * 4, dim, 8, "msf", "mini", "made", seed).save_pretrained(run.folder / "subspace")
+        Subspace(3 * 4, dim, 8, "msf", "mini", "made", seed).save_pretrained(
+            run.folder / "subspace"
+        )
         run.finish(common | {"kind": kind, "scores": scores})
     return out / f"ist-{seed}"
 
@@ -212,7 +275,12 @@ def page_of(capsys, *words):
 
 
 def plain(out, **more):
-    return hand_made(out, {"a": "one", "b": "two", "c": "one"}, {"u": "two", "v": "three", "w": "one", "x": "two"}, **more)
+    return hand_made(
+        out,
+        {"a": "one", "b": "two", "c": "one"},
+        {"u": "two", "v": "three", "w": "one", "x": "two"},
+        **more,
+    )
 
 
 def probe(folder, names=("a", "b")):
@@ -227,18 +295,38 @@ def probe(folder, names=("a", "b")):
         "near": torch.rand(1, 2),
     }
     found["score"] = torch.rand(4, 4)
-    tensors = {f"landscape.{name}": t for name, t in found.items()} | {"transfer.scores": torch.rand(2, 2)}
-    tensors |= {"curvature.code": torch.rand(3), "curvature.error": torch.rand(3), "between.scores": torch.rand(2, 2, 5)}
+    tensors = {f"landscape.{name}": t for name, t in found.items()} | {
+        "transfer.scores": torch.rand(2, 2)
+    }
+    tensors |= {
+        "curvature.code": torch.rand(3),
+        "curvature.error": torch.rand(3),
+        "between.scores": torch.rand(2, 2, 5),
+    }
     write_tensors(folder / "probe.safetensors", tensors | {"words.change": torch.rand(3, 10)})
-    about = {"task": "u", "nearest": [names[0]], "transfer": list(names), "between": [["u", names[0]], ["u", names[1]]]}
-    write_json(folder / "probe.json", about | {"words": {name: [[["<b>tok</b>", 0.25]]] * 3 for name in ("u", names[0])}})
+    about = {
+        "task": "u",
+        "nearest": [names[0]],
+        "transfer": list(names),
+        "between": [["u", names[0]], ["u", names[1]]],
+    }
+    write_json(
+        folder / "probe.json",
+        about | {"words": {name: [[["<b>tok</b>", 0.25]]] * 3 for name in ("u", names[0])}},
+    )
 
 
 def stable(out, seed=42):
     """Leave what `ipt stability` would beside a run; return its result."""
     names, rng = ["u", "v", "w", "x"], torch.Generator().manual_seed(0)
-    scores = {method: {n: torch.rand(5, generator=rng).tolist() for n in names} for method in (PROMPT, IST, FROM[IST])}
-    run = Run.open(out / f"stability-{seed}", {"kind": "stability", "split": "made", "seed": seed, "msf_run": f"msf-{seed}"})
+    scores = {
+        method: {n: torch.rand(5, generator=rng).tolist() for n in names}
+        for method in (PROMPT, IST, FROM[IST])
+    }
+    run = Run.open(
+        out / f"stability-{seed}",
+        {"kind": "stability", "split": "made", "seed": seed, "msf_run": f"msf-{seed}"},
+    )
     rows = [to_json(row) for row in stability(scores, dict.fromkeys(names, 0.0))]
     run.finish({"kind": "stability", "by_seed": scores, "rows": rows})
     return run.result

@@ -30,7 +30,11 @@ WORDS = (
 KINDS = ("first", "second", "last", "early", "late")
 LABELS = ("yes", "no")
 ROWS = 300  # of a task
-STEPS, BATCH, RATE = 500, 64, 0.02  # of the model's own training: some tasks are learned better than others
+STEPS, BATCH, RATE = (
+    500,
+    64,
+    0.02,
+)  # of the model's own training: some tasks are learned better than others
 
 
 def answer(kind: str, words: tuple[str, str, str]) -> str:
@@ -89,7 +93,9 @@ def taught_model(tokenizer: PreTrainedTokenizerFast) -> T5ForConditionalGenerati
         )  # fmt: skip
         model = T5ForConditionalGeneration(config)
     optimiser = torch.optim.Adam(model.parameters(), RATE)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=STEPS, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, RATE, total_steps=STEPS, pct_start=0.1
+    )
     for _ in range(STEPS):
         inputs, labels = [], []
         for _ in range(BATCH):
@@ -189,6 +195,15 @@ class Bowl:
 
 def number_task(name: str, train: list[int], dev: list[int], data_seed: int = 100) -> EncodedTask:
     """Return a task's sets for `Bowl`: a row for each of these numbers."""
-    task = Task(name=name, category="non-cls", subcategory="toy", metric="exact-match", definition="Toy.", examples=())
+    task = Task(
+        name=name,
+        category="non-cls",
+        subcategory="toy",
+        metric="exact-match",
+        definition="Toy.",
+        examples=(),
+    )
     rows = [Encoded((number,), (1, 2)) for number in (*train, *dev)]
-    return EncodedTask(task, data_seed, (), (), tuple(rows[: len(train)]), tuple(rows[len(train) :]), (), (), 4)
+    return EncodedTask(
+        task, data_seed, (), (), tuple(rows[: len(train)]), tuple(rows[len(train) :]), (), (), 4
+    )

@@ -64,8 +64,16 @@ def page(result: dict) -> str:
         lines.append(table_row(f"`{module}`", row))
     lines += [table_row("all", total), "", "## Faults that were not found", ""]
     for survivor in result["survivors"]:
-        lines += [f"* `{survivor['module']}`, line {survivor['line']}: {survivor['reason'] or 'no test finds it yet'}", ""]
-        lines += ["  ```diff", *(f"  {line}" for line in survivor["change"].splitlines()), "  ```", ""]
+        lines += [
+            f"* `{survivor['module']}`, line {survivor['line']}: {survivor['reason'] or 'no test finds it yet'}",
+            "",
+        ]
+        lines += [
+            "  ```diff",
+            *(f"  {line}" for line in survivor["change"].splitlines()),
+            "  ```",
+            "",
+        ]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -49,7 +49,9 @@ class Mutant:
     module: str  # path from the root
     line: int
     change: str  # the lines taken out and put in
-    key: str  # of the change and the lines around it: what changes elsewhere in the module leaves it
+    key: (
+        str  # of the change and the lines around it: what changes elsewhere in the module leaves it
+    )
     source: str
 
 
@@ -62,9 +64,15 @@ class Faults(cst.CSTVisitor):
         self.found: list[tuple[int, cst.CSTNode, cst.CSTNode]] = []
 
     def on_visit(self, node: cst.CSTNode) -> bool:
-        if isinstance(node, cst.Raise | cst.Decorator | cst.Annotation | cst.Import | cst.ImportFrom):
+        if isinstance(
+            node, cst.Raise | cst.Decorator | cst.Annotation | cst.Import | cst.ImportFrom
+        ):
             return False
-        if isinstance(node, cst.Lambda) and isinstance(node.body, cst.Name) and node.body.value == "None":
+        if (
+            isinstance(node, cst.Lambda)
+            and isinstance(node.body, cst.Name)
+            and node.body.value == "None"
+        ):
             return False  # a progress bar that is not there
         for kind, operator in mutation_operators:
             if isinstance(node, kind) and operator is not operator_string:
@@ -128,7 +136,9 @@ class Finder:
     def find_spec(self, fullname: str, path: object, target: object = None) -> object:
         if fullname != self.name:
             return None
-        return importlib.util.spec_from_file_location(fullname, self.loader.path, loader=self.loader)
+        return importlib.util.spec_from_file_location(
+            fullname, self.loader.path, loader=self.loader
+        )
 
 
 def files_of(module: str) -> list[Path]:
@@ -151,7 +161,9 @@ def start_child(mutant: Mutant, log: Path, seconds: int) -> int:
 
         sys.meta_path.insert(0, Finder(mutant))  # type: ignore[arg-type]
         files = [str(path) for path in files_of(mutant.module)]
-        code = pytest.main([*files, "-o", "addopts=", "-x", "-q", "-k", SKIPPED, "--no-header", "--tb=line"])
+        code = pytest.main(
+            [*files, "-o", "addopts=", "-x", "-q", "-k", SKIPPED, "--no-header", "--tb=line"]
+        )
         sys.stdout.flush()
         os._exit(int(code))
     finally:
@@ -176,7 +188,11 @@ def import_libraries() -> None:
 
 
 def digest_of_tests() -> str:
-    content = b"".join(path.read_bytes() for path in sorted((ROOT / "tests").glob("*.py")) if path != Path(__file__))
+    content = b"".join(
+        path.read_bytes()
+        for path in sorted((ROOT / "tests").glob("*.py"))
+        if path != Path(__file__)
+    )
     return hashlib.sha256(content).hexdigest()[:16]
 
 
@@ -197,13 +213,18 @@ def baseline(module: str, out: Path) -> int:
     return 20 + 4 * int(time.monotonic() - began)
 
 
-def attempt(mutants: list[Mutant], seconds: int, out: Path, jobs: int) -> Iterator[tuple[Mutant, str, float]]:
+def attempt(
+    mutants: list[Mutant], seconds: int, out: Path, jobs: int
+) -> Iterator[tuple[Mutant, str, float]]:
     """Run the children, so many at once, and yield each fault with its outcome and the time it took."""
     waiting, running = list(mutants), {}
     while waiting or running:
         while waiting and len(running) < jobs:
             mutant = waiting.pop(0)
-            running[start_child(mutant, out / f"{mutant.key}.txt", seconds)] = (mutant, time.monotonic())
+            running[start_child(mutant, out / f"{mutant.key}.txt", seconds)] = (
+                mutant,
+                time.monotonic(),
+            )
         for child, (_, began) in list(running.items()):
             if time.monotonic() - began > 10 * seconds:  # it waits for something that never comes
                 os.kill(child, signal.SIGKILL)
@@ -222,8 +243,16 @@ def run(modules: list[str], count: int, seed: int, out: Path, jobs: int) -> None
     """Try the faults of these modules that were not tried yet, or that older tests did not find."""
     out.mkdir(parents=True, exist_ok=True)
     path, tests = out / "mutants.jsonl", digest_of_tests()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, disable=not sys.stderr.isatty()) as bar, path.open("a", encoding="utf8") as lines:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with (
+        Progress(*columns, disable=not sys.stderr.isatty()) as bar,
+        path.open("a", encoding="utf8") as lines,
+    ):
         for module in modules:
             planted, tried = plant(module, count, seed), read_lines(path)
             todo = []
@@ -232,8 +261,12 @@ def run(modules: list[str], count: int, seed: int, out: Path, jobs: int) -> None
                 if not record or (record["outcome"] == "survived" and record["tests"] != tests):
                     todo.append(mutant)
             task = bar.add_task(module, total=len(todo))
-            outcomes = {key: tried[key]["outcome"] for key in (m.key for m in planted) if key in tried}
-            for mutant, outcome, seconds in attempt(todo, baseline(module, out), out, jobs) if todo else ():
+            outcomes = {
+                key: tried[key]["outcome"] for key in (m.key for m in planted) if key in tried
+            }
+            for mutant, outcome, seconds in (
+                attempt(todo, baseline(module, out), out, jobs) if todo else ()
+            ):
                 outcomes[mutant.key] = outcome
                 record = {
                     "key": mutant.key, "module": module, "line": mutant.line, "change": mutant.change, "outcome": outcome,
@@ -243,7 +276,11 @@ def run(modules: list[str], count: int, seed: int, out: Path, jobs: int) -> None
                 lines.flush()
                 bar.advance(task)
                 if outcome == "survived":
-                    bar.console.print(f"{module}:{mutant.line}  {mutant.key}\n{mutant.change}", markup=False, soft_wrap=True)
+                    bar.console.print(
+                        f"{module}:{mutant.line}  {mutant.key}\n{mutant.change}",
+                        markup=False,
+                        soft_wrap=True,
+                    )
             found = sum(outcome != "survived" for outcome in outcomes.values())
             bar.console.print(f"{module}: {found} of {len(planted)} found", markup=False)
 
@@ -254,13 +291,22 @@ def summary(count: int, seed: int, out: Path) -> dict[str, object]:
     reasons = tomllib.loads(REASONS.read_text(encoding="utf8")) if REASONS.exists() else {}
     modules, survivors = {}, []
     for module in TESTS:
-        records = [tried[mutant.key] for mutant in plant(module, count, seed) if mutant.key in tried]
+        records = [
+            tried[mutant.key] for mutant in plant(module, count, seed) if mutant.key in tried
+        ]
         missed = [record for record in records if record["outcome"] == "survived"]
         equivalent = [record for record in missed if record["key"] in reasons]
-        modules[module] = {"planted": len(records), "found": len(records) - len(missed), "equivalent": len(equivalent)}
+        modules[module] = {
+            "planted": len(records),
+            "found": len(records) - len(missed),
+            "equivalent": len(equivalent),
+        }
         for record in missed:
             reason = reasons.get(record["key"], "")
-            survivors.append({name: record[name] for name in ("key", "module", "line", "change")} | {"reason": reason})
+            survivors.append(
+                {name: record[name] for name in ("key", "module", "line", "change")}
+                | {"reason": reason}
+            )
     return {"sample": count, "seed": seed, "modules": modules, "survivors": survivors}
 
 
@@ -278,7 +324,9 @@ def main() -> None:
         parser.error(f"no tests are named for {', '.join(unknown)}; known: {', '.join(TESTS)}")
     if options.table:
         result = summary(options.sample, options.seed, options.out)
-        (ROOT / "results" / "mutants.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf8")
+        (ROOT / "results" / "mutants.json").write_text(
+            json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf8"
+        )
         (ROOT / "docs" / "mutants.md").write_text(page(result), encoding="utf8")
         return
     import_libraries()

@@ -20,22 +20,52 @@ from ipt.workflows.evaluation import score_tasks
 
 
 @pytest.mark.parametrize("kind", ["msf", "ist", "mixture"])
-def test_an_exported_prompt_loads_in_peft_with_the_same_loss_and_answers(done, tmp_path, kind, capsys):
+def test_an_exported_prompt_loads_in_peft_with_the_same_loss_and_answers(
+    done, tmp_path, kind, capsys
+):
     run, mixture = Run(next(done.glob("msf-*" if kind == "msf" else "ist-*"))), kind == "mixture"
     name, flags = run.config["parts"]["unseen"][0], ["--mixture"] if mixture else []
-    assert cli.main(["export", run.folder.name, name, "--to", str(tmp_path / "peft"), "--out", str(done), *flags]) == 0
+    assert (
+        cli.main(
+            [
+                "export",
+                run.folder.name,
+                name,
+                "--to",
+                str(tmp_path / "peft"),
+                "--out",
+                str(done),
+                *flags,
+            ]
+        )
+        == 0
+    )
     experiment = reopen_experiment(run.config, done)
     prompt = task_delta(run, experiment, name, mixture).delta.view(3, -1)
     rows = experiment.backbone.encode(["a text", "some other, longer text"], ["yes", "no"])
-    model = PeftModel.from_pretrained(load_backbone(run.config["model"], device="cpu").model, tmp_path / "peft").eval()
+    model = PeftModel.from_pretrained(
+        load_backbone(run.config["model"], device="cpu").model, tmp_path / "peft"
+    ).eval()
     for row in rows:
         ids, labels = torch.tensor([row.input_ids]), torch.tensor([row.label_ids])
         loss = float(model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels).loss)
-        assert float(losses(experiment.backbone, prompt[None], [row])) == pytest.approx(loss, rel=1e-5)
-        found = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=5, do_sample=False, num_beams=1)
-        assert experiment.backbone.texts(found) == generate(experiment.backbone, prompt[None], [row], 5)
+        assert float(losses(experiment.backbone, prompt[None], [row])) == pytest.approx(
+            loss, rel=1e-5
+        )
+        found = model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=5,
+            do_sample=False,
+            num_beams=1,
+        )
+        assert experiment.backbone.texts(found) == generate(
+            experiment.backbone, prompt[None], [row], 5
+        )
     about = json.loads((tmp_path / "peft" / "ipt.json").read_text())
-    assert about["task"] == name and (len(about["vector"]) == 2 if kind == "ist" else "vector" not in about)
+    assert about["task"] == name and (
+        len(about["vector"]) == 2 if kind == "ist" else "vector" not in about
+    )
     if mixture:  # three seen prompts, two numbers; as it was scored in the run
         assert sum(about["weights"].values()) == pytest.approx(1) and len(about["weights"]) == 3
         data = encode_tasks(experiment, [name], SAME_DATA_SEED)
@@ -44,8 +74,15 @@ def test_an_exported_prompt_loads_in_peft_with_the_same_loss_and_answers(done, t
             name: run.result["scores"]["mixture_test"][name]
         }
         assert about["test_score"] == run.result["scores"]["mixture_test"][name]["generated"]
-        assert len({s["generated"] for s in run.result["scores"]["mixture_test"].values()}) == 2  # control: scores tell tasks apart
-    assert cli.main(["export", run.folder.name, "../x", "--to", str(tmp_path / "none"), "--out", str(done)]) == 2
+        assert (
+            len({s["generated"] for s in run.result["scores"]["mixture_test"].values()}) == 2
+        )  # control: scores tell tasks apart
+    assert (
+        cli.main(
+            ["export", run.folder.name, "../x", "--to", str(tmp_path / "none"), "--out", str(done)]
+        )
+        == 2
+    )
     assert "has no task" in capsys.readouterr().err and not (tmp_path / "none").exists()
 
 
@@ -61,22 +98,52 @@ def test_texts_are_answered_one_by_one_and_as_json_lines(done, monkeypatch, caps
     first, second = capsys.readouterr().out.rstrip("\n").split("\n")
     output = json.loads(first)["output"]
     assert len(plain) == 2 and json.loads(first) == {"input": "red cold", "id": 7, "output": output}
-    assert " ".join(output.split()) == plain[0] and second == plain[1]  # plain answers stay on their line
+    assert (
+        " ".join(output.split()) == plain[0] and second == plain[1]
+    )  # plain answers stay on their line
 
 
 @pytest.mark.parametrize(
-    ("line", "says"), [('{"input": ', "line 2: not valid JSON"), ('{"text": "red"}', "line 2: field 'input' must be a text, found None")]
+    ("line", "says"),
+    [
+        ('{"input": ', "line 2: not valid JSON"),
+        ('{"text": "red"}', "line 2: field 'input' must be a text, found None"),
+    ],
 )
 def test_a_broken_line_is_named(done, monkeypatch, capsys, line, says):
     run = Run(next(done.glob("ist-*")))
     monkeypatch.setattr("sys.stdin", StringIO(f"red cold\n{line}\n"))
-    assert cli.main(["predict", "--run", run.folder.name, "--task", run.config["parts"]["seen"][0], "--out", str(done)]) == 2
+    assert (
+        cli.main(
+            [
+                "predict",
+                "--run",
+                run.folder.name,
+                "--task",
+                run.config["parts"]["seen"][0],
+                "--out",
+                str(done),
+            ]
+        )
+        == 2
+    )
     assert says in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("kind", "part"), [("msf", "unseen"), ("ist", "seen")])
 def test_a_mixture_that_is_not_there_is_told(done, capsys, tmp_path, kind, part):
     run = Run(next(done.glob(f"{kind}-*")))
-    words = ["export", run.folder.name, run.config["parts"][part][0], "--mixture", "--to", str(tmp_path / "x"), "--out", str(done)]
+    words = [
+        "export",
+        run.folder.name,
+        run.config["parts"][part][0],
+        "--mixture",
+        "--to",
+        str(tmp_path / "x"),
+        "--out",
+        str(done),
+    ]
     assert cli.main(words) == 2 and not (tmp_path / "x").exists()
-    assert "--mixture: runs of ipt ist have mixtures, of their unseen tasks" in capsys.readouterr().err
+    assert (
+        "--mixture: runs of ipt ist have mixtures, of their unseen tasks" in capsys.readouterr().err
+    )

@@ -143,7 +143,9 @@ def test_each_text_gets_the_answer_it_gets_alone(monkeypatch):
     backbone, prompt = make("t5"), prompts(1)[0]
     monkeypatch.setattr(type(backbone), "token_budget", 12)
     texts = ["a long text of many words", "red", "warm and cold", "tall", "blue"]
-    experiment = SimpleNamespace(model=model_for(backbone, prompt[None]), tasks={"first": tasks()["first"]})
+    experiment = SimpleNamespace(
+        model=model_for(backbone, prompt[None]), tasks={"first": tasks()["first"]}
+    )
     expected = []
     for text in texts:
         (row,) = backbone.encode([text], [""])

@@ -161,9 +161,9 @@ def test_sixteen_tokens_of_input_are_the_least():
     assert limited("gpt2", 100, 20).max_input == 16
     with pytest.raises(ValueError) as told:
         limited("gpt2", 100, 21)
-    text = "--prompt-length 21 leaves 15 tokens for the input, of the 100 positions of gpt2 "
+    text = "a tuner of 21 vectors leaves 15 tokens for the input, of the 100 positions of gpt2 "
     assert str(told.value).startswith(text + "(64 are kept for the answer); 16 are needed")
-    with pytest.raises(ValueError, match="--prompt-length 90 leaves 0 tokens"):
+    with pytest.raises(ValueError, match="a tuner of 90 vectors leaves 0 tokens"):
         limited("gpt2", 100, 90)
     assert limited("bart", 100, 84).max_input == 16
     with pytest.raises(ValueError, match="leaves 15 tokens for .* 100 positions of bart; 16 are"):

@@ -38,7 +38,9 @@ from ipt.training.sweep import Sweep
 @pytest.mark.parametrize("name", ["bart", "gpt2"])
 def test_pefts_loop_ends_where_ours_does(name, tasks):
     backbone = make(name)
-    data = [EncodedTask.draw(backbone, tasks[3], 100, shots=6)]  # answers of one length: PEFT's mean over tokens is the mean over rows
+    data = [
+        EncodedTask.draw(backbone, tasks[3], 100, shots=6)
+    ]  # answers of one length: PEFT's mean over tokens is the mean over rows
     config = TuneConfig(steps=6, rows_per_step=1, eval_every=6, clip=0.5)
     model = model_of(backbone, 3)
     start = model.initialize(1)
@@ -54,7 +56,9 @@ def test_pefts_loop_ends_where_ours_does(name, tasks):
 
 def test_actions_take_turns_and_the_first_turn_does_not_count():
     turns = []
-    times = median_times({"a": lambda: turns.append("a"), "b": lambda: turns.append("b")}, 3, torch.device("cpu"))
+    times = median_times(
+        {"a": lambda: turns.append("a"), "b": lambda: turns.append("b")}, 3, torch.device("cpu")
+    )
     assert turns == ["a", "b"] * 4 and set(times) == {"a", "b"} and min(times.values()) > 0
 
 
@@ -62,7 +66,10 @@ def test_the_floor_keeps_products_and_leaves_out_the_rest():
     left = torch.ones(3, 3)
     with OperationRecorder() as recorded:
         _ = (left @ left).relu() + left.softmax(0)
-    assert sorted(str(call.function) for call in recorded.calls) == ["aten._softmax.default", "aten.mm.default"]
+    assert sorted(str(call.function) for call in recorded.calls) == [
+        "aten._softmax.default",
+        "aten.mm.default",
+    ]
     recorded.replay()
 
 
@@ -136,7 +143,14 @@ def test_the_references_are_ist_as_published():
 
 def words(world, *more):
     flags = {name: value for name, value in source(world).items() if name in ("--tasks", "--model")}
-    sizes = {"--jobs": 2, "--steps": 1, "--repeats": 1, "--trained-jobs": 2, "--train-steps": 2, "--jobs-grown": 2}
+    sizes = {
+        "--jobs": 2,
+        "--steps": 1,
+        "--repeats": 1,
+        "--trained-jobs": 2,
+        "--train-steps": 2,
+        "--jobs-grown": 2,
+    }
     return ["bench", *(str(w) for pair in (flags | sizes).items() for w in pair), *more]
 
 
@@ -144,9 +158,18 @@ def test_the_command_prints_and_writes_what_it_measured(world, tmp_path, capsys)
     assert cli.main(words(world, "--file", str(tmp_path / "bench.json"))) == 0
     record = json.loads((tmp_path / "bench.json").read_text())
     lines = " ".join(row[0] for row in bench_table(record).rows)
-    for part in ("prompt tuning, 2 tasks", "final dev loss", "one step, J = 2", "state of J", "ipt --help", "whole study"):
+    for part in (
+        "prompt tuning, 2 tasks",
+        "final dev loss",
+        "one step, J = 2",
+        "state of J",
+        "ipt --help",
+        "whole study",
+    ):
         assert part in lines
-    assert record["threads"] == torch.get_num_threads() and all(v["ours"] > 0 for v in record["values"])
+    assert record["threads"] == torch.get_num_threads() and all(
+        v["ours"] > 0 for v in record["values"]
+    )
 
 
 def test_the_race_runs_on_a_finished_run(world, done, tmp_path, capsys, monkeypatch):
@@ -154,10 +177,38 @@ def test_the_race_runs_on_a_finished_run(world, done, tmp_path, capsys, monkeypa
     monkeypatch.setattr("ipt.benchmarks.search_cost.EVAL_EVERY", 2)
     monkeypatch.setattr("ipt.benchmarks.search_cost.GENERATIONS", 5)
     run = next(done.glob("msf-*")).name
-    assert cli.main(words(world, "--search-cost", run, "--out", str(done), "--file", str(tmp_path / "race.json"))) == 0
-    names = [value["what"].split(": ")[1] for value in json.loads((tmp_path / "race.json").read_text())["values"]]
+    assert (
+        cli.main(
+            words(
+                world,
+                "--search-cost",
+                run,
+                "--out",
+                str(done),
+                "--file",
+                str(tmp_path / "race.json"),
+            )
+        )
+        == 0
+    )
+    names = [
+        value["what"].split(": ")[1]
+        for value in json.loads((tmp_path / "race.json").read_text())["values"]
+    ]
     ways = ["Adam 0.1 from the best seen code", "Adam 0.2 from the eight best seen codes, halved"]
-    more = ["a mixture of the best seen prompts", "random directions of all weights", "LoRA of rank 1 on one projection"]
-    assert names[-7:] == [*ways, "Levenberg-Marquardt from the best seen code", "CMA-ES from the mean", *more]
-    assert cli.main(words(world, "--search-cost", next(done.glob("ist-*")).name, "--out", str(done))) == 2
+    more = [
+        "a mixture of the best seen prompts",
+        "random directions of all weights",
+        "LoRA of rank 1 on one projection",
+    ]
+    assert names[-7:] == [
+        *ways,
+        "Levenberg-Marquardt from the best seen code",
+        "CMA-ES from the mean",
+        *more,
+    ]
+    assert (
+        cli.main(words(world, "--search-cost", next(done.glob("ist-*")).name, "--out", str(done)))
+        == 2
+    )
     assert "--search-cost needs a complete run of ipt msf" in capsys.readouterr().err

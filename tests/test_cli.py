@@ -29,13 +29,26 @@ def results(out):
 def test_both_commands_leave_complete_runs(done, capsys):
     found = results(done)
     assert set(found["msf"]["scores"]) == {"train_msf", "test_msf", "mean_code", "shared"}
-    assert set(found["ist"]["scores"]) == {"train_same", "train_diff", "test", "best_code", "random_test", "pca_test", "mixture_test"}
-    assert len(found["ist"]["scores"]["train_diff"]) == 3 and len(found["ist"]["scores"]["test"]) == 2
+    assert set(found["ist"]["scores"]) == {
+        "train_same",
+        "train_diff",
+        "test",
+        "best_code",
+        "random_test",
+        "pca_test",
+        "mixture_test",
+    }
+    assert (
+        len(found["ist"]["scores"]["train_diff"]) == 3 and len(found["ist"]["scores"]["test"]) == 2
+    )
     assert cli.main(["runs", "--out", str(done)]) == 0
     name = next(done.glob("ist-*")).name
     shown = capsys.readouterr().out
     assert name in shown and "unfinished" not in shown
-    assert cli.main(["runs", "--out", str(done / "nowhere")]) == 0 and "no runs in" in capsys.readouterr().out
+    assert (
+        cli.main(["runs", "--out", str(done / "nowhere")]) == 0
+        and "no runs in" in capsys.readouterr().out
+    )
     assert cli.main(["runs", "show", name, "--out", str(done)]) == 0
     shown = capsys.readouterr().out
     assert "T_test (IST)" in shown and "IST, random subspace" in shown and "E_rel" in shown
@@ -47,19 +60,32 @@ def test_parts_done_one_after_another_are_the_run_done_at_once(done, tmp_path, c
     out = Path(shutil.copytree(done, tmp_path / "runs"))
     whole = next(out.glob("ist-*"))
     shutil.rmtree(whole)
-    for parts, scored in [(["pca"], {"pca_test"}), (["unseen", "pca"], {"pca_test", "test", "best_code"})]:
+    for parts, scored in [
+        (["pca"], {"pca_test"}),
+        (["unseen", "pca"], {"pca_test", "test", "best_code"}),
+    ]:
         assert cli.main(ist_words(out, *(word for part in parts for word in ("--part", part)))) == 0
         assert results(out)["ist"]["scores"].keys() == scored
-        assert ("best seen codes, msf subspace" in capsys.readouterr().err) == ("unseen" in parts)  # no bar of what is not done
+        assert ("best seen codes, msf subspace" in capsys.readouterr().err) == (
+            "unseen" in parts
+        )  # no bar of what is not done
     first = (whole / "metrics-ist-pca.jsonl").stat().st_mtime_ns
     assert cli.main(ist_words(out)) == 0  # the rest
-    assert results(out)["ist"] == results(done)["ist"] and (whole / "metrics-ist-pca.jsonl").stat().st_mtime_ns == first
-    ours, all_at_once = (read_tensors(next(folder.glob("ist-*")) / "vectors.safetensors")[0] for folder in (out, done))
+    assert (
+        results(out)["ist"] == results(done)["ist"]
+        and (whole / "metrics-ist-pca.jsonl").stat().st_mtime_ns == first
+    )
+    ours, all_at_once = (
+        read_tensors(next(folder.glob("ist-*")) / "vectors.safetensors")[0]
+        for folder in (out, done)
+    )
     assert ours.keys() == all_at_once.keys() == {"train_same", "train_diff", "test", "mixture"}
     for name, vectors in ours.items():
         torch.testing.assert_close(vectors, all_at_once[name])
     before = (whole / "result.json").stat().st_mtime_ns
-    assert cli.main(ist_words(out, "--part", "unseen")) == 0  # control: nothing is lacking, nothing is done
+    assert (
+        cli.main(ist_words(out, "--part", "unseen")) == 0
+    )  # control: nothing is lacking, nothing is done
     assert (whole / "result.json").stat().st_mtime_ns == before
 
 
@@ -71,38 +97,76 @@ def test_another_dim_reuses_the_prompts(world, done, capsys):
 def test_same_seed_same_files(world, done, tmp_path):
     assert cli.main(msf_words(world, tmp_path)) == 0
     (first,), (again,) = done.glob("msf-*"), tmp_path.glob("msf-*")
-    for name in ("result.json", "metrics-msf.jsonl", "subspace/model.safetensors", "codes.safetensors"):
+    for name in (
+        "result.json",
+        "metrics-msf.jsonl",
+        "subspace/model.safetensors",
+        "codes.safetensors",
+    ):
         assert (first / name).read_bytes() == (again / name).read_bytes()
     other = tmp_path / "other"
     assert cli.main(msf_words(world, other, "--seed", "1")) == 0  # control: the seed matters
-    assert (next(other.glob("msf-*")) / "codes.safetensors").read_bytes() != (first / "codes.safetensors").read_bytes()
+    assert (next(other.glob("msf-*")) / "codes.safetensors").read_bytes() != (
+        first / "codes.safetensors"
+    ).read_bytes()
 
 
 def test_sigkill_and_resume_give_the_uninterrupted_result(world, tmp_path):
-    slow = ["--steps", "60", "--tune.steps", "60", "--tune.patience", "99", "--tune.checkpoint-seconds", "0", "--checkpoint-seconds", "0"]
+    slow = [
+        "--steps",
+        "60",
+        "--tune.steps",
+        "60",
+        "--tune.patience",
+        "99",
+        "--tune.checkpoint-seconds",
+        "0",
+        "--checkpoint-seconds",
+        "0",
+    ]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert cli.main(msf_words(world, whole, *slow)) == 0
     words = [sys.executable, "-m", "ipt", *msf_words(world, broken, *slow)]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": ""})
+    process = subprocess.Popen(
+        words,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"PYTHONPATH": ""},
+    )
     waited = 0.0
-    while not list(broken.glob("bank/*/checkpoint-*.safetensors")) and process.poll() is None and waited < 60:
+    while (
+        not list(broken.glob("bank/*/checkpoint-*.safetensors"))
+        and process.poll() is None
+        and waited < 60
+    ):
         time.sleep(0.05)
         waited += 0.05
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert list(broken.glob("bank/*/checkpoint-*.safetensors")), "was not killed in the middle of prompt tuning"
+    assert list(broken.glob("bank/*/checkpoint-*.safetensors")), (
+        "was not killed in the middle of prompt tuning"
+    )
     assert not list(broken.glob("*/result.json"))
     assert cli.main(msf_words(world, broken, *slow)) == 0
     assert results(broken) == results(whole)
-    kept = [*whole.glob("bank/*/*.safetensors"), *whole.glob("msf-*/*.safetensors"), *whole.glob("msf-*/subspace/*.safetensors")]
+    kept = [
+        *whole.glob("bank/*/*.safetensors"),
+        *whole.glob("msf-*/*.safetensors"),
+        *whole.glob("msf-*/subspace/*.safetensors"),
+    ]
     assert len(kept) == 5 + 1 + 1  # prompts, codes and subspace
     for path in kept:
-        tensors, again = (read_tensors(folder / path.relative_to(whole))[0] for folder in (whole, broken))
+        tensors, again = (
+            read_tensors(folder / path.relative_to(whole))[0] for folder in (whole, broken)
+        )
         assert tensors.keys() == again.keys()
         for name, tensor in tensors.items():
             torch.testing.assert_close(again[name], tensor, rtol=0, atol=1e-5)
     for path in [*whole.glob("bank/*/metrics-*.jsonl"), *whole.glob("msf-*/metrics-*.jsonl")]:
-        steps = [[json.loads(line)["step"] for line in (folder / path.relative_to(whole)).open()] for folder in (whole, broken)]
+        steps = [
+            [json.loads(line)["step"] for line in (folder / path.relative_to(whole)).open()]
+            for folder in (whole, broken)
+        ]
         assert steps[0] == steps[1]  # no line is missing or there twice
 
 
@@ -116,7 +180,7 @@ def test_sigkill_and_resume_give_the_uninterrupted_result(world, tmp_path):
         (["msf", "--dim", "0"], "--dim must be above 0"),
         (["msf", "--dim", "99999999"], "--dim must be below"),
         (["msf", "--alpha", "-1"], "--alpha must not be negative"),
-        (["msf", "--tuner", "soft-prompt:prompt_length=0"], "--prompt-length must be above 0"),
+        (["msf", "--tuner", "soft-prompt:prompt_length=0"], "prompt_length must be above 0"),
         (["msf", "--steps", "none"], "--steps"),
         (["msf", "--nonsense"], "--nonsense"),
         (["ist", "--dim", "7"], "ipt msf --tasks random-100 --dim 7"),
@@ -146,9 +210,16 @@ def test_mistakes_in_task_files_name_file_and_line(world, tmp_path, capsys):
     (folder / "label.json").write_text(json.dumps(record))
     assert cli.main(["tasks", "check", str(folder)]) == 2
     shown = capsys.readouterr().out
-    assert "empty.json" in shown and "broken.json" in shown and "line 2" in shown and "perhaps" in shown
+    assert (
+        "empty.json" in shown
+        and "broken.json" in shown
+        and "line 2" in shown
+        and "perhaps" in shown
+    )
     assert cli.main(["tasks", "check", str(world / "tasks")]) == 0
-    assert cli.main(["msf", "--tasks", str(folder), "--seen", "1", "--out", str(tmp_path / "o")]) == 2
+    assert (
+        cli.main(["msf", "--tasks", str(folder), "--seen", "1", "--out", str(tmp_path / "o")]) == 2
+    )
     assert cli.main(["msf", "--tasks", str(world / "tasks"), "--out", str(tmp_path / "o")]) == 2
     assert "--seen" in capsys.readouterr().err
 
@@ -179,13 +250,19 @@ def test_corrupt_and_foreign_folders_are_named(world, done, tmp_path, capsys):
     assert "not a readable JSON file" in capsys.readouterr().err
     assert (foreign / "notes.json").read_text() == "{}"
     (foreign / "config.json").write_text('{"config": {"model": "x"}}')
-    assert cli.main(["runs", "--out", str(tmp_path)]) == 0 and "not readable" in capsys.readouterr().out
+    assert (
+        cli.main(["runs", "--out", str(tmp_path)]) == 0
+        and "not readable" in capsys.readouterr().out
+    )
     assert cli.main(["runs", "show", "mine", "--out", str(tmp_path)]) == 2
     assert "is no run of ipt msf or ipt ist" in capsys.readouterr().err
     run = next(done.glob("msf-*"))
     kept = (run / "config.json").read_bytes()
     assert cli.main(msf_words(world, done, "--run", run.name, "--alpha", "3")) == 2
-    assert f"{run} holds a run with other settings (see {run / 'config.json'}); choose another" in capsys.readouterr().err
+    assert (
+        f"{run} holds a run with other settings (see {run / 'config.json'}); choose another"
+        in capsys.readouterr().err
+    )
     assert (run / "config.json").read_bytes() == kept
     assert cli.main(msf_words(world, done, "--run", run.name)) == 0  # control: its own settings
 
@@ -197,7 +274,10 @@ def test_a_run_of_another_version_is_told(done, tmp_path, capsys):
     del record["config"]["dtype"]
     path.write_text(json.dumps(record))
     assert cli.main(["ist", "--dim", "2", "--out", str(tmp_path / "old")]) == 2
-    assert "made by another version of ipt: its settings do not name dtype; run `ipt msf` again" in capsys.readouterr().err
+    assert (
+        "made by another version of ipt: its settings do not name dtype; run `ipt msf` again"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_second_process_is_turned_away(world, done, capsys):
@@ -208,7 +288,11 @@ def test_a_second_process_is_turned_away(world, done, capsys):
 
 
 def test_prompts_that_another_process_tunes_are_waited_for(world, done, tmp_path, capsys):
-    (bank,) = (path for path in (done / "bank").iterdir() if json.loads((path / "setting.json").read_text())["data_seed"] == 100)
+    (bank,) = (
+        path
+        for path in (done / "bank").iterdir()
+        if json.loads((path / "setting.json").read_text())["data_seed"] == 100
+    )
     (ours := tmp_path / "bank" / bank.name).mkdir(parents=True)
     ended = []
     command = Thread(target=lambda: ended.append(cli.main(msf_words(world, tmp_path))), daemon=True)
@@ -225,7 +309,10 @@ def test_prompts_that_another_process_tunes_are_waited_for(world, done, tmp_path
             if prompt.stem != "first":
                 shutil.copy(prompt, ours)
     command.join(120)
-    assert ended == [0] and "tuning 1 deltas, data seed 100 (4 are in the bank)" in capsys.readouterr().err
+    assert (
+        ended == [0]
+        and "tuning 1 deltas, data seed 100 (4 are in the bank)" in capsys.readouterr().err
+    )
 
 
 def test_a_reader_that_leaves_ends_the_command_without_a_word(monkeypatch, capfd):
@@ -239,7 +326,9 @@ def test_a_reader_that_leaves_ends_the_command_without_a_word(monkeypatch, capfd
 
 
 @pytest.mark.parametrize("files", [0, 4])
-def test_a_full_disk_ends_with_one_message_and_whole_files(world, done, tmp_path, capsys, monkeypatch, files):
+def test_a_full_disk_ends_with_one_message_and_whole_files(
+    world, done, tmp_path, capsys, monkeypatch, files
+):
     """The disk fills up in the middle of a file, after so many whole ones; when there is room again the command goes on."""
     out, written, write = Path(shutil.copytree(done, tmp_path / "runs")), [], Path.write_bytes
 
@@ -275,26 +364,41 @@ def test_too_little_space_is_found_before_any_work(world, tmp_path, capsys, monk
 
 
 def test_quality_of_tuned_prompts_and_of_definitions_is_summed_up(world, done, monkeypatch, capsys):
-    tuned = {flag.replace("--tune.", "--"): value for flag, value in QUICK.items() if flag.startswith("--tune.")}
+    tuned = {
+        flag.replace("--tune.", "--"): value
+        for flag, value in QUICK.items()
+        if flag.startswith("--tune.")
+    }
     tuned["--tuner"] = QUICK["--tuner"]
     runs = {
         "tune": source(world) | tuned | {"--out": done, "--file": done / "t.json"},
-        "score": {k: v for k, v in source(world).items() if k not in ("--seen", "--unseen")} | {"--file": done / "s.json"},
+        "score": {k: v for k, v in source(world).items() if k not in ("--seen", "--unseen")}
+        | {"--file": done / "s.json"},
     }
     for verb, flags in runs.items():
-        monkeypatch.setattr("sys.argv", ["ipt", verb, *(str(word) for pair in flags.items() for word in pair)])
+        monkeypatch.setattr(
+            "sys.argv", ["ipt", verb, *(str(word) for pair in flags.items() for word in pair)]
+        )
         assert cli.main() == 0
     reference = results(done)["msf"]["reference"]["100"]
     mean = sum(s["generated"] for s in reference.values()) / len(reference)
     tune, score = (json.loads((done / name).read_text()) for name in ("t.json", "s.json"))
-    assert tune["rows"][0]["dev_loss"] > 0 and score["rows"][0]["dev_loss"] is None  # only prompts that were tuned have one
+    assert (
+        tune["rows"][0]["dev_loss"] > 0 and score["rows"][0]["dev_loss"] is None
+    )  # only prompts that were tuned have one
     twice = [str(word) for pair in (runs["tune"] | {"--more-seeds": 43}).items() for word in pair]
     assert cli.main(["tune", *twice]) == 0
     shown = capsys.readouterr()
-    assert "tuning 5 deltas" in shown.err and "(5 are in the bank)" in shown.err  # those of seed 42 are
+    assert (
+        "tuning 5 deltas" in shown.err and "(5 are in the bank)" in shown.err
+    )  # those of seed 42 are
     assert len(set(re.findall(r"prompts: (\S+)", shown.out[-400:]))) == 2 and "…" in shown.out
-    figures = [(row["prompt"], row["tasks"], row["count"], row["mean_score"]) for row in tune["rows"]]
-    assert figures == [("prompt tuning", kind, 5, pytest.approx(mean)) for kind in ("trained", "rule")]
+    figures = [
+        (row["prompt"], row["tasks"], row["count"], row["mean_score"]) for row in tune["rows"]
+    ]
+    assert figures == [
+        ("prompt tuning", kind, 5, pytest.approx(mean)) for kind in ("trained", "rule")
+    ]
     assert [(row["tasks"], row["count"]) for row in score["rows"]] == [("trained", 5), ("rule", 5)]
     assert score["command"].startswith("ipt score --tasks ")
 
@@ -306,7 +410,10 @@ def test_a_run_leaves_as_a_small_summary(done, capsys):
     record = json.loads((done / "small.json").read_text())
     (line,) = (x for x in record["lines"] if (x["setting"], x["group"]) == ("test", "all"))
     scores = [s["generated"] for s in results(done)["ist"]["scores"]["test"].values()]
-    assert line["absolute"] == pytest.approx(sum(scores) / len(scores), abs=1e-5) and record["seed"] == 42
+    assert (
+        line["absolute"] == pytest.approx(sum(scores) / len(scores), abs=1e-5)
+        and record["seed"] == 42
+    )
     (msf,) = (path.name for path in done.glob("msf-*"))
     assert cli.main(["runs", "export", msf, str(done / "none.json"), *words]) == 2
     assert "name runs of ipt ist" in capsys.readouterr().err and not (done / "none.json").exists()
@@ -320,7 +427,11 @@ def test_config_file_comes_before_the_preset_and_after_flags(world, tmp_path, ca
     del words[words.index("--tune.steps") : words.index("--tune.steps") + 2]
     assert cli.main(words) == 0
     settings = Run(next(out.glob("msf-*"))).config
-    assert settings["msf"]["dim"] == 2 and settings["msf"]["alpha"] == 0.5 and settings["tune"]["steps"] == 5
+    assert (
+        settings["msf"]["dim"] == 2
+        and settings["msf"]["alpha"] == 0.5
+        and settings["tune"]["steps"] == 5
+    )
 
 
 @pytest.mark.parametrize(
@@ -378,7 +489,9 @@ def test_a_file_may_name_recipe_and_preset(tmp_path):
         ("a.yaml", "steps: many", "steps"),
     ],
 )
-def test_a_mistake_in_a_settings_file_names_the_file(name, text, says, tmp_path, capsys, monkeypatch):
+def test_a_mistake_in_a_settings_file_names_the_file(
+    name, text, says, tmp_path, capsys, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).write_text(text)
     assert cli.main(["msf", "--config", name]) == 2
@@ -389,13 +502,23 @@ def test_a_mistake_in_a_settings_file_names_the_file(name, text, says, tmp_path,
 HEAVY = "import sys; from ipt.cli.app import main; main({words}); print(sorted({{'torch', 'transformers', 'datasets'}} & set(sys.modules)))"
 
 
-@pytest.mark.parametrize(("words", "loaded"), [(["--help"], "[]"), (["runs"], "[]"), (["runs", "show", "x"], "[]")])
+@pytest.mark.parametrize(
+    ("words", "loaded"), [(["--help"], "[]"), (["runs"], "[]"), (["runs", "show", "x"], "[]")]
+)
 def test_help_and_lists_load_no_model_library(words, loaded, tmp_path):
-    made = subprocess.run([sys.executable, "-c", HEAVY.format(words=words)], cwd=tmp_path, capture_output=True, text=True, check=True)
+    made = subprocess.run(
+        [sys.executable, "-c", HEAVY.format(words=words)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert made.stdout.splitlines()[-1] == loaded
 
 
 def test_control_the_check_sees_a_loaded_library(tmp_path):
     code = "import ipt.resolve; " + HEAVY.format(words=["runs"])
-    made = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    made = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     assert "torch" in made.stdout.splitlines()[-1]

@@ -86,7 +86,11 @@ def test_the_preset_quick_is_one_rate_and_few_steps():
 
 def test_what_a_search_had_before_its_settings_had_names():
     assert SearchConfig().learning_rates == (0.3, 1.0) and SearchConfig().pruning == "none"
-    assert LoopConfig().loss == "mean" and LoopConfig().label_smoothing == 0.0 and MsfConfig().codes == "standard"
+    assert (
+        LoopConfig().loss == "mean"
+        and LoopConfig().label_smoothing == 0.0
+        and MsfConfig().codes == "standard"
+    )
 
 
 EXECUTED = {"stacked_jobs": 512, "token_budget": 0, "checkpoint_seconds": 60.0}
@@ -136,7 +140,10 @@ def test_the_other_defaults_are_as_documented(kind):
 
 def test_each_field_has_a_help_text_and_the_source_of_its_default():
     assert setting(3, "how many", "paper").metadata == {"help": "how many (source: paper)"}
-    assert setting(3, "how many").metadata == {"help": "how many"} and setting(3, "how many").default == 3
+    assert (
+        setting(3, "how many").metadata == {"help": "how many"}
+        and setting(3, "how many").default == 3
+    )
     for kind in DEFAULTS:
         for field in fields(kind):
             assert field.default is not MISSING and field.metadata["help"].strip(), field.name
@@ -172,7 +179,14 @@ def test_the_data_seed_and_the_parts_have_the_names_of_published_figures():
 
 
 # what a setting must not be, and the nearest value that it may be
-POSITIVE = {"steps": 1, "rows_per_step": 1, "clip": 1e-9, "eval_every": 1, "patience": 1, "stacked_jobs": 1}
+POSITIVE = {
+    "steps": 1,
+    "rows_per_step": 1,
+    "clip": 1e-9,
+    "eval_every": 1,
+    "patience": 1,
+    "stacked_jobs": 1,
+}
 SHARES = ("warmup", "label_smoothing")
 OWN = {
     TuneConfig: {"shots": 1},
@@ -196,7 +210,9 @@ for stage in OWN:
         LIMITS.append((stage, name, value))
 
 
-@pytest.mark.parametrize(("kind", "name", "least"), LIMITS, ids=lambda value: getattr(value, "__name__", str(value)))
+@pytest.mark.parametrize(
+    ("kind", "name", "least"), LIMITS, ids=lambda value: getattr(value, "__name__", str(value))
+)
 def test_what_must_be_above_zero_is_refused_at_zero_and_below(kind, name, least):
     assert getattr(kind(**{name: least}), name) == least
     for wrong in (0, -1):
@@ -216,7 +232,11 @@ def test_shares_are_from_zero_to_below_one(kind, name):
         assert str(error.value) == f"--{name.replace('_', '-')} must be in [0, 1), found {wrong}"
 
 
-NOT_NEGATIVE = [(MsfConfig, "alpha"), (MsfConfig, "inner_width"), *((kind, "token_budget") for kind in STAGES)]
+NOT_NEGATIVE = [
+    (MsfConfig, "alpha"),
+    (MsfConfig, "inner_width"),
+    *((kind, "token_budget") for kind in STAGES),
+]
 
 
 @pytest.mark.parametrize(("kind", "name"), NOT_NEGATIVE)
@@ -240,7 +260,10 @@ def test_lists_need_one_or_more_numbers_above_zero(kind, name, least):
     for wrong in ((), (1, 0), (-1, 1)):
         with pytest.raises(ValueError) as error:
             kind(**{name: wrong})
-        assert str(error.value) == f"--{name.replace('_', '-')} needs one or more numbers above 0, found {list(wrong)}"
+        assert (
+            str(error.value)
+            == f"--{name.replace('_', '-')} needs one or more numbers above 0, found {list(wrong)}"
+        )
 
 
 def test_shots_may_be_left_to_the_task():
@@ -271,7 +294,13 @@ def test_later_settings_are_named_where_they_are_not_what_older_runs_had():
     always = {"steps", "rows_per_step", "warmup", "clip", "eval_every", "patience"}
     assert to_record(TuneConfig()).keys() == always | {"learning_rates", "shots"}
     assert with_tuner(SoftPrompt(), TuneConfig()) == in_json(TuneConfig()) | {"prompt_length": 10}
-    assert to_record(MsfConfig()).keys() == always | {"learning_rate", "dim", "alpha", "inner_width", "sampling"}
+    assert to_record(MsfConfig()).keys() == always | {
+        "learning_rate",
+        "dim",
+        "alpha",
+        "inner_width",
+        "sampling",
+    }
     assert to_record(IstConfig()).keys() == always | {"learning_rates", "start", "starts", "rivals"}
     older = IstConfig(starts=1, pruning="none")
     assert to_record(older).keys() == always | {"learning_rates", "start"}
@@ -284,8 +313,12 @@ def test_later_settings_are_named_where_they_are_not_what_older_runs_had():
 def test_settings_of_an_older_run_are_what_it_had_and_not_todays_defaults():
     older = to_record(IstConfig(starts=1, pruning="none"))
     assert from_record(IstConfig, older) == IstConfig(starts=1, pruning="none")
-    assert from_record(IstConfig, older) != IstConfig()  # eight starts, of which the worse half ends
-    assert from_record(MsfConfig, {"dim": 3}) == MsfConfig(dim=3, loss="mean", label_smoothing=0.0, codes="standard")
+    assert (
+        from_record(IstConfig, older) != IstConfig()
+    )  # eight starts, of which the worse half ends
+    assert from_record(MsfConfig, {"dim": 3}) == MsfConfig(
+        dim=3, loss="mean", label_smoothing=0.0, codes="standard"
+    )
 
 
 def test_settings_of_an_older_run_are_known_by_their_older_names():
@@ -334,9 +367,21 @@ SHARED = {
     "loss": st.sampled_from(["mean", "sum"]),
 }
 OF_STAGE = {
-    TuneConfig: {"learning_rates": RATES, "shots": st.none() | NUMBERS, "pruning": st.sampled_from(["halving", "none"])},
-    MsfConfig: {"dim": NUMBERS, "codes": st.sampled_from(["standard", "own"]), "alpha": st.floats(0, 9)},
-    IstConfig: {"learning_rates": RATES, "starts": NUMBERS, "pruning": st.sampled_from(["halving", "none"])},
+    TuneConfig: {
+        "learning_rates": RATES,
+        "shots": st.none() | NUMBERS,
+        "pruning": st.sampled_from(["halving", "none"]),
+    },
+    MsfConfig: {
+        "dim": NUMBERS,
+        "codes": st.sampled_from(["standard", "own"]),
+        "alpha": st.floats(0, 9),
+    },
+    IstConfig: {
+        "learning_rates": RATES,
+        "starts": NUMBERS,
+        "pruning": st.sampled_from(["halving", "none"]),
+    },
 }
 
 
@@ -368,11 +413,16 @@ def test_the_work_of_a_task_by_hand():
     halved = IstConfig(**rates, start="mean", pruning="halving")
     assert halved.work == (3 * 20 + 2 * 20 + 1 * 10, 3 + 2 + 1)
     assert TuneConfig(steps=40, eval_every=20, learning_rates=(0.1,)).work == (40, 2)
-    assert IstConfig(steps=40, eval_every=10, starts=8).work == (10 * (8 + 4 + 2 + 1), 8 + 4 + 2 + 1)
+    assert IstConfig(steps=40, eval_every=10, starts=8).work == (
+        10 * (8 + 4 + 2 + 1),
+        8 + 4 + 2 + 1,
+    )
 
 
 @settings(max_examples=60, deadline=None)
-@given(tries=st.integers(1, 9), steps=st.integers(1, 40), every=st.integers(1, 50), halve=st.booleans())
+@given(
+    tries=st.integers(1, 9), steps=st.integers(1, 40), every=st.integers(1, 50), halve=st.booleans()
+)
 def test_the_work_is_what_a_loop_over_steps_counts(tries, steps, every, halve):
     config = TuneConfig(
         steps=steps,

@@ -72,7 +72,9 @@ def prompts_of(count: int) -> torch.Tensor:
     return torch.arange(count, dtype=torch.float64).view(-1, 1, 1).expand(-1, 2, 16)
 
 
-def made(backbone, name, test, dev=(("dev 0", "red"),), cls=False, metric="", tall=8) -> EncodedTask:
+def made(
+    backbone, name, test, dev=(("dev 0", "red"),), cls=False, metric="", tall=8
+) -> EncodedTask:
     """A task's sets from rows (input, accepted answers ...)."""
     metric = metric or ("accuracy" if cls else "exact-match")
     parts = {}

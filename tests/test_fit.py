@@ -15,7 +15,9 @@ from ipt.config import LoopConfig
 from ipt.storage import read_tensors
 from ipt.training.loop import Job, Outcome, take_rows
 
-CONFIG = LoopConfig(steps=5, rows_per_step=2, warmup=0, clip=100, eval_every=1, patience=9, checkpoint_seconds=0)
+CONFIG = LoopConfig(
+    steps=5, rows_per_step=2, warmup=0, clip=100, eval_every=1, patience=9, checkpoint_seconds=0
+)
 TRAIN = (row(1), row(3, inputs=2), row(2, 6), row(5, inputs=4))
 DEV = (row(2), row(3, 4))
 
@@ -126,13 +128,25 @@ def test_the_kept_step_is_the_best_by_dev_rows_and_not_by_train_rows():
     (outcome,) = fit(Numbers(), source, [replace(some, rows_per_step=1)], config, Checkpoint.none())
     assert source.values.item() == pytest.approx(1, abs=0.3) and 1 < outcome.best_step < 10
     other = prompts(1)
-    fit(Numbers(), other, [replace(some, rows_per_step=1, dev=((0, row(3)),))], config, Checkpoint.none())
+    fit(
+        Numbers(),
+        other,
+        [replace(some, rows_per_step=1, dev=((0, row(3)),))],
+        config,
+        Checkpoint.none(),
+    )
     assert other.values.item() == pytest.approx(3, abs=0.3)  # control
 
 
 def test_dev_losses_come_every_so_many_steps_and_after_the_last(tmp_path):
     backbone, jobs = scripted((3, 2, 1))
-    (outcome,) = fit(backbone, prompts(1), jobs, replace(CONFIG, steps=5, eval_every=2), Checkpoint(tmp_path, "s"))
+    (outcome,) = fit(
+        backbone,
+        prompts(1),
+        jobs,
+        replace(CONFIG, steps=5, eval_every=2),
+        Checkpoint(tmp_path, "s"),
+    )
     assert [line["step"] for line in lines(tmp_path)] == [2, 4, 5]
     assert outcome == Outcome(5, 5, 1)
 
@@ -154,12 +168,21 @@ def test_progress_counts_an_ended_job_as_whole_and_tells_the_mean_train_loss():
     backbone, jobs = scripted((1, 2, 3), (6, 5, 4, 3, 2))
     jobs = [replace(jobs[0], groups=(((0, row(1)),),)), replace(jobs[1], groups=(((1, row(3)),),))]
     told = []
-    fit(backbone, prompts(2), jobs, replace(CONFIG, patience=2), Checkpoint.none(), lambda *words: told.append(words))
+    fit(
+        backbone,
+        prompts(2),
+        jobs,
+        replace(CONFIG, patience=2),
+        Checkpoint.none(),
+        lambda *words: told.append(words),
+    )
     assert [words[:2] for words in told] == [(2, 10), (4, 10), (8, 10), (9, 10), (10, 10)]
     assert told[0][2] == pytest.approx((1 + 9) / 2)  # both begin at 0
     second = (1 - backbone.met[100][0].item()) ** 2, (3 - backbone.met[101][0].item()) ** 2
     assert told[1][2] == pytest.approx(sum(second) / 2)
-    assert told[3][2] == pytest.approx((3 - backbone.met[101][2].item()) ** 2)  # of the job that is left
+    assert told[3][2] == pytest.approx(
+        (3 - backbone.met[101][2].item()) ** 2
+    )  # of the job that is left
 
 
 def test_trials_end_by_halves_by_their_best_dev_loss_so_far():
@@ -248,7 +271,14 @@ def test_dev_losses_know_no_smoothing():
     config = replace(CONFIG, steps=1, label_smoothing=0.5)
     told = []
     some = job(0, train=(row(2),), dev=(row(2),), rate=1e-9)
-    (outcome,) = fit(Numbers(), prompts(1), [some], config, Checkpoint.none(), lambda *words: told.append(words[2]))
+    (outcome,) = fit(
+        Numbers(),
+        prompts(1),
+        [some],
+        config,
+        Checkpoint.none(),
+        lambda *words: told.append(words[2]),
+    )
     assert outcome.dev_loss == pytest.approx(4)
     assert told == [pytest.approx(6)]  # control: the train loss does
 
@@ -274,7 +304,9 @@ def together(jobs, config, starts, checkpoints):
     def one(rank):
         place = rank.index
         try:
-            return fit(backbones[place], sources[place], jobs, config, checkpoints[place], processes=rank)
+            return fit(
+                backbones[place], sources[place], jobs, config, checkpoints[place], processes=rank
+            )
         except BaseException:
             rank.barrier.abort()
             raise
@@ -299,5 +331,7 @@ def test_two_ranks_share_the_rows_and_end_as_one(tmp_path):
         torch.testing.assert_close(source.values, alone.values, rtol=0, atol=1e-12)
     for found in (*outcomes, *resumed[2]):
         assert [o.steps for o in found] == [o.steps for o in expected]
-        assert [o.dev_loss for o in found] == pytest.approx([o.dev_loss for o in expected], abs=1e-12)
+        assert [o.dev_loss for o in found] == pytest.approx(
+            [o.dev_loss for o in expected], abs=1e-12
+        )
     assert rows(resumed[0][0]) < rows(backbones[0])  # it went on, from the second step

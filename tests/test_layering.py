@@ -39,7 +39,17 @@ ROWS = (
     {"cli"},
     {"__main__"},
 )
-PACKAGES = {"backbones", "tuners", "heads", "training", "methods", "interop", "workflows", "benchmarks", "cli"}
+PACKAGES = {
+    "backbones",
+    "tuners",
+    "heads",
+    "training",
+    "methods",
+    "interop",
+    "workflows",
+    "benchmarks",
+    "cli",
+}
 PACKAGES |= {"tasks", "analysis"}
 ROW = {name: row for row, names in enumerate(ROWS) for name in names}
 # What is stricter than the rows.
@@ -63,7 +73,10 @@ def imports(source: str) -> list[tuple[int, str]]:
             found += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             lead = "." * node.level + (node.module or "")
-            found += [(node.lineno, f"{lead}.{alias.name}" if lead in FOLDERS else lead) for alias in node.names]
+            found += [
+                (node.lineno, f"{lead}.{alias.name}" if lead in FOLDERS else lead)
+                for alias in node.names
+            ]
     return found
 
 
@@ -71,7 +84,9 @@ def problems(module: str, source: str) -> list[str]:
     """Return a line for each import that a module must not have."""
     name = unit(module)
     if name not in ROW and name != "__init__":
-        return [f"{module} is unknown: add it to the table in tests/test_layering.py and in CONTRIBUTING.md"]
+        return [
+            f"{module} is unknown: add it to the table in tests/test_layering.py and in CONTRIBUTING.md"
+        ]
     found = []
     for line, target in imports(source):
         top, other = target.split(".")[0], unit(target)
@@ -79,7 +94,9 @@ def problems(module: str, source: str) -> list[str]:
             found.append(f"{module}:{line} imports {target}: write ipt.tasks... or ipt.analysis...")
         elif top == "ipt" and other != "__init__":
             if other not in ROW:
-                found.append(f"{module}:{line} imports {target}, which the table in tests/test_layering.py does not have: add it")
+                found.append(
+                    f"{module}:{line} imports {target}, which the table in tests/test_layering.py does not have: add it"
+                )
             elif name in ONLY and other not in ONLY[name]:
                 found.append(f"{module}:{line} imports {target}, which is not below it")
             elif name in PACKAGES and other == name:
@@ -106,7 +123,11 @@ def test_imports_point_one_way(module: str) -> None:
 
 def test_packages_import_nothing_of_ours() -> None:
     for package, folder in FOLDERS.items():
-        found = [t for _, t in imports((ROOT / folder / "__init__.py").read_text(encoding="utf8")) if t.split(".")[0] in {"ipt", ""}]
+        found = [
+            t
+            for _, t in imports((ROOT / folder / "__init__.py").read_text(encoding="utf8"))
+            if t.split(".")[0] in {"ipt", ""}
+        ]
         assert not found, f"{package} imports {found}: an import must have no side effects"
 
 
@@ -148,11 +169,23 @@ def test_control_planted_violation_is_found(module: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("ipt.bank", "from ipt.experiment import Experiment\nfrom ipt.run import Run\nimport ipt.data"),
-        ("ipt.tasks.catalog", "from ipt.data import Task\nfrom ipt.tasks import readers\nimport json"),
-        ("ipt.analysis.report.page", "from ipt.analysis.scores import lines\nfrom ipt.run import Run"),
+        (
+            "ipt.bank",
+            "from ipt.experiment import Experiment\nfrom ipt.run import Run\nimport ipt.data",
+        ),
+        (
+            "ipt.tasks.catalog",
+            "from ipt.data import Task\nfrom ipt.tasks import readers\nimport json",
+        ),
+        (
+            "ipt.analysis.report.page",
+            "from ipt.analysis.scores import lines\nfrom ipt.run import Run",
+        ),
         ("ipt.cli.app", "from ipt.tasks import catalog\nfrom ipt.resolve import find_msf"),
-        ("ipt.workflows.msf", "from ipt.methods.msf import find_subspace\nfrom sklearn import tasks"),
+        (
+            "ipt.workflows.msf",
+            "from ipt.methods.msf import find_subspace\nfrom sklearn import tasks",
+        ),
         ("ipt.training.loop", "from ipt.training.source import Source"),
     ],
 )

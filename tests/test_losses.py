@@ -106,7 +106,9 @@ def by_hand(backbone, prompts, jobs, steps, loss="mean", smoothing=0.0):
 def test_loss_and_gradient_of_a_step_equal_a_plain_loops(backbone, rows, prompts, loss, smoothing):
     jobs, steps = three_jobs(rows), [0, 3, 1]
     source = Free(prompts, 5)
-    config = replace(CONFIG, loss=loss, label_smoothing=smoothing, token_budget=40)  # few rows a batch
+    config = replace(
+        CONFIG, loss=loss, label_smoothing=smoothing, token_budget=40
+    )  # few rows a batch
     found = backward(backbone, source, jobs, steps, config)
     leaf = prompts.clone().requires_grad_()
     expected = by_hand(backbone, leaf, jobs, steps, loss, smoothing)
@@ -133,7 +135,10 @@ def test_a_step_starts_from_no_gradient(backbone, rows, prompts):
 def test_the_extra_loss_is_in_the_gradient_once_and_not_in_the_lm_loss(backbone, rows, prompts):
     (some,) = three_jobs(rows)[2:]
     used = sorted({prompt for prompt, _ in take_rows(some, 0)})
-    assert len(used) == 2 and used != [0, 1]  # control: a prompt's place among those used is not its index
+    assert len(used) == 2 and used != [
+        0,
+        1,
+    ]  # control: a prompt's place among those used is not its index
     for extra in (0, 7):
         source = Weighed(prompts, extra)
         found = backward(backbone, source, [some], [0], CONFIG)
@@ -147,7 +152,9 @@ def test_the_extra_loss_is_in_the_gradient_once_and_not_in_the_lm_loss(backbone,
 
 
 @pytest.mark.parametrize("count", (2, 3))
-def test_ranks_share_the_rows_of_a_step_and_each_has_the_whole_gradient(backbone, rows, prompts, count):
+def test_ranks_share_the_rows_of_a_step_and_each_has_the_whole_gradient(
+    backbone, rows, prompts, count
+):
     """Also that of the extra loss, which every rank makes for itself; of two rows a third rank has none."""
     (some,) = three_jobs(rows)[2:]
 
@@ -166,7 +173,9 @@ def test_ranks_share_the_rows_of_a_step_and_each_has_the_whole_gradient(backbone
 
 def test_the_loss_of_a_row_is_nats_per_token_behind_its_own_prompt(backbone, rows, prompts):
     of_row = [0, 3, 1, 1, 4, 2, 0, 3, 2, 4, 1, 0]
-    expected = [nats(backbone, prompts[p], r).mean().item() for p, r in zip(of_row, rows, strict=True)]
+    expected = [
+        nats(backbone, prompts[p], r).mean().item() for p, r in zip(of_row, rows, strict=True)
+    ]
     for budget in (0, 40):
         found = row_losses(backbone, prompts, of_row, rows, budget)
         assert found.tolist() == pytest.approx(expected, abs=1e-9)

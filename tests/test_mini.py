@@ -29,7 +29,23 @@ def mini():
 def small_run(tmp_path_factory):
     out = tmp_path_factory.mktemp("mini")
     few = ["--limit", "2", "--preset", "quick", "--out", str(out), "--steps", "10"]
-    assert cli.main(["msf", "--tasks", "ari_m*,gra_tense,let_*", "--seen", "4", "--unseen", "2", "--tune.steps", "10", *few]) == 0
+    assert (
+        cli.main(
+            [
+                "msf",
+                "--tasks",
+                "ari_m*,gra_tense,let_*",
+                "--seen",
+                "4",
+                "--unseen",
+                "2",
+                "--tune.steps",
+                "10",
+                *few,
+            ]
+        )
+        == 0
+    )
     assert cli.main(["ist", "--dim", "5", *few]) == 0
     return out
 
@@ -61,9 +77,17 @@ def test_a_small_run_is_complete_and_its_scores_are_those_of_its_numbers(mini, s
     result, vectors = run.result, read_tensors(run.folder / "vectors.safetensors")[0]
     split = result["split"]
     tasks = {task.name: task for task in embedded.load([*split["seen"], *split["unseen"]])}
-    assert len(split["seen"]) == 4 and len(split["unseen"]) == 2 and set(result["tasks"]) == set(result["floor"]) == set(tasks)
+    assert (
+        len(split["seen"]) == 4
+        and len(split["unseen"]) == 2
+        and set(result["tasks"]) == set(result["floor"]) == set(tasks)
+    )
     subspace = Subspace.load(small_run / run.config["msf_run"] / "subspace")
-    settings = (("train_same", "seen", SAME_DATA_SEED), ("train_diff", "seen", DIFF_DATA_SEED), ("test", "unseen", SAME_DATA_SEED))
+    settings = (
+        ("train_same", "seen", SAME_DATA_SEED),
+        ("train_diff", "seen", DIFF_DATA_SEED),
+        ("test", "unseen", SAME_DATA_SEED),
+    )
     for setting, part, data_seed in settings:
         assert vectors[setting].shape == (len(split[part]), 5)
         data = [EncodedTask.draw(mini, tasks[name], data_seed, limit=2) for name in split[part]]
@@ -79,4 +103,6 @@ def test_a_small_run_is_complete_and_its_scores_are_those_of_its_numbers(mini, s
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_notebooks_are_short_and_committed_without_outputs(path):  # `make docs` executes them
     cells = nbformat.read(path, 4).cells
-    assert 0 < len(cells) <= 15 and not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
+    assert 0 < len(cells) <= 15 and not any(
+        cell.get("outputs") or cell.get("execution_count") for cell in cells
+    )

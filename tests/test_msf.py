@@ -46,7 +46,9 @@ DATA = (made("a", (1, 2, 3), (2, 1)), made("b", (5, 4), (4,)), made("c", (0, 1, 
 @pytest.fixture
 def bank():
     """Three prompts of two vectors of two numbers."""
-    return torch.tensor([[[1, 2], [0, 1]], [[3, 5], [1, -1]], [[0, 2], [-2, 0]]], dtype=torch.float64)
+    return torch.tensor(
+        [[[1, 2], [0, 1]], [[3, 5], [1, -1]], [[0, 2], [-2, 0]]], dtype=torch.float64
+    )
 
 
 def joint(config, rate, groups=None):
@@ -115,7 +117,9 @@ def by_plain_loop(bank, config, job):
 
 
 def find(bank, config, seed=3, checkpoint=None, **more):
-    return find_subspace(Numbers(), bank, DATA, config, "split", seed, checkpoint or Checkpoint.none(), **more)
+    return find_subspace(
+        Numbers(), bank, DATA, config, "split", seed, checkpoint or Checkpoint.none(), **more
+    )
 
 
 def rebuilt(subspace, bank):
@@ -141,7 +145,9 @@ def test_msf_over_rows_draws_from_all_tasks_rows_alike(bank):
     assert len(whole) == 9
     expected, _ = by_plain_loop(bank, config, joint(config, 0.05, (whole,)))
     assert torch.allclose(rebuilt(find(bank, config), bank), expected, rtol=0, atol=1e-5)
-    assert not torch.allclose(rebuilt(find(bank, CONFIG), bank), expected, rtol=0, atol=1e-4)  # control
+    assert not torch.allclose(
+        rebuilt(find(bank, CONFIG), bank), expected, rtol=0, atol=1e-4
+    )  # control
 
 
 @pytest.mark.usefixtures("float64")
@@ -153,7 +159,10 @@ def test_msf_keeps_the_step_that_is_best_on_dev_rows(bank, tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "metrics-msf.jsonl").read_text().splitlines()]
     assert {line["job"] for line in lines} == {"msf"} and len(lines) == config.steps
     best = min(lines, key=lambda line: line["dev_loss"])
-    assert best == {"job": "msf", "step": step, "dev_loss": pytest.approx(loss, abs=1e-4)} and step < 12
+    assert (
+        best == {"job": "msf", "step": step, "dev_loss": pytest.approx(loss, abs=1e-4)}
+        and step < 12
+    )
     assert torch.allclose(rebuilt(found, bank), expected, rtol=0, atol=1e-4)
 
 
@@ -204,11 +213,26 @@ def test_the_job_has_each_tasks_rows_and_dev_rows_under_its_own_prompt(bank, mon
         train = [train[0] + train[1] + train[2]]
     found = [[(t, one.label_ids[0]) for t, one in group] for group in job.groups]
     assert found == train
-    assert [(t, one.label_ids[0]) for t, one in job.dev] == [(0, 2), (0, 1), (1, 4), (2, 0), (2, 1), (2, 2)]
-    assert (job.name, job.learning_rate, job.seed, job.rows_per_step, job.trial_group) == ("msf", 0.05, 5, 4, "")
+    assert [(t, one.label_ids[0]) for t, one in job.dev] == [
+        (0, 2),
+        (0, 1),
+        (1, 4),
+        (2, 0),
+        (2, 1),
+        (2, 2),
+    ]
+    assert (job.name, job.learning_rate, job.seed, job.rows_per_step, job.trial_group) == (
+        "msf",
+        0.05,
+        5,
+        4,
+        "",
+    )
 
 
-def test_the_seed_decides_the_first_weights_and_leaves_the_global_generator_alone(bank, monkeypatch):
+def test_the_seed_decides_the_first_weights_and_leaves_the_global_generator_alone(
+    bank, monkeypatch
+):
     calls, bank = captured(monkeypatch), bank.float()
     before = torch.get_rng_state()
     for seed in (3, 3, 4):
@@ -223,7 +247,10 @@ def test_the_seed_decides_the_first_weights_and_leaves_the_global_generator_alon
 
 def test_all_weights_are_trained_and_in_the_end_none_is_trainable(bank, monkeypatch):
     trainable = []
-    monkeypatch.setattr("ipt.methods.msf.fit", lambda _, source, *rest: trainable.append([p.requires_grad for p in source.parameters()]))
+    monkeypatch.setattr(
+        "ipt.methods.msf.fit",
+        lambda _, source, *rest: trainable.append([p.requires_grad for p in source.parameters()]),
+    )
     found = find(bank.float(), CONFIG)
     assert trainable == [[True] * 6]
     assert [p.requires_grad for p in found.parameters()] == [False] * 6
@@ -261,7 +288,10 @@ def test_a_killed_search_goes_on_to_the_same_subspace(bank, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         find(bank, CONFIG, checkpoint=Checkpoint(tmp_path, "msf", 0), progress=kill)
     told = []
-    more = {"checkpoint": Checkpoint(tmp_path, "msf", 0), "progress": lambda done, *rest: told.append(done)}
+    more = {
+        "checkpoint": Checkpoint(tmp_path, "msf", 0),
+        "progress": lambda done, *rest: told.append(done),
+    }
     found = find(bank, CONFIG, **more)
     assert told == [7, 8, 9, 10, 11, 12]
     assert torch.equal(rebuilt(found, bank), rebuilt(find(bank, CONFIG), bank))
@@ -309,7 +339,12 @@ def test_the_shared_prompt_has_its_own_rate_and_at_most_sixteen_rows(bank, monke
         config = replace(CONFIG, rows_per_step=rows)
         find_shared_prompt(Numbers(), start, DATA, config, 0.3, 5, checkpoint, progress)
         _, source, (job,), given, *rest = calls.pop()
-        assert (job.name, job.learning_rate, job.seed, job.rows_per_step) == ("shared", 0.3, 5, fewer)
+        assert (job.name, job.learning_rate, job.seed, job.rows_per_step) == (
+            "shared",
+            0.3,
+            5,
+            fewer,
+        )
         assert len(job.groups) == 3 and len(job.dev) == 6
         assert given == replace(config, rows_per_step=fewer, learning_rate=0.3)
         (execution,) = rest
@@ -341,11 +376,15 @@ def both_losses(backbone, subspace, bank, data, shift=0):
 
 def test_msf_lowers_both_losses_on_dev_rows(taught, named):
     data, bank = named
-    config = MsfConfig(steps=60, rows_per_step=9, eval_every=20, dim=3, inner_width=16, learning_rate=0.02)
+    config = MsfConfig(
+        steps=60, rows_per_step=9, eval_every=20, dim=3, inner_width=16, learning_rate=0.02
+    )
     before = both_losses(taught, untrained(bank, config), bank, data)
     found = find_subspace(taught, bank, data, config, "toy", 3, Checkpoint.none())
     after = both_losses(taught, found, bank, data)
     assert after[0] < 0.5 * before[0] and after[1] < 0.5 * before[1]
-    assert both_losses(taught, found, bank, data, shift=1)[1] > 2 * after[1]  # control: another task's prompt
+    assert (
+        both_losses(taught, found, bank, data, shift=1)[1] > 2 * after[1]
+    )  # control: another task's prompt
     free = find_subspace(taught, bank, data, replace(config, alpha=0), "toy", 3, Checkpoint.none())
     assert both_losses(taught, free, bank, data)[0] > before[0]  # control: without alpha

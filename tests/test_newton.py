@@ -21,7 +21,9 @@ CONFIG = LevenbergMarquardtConfig(iterations=4, shift=1e-4, token_budget=300, to
 
 @pytest.fixture
 def backbone():
-    return make("gpt2")  # float64 throughout; T5's norms are taken in float32, which differences would magnify
+    return make(
+        "gpt2"
+    )  # float64 throughout; T5's norms are taken in float32, which differences would magnify
 
 
 @pytest.fixture
@@ -33,7 +35,17 @@ def subspace():
 @pytest.fixture
 def jobs(backbone, tasks):
     data = [EncodedTask.draw(backbone, task, 100, shots=4 + i) for i, task in enumerate(tasks)]
-    return [Job(d.task.name, (tuple((i, row) for row in d.train),), tuple((i, row) for row in d.dev), 0, 0, 0) for i, d in enumerate(data)]
+    return [
+        Job(
+            d.task.name,
+            (tuple((i, row) for row in d.train),),
+            tuple((i, row) for row in d.dev),
+            0,
+            0,
+            0,
+        )
+        for i, d in enumerate(data)
+    ]
 
 
 def values(count):
@@ -42,7 +54,13 @@ def values(count):
 
 def test_gradient_and_curvature_are_those_of_autograd(backbone, subspace, jobs):
     start = values(len(jobs))
-    losses, gradient, curvature = linearize(backbone, Decoded(start, subspace.decode), start, jobs, dataclasses.replace(CONFIG, shift=1e-6))
+    losses, gradient, curvature = linearize(
+        backbone,
+        Decoded(start, subspace.decode),
+        start,
+        jobs,
+        dataclasses.replace(CONFIG, shift=1e-6),
+    )
     for j, job in enumerate(jobs):
         rows = [row for _, row in job.groups[0]]
 
@@ -57,7 +75,9 @@ def test_gradient_and_curvature_are_those_of_autograd(backbone, subspace, jobs):
         loss = (answer_nll(*logits_of(z)) / kept.sum(1)).mean()
         (exact,) = torch.autograd.grad(loss, z)
         with sdpa_kernel(SDPBackend.MATH):  # the one with forward derivatives
-            slopes = torch.func.jacfwd(lambda z, rows=rows: logits_of(z, rows)[0])(start[j])  # [B, T, V, d]
+            slopes = torch.func.jacfwd(lambda z, rows=rows: logits_of(z, rows)[0])(
+                start[j]
+            )  # [B, T, V, d]
         p = logits_of(start[j])[0].softmax(-1)
         spread = torch.diag_embed(p) - p[..., None] * p[..., None, :]
         whole = torch.einsum("btvi,btvw,btwj,bt->ij", slopes, spread, slopes, weight)
@@ -68,17 +88,24 @@ def test_gradient_and_curvature_are_those_of_autograd(backbone, subspace, jobs):
 
 def run(backbone, subspace, jobs, config=CONFIG, checkpoint=None, start=None):
     codes = Decoded(values(len(jobs)) if start is None else start, subspace.decode)
-    return codes.values.data, fit_vectors(backbone, codes, jobs, config, checkpoint or Checkpoint.none())
+    return codes.values.data, fit_vectors(
+        backbone, codes, jobs, config, checkpoint or Checkpoint.none()
+    )
 
 
 def test_stacked_searches_equal_separate_ones(backbone, subspace, jobs):
     stacked, outcomes = run(backbone, subspace, jobs, dataclasses.replace(CONFIG, stacked_jobs=3))
     for j, job in enumerate(jobs):
         moved = dataclasses.replace(
-            job, groups=tuple(tuple((0, r) for _, r in g) for g in job.groups), dev=tuple((0, r) for _, r in job.dev)
+            job,
+            groups=tuple(tuple((0, r) for _, r in g) for g in job.groups),
+            dev=tuple((0, r) for _, r in job.dev),
         )
         alone, (outcome,) = run(backbone, subspace, [moved], start=values(len(jobs))[j : j + 1])
-        assert torch.allclose(stacked[j], alone[0], rtol=0, atol=1e-8) and outcome.steps == outcomes[j].steps
+        assert (
+            torch.allclose(stacked[j], alone[0], rtol=0, atol=1e-8)
+            and outcome.steps == outcomes[j].steps
+        )
     assert not torch.allclose(stacked, values(len(jobs)))  # control: something moved
 
 
@@ -92,14 +119,25 @@ def test_a_killed_search_resumes_to_the_same_result(backbone, subspace, jobs, tm
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit_vectors(backbone, Decoded(values(len(jobs)), subspace.decode), jobs, CONFIG, Checkpoint(tmp_path / "b", "newton", 0), kill)
+        fit_vectors(
+            backbone,
+            Decoded(values(len(jobs)), subspace.decode),
+            jobs,
+            CONFIG,
+            Checkpoint(tmp_path / "b", "newton", 0),
+            kill,
+        )
     again, _ = run(backbone, subspace, jobs, checkpoint=Checkpoint(tmp_path / "b", "newton", 0))
     assert torch.equal(again, whole)
-    assert (tmp_path / "a" / "metrics-newton.jsonl").read_bytes() == (tmp_path / "b" / "metrics-newton.jsonl").read_bytes()
+    assert (tmp_path / "a" / "metrics-newton.jsonl").read_bytes() == (
+        tmp_path / "b" / "metrics-newton.jsonl"
+    ).read_bytes()
 
 
 def test_the_train_loss_falls_(backbone, subspace, jobs):
     start = values(len(jobs))
     free, _ = run(backbone, subspace, jobs, dataclasses.replace(CONFIG, prior=0.0, patience=99))
-    before, after = (linearize(backbone, Decoded(z, subspace.decode), z, jobs, CONFIG)[0] for z in (start, free))
+    before, after = (
+        linearize(backbone, Decoded(z, subspace.decode), z, jobs, CONFIG)[0] for z in (start, free)
+    )
     assert (after <= before + 1e-9).all() and (after < before - 1e-3).any()

@@ -35,7 +35,11 @@ def peft_folder(folder, rows, declared=3, **config):
     """Write the two files of a PEFT folder by hand."""
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / "adapter_model.safetensors", {"prompt_embeddings": rows})
-    known = {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": declared, "base_model_name_or_path": "models/t5"}
+    known = {
+        "peft_type": "PROMPT_TUNING",
+        "num_virtual_tokens": declared,
+        "base_model_name_or_path": "models/t5",
+    }
     write_json(folder / "adapter_config.json", known | config)
     return folder
 
@@ -48,8 +52,13 @@ def bare(kind, name):
     return backbone
 
 
-@pytest.mark.parametrize(("backbone", "kind"), [(toy_backbone(), "SEQ_2_SEQ_LM"), (bare(CausalLM, "models/gpt"), "CAUSAL_LM")])
-def test_a_written_folder_states_what_peft_needs_and_comes_back_bit_by_bit(tmp_path, backbone, kind):
+@pytest.mark.parametrize(
+    ("backbone", "kind"),
+    [(toy_backbone(), "SEQ_2_SEQ_LM"), (bare(CausalLM, "models/gpt"), "CAUSAL_LM")],
+)
+def test_a_written_folder_states_what_peft_needs_and_comes_back_bit_by_bit(
+    tmp_path, backbone, kind
+):
     prompt = numbers(1, rows=3, width=16)
     about = {"task": "first", "test_score": 0.5}
     write_peft(prompt.flatten(), Model(backbone, THREE), tmp_path / "a" / "b", about)
@@ -79,7 +88,9 @@ def test_a_folder_that_is_there_is_written_again(tmp_path):
 
 
 def test_a_masked_model_has_no_peft_folder(tmp_path):
-    with pytest.raises(ValueError, match="PEFT has no prompt tuning for masked models such as models/bert"):
+    with pytest.raises(
+        ValueError, match="PEFT has no prompt tuning for masked models such as models/bert"
+    ):
         model = Model(bare(MaskedLM, "models/bert"), THREE)
         write_peft(numbers(1, width=16).flatten(), model, tmp_path / "a", {})
     assert not list(tmp_path.iterdir())
@@ -110,7 +121,11 @@ def test_a_prompt_in_half_precision_is_read_in_float32(tmp_path):
 
 
 UNFIT = {
-    "one row fewer": (numbers(1, rows=2), 3, r"expected prompt_embeddings of 3 rows, found \{'prompt_embeddings': \[2, 4\]\}"),
+    "one row fewer": (
+        numbers(1, rows=2),
+        3,
+        r"expected prompt_embeddings of 3 rows, found \{'prompt_embeddings': \[2, 4\]\}",
+    ),
     "one row more": (numbers(1, rows=4), 3, "expected prompt_embeddings of 3 rows"),
     "three times the rows": (numbers(1, rows=9), 3, "expected prompt_embeddings of 3 rows"),
     "no rows": (numbers(1, rows=0), 0, "expected prompt_embeddings of 0 rows"),
@@ -119,9 +134,17 @@ UNFIT = {
     "a number as text": (numbers(1, rows=3), "3", "expected prompt_embeddings of 3 rows"),
     "no number": (numbers(1, rows=3), None, "expected prompt_embeddings of None rows"),
     "twice a text": (numbers(1, rows=66), "33", "expected prompt_embeddings of 33 rows"),
-    "another length": (numbers(1, rows=2), 2, "holds a prompt of 2 vectors, 3 were asked for: set the prompt length to 2"),
+    "another length": (
+        numbers(1, rows=2),
+        2,
+        "holds a prompt of 2 vectors, 3 were asked for: set the prompt length to 2",
+    ),
     "half of two": (numbers(1, rows=3), 6, "expected prompt_embeddings of 6 rows"),
-    "another width": (numbers(1, width=5), 3, r"holds vectors of 5 numbers \(for models/t5\), --model reads 4"),
+    "another width": (
+        numbers(1, width=5),
+        3,
+        r"holds vectors of 5 numbers \(for models/t5\), --model reads 4",
+    ),
 }
 
 
@@ -134,13 +157,18 @@ def test_rows_that_do_not_fit_are_refused_with_both_numbers(tmp_path, case):
 
 def test_a_folder_without_a_model_name_is_read(tmp_path):
     folder = peft_folder(tmp_path, numbers(1))
-    write_json(folder / "adapter_config.json", {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 3})
+    write_json(
+        folder / "adapter_config.json", {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 3}
+    )
     assert read_peft(folder, 3, 4)[1] == "None"
 
 
 def test_a_models_name_is_read_in_utf8_whatever_the_systems_encoding(tmp_path, monkeypatch):
     monkeypatch.setattr("io.text_encoding", lambda encoding, level=2: encoding or "latin-1")
-    assert read_peft(peft_folder(tmp_path, numbers(1), base_model_name_or_path="modèle"), 3, 4)[1] == "modèle"
+    assert (
+        read_peft(peft_folder(tmp_path, numbers(1), base_model_name_or_path="modèle"), 3, 4)[1]
+        == "modèle"
+    )
 
 
 def test_each_prompt_belongs_to_the_task_that_its_folder_is_named_after(tmp_path):
@@ -181,7 +209,10 @@ def test_folders_of_no_task_and_other_models_are_said(tmp_path):
 def test_a_folder_of_other_names_is_refused_with_five_of_them(tmp_path):
     for name in "gfedcb":
         peft_folder(tmp_path / name, numbers(1))
-    with pytest.raises(ValueError, match=f"--prompts {tmp_path}: no PEFT folder is named after a task; found b, c, d, e, f$"):
+    with pytest.raises(
+        ValueError,
+        match=f"--prompts {tmp_path}: no PEFT folder is named after a task; found b, c, d, e, f$",
+    ):
         read_prompts(tmp_path, ("a",), MODEL)
 
 
@@ -217,7 +248,11 @@ def test_one_number_or_one_name_makes_another_digest(tmp_path):
 
 def test_what_is_not_read_is_not_in_the_digest(tmp_path):
     peft_folder(tmp_path / "one" / "a", numbers(0))
-    peft_folder(tmp_path / "more" / "a", torch.cat([numbers(0), numbers(5)]), base_model_name_or_path="another")
+    peft_folder(
+        tmp_path / "more" / "a",
+        torch.cat([numbers(0), numbers(5)]),
+        base_model_name_or_path="another",
+    )
     peft_folder(tmp_path / "more" / "z", numbers(3))  # no task
     assert digest(tmp_path / "one") == digest(tmp_path / "more")
 

@@ -22,7 +22,12 @@ def given(done, tmp_path_factory):
     folder = tmp_path_factory.mktemp("given")
     run = Run(next(done.glob("msf-*")))
     for name in (*run.config["parts"]["seen"], *run.config["parts"]["unseen"]):
-        assert cli.main(["export", run.folder.name, name, "--to", str(folder / name), "--out", str(done)]) == 0
+        assert (
+            cli.main(
+                ["export", run.folder.name, name, "--to", str(folder / name), "--out", str(done)]
+            )
+            == 0
+        )
     return folder
 
 
@@ -42,7 +47,10 @@ def test_given_prompts_make_the_run_that_their_tuning_made(world, done, given, t
         if json.loads(setting.read_text())["data_seed"] == 100:
             (setting.parent / "first.safetensors").unlink()
     (next(tmp_path.glob("ist-*")) / "result.json").unlink()
-    assert cli.main(ist_words(tmp_path)) == 2 and "has lost the delta of first" in capsys.readouterr().err
+    assert (
+        cli.main(ist_words(tmp_path)) == 2
+        and "has lost the delta of first" in capsys.readouterr().err
+    )
 
 
 def test_given_prompts_are_used_as_they_are_and_the_rest_is_tuned(world, given, tmp_path):
@@ -53,8 +61,12 @@ def test_given_prompts_are_used_as_they_are_and_the_rest_is_tuned(world, given, 
     write_tensors(mine / WEIGHTS, {name: torch.zeros_like(t) for name, t in tensors.items()})
     (mine / CONFIG).write_bytes((given / "first" / CONFIG).read_bytes())
     assert cli.main(msf_words(world, tmp_path, "--prompts", tmp_path / "given")) == 0
-    kept = {path.stem: read_tensors(path)[0]["prompt"] for path in tmp_path.glob("bank/*/*.safetensors")}
-    assert len(kept) == 5 and [name for name, prompt in kept.items() if not prompt.any()] == ["first"]
+    kept = {
+        path.stem: read_tensors(path)[0]["prompt"] for path in tmp_path.glob("bank/*/*.safetensors")
+    }
+    assert len(kept) == 5 and [name for name, prompt in kept.items() if not prompt.any()] == [
+        "first"
+    ]
 
 
 def test_prompts_that_change_places_are_scored_on_each_others_tasks(world, done, given, tmp_path):
@@ -64,17 +76,24 @@ def test_prompts_that_change_places_are_scored_on_each_others_tasks(world, done,
     (folder / "last").rename(folder / "first")
     (tmp_path / "kept").rename(folder / "last")
     assert cli.main(msf_words(world, tmp_path, "--prompts", folder)) == 0
-    kept = {path.stem: read_tensors(path)[0]["prompt"] for path in tmp_path.glob("bank/*/*.safetensors")}
+    kept = {
+        path.stem: read_tensors(path)[0]["prompt"] for path in tmp_path.glob("bank/*/*.safetensors")
+    }
     for name, other in {"first": "last", "last": "first", "second": "second"}.items():
         assert torch.equal(kept[name], read_peft(given / other, 3, 16)[0].flatten())
-    swapped, plain = result(tmp_path, "msf")["reference"]["100"], result(done, "msf")["reference"]["100"]
+    swapped, plain = (
+        result(tmp_path, "msf")["reference"]["100"],
+        result(done, "msf")["reference"]["100"],
+    )
     assert {name for name in plain if swapped[name] != plain[name]} == {"first", "last"}
 
 
 @pytest.mark.parametrize("submodules", [1, 2])
 def test_a_folder_that_peft_wrote_is_read(world, tmp_path, submodules):
     backbone = load_backbone(str(world / "model"), device="cpu")
-    config = PromptTuningConfig(task_type=TaskType.SEQ_2_SEQ_LM, num_virtual_tokens=3, num_transformer_submodules=submodules)
+    config = PromptTuningConfig(
+        task_type=TaskType.SEQ_2_SEQ_LM, num_virtual_tokens=3, num_transformer_submodules=submodules
+    )
     model = get_peft_model(backbone.model, config)
     model.save_pretrained(tmp_path / "peft")
     prompt, name = read_peft(tmp_path / "peft", 3, backbone.hidden_size)

@@ -10,7 +10,16 @@ import json
 import pytest
 import torch
 from small_runs import LENGTH, REST, SEED, SEEN, SHOTS, SPLIT, Shuffled, checksum, new_world, tasks
-from soft_prompts import choose_starts, find_shared_prompt, find_subspace, mix, mixed, tune_prompts, tune_vectors, vocabulary_start
+from soft_prompts import (
+    choose_starts,
+    find_shared_prompt,
+    find_subspace,
+    mix,
+    mixed,
+    tune_prompts,
+    tune_vectors,
+    vocabulary_start,
+)
 
 from ipt.checkpoint import Checkpoint
 from ipt.config import IstConfig, MsfConfig, TuneConfig
@@ -132,8 +141,24 @@ def test_the_floors_are_chance_the_empty_prompt_and_the_start_of_the_seed(made):
 def test_the_subspace_is_found_from_the_seen_tasks_prompts(made):
     ours = subspace_of(made)
     bank, data = made.prompts(SEEN), made.data(SEEN)
-    theirs = find_subspace(made.backbone, bank.unflatten(1, (LENGTH, -1)), data, FINDING, "small", SEED, Checkpoint.none())
-    other = find_subspace(made.backbone, bank.unflatten(1, (LENGTH, -1)), data, FINDING, "small", SEED + 1, Checkpoint.none())
+    theirs = find_subspace(
+        made.backbone,
+        bank.unflatten(1, (LENGTH, -1)),
+        data,
+        FINDING,
+        "small",
+        SEED,
+        Checkpoint.none(),
+    )
+    other = find_subspace(
+        made.backbone,
+        bank.unflatten(1, (LENGTH, -1)),
+        data,
+        FINDING,
+        "small",
+        SEED + 1,
+        Checkpoint.none(),
+    )
     for name, weights in ours.state_dict().items():
         same(weights, theirs.state_dict()[name])
     differ(ours.delta_encoder.project.weight[None], other.delta_encoder.project.weight[None])
@@ -176,9 +201,9 @@ def test_the_shared_prompt_is_tuned_on_the_seen_tasks_at_the_first_rate(made):
     for rate, seed in [(1.0, SEED), (0.3, SEED + 1)]:
         differ(
             kept[None],
-            find_shared_prompt(
-                made.backbone, start, data, FINDING, rate, seed, none
-            ).flatten()[None],
+            find_shared_prompt(made.backbone, start, data, FINDING, rate, seed, none).flatten()[
+                None
+            ],
         )
 
 

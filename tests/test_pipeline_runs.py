@@ -185,7 +185,9 @@ def test_each_seed_is_tuned_from_its_own_start_and_order(base, empty, monkeypatc
 
     monkeypatch.setattr("ipt.workflows.deltas.lock_folders", spy)
     shuffled.tune("--more-seeds", "8")
-    assert held == [{shuffled.bank(), shuffled.bank(seed=8)}]  # no other process tunes these meanwhile
+    assert held == [
+        {shuffled.bank(), shuffled.bank(seed=8)}
+    ]  # no other process tunes these meanwhile
     assert shuffled.told.said == ["tuning 10 deltas, data seed 100 (0 are in the bank)"]
     same(shuffled.prompts(ALL), base.prompts(ALL))
     other = shuffled.prompts(ALL, seed=8)
@@ -266,7 +268,12 @@ def test_given_prompts_are_of_the_first_data_seed_alone(base, tmp_path):
 
 
 def test_a_given_prompt_that_was_lost_is_told(copied, tmp_path, capsys):
-    write_peft(copied.prompts(["early"])[0], model_of(copied.backbone, LENGTH), tmp_path / "given" / "early", {})
+    write_peft(
+        copied.prompts(["early"])[0],
+        model_of(copied.backbone, LENGTH),
+        tmp_path / "given" / "early",
+        {},
+    )
     run = copied.msf("given", prompts=tmp_path / "given")
     for path in copied.out.glob("bank/*/setting.json"):
         if "given" in json.loads(path.read_text()):

@@ -119,7 +119,11 @@ def test_every_stage_tells_how_far_it_is(empty):
     empty.msf()
     scored = ("reconstructed prompts", "the mean code", "the shared prompt")
     scored += ("prompt tuning, data seed 100", "the empty prompt", "the untrained start")
-    assert list(empty.told.bars) == ["prompt tuning", *TITLES, *(f"scoring {what}" for what in scored)]
+    assert list(empty.told.bars) == [
+        "prompt tuning",
+        *TITLES,
+        *(f"scoring {what}" for what in scored),
+    ]
     assert all(empty.told.bars.values())
     empty.ist()
     settings = ("train_same", "train_diff", "test")

@@ -53,7 +53,14 @@ def experiment(out="runs", tune=TuneConfig(), given=NOTHING, tuner=THREE, **work
 
 def msf_run(out, name, when, result=True, **changes):
     """Write a run's folder with these settings, of MSF unless told otherwise; `when` it was completed."""
-    config = {"kind": "msf", "split": "toy", "tasks": "folder", "model": "mini", "seed": 7, "msf": {"dim": 2}}
+    config = {
+        "kind": "msf",
+        "split": "toy",
+        "tasks": "folder",
+        "model": "mini",
+        "seed": 7,
+        "msf": {"dim": 2},
+    }
     run = Run.open(out / name, config | changes)
     if result:
         run.finish({})
@@ -109,10 +116,16 @@ def test_two_runs_of_different_settings_are_enough_to_ask(tmp_path):
 def test_only_complete_runs_of_msf_are_built_on(tmp_path):
     msf_run(tmp_path, "unfinished", 0, result=False)
     msf_run(tmp_path, "ist", 100, kind="ist", ist={})
-    for choice, words in (({}, "--tasks random-100 --dim 2"), ({"tasks": "toy"}, "--tasks toy --dim 2")):
+    for choice, words in (
+        ({}, "--tasks random-100 --dim 2"),
+        ({"tasks": "toy"}, "--tasks toy --dim 2"),
+    ):
         with pytest.raises(ValueError) as error:
             found(tmp_path, **choice)
-        assert str(error.value) == f"{tmp_path} holds no complete MSF run with d = 2; run: ipt msf {words} --out {tmp_path}"
+        assert (
+            str(error.value)
+            == f"{tmp_path} holds no complete MSF run with d = 2; run: ipt msf {words} --out {tmp_path}"
+        )
     msf_run(tmp_path, "msf", 50)
     assert found(tmp_path) == "msf"
     with pytest.raises(ValueError, match="holds no complete MSF run"):
@@ -126,7 +139,12 @@ def test_a_run_is_identified_by_all_that_its_result_depends_on():
         "kind": "ist",
         "split": "toy",
         "tasks": "folder",
-        "parts": {"seen": ["second", "first"], "unseen": ["last"], "out_of_kind": ["early"], "new_subcategories": ["last"]},
+        "parts": {
+            "seen": ["second", "first"],
+            "unseen": ["last"],
+            "out_of_kind": ["early"],
+            "new_subcategories": ["last"],
+        },
         "model": "toy",
         "dtype": "float32",
         "seed": 7,
@@ -222,11 +240,17 @@ def test_settings_of_another_version_are_refused_with_what_they_lack(opened, nam
 
 def test_tasks_that_changed_or_went_away_are_refused_with_their_names(opened, monkeypatch):
     kept = settings()
-    now = [TASKS["first"], replace(TASKS["last"], metric="rouge-L"), replace(TASKS["early"], definition="Else.")]
+    now = [
+        TASKS["first"],
+        replace(TASKS["last"], metric="rouge-L"),
+        replace(TASKS["early"], definition="Else."),
+    ]
     monkeypatch.setattr(plan, "load_tasks", lambda source, as_published: tuple(now))
     with pytest.raises(ValueError) as error:
         plan.reopen_experiment(kept, Path("runs"))
-    says = "tasks have changed since the subspace was found: early, last, second; run `ipt msf` again"
+    says = (
+        "tasks have changed since the subspace was found: early, last, second; run `ipt msf` again"
+    )
     assert str(error.value) == says
     now[:] = [*TASKS.values(), toy_task("another", rows=20)]  # control: one more is nobody's
     assert plan.reopen_experiment(kept, Path("runs")).tasks == TASKS
@@ -245,7 +269,10 @@ def test_another_weight_is_refused(opened, monkeypatch):
     with torch.no_grad():
         next(other.model.parameters()).view(-1)[0] += 1e-3
     monkeypatch.setattr(plan, "open_backbone", lambda *arguments: other)
-    with pytest.raises(ValueError, match="the weights of toy have changed since the subspace was found; run `ipt msf` again"):
+    with pytest.raises(
+        ValueError,
+        match="the weights of toy have changed since the subspace was found; run `ipt msf` again",
+    ):
         plan.reopen_experiment(kept, Path("runs"))
 
 
@@ -295,7 +322,10 @@ def test_a_model_that_only_ranks_is_refused_for_tasks_without_options(chosen, mo
     )
     only = TaskSplit("cls", ("early",), ())  # control: the other tasks are not of this split
     monkeypatch.setattr(plan, "select_tasks", lambda *arguments: (only, TASKS, ()))
-    assert plan.open_experiment(WorkConfig(model="bert", device="cpu"), TuneConfig()).backbone is masked
+    assert (
+        plan.open_experiment(WorkConfig(model="bert", device="cpu"), TuneConfig()).backbone
+        is masked
+    )
 
 
 def test_search_costs_need_a_complete_run_of_msf(tmp_path):

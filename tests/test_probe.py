@@ -27,9 +27,20 @@ def probed(done, tmp_path_factory):
     tmp_path = tmp_path_factory.mktemp("probed")
     shutil.copytree(done, tmp_path / "runs")
     run = Run(next((tmp_path / "runs").glob("ist-*")))
-    task = run.config["parts"]["unseen"][0]  # nobody scores above 0 in this world, so there is no middle one
-    assert cli.main(["probe", run.folder.name, "--task", task, "--out", str(tmp_path / "runs"), *SMALL]) == 0
-    return run, read_tensors(run.folder / "probe.safetensors")[0], read_json(run.folder / "probe.json")
+    task = run.config["parts"]["unseen"][
+        0
+    ]  # nobody scores above 0 in this world, so there is no middle one
+    assert (
+        cli.main(
+            ["probe", run.folder.name, "--task", task, "--out", str(tmp_path / "runs"), *SMALL]
+        )
+        == 0
+    )
+    return (
+        run,
+        read_tensors(run.folder / "probe.safetensors")[0],
+        read_json(run.folder / "probe.json"),
+    )
 
 
 def test_the_path_is_the_runs_own_and_the_plane_has_the_models_losses(probed):
@@ -49,7 +60,9 @@ def test_the_path_is_the_runs_own_and_the_plane_has_the_models_losses(probed):
         expected = row_losses(experiment.model, deltas, owner, list(data.dev), 0).mean()
     assert float(found["landscape.loss"][i, j]) == pytest.approx(float(expected), rel=1e-4)
     low, high = found["landscape.across"][[0, -1]]
-    assert low < found["landscape.path"][:, 0].min() and high > found["landscape.starts"][:, 0].max()
+    assert (
+        low < found["landscape.path"][:, 0].min() and high > found["landscape.starts"][:, 0].max()
+    )
     assert (found["curvature.error"] > 0).all() and found["curvature.error"].shape == (2,)
 
 
@@ -65,11 +78,15 @@ def test_transfer_and_the_way_between_tasks(probed):
     deltas = subspace.decode(codes[first][None])
     (score,) = score_deltas(experiment.model, deltas, data, "dev", rank=False)
     assert float(found["transfer.scores"][0, 1]) == pytest.approx(score.generated)
-    assert about["between"][0] == [about["task"], about["nearest"][0]] and found["between.scores"].shape == (2, 2, 3)
+    assert about["between"][0] == [about["task"], about["nearest"][0]] and found[
+        "between.scores"
+    ].shape == (2, 2, 3)
     data = encode_tasks(experiment, [about["task"]], 100)
     deltas = subspace.decode(codes[about["nearest"][0]][None])
     (end,) = score_deltas(experiment.model, deltas, data, "dev", rank=False)
-    assert float(found["between.scores"][0, 0, -1]) == pytest.approx(end.generated)  # the probed task at the other's code
+    assert float(found["between.scores"][0, 0, -1]) == pytest.approx(
+        end.generated
+    )  # the probed task at the other's code
 
 
 def test_words_and_axes_of_a_planted_subspace(world, done):
@@ -80,7 +97,9 @@ def test_words_and_axes_of_a_planted_subspace(world, done):
     subspace = Subspace.pca(prompts.flatten(1), 2)
     code = subspace.encode(prompts[:1].flatten(1))[0]
     names = experiment.backbone.tokenizer.convert_ids_to_tokens([7, 8, 9])
-    assert [row[0] for row in nearest_tokens(experiment, subspace, code)] == [(name, pytest.approx(1.0, abs=1e-3)) for name in names]
+    assert [row[0] for row in nearest_tokens(experiment, subspace, code)] == [
+        (name, pytest.approx(1.0, abs=1e-3)) for name in names
+    ]
     width = experiment.backbone.hidden_size
     still = Subspace(2 * width, 1, 0)
     weight, bias = torch.zeros(2, width), torch.zeros(2, width)
@@ -116,4 +135,7 @@ def test_the_middle_task_and_mistakes(done, tmp_path, capsys):
     ):
         assert cli.main(["probe", *more, "--out", str(done)]) == 2
         assert says in capsys.readouterr().err
-    assert cli.main(["probe", run, "--out", str(done), "--grid", "0"]) == 2 and "--grid must be above 0" in capsys.readouterr().err
+    assert (
+        cli.main(["probe", run, "--out", str(done), "--grid", "0"]) == 2
+        and "--grid must be above 0" in capsys.readouterr().err
+    )

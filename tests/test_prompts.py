@@ -30,12 +30,20 @@ def small(dtype=torch.float32, scale=1.0):
     """A stand-in for a model whose embedding's row i is [i, -i], times what the family scales by."""
     weight = torch.tensor([[float(i), -float(i)] for i in range(10)])
     table = nn.Embedding.from_pretrained(weight.to(dtype))
-    return SimpleNamespace(tokenizer=Vocabulary(), embed=lambda ids: scale * table(ids), device=torch.device("cpu"))
+    return SimpleNamespace(
+        tokenizer=Vocabulary(), embed=lambda ids: scale * table(ids), device=torch.device("cpu")
+    )
 
 
 def test_a_prompt_starts_from_every_word_once_before_any_comes_again():
     start = vocabulary_start(small(), 5, seed=3)
-    assert sorted(start[:, 0].tolist()) == [1, 2, 4, 5, 6]  # no special token, no row that no token has
+    assert sorted(start[:, 0].tolist()) == [
+        1,
+        2,
+        4,
+        5,
+        6,
+    ]  # no special token, no row that no token has
     assert torch.equal(start[:, 1], -start[:, 0])
     for seed in range(20):
         few = vocabulary_start(small(), 2, seed)[:, 0].tolist()
@@ -43,7 +51,7 @@ def test_a_prompt_starts_from_every_word_once_before_any_comes_again():
 
 
 def test_a_prompt_longer_than_the_vocabulary_is_an_error_with_the_count():
-    with pytest.raises(ValueError, match="--prompt-length 6 exceeds the vocabulary's 5 rows"):
+    with pytest.raises(ValueError, match="prompt_length 6 exceeds the vocabulary's 5 rows"):
         vocabulary_start(small(), 6, seed=3)
 
 
@@ -68,8 +76,14 @@ def test_the_order_of_a_seed_is_torchs():
 
 
 def test_a_start_has_the_familys_scale_and_at_least_float32():
-    assert torch.equal(vocabulary_start(small(scale=3.0), 5, 1), 3 * vocabulary_start(small(), 5, 1))
-    for given, kept in ((torch.bfloat16, torch.float32), (torch.float16, torch.float32), (torch.float64, torch.float64)):
+    assert torch.equal(
+        vocabulary_start(small(scale=3.0), 5, 1), 3 * vocabulary_start(small(), 5, 1)
+    )
+    for given, kept in (
+        (torch.bfloat16, torch.float32),
+        (torch.float16, torch.float32),
+        (torch.float64, torch.float64),
+    ):
         start = vocabulary_start(small(given), 2, 1)
         assert start.dtype == kept and torch.equal(start.float(), vocabulary_start(small(), 2, 1))
 
@@ -79,10 +93,17 @@ def test_a_start_is_rows_of_a_real_models_embedding():
     start = vocabulary_start(backbone, 4, seed=0)
     distance = (start[:, None] - backbone.weight[None]).abs().amax(2)
     rows = distance.argmin(1).tolist()
-    assert torch.equal(start, backbone.weight[rows]) and not set(rows) & set(backbone.tokenizer.all_special_ids)
+    assert torch.equal(start, backbone.weight[rows]) and not set(rows) & set(
+        backbone.tokenizer.all_special_ids
+    )
 
 
-SETTING = {"seed": 42, "backbone": "abc", "tune": {"steps": 8, "learning_rates": [0.3, 1.0]}, "data_seed": 100}
+SETTING = {
+    "seed": 42,
+    "backbone": "abc",
+    "tune": {"steps": 8, "learning_rates": [0.3, 1.0]},
+    "data_seed": 100,
+}
 FIRST, SECOND = toy_task("first", rows=20), toy_task("second", rows=20)
 
 
@@ -95,7 +116,10 @@ def same(found, put):
     return (
         torch.equal(found.delta, put.delta)
         and found.delta.dtype == put.delta.dtype
-        and ((found.learning_rate, found.dev_loss, found.steps) == (put.learning_rate, put.dev_loss, put.steps))
+        and (
+            (found.learning_rate, found.dev_loss, found.steps)
+            == (put.learning_rate, put.dev_loss, put.steps)
+        )
     )
 
 
@@ -162,7 +186,10 @@ def test_a_bank_is_named_by_the_hash_of_its_whole_setting(tmp_path):
     assert DeltaBank(tmp_path, turned).folder == bank.folder
     bank.put(FIRST, tuned(1))
     assert json.loads((bank.folder / "setting.json").read_text()) == SETTING
-    assert sorted(path.name for path in bank.folder.iterdir()) == ["first.safetensors", "setting.json"]
+    assert sorted(path.name for path in bank.folder.iterdir()) == [
+        "first.safetensors",
+        "setting.json",
+    ]
     deep = SETTING | {"tune": {"steps": 9, "learning_rates": [0.3, 1.0]}}
     others = [SETTING | {"seed": 43}, deep, SETTING | {"given": "0"}]
     assert len({DeltaBank(tmp_path, other).folder for other in (SETTING, *others)}) == 4
@@ -195,7 +222,9 @@ def test_kept_scores_count_for_their_rows_and_kind_alone(tmp_path):
 def test_kept_scores_are_those_of_the_tasks_that_are_asked_for_and_of_their_data(tmp_path):
     bank = DeltaBank(tmp_path, SETTING)
     bank.put_scores("reference", [FIRST], "all", {"first": 0.5, "second": 0.9})
-    bank.put_scores("reference", [SECOND], "all", {"first": 0.1, "second": 0.25})  # keeps the first's
+    bank.put_scores(
+        "reference", [SECOND], "all", {"first": 0.1, "second": 0.25}
+    )  # keeps the first's
     assert bank.scores("reference", [SECOND, FIRST], "all") == {"second": 0.25, "first": 0.5}
     assert bank.scores("reference", [SECOND], "all") == {"second": 0.25}
     changed = replace(FIRST, metric="rouge-L")

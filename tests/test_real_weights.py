@@ -25,8 +25,12 @@ from ipt.training.loop import row_losses
 
 MODEL, TASKS = os.environ.get("IPT_SMOLLM2", ""), os.environ.get("IPT_REAL_TASKS", "")
 pytestmark = [
-    pytest.mark.skipif(not MODEL, reason="set IPT_SMOLLM2 to the folder that `make smollm2` writes"),
-    pytest.mark.skipif(not TASKS, reason="set IPT_REAL_TASKS to a folder of real tasks in the schema"),
+    pytest.mark.skipif(
+        not MODEL, reason="set IPT_SMOLLM2 to the folder that `make smollm2` writes"
+    ),
+    pytest.mark.skipif(
+        not TASKS, reason="set IPT_REAL_TASKS to a folder of real tasks in the schema"
+    ),
 ]
 
 
@@ -57,12 +61,20 @@ def test_losses_and_answers_are_pefts_row_by_row_whatever_the_company(smollm2):
         ids = torch.tensor([row.input_ids])
         whole = torch.tensor([row.input_ids + row.label_ids])
         labels = torch.tensor([(-100,) * len(row.input_ids) + row.label_ids])
-        loss = float(peft(input_ids=whole, attention_mask=torch.ones_like(whole), labels=labels).loss)
+        loss = float(
+            peft(input_ids=whole, attention_mask=torch.ones_like(whole), labels=labels).loss
+        )
         assert float(together[i]) == pytest.approx(loss, rel=1e-5)
         assert float(losses(smollm2, leads[i : i + 1], [row])) == pytest.approx(loss, rel=1e-5)
         other = float(losses(smollm2, leads[i - 1 : i or None], [row]))
         assert other != pytest.approx(loss, rel=1e-3)  # control: another prompt
-        found = peft.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=6, do_sample=False, num_beams=1)
+        found = peft.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=6,
+            do_sample=False,
+            num_beams=1,
+        )
         assert smollm2.texts(found[:, ids.shape[1] :]) == written[i : i + 1]
 
 
@@ -71,13 +83,37 @@ def three(tmp_path):
     (tmp_path / "tasks").mkdir()
     for name in ("mpqa", "clickbait", "names_gender"):
         shutil.copy(Path(TASKS) / f"{name}.json.gz", tmp_path / "tasks")
-    return ["--tasks", str(tmp_path / "tasks"), "--model", MODEL, "--limit", "2", "--out", str(tmp_path)]
+    return [
+        "--tasks",
+        str(tmp_path / "tasks"),
+        "--model",
+        MODEL,
+        "--limit",
+        "2",
+        "--out",
+        str(tmp_path),
+    ]
 
 
 def test_prompt_tuning_on_a_real_task_gets_below_the_untrained_start(three, tmp_path):
-    few = ["--steps", "20", "--eval-every", "20", "--learning-rates", "0.1", "--shots", "4", "--seen", "1"]
+    few = [
+        "--steps",
+        "20",
+        "--eval-every",
+        "20",
+        "--learning-rates",
+        "0.1",
+        "--shots",
+        "4",
+        "--seen",
+        "1",
+    ]
     assert cli.main(["tune", *three, *few]) == 0
-    (task,) = (t for t in schema.load(tmp_path / "tasks") if list(tmp_path.glob(f"bank/*/{t.name}.safetensors")))
+    (task,) = (
+        t
+        for t in schema.load(tmp_path / "tasks")
+        if list(tmp_path.glob(f"bank/*/{t.name}.safetensors"))
+    )
     work = WorkConfig(tasks=str(tmp_path / "tasks"), model=MODEL, seen=1, out=tmp_path)
     experiment = open_experiment(work, TuneConfig(shots=4))
     (data,) = encode_tasks(experiment, [task.name], 100)
@@ -89,9 +125,45 @@ def test_prompt_tuning_on_a_real_task_gets_below_the_untrained_start(three, tmp_
 
 
 def test_the_whole_job_runs_on_three_real_tasks(three, tmp_path):
-    few = ["--tune.steps", "2", "--tune.eval-every", "2", "--tune.learning-rates", "0.1", "--tune.shots", "2"]
+    few = [
+        "--tune.steps",
+        "2",
+        "--tune.eval-every",
+        "2",
+        "--tune.learning-rates",
+        "0.1",
+        "--tune.shots",
+        "2",
+    ]
     steps = ["--steps", "2", "--eval-every", "2", "--rows-per-step", "2"]
-    assert cli.main(["msf", *three, "--seen", "2", "--unseen", "1", *few, *steps, "--dim", "2", "--inner-width", "32"]) == 0
-    assert cli.main(["ist", "--dim", "2", "--learning-rates", "0.3", "--out", str(tmp_path), *steps]) == 0
+    assert (
+        cli.main(
+            [
+                "msf",
+                *three,
+                "--seen",
+                "2",
+                "--unseen",
+                "1",
+                *few,
+                *steps,
+                "--dim",
+                "2",
+                "--inner-width",
+                "32",
+            ]
+        )
+        == 0
+    )
+    assert (
+        cli.main(["ist", "--dim", "2", "--learning-rates", "0.3", "--out", str(tmp_path), *steps])
+        == 0
+    )
     (run,) = (Run(path.parent) for path in tmp_path.glob("ist-*/result.json"))
-    assert set(run.result["scores"]) >= {"train_same", "train_diff", "test", "random_test", "mixture_test"}
+    assert set(run.result["scores"]) >= {
+        "train_same",
+        "train_diff",
+        "test",
+        "random_test",
+        "mixture_test",
+    }

@@ -24,7 +24,13 @@ def test_summed_and_smoothed_loss_is_the_released_one(tasks):
     start, epsilon = vocabulary_start(backbone, 3, 1), 0.1
     jobs = stack_jobs(data, (0.1,), IstConfig(rows_per_step=5), 7)
     source = Free(start, len(jobs))
-    losses = backward(backbone, source, jobs, [0] * len(jobs), IstConfig(rows_per_step=5, loss="sum", label_smoothing=epsilon))
+    losses = backward(
+        backbone,
+        source,
+        jobs,
+        [0] * len(jobs),
+        IstConfig(rows_per_step=5, loss="sum", label_smoothing=epsilon),
+    )
     expected = []
     for job in jobs:
         prompt, total = start.clone().requires_grad_(), torch.zeros(())
@@ -32,7 +38,9 @@ def test_summed_and_smoothed_loss_is_the_released_one(tasks):
             logits, labels = answer_logits(backbone, prompt.unsqueeze(0), [row])
             logp = logits[0].log_softmax(-1)
             nll, smooth = -logp.gather(1, labels[0].unsqueeze(1)).sum(), -logp.sum(-1).sum()
-            total = total + (1 - epsilon) * nll + epsilon / logits.shape[-1] * smooth  # fairseq's label-smoothed loss, summed
+            total = (
+                total + (1 - epsilon) * nll + epsilon / logits.shape[-1] * smooth
+            )  # fairseq's label-smoothed loss, summed
         total.backward()
         expected.append(total.detach())
         gradient = source.values.grad[len(expected) - 1].view_as(prompt)
@@ -44,7 +52,10 @@ def test_summed_and_smoothed_loss_is_the_released_one(tasks):
 
 def test_rows_are_drawn_uniformly_over_the_pool(tasks):
     backbone = toy_backbone()
-    data = [EncodedTask.draw(backbone, task, 100, shots=shots, limit=1) for task, shots in zip(tasks[:2], (4, 12), strict=True)]
+    data = [
+        EncodedTask.draw(backbone, task, 100, shots=shots, limit=1)
+        for task, shots in zip(tasks[:2], (4, 12), strict=True)
+    ]
     share = {}
     for sampling in ("rows", "tasks"):
         job = _joint_job("msf", data, MsfConfig(rows_per_step=8, sampling=sampling), 3)
@@ -61,11 +72,16 @@ def test_recipe_sets_what_the_command_line_does_not(world, tmp_path, capsys):
     wanted = {k.replace("-", "_"): v for k, v in preset("paper")["msf"].items()} | {"clip": 0.3}
     assert {k: kept[k] for k in wanted} == wanted
     codes = read_tensors(folder / "codes.safetensors")[0]["codes"]
-    assert codes[:3].mean(0).abs().max() > 1e-3 or (codes[:3].std(0, correction=0) - 1).abs().max() > 1e-2  # the encoder's own
+    assert (
+        codes[:3].mean(0).abs().max() > 1e-3
+        or (codes[:3].std(0, correction=0) - 1).abs().max() > 1e-2
+    )  # the encoder's own
     assert cli.main(ist_words(tmp_path, "--recipe", "paper", "--learning-rates", "1e-9")) == 0
     (run,) = tmp_path.glob("ist-*")
     vectors = read_tensors(run / "vectors.safetensors")[0]["test"]
-    assert torch.allclose(vectors, vectors[:1]) and 0 < vectors.abs().max() < 0.1  # N(0, 0.02), one draw for all tasks
+    assert (
+        torch.allclose(vectors, vectors[:1]) and 0 < vectors.abs().max() < 0.1
+    )  # N(0, 0.02), one draw for all tasks
     assert torch.isfinite(Subspace.load(folder / "subspace").decode(vectors)).all()
 
 
@@ -77,7 +93,10 @@ def test_an_unknown_recipe_is_named(world, tmp_path, capsys):
 def test_prompts_and_runs_of_before_the_recipe_are_found_again():
     older = {"loss", "label_smoothing", "codes"}
     assert not older & to_record(TuneConfig()).keys() and not older & to_record(MsfConfig()).keys()
-    assert to_record(MsfConfig(codes="own"))["codes"] == "own" and to_record(TuneConfig(loss="sum"))["loss"] == "sum"
+    assert (
+        to_record(MsfConfig(codes="own"))["codes"] == "own"
+        and to_record(TuneConfig(loss="sum"))["loss"] == "sum"
+    )
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.0])

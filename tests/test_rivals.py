@@ -52,16 +52,22 @@ class Fixed(Source):
 
 
 def bank_of(count):
-    return torch.randn(count, 3, 16, generator=torch.Generator().manual_seed(2)), tuple(f"seen {i}" for i in range(count))
+    return torch.randn(count, 3, 16, generator=torch.Generator().manual_seed(2)), tuple(
+        f"seen {i}" for i in range(count)
+    )
 
 
 def test_a_mixture_is_affine_in_its_prompts():
     bank, one = torch.randn(4, 15), torch.eye(4)
     source = Mixture(one[torch.tensor([[2, 0, 1], [3, 1, 0]])], bank)  # two jobs, d = 2
-    assert torch.equal(source(torch.tensor([0, 1])), bank[[2, 3]])  # each begins at its first prompt
+    assert torch.equal(
+        source(torch.tensor([0, 1])), bank[[2, 3]]
+    )  # each begins at its first prompt
     source.values.data = torch.tensor([[1.0, 0.0], [0.25, 2.0]])
     torch.testing.assert_close(source(torch.tensor([0]))[0], bank[0])
-    torch.testing.assert_close(source(torch.tensor([1]))[0], -1.25 * bank[3] + 0.25 * bank[1] + 2.0 * bank[0])
+    torch.testing.assert_close(
+        source(torch.tensor([1]))[0], -1.25 * bank[3] + 0.25 * bank[1] + 2.0 * bank[0]
+    )
     torch.testing.assert_close(source.weights(torch.tensor([0, 1])).sum(1), torch.ones(2))
 
 
@@ -73,7 +79,9 @@ def test_mixtures_are_tuned_from_the_best_prompts(backbone, data):
     starts = choose_starts(backbone, lambda deltas: deltas, data, seen, 3)
     jobs = stack_jobs(data, (0.0,), config, 3)
     found = mixed(weights, bank)
-    before, after = (dev_losses(backbone, Fixed(p), jobs, 0) for p in (starts.view(-1, 3, 16), found))
+    before, after = (
+        dev_losses(backbone, Fixed(p), jobs, 0) for p in (starts.view(-1, 3, 16), found)
+    )
     assert (after < before).all()
     torch.testing.assert_close(weights.sum(1), torch.ones(2))
     # four prompts each; the mean of all is one of the candidates and gives each prompt the same share
@@ -83,10 +91,16 @@ def test_mixtures_are_tuned_from_the_best_prompts(backbone, data):
 def test_a_tasks_own_prompt_is_not_mixed_into_it(backbone, data):
     bank, names = bank_of(8)
     few = replace(CONFIG, starts=1, steps=4)
-    best = int(mix(backbone, bank, names, 1, data, few, 3, Checkpoint.none())[0].argmax())  # of foreign prompts
+    best = int(
+        mix(backbone, bank, names, 1, data, few, 3, Checkpoint.none())[0].argmax()
+    )  # of foreign prompts
     own = tuple(data[0].task.name if i == best else name for i, name in enumerate(names))
-    foreign, own_one = (mix(backbone, bank, n, 1, data, few, 3, Checkpoint.none())[:, best] for n in (names, own))
-    assert foreign[0] > 0.5 and own_one[0] == 0 and own_one[1] == foreign[1]  # for the other task it stays
+    foreign, own_one = (
+        mix(backbone, bank, n, 1, data, few, 3, Checkpoint.none())[:, best] for n in (names, own)
+    )
+    assert (
+        foreign[0] > 0.5 and own_one[0] == 0 and own_one[1] == foreign[1]
+    )  # for the other task it stays
 
 
 def test_a_mixture_has_as_many_starts_as_ist(backbone, data):
@@ -106,7 +120,10 @@ def test_a_mixture_has_as_many_starts_as_ist(backbone, data):
 @pytest.fixture
 def known(taught):
     """Two tasks that the taught model knows: their scores differ by what is adapted."""
-    return [EncodedTask.draw(taught, word_task(kind), 100, shots=6, limit=20) for kind in ("first", "late")]
+    return [
+        EncodedTask.draw(taught, word_task(kind), 100, shots=6, limit=20)
+        for kind in ("first", "late")
+    ]
 
 
 class Spied:
@@ -137,18 +154,27 @@ class Spied:
         return found
 
 
-def test_lora_returns_the_score_of_the_best_try_and_leaves_the_model_as_it_was(taught, known, monkeypatch):
+def test_lora_returns_the_score_of_the_best_try_and_leaves_the_model_as_it_was(
+    taught, known, monkeypatch
+):
     monkeypatch.setattr(baselines, "LORA_RATES", (0.1,))
-    modules, weights = [type(m) for m in taught.model.modules()], [p.detach().clone() for p in taught.model.parameters()]
+    modules, weights = (
+        [type(m) for m in taught.model.modules()],
+        [p.detach().clone() for p in taught.model.parameters()],
+    )
     spied = Spied(monkeypatch)
     score, numbers = tune_lora(model_of(taught, 3), known, SHORT, 3, spied.record)
-    assert score == pytest.approx(sum(spied.best_scores(known, 3)) / 2) and numbers == 16 + 16  # one row and one column
+    assert (
+        score == pytest.approx(sum(spied.best_scores(known, 3)) / 2) and numbers == 16 + 16
+    )  # one row and one column
     assert len(set(spied.scores)) > 3 and 0 < score < 1  # control: tries and tasks differ
     assert [type(m) for m in taught.model.modules()] == modules
     assert all(torch.equal(a, b) for a, b in zip(weights, taught.model.parameters(), strict=True))
 
 
-def test_directions_return_the_score_of_the_best_try_and_leave_the_model_as_it_was(taught, known, monkeypatch):
+def test_directions_return_the_score_of_the_best_try_and_leave_the_model_as_it_was(
+    taught, known, monkeypatch
+):
     monkeypatch.setattr(baselines, "DIRECTION_RATES", (0.03, 0.003))
     names, before = list(taught.model.state_dict()), list(taught.model.parameters())
     values = [p.detach().clone() for p in before]
@@ -157,7 +183,9 @@ def test_directions_return_the_score_of_the_best_try_and_leave_the_model_as_it_w
     score, numbers = tune_directions(model, known, 5, SHORT, 3, spied.record)
     assert score == pytest.approx(sum(spied.best_scores(known, 2)) / 2) and numbers == 5
     assert len(set(spied.scores)) > 2 and 0 < score < 1  # control
-    assert list(taught.model.state_dict()) == names and list(taught.model.parameters()) == before  # shared weights are shared again
+    assert (
+        list(taught.model.state_dict()) == names and list(taught.model.parameters()) == before
+    )  # shared weights are shared again
     assert all(torch.equal(a, b) for a, b in zip(values, before, strict=True))
 
 
@@ -167,12 +195,19 @@ def test_the_numbers_are_steps_along_the_directions(backbone):
         numbers.data = torch.tensor([0.5, 0.0])
         one = {name: getattr(*_place(backbone.model, name)).detach() - p for name, p in own.items()}
         numbers.data = torch.tensor([0.0, 1.0])
-        other = {name: getattr(*_place(backbone.model, name)).detach() - p for name, p in own.items()}
+        other = {
+            name: getattr(*_place(backbone.model, name)).detach() - p for name, p in own.items()
+        }
     wide = [name for name, p in own.items() if p.numel() > 200]
     for name in wide:
         size = own[name].square().mean().sqrt()
         assert float(one[name].square().mean().sqrt()) == pytest.approx(0.5 * float(size), rel=0.2)
-        assert abs(torch.nn.functional.cosine_similarity(one[name].flatten(), other[name].flatten(), 0)) < 0.3
+        assert (
+            abs(
+                torch.nn.functional.cosine_similarity(one[name].flatten(), other[name].flatten(), 0)
+            )
+            < 0.3
+        )
     assert len(wide) > 3
 
 
@@ -184,7 +219,10 @@ def _place(model, name):
 def test_a_model_is_left_as_it_was_after_an_error(backbone):
     names = list(backbone.model.state_dict())
     place = lora_targets(backbone)[0]
-    for attach in (lambda: random_directions(backbone, 2, 7), lambda: lora_adapter(backbone, place)):
+    for attach in (
+        lambda: random_directions(backbone, 2, 7),
+        lambda: lora_adapter(backbone, place),
+    ):
         with pytest.raises(KeyError), attach():
             assert list(backbone.model.state_dict()) != names  # control: it was another
             raise KeyError
@@ -206,4 +244,6 @@ def test_a_model_is_left_as_it_was_where_only_some_weights_were_reached(monkeypa
     with pytest.raises(torch.OutOfMemoryError, match="no place"), random_directions(backbone, 2, 7):
         pass
     after = backbone.model.state_dict()
-    assert set(after) == set(before) and all(torch.equal(after[name], before[name]) for name in before)
+    assert set(after) == set(before) and all(
+        torch.equal(after[name], before[name]) for name in before
+    )

@@ -285,7 +285,9 @@ def test_directions_are_drawn_with_the_seed_of_the_call(backbone, data, monkeypa
     tune_directions(model, data[:1], 2, once, SEED, lambda job, loss: None)
     ((numbers, moved),) = seen
     assert torch.equal(backbone.weight, before) and not torch.equal(moved, before)
-    expected, other = (moved_by_hand(backbone, numbers, seed)["shared.weight"] for seed in (SEED, 4))
+    expected, other = (
+        moved_by_hand(backbone, numbers, seed)["shared.weight"] for seed in (SEED, 4)
+    )
     assert torch.allclose(moved.double(), expected, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(moved.double(), other, rtol=1e-2)  # control
 

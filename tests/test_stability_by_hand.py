@@ -195,7 +195,12 @@ def test_prompts_of_all_seeds_are_tuned_in_one_run(made):
 
 
 def test_every_stage_tells_how_far_it_is(made):
-    expected = {"prompt tuning", "IST, all seeds", "tuning mixtures of seen prompts", *FROM.values()}
+    expected = {
+        "prompt tuning",
+        "IST, all seeds",
+        "tuning mixtures of seen prompts",
+        *FROM.values(),
+    }
     expected |= {"scoring prompt tuning, data seed 100"}
     for method in (IST, MIXTURE, *FROM.values()):
         expected |= {f"scoring {method}, seed {seed}" for seed in SEEDS}

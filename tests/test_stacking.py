@@ -25,7 +25,9 @@ def backbone(taught_folder):
     """The taught model, its norms in float64 as well: transformers takes their mean in float32."""
 
     def forward(norm, x):
-        return norm.weight * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + norm.variance_epsilon)
+        return (
+            norm.weight * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + norm.variance_epsilon)
+        )
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(T5LayerNorm, "forward", forward)
@@ -131,15 +133,22 @@ def test_smaller_batches_change_nothing(backbone, stack, budget):
     same(ends(backbone, stack), ends(backbone, stack, replace(CONFIG, token_budget=budget)))
 
 
-@pytest.mark.parametrize("change", ({"rate": 0.2}, {"seed": 6}, {"size": 1}, {"dev": (("red", "tall"),)}))
+@pytest.mark.parametrize(
+    "change", ({"rate": 0.2}, {"seed": 6}, {"size": 1}, {"dev": (("red", "tall"),)})
+)
 def test_a_change_of_one_job_changes_it_and_no_other(backbone, change):
     """The control: what is compared above does depend on the jobs."""
     rows = (("red blue", "red"), ("tall small", "tall"), ("warm cold", "warm"))
     one = Drawn((rows,), rows[:2], 0.1, 5, 2)
     stack = [one, replace(one, seed=8)]
     prompts, outcomes = ends(backbone, stack, replace(CONFIG, patience=9))
-    others, other_outcomes = ends(backbone, [replace(one, **change), stack[1]], replace(CONFIG, patience=9))
-    assert torch.allclose(prompts[1], others[1], rtol=0, atol=1e-7) and outcomes[1].steps == other_outcomes[1].steps
+    others, other_outcomes = ends(
+        backbone, [replace(one, **change), stack[1]], replace(CONFIG, patience=9)
+    )
+    assert (
+        torch.allclose(prompts[1], others[1], rtol=0, atol=1e-7)
+        and outcomes[1].steps == other_outcomes[1].steps
+    )
     assert outcomes[0].dev_loss != pytest.approx(other_outcomes[0].dev_loss, abs=1e-4)
 
 
@@ -147,7 +156,11 @@ LABELS = st.lists(st.integers(0, 9), min_size=1, max_size=3)
 
 
 @settings(max_examples=10, deadline=None, derandomize=True)
-@given(labels=st.lists(LABELS, min_size=2, max_size=4), most=st.integers(1, 4), patience=st.integers(1, 3))
+@given(
+    labels=st.lists(LABELS, min_size=2, max_size=4),
+    most=st.integers(1, 4),
+    patience=st.integers(1, 3),
+)
 def test_a_job_in_a_stack_is_the_job_alone_for_numbers(labels, most, patience):
     """The same for jobs of one number each, where many cases cost nothing."""
     config = replace(CONFIG, steps=9, eval_every=2, clip=4, patience=patience, stacked_jobs=most)
@@ -156,7 +169,9 @@ def test_a_job_in_a_stack_is_the_job_alone_for_numbers(labels, most, patience):
         jobs = []
         for place, j in enumerate(which):
             groups = (tuple((place, row(label)) for label in labels[j]),)
-            jobs.append(Job(str(j), groups, ((place, row(labels[j][0])),), (2, 0.5, 0.1, 1)[j], j, 2))
+            jobs.append(
+                Job(str(j), groups, ((place, row(labels[j][0])),), (2, 0.5, 0.1, 1)[j], j, 2)
+            )
         source = Free(torch.full((1, 1), 3.0, dtype=torch.float64), len(jobs))
         return source, fit(Numbers(), source, jobs, config, Checkpoint.none())
 

@@ -56,7 +56,12 @@ def data(backbone, tasks):
 
 
 def msf(**changes):
-    return MsfConfig(**({"steps": 12, "rows_per_step": 8, "eval_every": 6, "dim": 2, "inner_width": 16} | changes))
+    return MsfConfig(
+        **(
+            {"steps": 12, "rows_per_step": 8, "eval_every": 6, "dim": 2, "inner_width": 16}
+            | changes
+        )
+    )
 
 
 @pytest.fixture
@@ -74,8 +79,12 @@ def test_frozen_means_frozen(backbone, data, bank):
     subspace = find_subspace(backbone, bank, data, msf(), "toy", 3, Checkpoint.none())
     decoder = snapshot(subspace)
     source = Decoded(torch.zeros(len(data), subspace.dim), subspace.decode)
-    assert [tuple(p.shape) for p in source.parameters()] == [(len(data), 2)]  # exactly J x d numbers train
-    vectors, _ = tune_vectors(backbone, subspace, data, IstConfig(steps=5, rows_per_step=4), 3, Checkpoint.none())
+    assert [tuple(p.shape) for p in source.parameters()] == [
+        (len(data), 2)
+    ]  # exactly J x d numbers train
+    vectors, _ = tune_vectors(
+        backbone, subspace, data, IstConfig(steps=5, rows_per_step=4), 3, Checkpoint.none()
+    )
     assert vectors.abs().max() > 0  # control: something was trained
     assert all(torch.equal(before[k], v) for k, v in backbone.model.state_dict().items())
     assert all(torch.equal(decoder[k], v) for k, v in subspace.state_dict().items())
@@ -83,30 +92,62 @@ def test_frozen_means_frozen(backbone, data, bank):
 
 def test_ist_starts_at_the_best_code_of_another_task(backbone, data, bank):
     subspace = find_subspace(backbone, bank, data, msf(), "toy", 3, Checkpoint.none())
-    good, _ = tune_vectors(backbone, subspace, data[:1], IstConfig(steps=60, rows_per_step=4), 3, Checkpoint.none())
+    good, _ = tune_vectors(
+        backbone, subspace, data[:1], IstConfig(steps=60, rows_per_step=4), 3, Checkpoint.none()
+    )
     others = 10 * torch.randn(8, subspace.dim, generator=torch.Generator().manual_seed(0))
     names = tuple(f"task {i}" for i in range(8))
-    start = choose_starts(backbone, subspace.decode, data[:2], SeenVectors(torch.cat([others, good]), (*names, "another")), 3)
+    start = choose_starts(
+        backbone,
+        subspace.decode,
+        data[:2],
+        SeenVectors(torch.cat([others, good]), (*names, "another")),
+        3,
+    )
     assert torch.equal(start[0, 0], good[0]) and start.shape == (2, 1, subspace.dim)
-    own = choose_starts(backbone, subspace.decode, data[:1], SeenVectors(torch.cat([others, good]), (*names, data[0].task.name)), 3)
+    own = choose_starts(
+        backbone,
+        subspace.decode,
+        data[:1],
+        SeenVectors(torch.cat([others, good]), (*names, data[0].task.name)),
+        3,
+    )
     assert not torch.equal(own[0, 0], good[0])  # control: its own code would be no finding
     far = SeenVectors(100 * (others - others.mean(0)), names)
-    assert torch.equal(choose_starts(backbone, subspace.decode, data[:1], far, 3)[0], far.mean)  # the mean is one of them
+    assert torch.equal(
+        choose_starts(backbone, subspace.decode, data[:1], far, 3)[0], far.mean
+    )  # the mean is one of them
 
 
 def test_several_starts_are_jobs_and_the_best_by_dev_is_kept(taught_folder):
     """As many starts as twice the rates, in a model whose dev scores differ: each start alone, then the best of them."""
     backbone = taught_backbone(taught_folder, torch.float64)
-    data = [EncodedTask.draw(backbone, word_task(kind), 100, shots=6, limit=1) for kind in ("first", "late")]
+    data = [
+        EncodedTask.draw(backbone, word_task(kind), 100, shots=6, limit=1)
+        for kind in ("first", "late")
+    ]
     subspace = Subspace(3 * 16, 2, 8, "msf", "toy", "toy", 0).double()
-    starts = 3 * torch.randn(2, 4, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    config = IstConfig(steps=4, rows_per_step=4, eval_every=2, learning_rates=(0.3, 0.1), pruning="none")
-    vectors, choices = tune_vectors(backbone, subspace, data, config, 3, Checkpoint.none(), start=starts)
-    alone = [tune_vectors(backbone, subspace, data, config, 3, Checkpoint.none(), start=starts[:, s : s + 1]) for s in range(4)]
+    starts = 3 * torch.randn(
+        2, 4, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
+    config = IstConfig(
+        steps=4, rows_per_step=4, eval_every=2, learning_rates=(0.3, 0.1), pruning="none"
+    )
+    vectors, choices = tune_vectors(
+        backbone, subspace, data, config, 3, Checkpoint.none(), start=starts
+    )
+    alone = [
+        tune_vectors(
+            backbone, subspace, data, config, 3, Checkpoint.none(), start=starts[:, s : s + 1]
+        )
+        for s in range(4)
+    ]
     for t in range(2):
         tried = [(each[t].dev_score, -each[t].outcome.dev_loss, found[t]) for found, each in alone]
         best = max(tried, key=lambda x: x[:2])
-        assert (choices[t].dev_score, -choices[t].outcome.dev_loss) == pytest.approx(best[:2], abs=1e-9)
+        assert (choices[t].dev_score, -choices[t].outcome.dev_loss) == pytest.approx(
+            best[:2], abs=1e-9
+        )
         torch.testing.assert_close(vectors[t], best[2], rtol=0, atol=1e-8)
         assert len({round(loss, 6) for _, loss, _ in tried}) == 4  # control: starts end apart
     scores = [{each[t].dev_score for _, each in alone} for t in range(2)]
@@ -119,11 +160,17 @@ def test_a_task_has_as_many_starts_as_asked_or_as_there_are(backbone, data):
     others = SeenVectors(codes, ("a", "b", "c"))
     several = choose_starts(backbone, subspace.decode, data[:2], others, 3, 2)
     assert several.shape == (2, 2, 2)
-    assert torch.equal(several[:, :1], choose_starts(backbone, subspace.decode, data[:2], others, 3))
+    assert torch.equal(
+        several[:, :1], choose_starts(backbone, subspace.decode, data[:2], others, 3)
+    )
     every = choose_starts(backbone, subspace.decode, data[:2], others, 3, 9)
     assert every.shape == (2, 4, 2)  # three codes and their mean are all there are
     own = SeenVectors(codes, ("a", "b", data[1].task.name))
-    assert choose_starts(backbone, subspace.decode, data[:2], own, 3, 9).shape == (2, 3, 2)  # as many for each task
+    assert choose_starts(backbone, subspace.decode, data[:2], own, 3, 9).shape == (
+        2,
+        3,
+        2,
+    )  # as many for each task
 
 
 def mean_dev_loss(backbone, prompts, data):
@@ -187,7 +234,9 @@ def test_planted_surface_is_found_with_its_dimension_and_not_with_fewer():
             optimiser.step()
         with torch.no_grad():
             held = prompts[300:]
-            error[dim] = (reconstruction_loss(decoder(encoder(held)), held) / held.var(0).mean()).item()
+            error[dim] = (
+                reconstruction_loss(decoder(encoder(held)), held) / held.var(0).mean()
+            ).item()
     assert error[2] < 0.05 < 0.25 < error[1]
 
 
@@ -232,7 +281,9 @@ def test_subspace_survives_saving_and_speaks_scikit_learn(bank, tmp_path):
 
 
 def test_a_card_states_what_the_subspace_is(bank, tmp_path):
-    Subspace(3 * 16, 2, 8, "msf", "toy-model", "mine", 7, ["one", "two"], {"mean score": 0.25}).save_pretrained(tmp_path / "s")
+    Subspace(
+        3 * 16, 2, 8, "msf", "toy-model", "mine", 7, ["one", "two"], {"mean score": 0.25}
+    ).save_pretrained(tmp_path / "s")
     card = (tmp_path / "s" / "README.md").read_text()
     for part in (
         "`toy-model`",
@@ -244,7 +295,10 @@ def test_a_card_states_what_the_subspace_is(bank, tmp_path):
     ):
         assert part in card
     again = Subspace.from_pretrained(tmp_path / "s")
-    assert again.get_params() == Subspace.load(tmp_path / "s").get_params() and again.tasks == ["one", "two"]
+    assert again.get_params() == Subspace.load(tmp_path / "s").get_params() and again.tasks == [
+        "one",
+        "two",
+    ]
 
 
 def test_rivals_are_drop_in():
@@ -253,16 +307,26 @@ def test_rivals_are_drop_in():
     inner = np.tanh(2 * rng.normal(size=(200, 2)) @ rng.normal(size=(2, 12)))
     prompts = inner @ rng.normal(size=(12, 48)) + 0.5
     ours = Subspace(3 * 16, dim=2, inner_width=64)
-    rivals = [ours, PCA(2), GaussianRandomProjection(2, compute_inverse_components=True, random_state=0), clone(ours).set_params(dim=1)]
+    rivals = [
+        ours,
+        PCA(2),
+        GaussianRandomProjection(2, compute_inverse_components=True, random_state=0),
+        clone(ours).set_params(dim=1),
+    ]
     errors = []
     for rival in rivals:
         codes = rival.fit(prompts).transform(prompts)
         rebuilt = rival.inverse_transform(codes)
-        assert codes.shape == (200, rival.get_params().get("dim", 2)) and rebuilt.shape == prompts.shape
+        assert (
+            codes.shape == (200, rival.get_params().get("dim", 2))
+            and rebuilt.shape == prompts.shape
+        )
         errors.append(np.square(rebuilt - prompts).mean())
     assert errors[0] < 0.8 * errors[1] < errors[2] and errors[3] > 1.3 * errors[0]
     assert make_pipeline(StandardScaler(), clone(ours)).fit_transform(prompts).shape == (200, 2)
-    assert np.array_equal(clone(ours).fit(prompts).transform(prompts), ours.transform(prompts))  # the seed decides
+    assert np.array_equal(
+        clone(ours).fit(prompts).transform(prompts), ours.transform(prompts)
+    )  # the seed decides
     with pytest.raises(ValueError, match="deltas of 48 numbers"):
         ours.fit(prompts[:, :40])
 
@@ -274,11 +338,17 @@ def test_tuning_beats_its_start_and_the_shared_prompt_is_one(backbone, data):
     tuned = tune_prompts(backbone, data, config, 5, Checkpoint.none(), start)
     untrained = [mean_dev_loss(backbone, [start], [d]) for d in data]
     for prompt, d, loss in zip(tuned, data, untrained, strict=True):
-        assert mean_dev_loss(backbone, [prompt.prompt], [d]) == pytest.approx(prompt.dev_loss, abs=1e-5)
+        assert mean_dev_loss(backbone, [prompt.prompt], [d]) == pytest.approx(
+            prompt.dev_loss, abs=1e-5
+        )
         assert prompt.dev_loss < loss
-    shared = find_shared_prompt(backbone, start, data, msf(steps=60, eval_every=20), 0.1, 5, Checkpoint.none())
+    shared = find_shared_prompt(
+        backbone, start, data, msf(steps=60, eval_every=20), 0.1, 5, Checkpoint.none()
+    )
     each = sum(prompt.dev_loss for prompt in tuned) / len(tuned)
-    assert each < mean_dev_loss(backbone, [shared] * len(data), data) < sum(untrained) / len(untrained)
+    assert (
+        each < mean_dev_loss(backbone, [shared] * len(data), data) < sum(untrained) / len(untrained)
+    )
 
 
 def test_the_shared_prompt_is_one_job_over_all_tasks_rows(backbone, data):
@@ -294,7 +364,9 @@ def test_the_shared_prompt_is_one_job_over_all_tasks_rows(backbone, data):
         return source.values.detach()[0]
 
     assert torch.allclose(found, by_hand(0.1, data), atol=1e-5)
-    assert not torch.allclose(found, by_hand(msf().learning_rate, data), atol=1e-3)  # control: MSF's rate
+    assert not torch.allclose(
+        found, by_hand(msf().learning_rate, data), atol=1e-3
+    )  # control: MSF's rate
     assert not torch.allclose(found, by_hand(0.1, data[1:]), atol=1e-3)  # control: without a task
 
 
@@ -303,7 +375,11 @@ def test_seeds_are_jobs_of_one_run_and_equal_runs_of_their_own(tasks):
     data = [EncodedTask.draw(backbone, task, 100, shots=6, limit=1) for task in tasks[:2]]
     config = TuneConfig(steps=8, rows_per_step=4, eval_every=4, learning_rates=(0.1,))
     starts = {seed: vocabulary_start(backbone, 3, seed) for seed in (5, 6)}
-    alone = [p for seed in starts for p in tune_prompts(backbone, data, config, seed, Checkpoint.none(), starts[seed])]
+    alone = [
+        p
+        for seed in starts
+        for p in tune_prompts(backbone, data, config, seed, Checkpoint.none(), starts[seed])
+    ]
     begin = torch.stack([starts[seed] for seed in starts for _ in data])
     together = tune_prompts(backbone, data * 2, config, [5, 5, 6, 6], Checkpoint.none(), begin)
     for one, other in zip(alone, together, strict=True):
@@ -312,9 +388,14 @@ def test_seeds_are_jobs_of_one_run_and_equal_runs_of_their_own(tasks):
 
 
 def test_dev_rows_take_the_place_of_test_rows(backbone, tasks):
-    plain, held = (EncodedTask.draw(backbone, tasks[0], 100, shots=6, held_out=part) for part in ("test", "dev"))
+    plain, held = (
+        EncodedTask.draw(backbone, tasks[0], 100, shots=6, held_out=part)
+        for part in ("test", "dev")
+    )
     assert held.test == plain.dev and held.test_examples == plain.dev_examples
-    assert (held.train, held.dev) == (plain.train, plain.dev) and not set(plain.test) & set(held.test)
+    assert (held.train, held.dev) == (plain.train, plain.dev) and not set(plain.test) & set(
+        held.test
+    )
 
 
 def test_ist_rejects_a_subspace_of_another_width(backbone, data):
@@ -344,11 +425,18 @@ def test_chance_is_one_over_labels_on_a_balanced_task(backbone, tasks):
     balanced = EncodedTask.draw(backbone, tasks[3], 100, shots=6)
     counts = Counter(e.output[0] for e in balanced.test_examples)
     assert counts == {"yes": 50, "no": 50} and chance(balanced) == 0.5
-    lopsided = replace(balanced, test_examples=balanced.test_examples[::2] + balanced.test_examples[1:20:2])
+    lopsided = replace(
+        balanced, test_examples=balanced.test_examples[::2] + balanced.test_examples[1:20:2]
+    )
     counts = Counter(e.output[0] for e in lopsided.test_examples)
-    assert set(counts.values()) == {50, 10} and chance(lopsided) == 50 / 60  # control: the better label's share
+    assert (
+        set(counts.values()) == {50, 10} and chance(lopsided) == 50 / 60
+    )  # control: the better label's share
     free = EncodedTask.draw(backbone, tasks[0], 100, shots=6)
-    shares = [sum(e.output[0] == tried for e in free.test_examples) / 100 for tried in {e.output[0] for e in free.dev_examples}]
+    shares = [
+        sum(e.output[0] == tried for e in free.test_examples) / 100
+        for tried in {e.output[0] for e in free.dev_examples}
+    ]
     assert chance(free) == max(shares) < 0.2
 
 
@@ -357,7 +445,9 @@ def test_losses_equal_the_models_own(tasks):
     d = EncodedTask.draw(backbone, tasks[0], 100, shots=6)
     empty = torch.zeros(1, 0, 16, dtype=torch.float64)
     for row in d.train[:3]:
-        own = backbone.model(input_ids=torch.tensor([row.input_ids]), labels=torch.tensor([row.label_ids])).loss
+        own = backbone.model(
+            input_ids=torch.tensor([row.input_ids]), labels=torch.tensor([row.label_ids])
+        ).loss
         assert torch.allclose(losses(backbone, empty, [row])[0], own, atol=1e-12)
 
 
@@ -368,10 +458,14 @@ def test_scores_that_two_processes_keep_at_once_are_all_there(tasks, tmp_path, m
         return found
 
     def put(task):
-        DeltaBank(tmp_path, {}).put_scores("reference", [task], "all", {task.name: {"generated": 0.5}})
+        DeltaBank(tmp_path, {}).put_scores(
+            "reference", [task], "all", {task.name: {"generated": 0.5}}
+        )
 
     put(tasks[0])
     monkeypatch.setattr("ipt.bank.read_json", read_slowly)
     with ThreadPoolExecutor() as pool:
         list(pool.map(put, tasks[1:]))
-    assert sorted(DeltaBank(tmp_path, {}).scores("reference", tasks, "all")) == sorted(task.name for task in tasks)
+    assert sorted(DeltaBank(tmp_path, {}).scores("reference", tasks, "all")) == sorted(
+        task.name for task in tasks
+    )

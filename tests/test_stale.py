@@ -87,7 +87,9 @@ def bank_folder(made, data_seed=100):
     return open_bank(made, data_seed).folder
 
 
-@pytest.mark.parametrize(("stage", "name"), CHANGES, ids=lambda value: getattr(value, "__name__", value))
+@pytest.mark.parametrize(
+    ("stage", "name"), CHANGES, ids=lambda value: getattr(value, "__name__", value)
+)
 def test_a_run_has_another_key_for_each_setting_that_is_no_execution(model, stage, name):
     plain, changed = stage(), stage(**{name: another(stage, name)})
     assert plain != changed
@@ -132,10 +134,24 @@ def test_another_tuner_or_another_setting_of_it_is_another_run_and_another_bank(
 @pytest.mark.parametrize("stage", [TuneConfig, MsfConfig, IstConfig])
 def test_a_setting_that_has_its_value_of_before_is_still_another_than_todays(stage):
     """Values that older runs do not name: each must differ from every other value."""
-    names = {"loss": "sum", "label_smoothing": 0.1, "codes": "own", "pruning": "halving", "starts": 2}
-    older = {"loss": "mean", "label_smoothing": 0.0, "codes": "standard", "pruning": "none", "starts": 1}
+    names = {
+        "loss": "sum",
+        "label_smoothing": 0.1,
+        "codes": "own",
+        "pruning": "halving",
+        "starts": 2,
+    }
+    older = {
+        "loss": "mean",
+        "label_smoothing": 0.0,
+        "codes": "standard",
+        "pruning": "none",
+        "starts": 1,
+    }
     for name in names.keys() & {field.name for field in fields(stage)}:
-        assert to_record(stage(**{name: names[name]})) != to_record(stage(**{name: older[name]})), name
+        assert to_record(stage(**{name: names[name]})) != to_record(stage(**{name: older[name]})), (
+            name
+        )
 
 
 def test_prompts_of_another_seed_data_seed_or_model_are_others(model):
@@ -177,11 +193,24 @@ def test_a_run_has_another_key_for_all_else_that_it_depends_on(model):
         TaskSplit("toy", seen, held, (), held),
     ]
     changes = [{"split": split} for split in splits]
-    changes += [{"seed": 43}, {"limit": 6}, {"held_out": "dev"}, {"as_published": True}, {"source": "x"}]
-    changes += [{"given": given}, {"given": replace(given, digest="0124")}, {"given": replace(given, names=("second",))}]
+    changes += [
+        {"seed": 43},
+        {"limit": 6},
+        {"held_out": "dev"},
+        {"as_published": True},
+        {"source": "x"},
+    ]
+    changes += [
+        {"given": given},
+        {"given": replace(given, digest="0124")},
+        {"given": replace(given, names=("second",))},
+    ]
     changes += [{"tasks": TASKS | {"early": replace(TASKS["early"], definition="Else.")}}]
     made = [experiment(model, **change) for change in ({}, *changes)]
-    made += [experiment(toy_backbone(1, torch.float32)), experiment(toy_backbone(dtype=torch.bfloat16))]
+    made += [
+        experiment(toy_backbone(1, torch.float32)),
+        experiment(toy_backbone(dtype=torch.bfloat16)),
+    ]
     keys = {key_of(each) for each in made} | {key_of(experiment(model), "ist")}
     assert len(keys) == len(made) + 1
     assert key_of(experiment(model, out="elsewhere")) in keys  # control
@@ -190,7 +219,13 @@ def test_a_run_has_another_key_for_all_else_that_it_depends_on(model):
 # what each flag of a command is to its result: the run has another key, or the same
 CHANGING = {"tasks", "model", "dtype", "seed", "limit", "held_out", "seen", "unseen"}
 CHANGING |= {"prompts", "as_published", "tuner"}
-SAME = {"device", "out", "dry_run", "preset", "config"}  # preset and config: only through the flags that they set
+SAME = {
+    "device",
+    "out",
+    "dry_run",
+    "preset",
+    "config",
+}  # preset and config: only through the flags that they set
 
 
 @pytest.fixture
@@ -219,7 +254,11 @@ def test_each_flag_of_the_work_is_part_of_a_runs_key_or_named_as_none(typed):
         "unseen": 2, "device": "cpu", "out": Path("o"), "dry_run": True, "preset": "quick", "config": Path("c.json"),
         "tuner": "soft-prompt:prompt_length=3",
     }  # fmt: skip
-    assert {field.name for field in fields(WorkConfig)} == CHANGING | SAME == {*others, "prompts", "as_published"}
+    assert (
+        {field.name for field in fields(WorkConfig)}
+        == CHANGING | SAME
+        == {*others, "prompts", "as_published"}
+    )
 
     def key(**changes):
         return key_of(plan.open_experiment(WorkConfig(**plain | changes), tune))
@@ -268,7 +307,9 @@ def test_another_row_of_a_task_has_neither_prompt_nor_scores_nor_run(case, tmp_p
     assert bank.scores("reference", [changed], "all") == {}
     keys = {key_of(experiment(model, tasks={"toy": task})) for task in (PLAIN, changed)}
     assert len(keys) == 2
-    again = Task.from_dict(json.loads(json.dumps(PLAIN.to_dict())))  # control: the same rows from a file
+    again = Task.from_dict(
+        json.loads(json.dumps(PLAIN.to_dict()))
+    )  # control: the same rows from a file
     assert torch.equal(bank.get(again).delta, torch.ones(48))
     assert bank.scores("reference", [again], "all") == {"toy": 0.5}
 
@@ -374,8 +415,18 @@ def test_the_state_of_other_tasks_rows_or_seeds_is_another_file(model, tmp_path,
     made = experiment(model, tmp_path)
     rows = TASKS["first"].examples
     changed = replace(made, tasks=TASKS | {"first": replace(TASKS["first"], examples=rows[:-1])})
-    jobs = [(made, ["first"], [42]), (made, ["second"], [42]), (made, ["first", "second"], [42]), (changed, ["first"], [42])]
-    jobs += [(made, ["first"], [43]), (made, ["first"], [42, 43]), (made, ["first"], [42, 44]), (made, ["first"], [43, 44])]
+    jobs = [
+        (made, ["first"], [42]),
+        (made, ["second"], [42]),
+        (made, ["first", "second"], [42]),
+        (changed, ["first"], [42]),
+    ]
+    jobs += [
+        (made, ["first"], [43]),
+        (made, ["first"], [42, 43]),
+        (made, ["first"], [42, 44]),
+        (made, ["first"], [43, 44]),
+    ]
     paths = [checkpoint_of(view, monkeypatch, names, seeds) for view, names, seeds in jobs]
     assert len(set(paths)) == len(jobs)
     assert paths[0].parent == bank_folder(made)

@@ -38,7 +38,9 @@ def own(world, made, tmp_path):
         shutil.copytree(world / name, tmp_path / name)
     shutil.copytree(made, tmp_path / "runs")
     for path in tmp_path.glob("runs/*/config.json"):
-        path.write_text(path.read_text().replace(str(world), str(tmp_path)))  # where tasks and model are now
+        path.write_text(
+            path.read_text().replace(str(world), str(tmp_path))
+        )  # where tasks and model are now
     return tmp_path
 
 
@@ -49,22 +51,41 @@ def runs(made, tmp_path):
 
 
 def files_of(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name != ".lock"}
+    return {
+        path.name: path.read_bytes()
+        for path in folder.iterdir()
+        if path.is_file() and path.name != ".lock"
+    }
 
 
-@pytest.mark.parametrize("other", [("--alpha", "3"), ("--dim", "1"), ("--tune.steps", "9"), ("--seed", "43"), ("--limit", "5")])
+@pytest.mark.parametrize(
+    "other",
+    [("--alpha", "3"), ("--dim", "1"), ("--tune.steps", "9"), ("--seed", "43"), ("--limit", "5")],
+)
 def test_a_readable_run_of_other_settings_is_refused(world, made, capsys, other):
     before = files_of(made / "mine")
     assert cli.main(msf_words(world, made, "--run", "mine", *other)) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     path = made / "mine" / "config.json"
-    assert error == f"ipt: {made / 'mine'} holds a run with other settings (see {path}); choose another with --run"
+    assert (
+        error
+        == f"ipt: {made / 'mine'} holds a run with other settings (see {path}); choose another with --run"
+    )
     assert files_of(made / "mine") == before
 
 
 def test_control_the_same_settings_open_it_and_nothing_is_done_again(world, made, capsys):
     before = files_of(made / "mine")
-    more = ("--stacked-jobs", "2", "--token-budget", "500", "--checkpoint-seconds", "0", "--tune.stacked-jobs", "3")
+    more = (
+        "--stacked-jobs",
+        "2",
+        "--token-budget",
+        "500",
+        "--checkpoint-seconds",
+        "0",
+        "--tune.stacked-jobs",
+        "3",
+    )
     assert cli.main(msf_words(world, made, "--run", "mine", *more)) == 0
     said = capsys.readouterr()
     assert "written: " in said.out or "mine" in said.out
@@ -84,13 +105,20 @@ def test_a_run_made_again_with_other_settings_has_no_old_vectors(world, runs, ca
     """Its name is the old one, and so are the settings of IST."""
     (old,) = complete_runs(runs, "ist")
     shutil.rmtree(runs / "mine")
-    assert cli.main(msf_words(world, runs, "--run", "mine", "--alpha", "30", "--learning-rate", "0.05")) == 0
+    assert (
+        cli.main(
+            msf_words(world, runs, "--run", "mine", "--alpha", "30", "--learning-rate", "0.05")
+        )
+        == 0
+    )
     assert "prompt tuning" not in capsys.readouterr().err  # control: the prompts are the same
     assert cli.main(ist_words(runs, "--part", "unseen")) == 0
     assert "tuning ist-test" in capsys.readouterr().err
     new = complete_runs(runs, "ist")[-1]
     assert new.folder != old.folder and new.config["msf_run"] == old.config["msf_run"] == "mine"
-    first, later = (read_tensors(run.folder / "vectors.safetensors")[0]["test"] for run in (old, new))
+    first, later = (
+        read_tensors(run.folder / "vectors.safetensors")[0]["test"] for run in (old, new)
+    )
     assert not (first == later).any()
 
 
@@ -106,7 +134,9 @@ def test_another_row_makes_one_prompt_again_and_its_old_subspace_is_refused(own,
     out, task = own / "runs", change_row(own)
     assert cli.main(ist_words(out)) == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert error == "ipt: tasks have changed since the subspace was found: first; run `ipt msf` again"
+    assert (
+        error == "ipt: tasks have changed since the subspace was found: first; run `ipt msf` again"
+    )
     before = {path.name: path.stat().st_mtime_ns for path in out.glob("bank/*/*.safetensors")}
     assert cli.main(msf_words(own, out, "--run", "mine")) == 2  # the old run
     assert "holds a run with other settings" in capsys.readouterr().err
@@ -126,7 +156,10 @@ def test_another_weight_makes_all_prompts_again_and_the_old_subspace_is_refused(
     save_file(weights, path, {"format": "pt"})
     assert cli.main(ist_words(out)) == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert error == f"ipt: the weights of {own / 'model'} have changed since the subspace was found; run `ipt msf` again"
+    assert (
+        error
+        == f"ipt: the weights of {own / 'model'} have changed since the subspace was found; run `ipt msf` again"
+    )
     assert cli.main(msf_words(own, out)) == 0
     assert "tuning 5 deltas, data seed 100 (0 are in the bank)" in capsys.readouterr().err
 
@@ -134,14 +167,21 @@ def test_another_weight_makes_all_prompts_again_and_the_old_subspace_is_refused(
 def export_all(out, folder):
     run = Run(out / "mine")
     for name in (*run.config["parts"]["seen"], *run.config["parts"]["unseen"]):
-        assert cli.main(["export", "mine", name, "--to", str(folder / name), "--out", str(out)]) == 0
+        assert (
+            cli.main(["export", "mine", name, "--to", str(folder / name), "--out", str(out)]) == 0
+        )
 
 
 def references(out, run):
-    return {name: score["generated"] for name, score in Run(out / run).result["reference"]["100"].items()}
+    return {
+        name: score["generated"]
+        for name, score in Run(out / run).result["reference"]["100"].items()
+    }
 
 
-def test_each_given_prompt_is_scored_on_its_task_and_another_number_is_another_prompt(world, made, tmp_path, monkeypatch):
+def test_each_given_prompt_is_scored_on_its_task_and_another_number_is_another_prompt(
+    world, made, tmp_path, monkeypatch
+):
     """Also where two tasks' folders change places: nothing of the first run is taken for the second's."""
     export_all(made, tmp_path / "given")
     backbone = load_backbone(str(world / "model"), device="cpu")
@@ -181,7 +221,9 @@ def test_each_given_prompt_is_scored_on_its_task_and_another_number_is_another_p
     assert sorted(name for name in first if swapped[name] != changed[name]) == ["first", "last"]
 
 
-def test_a_run_that_stands_on_a_changed_name_is_told_apart_for_stability_too(made, monkeypatch, capsys):
+def test_a_run_that_stands_on_a_changed_name_is_told_apart_for_stability_too(
+    made, monkeypatch, capsys
+):
     def done(experiment, subspace, config, seeds, run):
         row = MethodStability(str(seeds), 1, 2, 0.5, 1.0, 1.0, 0.1, 1.0)
         result = {"kind": "stability", "by_seed": {}, "digest": "", "rows": [to_json(row)]}
@@ -221,7 +263,9 @@ def test_a_cell_of_a_study_has_the_figures_of_its_own_run(tmp_path):
         write_json(out / name / "config.json", {"config": config})
         result = Run(out / name).result
         value = 0.625 if name == "ist-m" else 0.25
-        result["scores"]["test"] = {task: {"generated": value, "ranked": None} for task in result["scores"]["test"]}
+        result["scores"]["test"] = {
+            task: {"generated": value, "ranked": None} for task in result["scores"]["test"]
+        }
         write_json(out / name / "result.json", result)
     cell = Cell("msf-42", "a line", {})
     wanted = {"ist": own["ist"], "work": {"limit": 0}}
@@ -231,5 +275,7 @@ def test_a_cell_of_a_study_has_the_figures_of_its_own_run(tmp_path):
     assert line["absolute"] == 0.625 and record["settings"] == wanted
     shutil.rmtree(out / "ist-m")
     # control: no other is taken for it
-    with pytest.raises(ValueError, match="holds no complete IST run in msf-42 with the cell's settings"):
+    with pytest.raises(
+        ValueError, match="holds no complete IST run in msf-42 with the cell's settings"
+    ):
         fill_cell(cell, out, tmp_path / "results", wanted, lambda words: None)

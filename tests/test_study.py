@@ -18,14 +18,35 @@ FLAGS = {flag.removeprefix("--"): value for flag, value in QUICK.items()}
 @pytest.fixture
 def file(world, tmp_path):
     flags = {flag.removeprefix("--"): str(value) for flag, value in source(world).items()}
-    shared = flags | FLAGS | {"ist": {"steps": 4, "eval-every": 2, "learning-rates": [[0.1, 0.5]]}, "msf": {"alpha": 2}}
+    shared = (
+        flags
+        | FLAGS
+        | {
+            "ist": {"steps": 4, "eval-every": 2, "learning-rates": [[0.1, 0.5]]},
+            "msf": {"alpha": 2},
+        }
+    )
     path = tmp_path / "toy.json"
-    path.write_text(json.dumps({"cells": [{"name": "toy", "seed": [1, 2], "recipe": ["paper", "ours"]} | shared]}))
+    path.write_text(
+        json.dumps(
+            {"cells": [{"name": "toy", "seed": [1, 2], "recipe": ["paper", "ours"]} | shared]}
+        )
+    )
     return path
 
 
 def run(file, tmp_path, *more):
-    return cli.main(["study", str(file), "--out", str(tmp_path / "runs"), "--to", str(tmp_path / "results"), *more])
+    return cli.main(
+        [
+            "study",
+            str(file),
+            "--out",
+            str(tmp_path / "runs"),
+            "--to",
+            str(tmp_path / "results"),
+            *more,
+        ]
+    )
 
 
 def rows(tmp_path):
@@ -36,19 +57,33 @@ def rows(tmp_path):
 def test_cells_are_all_combinations_and_flags_go_to_their_command(file):
     cells = {cell.name: cell for cell in read_cells(json.loads(file.read_text()), file)}
     assert list(cells) == ["toy-seed1-paper", "toy-seed1-ours", "toy-seed2-paper", "toy-seed2-ours"]
-    assert {cell.line for cell in cells.values()} == {"toy, paper", "toy, ours"}  # seeds are one line
+    assert {cell.line for cell in cells.values()} == {
+        "toy, paper",
+        "toy, ours",
+    }  # seeds are one line
     msf, ist = cells["toy-seed1-paper"].msf(Path("o")), cells["toy-seed1-paper"].ist(Path("o"))
     pair = lambda words, flag: [words[i + 1] for i, w in enumerate(words) if w == flag]  # noqa: E731
-    assert pair(msf, "--alpha") == ["2"] and pair(msf, "--tune.steps") == ["8"] and pair(msf, "--recipe") == ["paper"]
-    assert pair(ist, "--learning-rates") == ["0.1", "0.5"] and pair(ist, "--run") == ["toy-seed1-paper"] == pair(msf, "--run")
-    assert not {"--alpha", "--seed", "--tasks", "--tune.steps"} & set(ist) and pair(msf, "--steps") == ["8"] != pair(ist, "--steps")
+    assert (
+        pair(msf, "--alpha") == ["2"]
+        and pair(msf, "--tune.steps") == ["8"]
+        and pair(msf, "--recipe") == ["paper"]
+    )
+    assert pair(ist, "--learning-rates") == ["0.1", "0.5"] and pair(ist, "--run") == [
+        "toy-seed1-paper"
+    ] == pair(msf, "--run")
+    assert not {"--alpha", "--seed", "--tasks", "--tune.steps"} & set(ist) and pair(
+        msf, "--steps"
+    ) == ["8"] != pair(ist, "--steps")
 
 
 def test_a_study_is_filled_cell_by_cell_and_goes_on(file, tmp_path, capsys):
     assert run(file, tmp_path, "--dry-run") == 0
     assert "open: 4 of 4 cells" in capsys.readouterr().out and not (tmp_path / "runs").exists()
     assert run(file, tmp_path, "--only", "toy-seed1-*") == 0
-    assert {name: row[1] for name, row in rows(tmp_path).items()} == {"toy, paper": "1 of 2", "toy, ours": "1 of 2"}
+    assert {name: row[1] for name, row in rows(tmp_path).items()} == {
+        "toy, paper": "1 of 2",
+        "toy, ours": "1 of 2",
+    }
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("results/toy-*.json")}
     assert len(before) == 2
     assert run(file, tmp_path, "--only", "*-ours") == 0  # only seed 2 is open of these
@@ -60,36 +95,72 @@ def test_a_study_is_filled_cell_by_cell_and_goes_on(file, tmp_path, capsys):
     assert 0 <= record["reference"]["unseen"] <= 1 and line["tasks"] == 3
 
 
-def test_a_terminal_of_80_columns_shows_whole_words_and_the_file_every_column(file, tmp_path, capsys, monkeypatch):
+def test_a_terminal_of_80_columns_shows_whole_words_and_the_file_every_column(
+    file, tmp_path, capsys, monkeypatch
+):
     monkeypatch.setenv("COLUMNS", "80")
     assert run(file, tmp_path, "--only", "toy-seed1-ours") == 0
-    printed, kept = capsys.readouterr().out, json.loads((tmp_path / "results" / "toy.json").read_text())
+    printed, kept = (
+        capsys.readouterr().out,
+        json.loads((tmp_path / "results" / "toy.json").read_text()),
+    )
     columns = study_table(kept).columns
-    assert "unseen, score" in columns and "PCA" in printed.split() and "…" not in printed[printed.rindex("cell") :]
+    assert (
+        "unseen, score" in columns
+        and "PCA" in printed.split()
+        and "…" not in printed[printed.rindex("cell") :]
+    )
     assert f"{tmp_path / 'results' / 'toy.md'}" in printed.replace("\n", "")
     whole = (tmp_path / "results" / "toy.md").read_text().splitlines()
     assert whole[0] == f"| {' | '.join(columns)} |" and len(whole) == 2 + len(kept["rows"])
 
 
 def test_a_study_on_the_terminal_has_means_alone():
-    cell = {"seed": 1, "digest": "", "prompts": "", "parameters": 9, "lines": [], "reference": {"unseen": 0.8}}
+    cell = {
+        "seed": 1,
+        "digest": "",
+        "prompts": "",
+        "parameters": 9,
+        "lines": [],
+        "reference": {"unseen": 0.8},
+    }
     cells = []
     for share in (0.641, 0.701, None):
-        line = {"setting": "test", "group": "all", "absolute": 0.5, "relative": share, "floored": None}
+        line = {
+            "setting": "test",
+            "group": "all",
+            "absolute": 0.5,
+            "relative": share,
+            "floored": None,
+        }
         cells.append(cell | {"lines": [line]})
     found = study_means(study_summary({"d, 5 (x)": cells, "d 9": [None]}, ""))
-    assert found.columns == ["cell", "seeds", "unseen", "unseen, above floor", "prompt tuning, unseen"]
+    assert found.columns == [
+        "cell",
+        "seeds",
+        "unseen",
+        "unseen, above floor",
+        "prompt tuning, unseen",
+    ]
     assert found.rows[0] == ["d, 5 (x)", "3 of 3", "67.1 [2 of 3]", "–", "0.800"]
     assert found.rows[1] == ["d 9", "0 of 1", "open", "open", "open"]
 
 
 def test_the_figure_shows_lines_that_have_a_cell(tmp_path):
     shares = {"test": (0.5, -0.2), "pca_test": (None, None)}
-    cell = {"lines": [{"setting": s, "group": "all", "relative": r, "floored": f} for s, (r, f) in shares.items()]}
+    cell = {
+        "lines": [
+            {"setting": s, "group": "all", "relative": r, "floored": f}
+            for s, (r, f) in shares.items()
+        ]
+    }
     with patch("ipt.analysis.study.recovery_dots", wraps=recovery_dots) as dots:
         study_figure({"d 5": [cell, cell, None], "d 10": [None]}, tmp_path / "toy.png")
         study_figure({"d 10": [None]}, tmp_path / "nothing.png")
-    assert [call.args[1] for call in dots.call_args_list] == [{"d 5": {"unseen": [0.5, 0.5]}}, {"d 5": {"unseen": [-0.2, -0.2]}}]
+    assert [call.args[1] for call in dots.call_args_list] == [
+        {"d 5": {"unseen": [0.5, 0.5]}},
+        {"d 5": {"unseen": [-0.2, -0.2]}},
+    ]
     assert [path.name for path in tmp_path.iterdir()] == ["toy.png"]
 
 
@@ -103,7 +174,10 @@ def test_dev_scores_are_kept_apart_from_test_scores(file, tmp_path):
     names = {path.name for path in tmp_path.glob("runs/bank/*/reference-*.json")}
     assert names == {"reference-6.json", "reference-6-dev.json"}
     configs = [json.loads(p.read_text())["config"] for p in tmp_path.glob("runs/ist-*/config.json")]
-    assert sorted(c.get("held_out", "test") for c in configs) == ["dev", "test"]  # IST inherits it from its MSF run
+    assert sorted(c.get("held_out", "test") for c in configs) == [
+        "dev",
+        "test",
+    ]  # IST inherits it from its MSF run
 
 
 def test_a_cell_may_ask_for_parts_of_ist_alone(file, tmp_path):
@@ -113,21 +187,37 @@ def test_a_cell_may_ask_for_parts_of_ist_alone(file, tmp_path):
     record["cells"][0]["ist"]["part"] = [["pca", "unseen"]]
     file.write_text(json.dumps(record))
     assert run(file, tmp_path) == 0
-    whole, some = (json.loads((tmp_path / "results" / f"{name}.json").read_text()) for name in ("toy-seed1-ours", "some"))
-    assert [x for x in whole["lines"] if x["setting"] not in ("train_same", "train_diff", "random_test", "mixture_test")] == some["lines"]
+    whole, some = (
+        json.loads((tmp_path / "results" / f"{name}.json").read_text())
+        for name in ("toy-seed1-ours", "some")
+    )
+    assert [
+        x
+        for x in whole["lines"]
+        if x["setting"] not in ("train_same", "train_diff", "random_test", "mixture_test")
+    ] == some["lines"]
     assert len(some["lines"]) < len(whole["lines"])
 
 
 def test_a_cell_of_rivals_alone_shows_no_subspace(file, tmp_path):
     record = json.loads(file.read_text())
-    record["cells"][0] |= {"name": "rival", "recipe": "ours", "seed": 1, "ist": {"part": [["mixture"]]}}
+    record["cells"][0] |= {
+        "name": "rival",
+        "recipe": "ours",
+        "seed": 1,
+        "ist": {"part": [["mixture"]]},
+    }
     file.write_text(json.dumps(record))
     assert run(file, tmp_path) == 0
     kept = json.loads((tmp_path / "results" / "rival.json").read_text())
     assert {x["setting"] for x in kept["lines"]} == {"mixture_test"} and kept["parameters"] is None
     table = study_table(json.loads((tmp_path / "results" / "toy.json").read_text()))
     cell = dict(zip(table.columns, table.rows[0], strict=True))
-    assert cell["decoder's parameters"] == "–" and "seen, MSF" not in cell and cell["mixture"] != "open"
+    assert (
+        cell["decoder's parameters"] == "–"
+        and "seen, MSF" not in cell
+        and cell["mixture"] != "open"
+    )
 
 
 def test_open_cells_are_printed_as_open():
@@ -135,7 +225,14 @@ def test_open_cells_are_printed_as_open():
         {"setting": "test", "group": "all", "absolute": 0.4, "relative": 0.5, "floored": None},
         {"setting": "test", "group": "rule", "relative": 0.6},
     ]
-    record = {"digest": "x", "seed": 1, "prompts": "abcdef012", "parameters": 1234, "reference": {"unseen": 0.7}, "lines": lines}
+    record = {
+        "digest": "x",
+        "seed": 1,
+        "prompts": "abcdef012",
+        "parameters": 1234,
+        "reference": {"unseen": 0.7},
+        "lines": lines,
+    }
     other = record | {"seed": 2, "lines": [line | {"relative": 0.7} for line in lines]}
     fewer = other | {"lines": lines[1:]}  # a cell whose IST did other parts
     lines_of = {"a": [record, other], "b": [None], "c": [record, None], "d": [record, fewer]}
@@ -145,8 +242,15 @@ def test_open_cells_are_printed_as_open():
     assert [c["seeds"] for c in cells] == ["2 of 2", "0 of 1", "1 of 2", "2 of 2"]
     assert [c["unseen"] for c in cells] == ["60.0 (50.0 … 70.0)", "open", "50.0", "50.0 [1 of 2]"]
     assert cells[2]["unseen, score"] == "0.400" and found["seed"] == "1, 2"
-    assert cells[0]["prompts' hash"] == "abcdef" and cells[0]["decoder's parameters"] == "1,234" and cells[1]["prompts' hash"] == ""
-    assert cells[0]["unseen, above floor"] == "–" and cells[0]["prompt tuning, unseen"] == "0.700 (0.700 … 0.700)"
+    assert (
+        cells[0]["prompts' hash"] == "abcdef"
+        and cells[0]["decoder's parameters"] == "1,234"
+        and cells[1]["prompts' hash"] == ""
+    )
+    assert (
+        cells[0]["unseen, above floor"] == "–"
+        and cells[0]["prompt tuning, unseen"] == "0.700 (0.700 … 0.700)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -157,8 +261,14 @@ def test_open_cells_are_printed_as_open():
         ({"cells": [{"name": "a"}, {"name": "a"}]}, "two cells are a"),
         ({"cells": [{"name": "a", "dims": 5}]}, "--dims"),
         ({"cells": [{"name": "a", "recipe": "mine"}]}, "--recipe"),
-        ({"cells": [{"name": "a"}, {"name": "b", "tune": {"shots": 64}}]}, "needs 64 train and 64 dev rows"),
-        ({"cells": [{"name": "a"}, {"name": "b", "tune": {"shots": 32}}]}, "data seed 21 needs 32 train"),  # other data
+        (
+            {"cells": [{"name": "a"}, {"name": "b", "tune": {"shots": 64}}]},
+            "needs 64 train and 64 dev rows",
+        ),
+        (
+            {"cells": [{"name": "a"}, {"name": "b", "tune": {"shots": 32}}]},
+            "data seed 21 needs 32 train",
+        ),  # other data
     ],
 )
 def test_mistakes_in_a_study_are_told_before_any_work(record, says, tmp_path, capsys):
@@ -171,7 +281,9 @@ def test_mistakes_in_a_study_are_told_before_any_work(record, says, tmp_path, ca
 
 def test_kept_figures_of_another_command_are_not_taken(file, tmp_path, capsys):
     (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "toy-seed1-ours.json").write_text(json.dumps({"command": "ipt msf --alpha 3", "settings": {}}))
+    (tmp_path / "results" / "toy-seed1-ours.json").write_text(
+        json.dumps({"command": "ipt msf --alpha 3", "settings": {}})
+    )
     assert run(file, tmp_path, "--dry-run") == 2
     assert "another command" in capsys.readouterr().err
 

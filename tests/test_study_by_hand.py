@@ -50,7 +50,15 @@ def test_settings_as_a_command_line():
 
 
 def test_each_command_has_its_own_flags_and_those_of_both():
-    settings = {"tasks": "t", "dim": 5, "tune.steps": 1, "msf.alpha": 2, "ist.steps": 3, "recipe": "paper", "seed": 4}
+    settings = {
+        "tasks": "t",
+        "dim": 5,
+        "tune.steps": 1,
+        "msf.alpha": 2,
+        "ist.steps": 3,
+        "recipe": "paper",
+        "seed": 4,
+    }
     settings |= {"preset": "quick", "device": "cpu", "limit": 6, "steps": 7, "ist.seed": 8}
     cell = Cell("c", "line", settings)
     msf = "msf --tasks t --dim 5 --tune.steps 1 --alpha 2 --recipe paper --seed 4 --preset quick --device cpu --limit 6 --steps 7"
@@ -61,20 +69,43 @@ def test_each_command_has_its_own_flags_and_those_of_both():
 
 
 def test_cells_are_named_by_the_values_that_differ(tmp_path):
-    group = {"name": "r", "tasks": "t", "dim": [5, 10], "limit": [6], "recipe": ["ours", "paper"], "seed": [1, 2]}
+    group = {
+        "name": "r",
+        "tasks": "t",
+        "dim": [5, 10],
+        "limit": [6],
+        "recipe": ["ours", "paper"],
+        "seed": [1, 2],
+    }
     path = study_file(tmp_path, group)
     cells = cells_of(path)
     assert [cell.name for cell in cells] == [
-        f"r-dim{d}-{recipe}-seed{seed}" for d in (5, 10) for recipe in ("ours", "paper") for seed in (1, 2)
+        f"r-dim{d}-{recipe}-seed{seed}"
+        for d in (5, 10)
+        for recipe in ("ours", "paper")
+        for seed in (1, 2)
     ]
-    assert [cell.line for cell in cells][::2] == ["r, dim 5, ours", "r, dim 5, paper", "r, dim 10, ours", "r, dim 10, paper"]
+    assert [cell.line for cell in cells][::2] == [
+        "r, dim 5, ours",
+        "r, dim 5, paper",
+        "r, dim 10, ours",
+        "r, dim 10, paper",
+    ]
     assert cells[5].settings == {"tasks": "t", "dim": 10, "limit": 6, "recipe": "ours", "seed": 2}
 
 
 def test_names_of_nested_and_odd_values(tmp_path):
-    odd = {"name": "a.b+c-d", "ist": {"steps": [8, 9]}, "tasks": ["my tasks/x", "y"], "rates": [[0.1, 0.5], [2]]}
+    odd = {
+        "name": "a.b+c-d",
+        "ist": {"steps": [8, 9]},
+        "tasks": ["my tasks/x", "y"],
+        "rates": [[0.1, 0.5], [2]],
+    }
     cells = cells_of(study_file(tmp_path, odd))
-    assert cells[0].name == "a.b+c-d-steps8-my_tasks_x-rates_0.1_0.5_" and cells[-1].name == "a.b+c-d-steps9-y-rates_2_"
+    assert (
+        cells[0].name == "a.b+c-d-steps8-my_tasks_x-rates_0.1_0.5_"
+        and cells[-1].name == "a.b+c-d-steps9-y-rates_2_"
+    )
     assert cells[0].line == "a.b+c-d, ist.steps 8, my tasks/x, rates [0.1, 0.5]"
     assert cells[0].settings["rates"] == [0.1, 0.5] and len(cells) == 8
 
@@ -110,12 +141,23 @@ def test_a_file_that_is_no_study_says_why(tmp_path, record, says):
 def test_a_cell_is_done_where_its_figures_are_kept_of_the_same_settings(tmp_path):
     cell = Cell("c", "c", {})
     assert stored_summary(cell, tmp_path, {"dim": 5}) is None
-    (tmp_path / "c.json").write_text(json.dumps({"settings": {"dim": 5}, "digest": "x", "command": "ipt msf --dim 5"}))
-    assert stored_summary(cell, tmp_path, {"dim": 5}) == {"settings": {"dim": 5}, "digest": "x", "command": "ipt msf --dim 5"}
-    with pytest.raises(ValueError, match=r"c.json holds the figures of another command .*: ipt msf --dim 5; move it away"):
+    (tmp_path / "c.json").write_text(
+        json.dumps({"settings": {"dim": 5}, "digest": "x", "command": "ipt msf --dim 5"})
+    )
+    assert stored_summary(cell, tmp_path, {"dim": 5}) == {
+        "settings": {"dim": 5},
+        "digest": "x",
+        "command": "ipt msf --dim 5",
+    }
+    with pytest.raises(
+        ValueError,
+        match=r"c.json holds the figures of another command .*: ipt msf --dim 5; move it away",
+    ):
         stored_summary(cell, tmp_path, {"dim": 6})
     assert stored_summary(replace(cell, name="d"), tmp_path, {"dim": 6}) is None
-    (tmp_path / "c.json").write_text(json.dumps({"digest": "x"}))  # it does not say of which settings
+    (tmp_path / "c.json").write_text(
+        json.dumps({"digest": "x"})
+    )  # it does not say of which settings
     with pytest.raises(ValueError, match="another command"):
         stored_summary(cell, tmp_path, {"dim": 5})
 
@@ -224,12 +266,16 @@ def test_the_kept_figures_are_of_the_cells_own_run(tmp_path):
     assert said == [cell.msf(tmp_path), cell.ist(tmp_path)]
     kept = json.loads((tmp_path / "kept" / "here" / "c.json").read_text())
     (line,) = (x for x in kept["lines"] if (x["setting"], x["group"]) == ("test", "all"))
-    assert line["relative"] == 0.7875 and {x["setting"] for x in kept["lines"]} >= {"train_msf", "random_test"}
+    assert line["relative"] == 0.7875 and {x["setting"] for x in kept["lines"]} >= {
+        "train_msf",
+        "random_test",
+    }
     assert (kept["command"], kept["seed"], kept["settings"]) == (cell.command, 43, settings)
 
 
 @pytest.mark.parametrize(
-    ("msf_run", "settings", "lost"), [("d", {"steps": 5}, ""), ("c", {"steps": 6}, ""), ("c", {"steps": 5}, "random_test")]
+    ("msf_run", "settings", "lost"),
+    [("d", {"steps": 5}, ""), ("c", {"steps": 6}, ""), ("c", {"steps": 5}, "random_test")],
 )
 def test_a_run_that_is_not_the_cells_own_is_never_taken(tmp_path, msf_run, settings, lost):
     """Each alone, as the order of folders is the file system's."""
@@ -261,10 +307,18 @@ def test_a_cell_of_some_parts_needs_these_alone(tmp_path):
     kept = json.loads((tmp_path / "c.json").read_text())
     assert {x["setting"] for x in kept["lines"]} & set(IST) == {"test", "mixture_test"}
     with pytest.raises(ValueError, match="holds no complete IST run in c with the cell's settings"):
-        fill_cell(Cell("c", "c", {}), tmp_path, tmp_path, asked | {"ist_parts": ["unseen", "pca"]}, verb)
+        fill_cell(
+            Cell("c", "c", {}), tmp_path, tmp_path, asked | {"ist_parts": ["unseen", "pca"]}, verb
+        )
 
 
-SHARE = {"a-dim5-seed1": 0.2, "a-dim5-seed2": 0.4, "a-dim9-seed1": 0.5, "a-dim9-seed2": 0.9, "b": 0.3}
+SHARE = {
+    "a-dim5-seed1": 0.2,
+    "a-dim5-seed2": 0.4,
+    "a-dim9-seed1": 0.5,
+    "a-dim9-seed2": 0.9,
+    "b": 0.3,
+}
 
 
 @dataclass
@@ -288,7 +342,13 @@ class Commands:
         conditions = [condition.name for condition in PARTS.values()]
         tested = [name for name in conditions if name.endswith("test")]
         result = ist | {"scores": dict.fromkeys(tested, test)}
-        ist_run(self.out, f"ist-{name}", name, json.loads(json.dumps(to_record(found["config"]))), result)
+        ist_run(
+            self.out,
+            f"ist-{name}",
+            name,
+            json.loads(json.dumps(to_record(found["config"]))),
+            result,
+        )
 
 
 @pytest.fixture
@@ -301,7 +361,9 @@ def study(tmp_path, monkeypatch):
         lambda asked: [0.5 * i for i in range(1, len(asked) + 1)],
     )
     shared = {"tasks": "t", "ist": {"part": [["random", "pca", "unseen", "mixture"]]}}
-    path = study_file(tmp_path, {"name": "a", "dim": [5, 9], "seed": [1, 2]} | shared, {"name": "b"} | shared)
+    path = study_file(
+        tmp_path, {"name": "a", "dim": [5, 9], "seed": [1, 2]} | shared, {"name": "b"} | shared
+    )
 
     def run(only="*", dry_run=False):
         paths = StudyPaths(path, tmp_path / "runs", tmp_path / "kept")
@@ -335,8 +397,14 @@ def test_open_cells_are_done_once_and_the_table_is_of_all(study, capsys):
     }
     said = capsys.readouterr()
     assert "cell 1 of 3: a-dim5-seed2" in said.err and "cell 3 of 3: b" in said.err
-    assert said.out.endswith(f"every column, with the least and the largest seed: {study.kept / 'made.md'}\n")
-    assert {path.name for path in study.kept.iterdir()} == {f"{name}.json" for name in SHARE} | {"made.json", "made.md", "made.png"}
+    assert said.out.endswith(
+        f"every column, with the least and the largest seed: {study.kept / 'made.md'}\n"
+    )
+    assert {path.name for path in study.kept.iterdir()} == {f"{name}.json" for name in SHARE} | {
+        "made.json",
+        "made.md",
+        "made.png",
+    }
     study()
     assert len(study.commands.said) == 5  # nothing is open
 
@@ -374,4 +442,6 @@ def test_the_table_of_a_study_has_the_command_that_makes_it(study, tmp_path):
     study("b")
     table = json.loads((study.kept / "made.json").read_text())
     assert table["command"] == f"ipt study {tmp_path / 'made.json'}" and table["seed"] == "42"
-    assert (study.kept / "made.md").read_text().splitlines()[0] == f"| {' | '.join(study_table(table).columns)} |"
+    assert (study.kept / "made.md").read_text().splitlines()[
+        0
+    ] == f"| {' | '.join(study_table(table).columns)} |"

@@ -91,7 +91,9 @@ def test_it_runs_from_tuning_to_predict(world, tmp_path, capsys):
     assert cli.main(["predict", "red tall slow", *flags]) == 0
     assert capsys.readouterr().out.strip()
     # PEFT's prompt tuning has no place for it.
-    assert cli.main(["export", ist.folder.name, seen[0], "--to", str(tmp_path / "p"), *flags[4:]]) == 2
+    assert (
+        cli.main(["export", ist.folder.name, seen[0], "--to", str(tmp_path / "p"), *flags[4:]]) == 2
+    )
     assert "soft prompts can be written for PEFT" in capsys.readouterr().err
 
 

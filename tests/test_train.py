@@ -18,11 +18,17 @@ from ipt.training.loop import Job, take_rows
 from ipt.training.model import Model
 from ipt.training.optimizer import rate_factor
 
-CONFIG = TuneConfig(steps=10, rows_per_step=4, eval_every=2, patience=1, clip=0.05, token_budget=400)
+CONFIG = TuneConfig(
+    steps=10, rows_per_step=4, eval_every=2, patience=1, clip=0.05, token_budget=400
+)
 
 
 def make_jobs(data):
-    rates = (0.3, 0.03, 0.1)  # much larger ones magnify rounding, by how much depends on the processor: 1e-6 at a rate of 1 with mt5
+    rates = (
+        0.3,
+        0.03,
+        0.1,
+    )  # much larger ones magnify rounding, by how much depends on the processor: 1e-6 at a rate of 1 with mt5
     return [
         Job(f"{t}|{r}", (tuple((3 * t + i, row) for row in d.train),), tuple((3 * t + i, row) for row in d.dev), r, 5 + i, 4)
         for t, d in enumerate(data) for i, r in enumerate(rates)
@@ -42,7 +48,9 @@ def data(backbone, tasks):
 
 def alone(job):
     return dataclasses.replace(
-        job, groups=tuple(tuple((0, row) for _, row in group) for group in job.groups), dev=tuple((0, r) for _, r in job.dev)
+        job,
+        groups=tuple(tuple((0, row) for _, row in group) for group in job.groups),
+        dev=tuple((0, r) for _, r in job.dev),
     )
 
 
@@ -51,7 +59,9 @@ def float64_norms(monkeypatch):
     """T5's norms take their mean in float32 whatever the model's type, which these large weights would magnify."""
 
     def forward(norm, x):
-        return norm.weight * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + norm.variance_epsilon)
+        return (
+            norm.weight * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + norm.variance_epsilon)
+        )
 
     for kind in (T5LayerNorm, MT5LayerNorm):
         monkeypatch.setattr(kind, "forward", forward)
@@ -62,7 +72,9 @@ def float64_norms(monkeypatch):
 def test_stacked_trajectories_equal_separate_ones(name, tasks, tmp_path):
     """Clipping, schedule, early stops, refilled places, sets of several sizes, and a kill in the middle; every family."""
     backbone = make(name)
-    jobs = make_jobs([EncodedTask.draw(backbone, task, 100, shots=5 + i) for i, task in enumerate(tasks[1:])])
+    jobs = make_jobs(
+        [EncodedTask.draw(backbone, task, 100, shots=5 + i) for i, task in enumerate(tasks[1:])]
+    )
     config = dataclasses.replace(CONFIG, stacked_jobs=4)
 
     def kill(done, total, loss):
@@ -70,12 +82,22 @@ def test_stacked_trajectories_equal_separate_ones(name, tasks, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(backbone, Free(vocabulary_start(backbone, 3, 1), len(jobs)), jobs, config, Checkpoint(tmp_path, "tune", 0), kill)
+        fit(
+            backbone,
+            Free(vocabulary_start(backbone, 3, 1), len(jobs)),
+            jobs,
+            config,
+            Checkpoint(tmp_path, "tune", 0),
+            kill,
+        )
     stacked, outcomes = run(backbone, jobs, config, Checkpoint(tmp_path, "tune", 0))
     for index, job in enumerate(jobs):
         separate, (outcome,) = run(backbone, [alone(job)])
         assert torch.allclose(stacked[index], separate[0], rtol=0, atol=1e-8)
-        assert outcome.steps == outcomes[index].steps and outcome.best_step == outcomes[index].best_step
+        assert (
+            outcome.steps == outcomes[index].steps
+            and outcome.best_step == outcomes[index].best_step
+        )
     assert len({o.steps for o in outcomes}) > 1  # control: some job did stop early
     assert not torch.allclose(stacked[0], stacked[1], atol=1e-4)  # control: jobs differ
 
@@ -96,7 +118,13 @@ def test_rows_per_step_do_change_the_result(backbone, data):
 
 def test_killed_run_resumes_to_the_same_result(backbone, data, tmp_path):
     jobs = make_jobs(data)
-    whole, _ = run(backbone, jobs, checkpoint=Checkpoint(tmp_path / "a", "tune", 0) if (tmp_path / "a").mkdir() is None else None)
+    whole, _ = run(
+        backbone,
+        jobs,
+        checkpoint=Checkpoint(tmp_path / "a", "tune", 0)
+        if (tmp_path / "a").mkdir() is None
+        else None,
+    )
     (tmp_path / "b").mkdir()
 
     class Killed(Exception):
@@ -132,7 +160,9 @@ def test_float32_loss_and_gradient_agree_with_float64(data, tasks):
         loss = losses(backbone, prompt, data[0].train[:4]).mean()
         loss.backward()
         gradients.append(prompt.grad.double())
-    assert torch.allclose(gradients[0], gradients[1], rtol=1e-4, atol=1e-5 * gradients[0].abs().max())
+    assert torch.allclose(
+        gradients[0], gradients[1], rtol=1e-4, atol=1e-5 * gradients[0].abs().max()
+    )
 
 
 def test_rows_are_visited_once_per_pass():
@@ -141,7 +171,9 @@ def test_rows_are_visited_once_per_pass():
     assert [r for _, r in take_rows(job, 0)] != [r for _, r in take_rows(job, 1)]
     groups = Job("g", (tuple((0, i) for i in range(50)), ((1, 99),)), (), 0.1, 3, 10)
     tasks_seen = [task for step in range(20) for task, _ in take_rows(groups, step)]
-    assert tasks_seen.count(0) == tasks_seen.count(1) == 100  # uniform over groups, whatever their sizes
+    assert (
+        tasks_seen.count(0) == tasks_seen.count(1) == 100
+    )  # uniform over groups, whatever their sizes
 
 
 def test_rate_rises_then_falls_to_zero():
@@ -164,7 +196,11 @@ def test_out_of_memory_halves_the_batches_and_changes_nothing(backbone, data, mo
     monkeypatch.setattr(Model, "losses", small_device)
     with pytest.warns(UserWarning, match="out of memory: smaller batches") as told:
         halved, _ = run(backbone, jobs)
-    assert torch.allclose(halved, whole, rtol=0, atol=1e-8) and len(told) == 1 and max(rows_at_once) in (2, 3)
+    assert (
+        torch.allclose(halved, whole, rtol=0, atol=1e-8)
+        and len(told) == 1
+        and max(rows_at_once) in (2, 3)
+    )
 
     def no_device(model, deltas, owner, rows):
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -192,14 +228,24 @@ def test_trials_are_halved_at_each_dev_loss_and_never_parted(backbone, data, tmp
         left = [f"{t}|{r}" for r in rates]
         for turn in range(4):
             expected |= {name: 2 * (turn + 1) for name in left}
-            left = sorted(left, key=lambda name: min(curve[name][: turn + 1]))[: (len(left) + 1) // 2]
+            left = sorted(left, key=lambda name: min(curve[name][: turn + 1]))[
+                : (len(left) + 1) // 2
+            ]
     assert sorted(expected.values()) == sorted([2, 2, 4, 6, 8] * 3)
     trials = [dataclasses.replace(job, trial_group=job.name[0]) for job in plain]
-    for places in (512, 7, 2):  # a race that does not fit waits; one that fits nowhere is taken whole
+    for places in (
+        512,
+        7,
+        2,
+    ):  # a race that does not fit waits; one that fits nowhere is taken whole
         _, outcomes = run(backbone, trials, dataclasses.replace(config, stacked_jobs=places))
-        assert {job.name: outcome.steps for job, outcome in zip(trials, outcomes, strict=True)} == expected
+        assert {
+            job.name: outcome.steps for job, outcome in zip(trials, outcomes, strict=True)
+        } == expected
         for job, outcome in zip(trials, outcomes, strict=True):
-            assert outcome.dev_loss == pytest.approx(min(curve[job.name][: outcome.steps // 2]), abs=2e-6)
+            assert outcome.dev_loss == pytest.approx(
+                min(curve[job.name][: outcome.steps // 2]), abs=2e-6
+            )
 
 
 def test_float32_trajectories_end_within_seed_noise(tasks):
@@ -208,7 +254,12 @@ def test_float32_trajectories_end_within_seed_noise(tasks):
     data = [EncodedTask.draw(backbone, task, 100, shots=6) for task in tasks[:3]]
     config = TuneConfig(steps=30, rows_per_step=4, eval_every=10, learning_rates=(0.1,))
     start = vocabulary_start(backbone, 3, 1)
-    ends = lambda seed, part: [t.dev_loss for t in tune_prompts(backbone, part, config, seed, Checkpoint.none(), start)]  # noqa: E731
+    ends = lambda seed, part: [
+        t.dev_loss for t in tune_prompts(backbone, part, config, seed, Checkpoint.none(), start)
+    ]  # noqa: E731
     stacked, separate, other = ends(5, data), [ends(5, [d])[0] for d in data], ends(6, data)
-    apart, noise = (max(abs(a - b) for a, b in zip(stacked, losses, strict=True)) for losses in (separate, other))
+    apart, noise = (
+        max(abs(a - b) for a, b in zip(stacked, losses, strict=True))
+        for losses in (separate, other)
+    )
     assert apart <= noise / 3 and noise > 1e-3, (apart, noise)

@@ -150,7 +150,15 @@ def clipped(grads, clip):
 
 
 ACTIVE = ((0, 1, 2), (0, 2), (0, 1, 2), (1,), (2, 0), (0, 1, 2), (1, 2))
-SCALES = (5, 0.01, 1, 3, 0.1, 20, 0.5)  # of the gradients of a step, so that some are clipped and some are not
+SCALES = (
+    5,
+    0.01,
+    1,
+    3,
+    0.1,
+    20,
+    0.5,
+)  # of the gradients of a step, so that some are clipped and some are not
 RATES = torch.tensor([0.3, 0.1, 0.02], dtype=torch.float64)
 
 
@@ -240,7 +248,11 @@ def test_a_float32_parameter_keeps_its_type():
     ("steps", "warmup", "expected"),
     [
         (10, 0.3, (1 / 3, 2 / 3, 1, 1, 6 / 7, 5 / 7, 4 / 7, 3 / 7, 2 / 7, 1 / 7, 0)),
-        (10, 0.14, (1, 1, 8 / 9, 7 / 9, 6 / 9, 5 / 9, 4 / 9, 3 / 9, 2 / 9, 1 / 9, 0)),  # one step, rounded
+        (
+            10,
+            0.14,
+            (1, 1, 8 / 9, 7 / 9, 6 / 9, 5 / 9, 4 / 9, 3 / 9, 2 / 9, 1 / 9, 0),
+        ),  # one step, rounded
         (10, 0.16, (1 / 2, 1, 1, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8, 0)),  # two
         (4, 0, (1, 1, 2 / 3, 1 / 3, 0)),
         (2, 0.9, (1 / 2, 1, 0)),

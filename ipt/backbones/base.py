@@ -101,7 +101,7 @@ class Backbone(ABC):
             if answer:
                 for_answer = f" ({answer} are kept for the answer)"
             raise ValueError(
-                f"--prompt-length {added_tokens} leaves {max(0, left)} tokens for the input, "
+                f"a tuner of {added_tokens} vectors leaves {max(0, left)} tokens for the input, "
                 f"of the {self.positions} positions of {self.name}{for_answer}; "
                 f"{LEAST_INPUT} are needed: shorten it"
             )

@@ -21,7 +21,7 @@ from ipt.training.source import Mixture, mix_deltas
 from ipt.training.sweep import Sweep, select_best
 
 
-def tune_mixtures(
+def tune_mixtures(  # noqa: PLR0913 (as IST's, and d)
     model: Model,
     bank: SeenVectors,
     dim: int,

@@ -69,7 +69,7 @@ deltas = subspace.decode(vectors)  # [U, {{ dim }}] -> [U, {{ size }}]
 
 
 def inner_width_for(size: int) -> int:
-    """Return the decoder's width m for deltas of P = size numbers: 768 where it fits, else fewer."""
+    """Return the decoder's width m for deltas of P = size numbers: 768 where it fits."""
     fitting = MOST_WEIGHTS // size
     return max(NARROWEST, min(WIDEST, fitting))
 
@@ -174,7 +174,7 @@ class Subspace(
     start: Tensor
     scale: Tensor
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (scikit-learn's contract: parameters are named)
         self,
         size: int,
         dim: int = 5,

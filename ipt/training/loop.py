@@ -308,15 +308,27 @@ def fit(
 
     all_steps = config.steps * len(jobs)
     while not loop.done.all():
-        losses = take_step(model, loop, rates, config, execution)
+        # A job that is done leaves its place to the next: a batch stays full until the last jobs.
+        active = loop.active(config.stacked_jobs)  # [A]
+        stepping = jobs_at(jobs, active)
+        steps = loop.steps[active]
+        processes = execution.processes
+        losses = backward(model, source, stepping, steps.tolist(), config, processes)
+
+        # Jobs stand at different steps of their schedules: each has a rate and a count of its own.
+        rate = rates[active] * rate_factor(steps, config.steps, config.warmup)
+        loop.steps[active] += 1
+        count = loop.steps[active]
+        loop.optimizer.step(active, count, rate, config.clip)
+
+        is_regular = count % config.eval_every == 0
+        is_due = is_regular | (count >= config.steps)
+        if is_due.any():
+            evaluate_jobs(model, loop, active[is_due], config, execution)
         checkpoint.maybe_save(loop.tensors)
         # A job that ended early counts as if it had taken all of its steps.
         counted = torch.where(loop.done, config.steps, loop.steps)
-        execution.progress(
-            int(counted.sum()),
-            all_steps,
-            float(losses.mean()),
-        )
+        execution.progress(int(counted.sum()), all_steps, float(losses.mean()))
 
     loop.restore_best()
     checkpoint.save(loop.tensors())
@@ -326,46 +338,6 @@ def fit(
 def jobs_at(jobs: Sequence[Job], index: Tensor) -> list[Job]:
     """Return the jobs with these indices [A]."""
     return [jobs[number] for number in index.tolist()]
-
-
-def take_step(
-    model: Model,
-    loop: Loop,
-    rates: Tensor,
-    config: LoopConfig,
-    execution: Execution,
-) -> Tensor:
-    """Take one step of the next jobs, and their dev losses where those are due.
-
-    rates: [J] each job's full learning rate.
-    Returns the task losses [A] of the jobs that took the step.
-    """
-    # A job that is done leaves its place to the next, so a batch stays full until the last jobs.
-    active = loop.active(config.stacked_jobs)  # [A]
-    stepping = jobs_at(loop.jobs, active)
-    steps = loop.steps[active]
-    losses = backward(
-        model,
-        loop.source,
-        stepping,
-        steps.tolist(),
-        config,
-        execution.processes,
-    )
-
-    # Jobs stand at different steps of their schedules: each has a rate and a count of its own.
-    factor = rate_factor(steps, config.steps, config.warmup)
-    rate = rates[active] * factor
-    loop.steps[active] += 1
-    count = loop.steps[active]
-    loop.optimizer.step(active, count, rate, config.clip)
-
-    is_regular = count % config.eval_every == 0
-    is_last = count >= config.steps
-    is_due = is_regular | is_last
-    if is_due.any():
-        evaluate_jobs(model, loop, active[is_due], config, execution)
-    return losses
 
 
 def evaluate_jobs(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ipt.backbones.base import Backbone
-from ipt.config import positive, setting
+from ipt.config import setting
 from ipt.tuners.base import Tuner
 
 
@@ -31,7 +31,11 @@ class SoftPrompt(Tuner):
     )
 
     def __post_init__(self) -> None:
-        positive(self, "prompt_length")
+        if self.prompt_length < 1:
+            raise ValueError(
+                "--tuner soft-prompt: prompt_length must be above 0, "
+                f"found {self.prompt_length}"
+            )
 
     # Each vector takes the place of a token.
     @property
@@ -51,8 +55,8 @@ class SoftPrompt(Tuner):
                 ids.append(token)
         if len(ids) < self.prompt_length:
             raise ValueError(
-                f"--prompt-length {self.prompt_length} exceeds the vocabulary's {len(ids)} "
-                "rows to start from"
+                f"--tuner soft-prompt: prompt_length {self.prompt_length} exceeds the vocabulary's "
+                f"{len(ids)} rows to start from"
             )
 
         # The generator is the CPU's, so that a seed gives the same start on every device.
