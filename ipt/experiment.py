@@ -117,6 +117,11 @@ def encode_tasks(
     return encoded
 
 
+def has_result(run: Run) -> bool:
+    """Return whether a run is finished."""
+    return run.result is not None
+
+
 @dataclass(frozen=True)
 class PlannedRun:
     """A run that is to be there: its folder, and what identifies it."""
@@ -124,7 +129,7 @@ class PlannedRun:
     experiment: Experiment
     path: Path
     settings: dict[str, Any]
-    is_complete: Callable[[Run], bool] = lambda run: run.result is not None
+    is_complete: Callable[[Run], bool] = has_result
 
     def finish(self, work: Callable[[Run], object]) -> Run:
         """Return the run, finished by the work where it is not complete yet.

@@ -19,32 +19,9 @@ PARAMETERS = 6
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
-# Files that still break a rule. The list only shrinks: whoever mends the last violation of a file
-# removes its line.
-NOT_YET_UNFOLDED = {
-    "analysis/scores.py",
-    "analysis/summaries.py",
-    "ipt/backbones/pretraining.py",
-    "ipt/benchmarks/baselines.py",
-    "ipt/benchmarks/search_cost.py",
-    "ipt/benchmarks/speed.py",
-    "ipt/cli/app.py",
-    "ipt/cli/models.py",
-    "ipt/cli/runs.py",
-    "ipt/cli/study.py",
-    "ipt/experiment.py",
-    "ipt/methods/ist.py",
-    "ipt/methods/mixture.py",
-    "ipt/methods/msf.py",
-    "ipt/methods/subspace.py",
-    "ipt/methods/tuning.py",
-    "ipt/resolve.py",
-    "ipt/workflows/landscape.py",
-    "ipt/workflows/stability.py",
-    "tasks/readers/schema.py",
-    "tasks/suites/crossfit.py",
-    "tasks/suites/crossfit_shapes.py",
-}
+# Files that break a rule: scikit-learn takes its parameters by name from the constructor; a mixture
+# is tuned with what IST takes, and d.
+NOT_YET_UNFOLDED = {"ipt/methods/mixture.py", "ipt/methods/subspace.py"}
 
 
 def statements(function):
