@@ -333,12 +333,13 @@ def test_as_published_belongs_to_crossfit_and_is_kept_with_a_run(hub_of_rows, tm
     settings = settings_record("msf", experiment, {})
     assert settings["as_published"] and experiment.tasks["piqa"].options == ("0", "1")
     again = reopen_experiment(settings, tmp_path)
-    assert again.as_published and again.tasks == experiment.tasks
+    assert again.work.as_published and again.tasks == experiment.tasks
     with pytest.raises(
         ValueError, match="tasks have changed"
     ):  # control: mended, they are other tasks
         reopen_experiment({k: v for k, v in settings.items() if k != "as_published"}, tmp_path)
-    assert "as_published" not in settings_record("msf", replace(experiment, as_published=False), {})
+    plain = replace(experiment, work=replace(work, as_published=False))
+    assert "as_published" not in settings_record("msf", plain, {})
 
 
 def test_the_list_needs_no_hub_and_has_a_line_a_task(monkeypatch, capsys):
