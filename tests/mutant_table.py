@@ -55,6 +55,8 @@ def page(result: dict) -> str:
         "until they found most of this sample, which flatters them; `python tests/mutants.py MODULE --seed 1` plants others "
         "(LOG.md has such figures).",
         "",
+        f"Planted at revision {result['revision']}; modules are named as they are now.",
+        "",
         "| module | planted | found | same behaviour | share |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]

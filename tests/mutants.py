@@ -20,6 +20,7 @@ import random
 import re
 import resource
 import signal
+import subprocess
 import sys
 import time
 import tomllib
@@ -307,7 +308,11 @@ def summary(count: int, seed: int, out: Path) -> dict[str, object]:
                 {name: record[name] for name in ("key", "module", "line", "change")}
                 | {"reason": reason}
             )
-    return {"sample": count, "seed": seed, "modules": modules, "survivors": survivors}
+    revision = subprocess.run(
+        ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True
+    ).stdout.strip()
+    record = {"sample": count, "seed": seed, "revision": revision}
+    return record | {"modules": modules, "survivors": survivors}
 
 
 def main() -> None:
