@@ -218,7 +218,10 @@ def test_what_must_be_above_zero_is_refused_at_zero_and_below(kind, name, least)
     for wrong in (0, -1):
         with pytest.raises(ValueError) as error:
             kind(**{name: wrong})
-        assert str(error.value) == f"--{name.replace('_', '-')} must be above 0, found {wrong}"
+        flag = f"--{name.replace('_', '-')}"
+        if kind is SoftPrompt:
+            flag = f"--tuner soft-prompt: {name}"
+        assert str(error.value) == f"{flag} must be above 0, found {wrong}"
 
 
 @pytest.mark.parametrize("kind", STAGES)
