@@ -23,7 +23,7 @@ def rate_factor(step: Tensor, steps: int, warmup: float) -> Tensor:
     rising = (step + 1) / rise
     falling = (steps - step) / fall
     lower = torch.minimum(rising, falling)
-    return lower.clamp(0, 1)
+    return lower.clamp_min(0)
 
 
 class StackedAdam:
