@@ -335,3 +335,8 @@ def test_two_ranks_share_the_rows_and_end_as_one(tmp_path):
             [o.dev_loss for o in expected], abs=1e-12
         )
     assert rows(resumed[0][0]) < rows(backbones[0])  # it went on, from the second step
+
+
+def test_nobody_need_be_told_and_nothing_need_be_kept():
+    outcomes = fit(Numbers(), prompts(1), [job(0)], CONFIG)
+    assert outcomes[0].steps == CONFIG.steps

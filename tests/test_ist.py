@@ -10,7 +10,7 @@ from soft_prompts import choose_starts, tune_vectors
 
 from ipt.checkpoint import Checkpoint
 from ipt.config import IstConfig
-from ipt.methods.ist import SeenVectors
+from ipt.methods.ist import SeenVectors, starts_without_search
 from ipt.methods.subspace import Subspace
 from ipt.training import sweep as grid
 from ipt.training.evaluate import Score
@@ -277,3 +277,18 @@ def test_a_subspace_of_another_width_is_refused_by_name():
     named = r"deltas of 8 numbers, soft-prompt of --model bowl has 2; .*: other, lora$"
     with pytest.raises(ValueError, match=named):
         tune_vectors(Bowl(), space, [far("a")], IstConfig(), 0, Checkpoint.none())
+
+
+def test_noise_is_one_draw_of_the_seed_for_all_tasks():
+    subspace = Subspace(6, 2, 4)
+    seen = SeenVectors(torch.zeros(3, 2), ("a", "b", "c"))
+    torch.manual_seed(1)
+    first = starts_without_search(IstConfig(start="noise"), subspace, seen, 4, seed=5)
+    torch.manual_seed(2)
+    again = starts_without_search(IstConfig(start="noise"), subspace, seen, 4, seed=5)
+    other = starts_without_search(IstConfig(start="noise"), subspace, seen, 4, seed=6)
+    assert first.shape == (4, 1, 2) and torch.equal(first, again)
+    assert torch.equal(first, first[:1].repeat(4, 1, 1)) and not torch.equal(first, other)
+    # N(0, 0.02): the draw of this seed, times 0.02.
+    drawn = torch.randn(2, generator=torch.Generator().manual_seed(5))
+    torch.testing.assert_close(first[0, 0], 0.02 * drawn)

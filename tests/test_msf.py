@@ -16,7 +16,7 @@ from ipt.checkpoint import Checkpoint
 from ipt.config import MsfConfig
 from ipt.encoded import EncodedTask
 from ipt.methods.msf import SHARED_ROWS, Reconstructed
-from ipt.methods.subspace import Subspace
+from ipt.methods.subspace import Scaling, Subspace
 from ipt.training.loop import Job, take_rows
 from ipt.training.source import Shared
 
@@ -388,3 +388,15 @@ def test_msf_lowers_both_losses_on_dev_rows(taught, named):
     )  # control: another task's prompt
     free = find_subspace(taught, bank, data, replace(config, alpha=0), "toy", 3, Checkpoint.none())
     assert both_losses(taught, free, bank, data)[0] > before[0]  # control: without alpha
+
+
+def test_the_reconstruction_counts_each_number_in_its_parts_scale():
+    torch.manual_seed(0)
+    subspace = Subspace(3, 2, 4)
+    subspace.rescale(Scaling(torch.zeros(3), torch.tensor([1.0, 0.01, 0.01])))
+    bank = torch.tensor([[1.0, 0.02, 0.0], [0.0, 0.01, 0.03]])
+    source = Reconstructed(subspace, bank, alpha=7)
+    rebuilt = torch.tensor([[0.0, 0.01, 0.0], [0.0, 0.01, 0.01]])
+    # In scales the first row is off by 1, 1, 0 and the second by 0, 0, 2.
+    found = source.extra_loss(torch.tensor([0, 1]), rebuilt)
+    assert found.item() == pytest.approx(7 * (1 + 1 + 0 + 0 + 0 + 4) / 6)

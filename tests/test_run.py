@@ -367,3 +367,8 @@ def test_free_space_is_that_of_the_nearest_folder_that_is_there(tmp_path, monkey
     monkeypatch.setattr(shutil, "disk_usage", usage)
     assert free_bytes(tmp_path) == 30 and free_bytes(tmp_path / "a" / "b") == 30
     assert asked == [tmp_path, tmp_path]
+
+
+def test_a_run_gives_the_tensors_of_a_file(tmp_path):
+    write_tensors(tmp_path / "vectors.safetensors", {"test": torch.tensor([[1.0, 2.0]])})
+    assert Run(tmp_path).tensors("vectors")["test"].tolist() == [[1.0, 2.0]]

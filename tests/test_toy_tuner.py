@@ -3,6 +3,7 @@
 One number scales the hidden states of each encoder layer, row by row under its own job's.
 """
 
+import json
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,11 +15,13 @@ from conftest import ist_words, msf_words, toy_backbone, toy_task
 from ipt.cli import app as cli
 from ipt.encoded import EncodedTask
 from ipt.methods.subspace import Subspace
+from ipt.provenance import tuner_from_record, tuner_to_record
 from ipt.run import Run
 from ipt.training.loop import row_losses
 from ipt.training.model import Model
 from ipt.tuners import TUNERS
 from ipt.tuners.base import Tuner
+from ipt.tuners.soft_prompt import SoftPrompt
 
 
 @dataclass(frozen=True)
@@ -126,3 +129,27 @@ def test_an_unknown_tuner_or_setting_is_one_line(world, tmp_path, capsys):
         said[said.index("--tuner") + 1] = text
         assert cli.main(said) == 2
         assert says in capsys.readouterr().err
+
+
+def test_a_soft_prompt_starts_from_rows_that_its_seed_alone_draws():
+    model = Model(toy_backbone(), SoftPrompt(prompt_length=4))
+    torch.manual_seed(1)
+    first = model.initialize(3)
+    torch.manual_seed(2)
+    again, other = model.initialize(3), model.initialize(4)
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+@dataclass(frozen=True)
+class Listed(LayerScale):
+    """A tuner with a setting of several values."""
+
+    name: ClassVar[str] = "listed"
+    layers: tuple[int, ...] = (1, 2)
+
+
+def test_a_setting_of_several_values_comes_back_from_a_record(monkeypatch):
+    monkeypatch.setitem(TUNERS, "listed", Listed)
+    record = json.loads(json.dumps(tuner_to_record(Listed(layers=(3, 4)), {})))
+    assert record == {"tuner": {"name": "listed", "size_of_step": 0.0, "layers": [3, 4]}}
+    assert tuner_from_record(record["tuner"]) == Listed(layers=(3, 4))
