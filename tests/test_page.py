@@ -219,7 +219,7 @@ def test_tuned_numbers_are_compared_with_each_control_and_tables_are_files(whole
 
 def test_comparisons_stand_apart_for_groups_of_tasks(tmp_path, capsys, undrawn):
     path = plain(tmp_path) / "result.json"
-    record = json.loads(path.read_text())
+    record = read_json(path)
     record["tasks"]["u"]["novel"] = True
     path.write_text(json.dumps(record))
     _, *rows = page_of(capsys, "--out", tmp_path).tables["table-compared"]
