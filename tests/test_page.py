@@ -25,6 +25,7 @@ from ipt.cli.options import PartName
 from ipt.cli.report import tuner_of
 from ipt.provenance import to_record, tuner_to_record
 from ipt.results import PARTS
+from ipt.storage import read_json
 from ipt.tuners import parse_tuner
 
 HOSTILE = (

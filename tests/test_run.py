@@ -1,6 +1,5 @@
 """A run folder's files: whole after any failure, named where damaged, and of one configuration."""
 
-import json
 import os
 import platform
 import shutil
