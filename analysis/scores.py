@@ -110,9 +110,7 @@ def read_pair(folder: Path) -> RunPair:
     if settings["kind"] != "ist":
         raise ValueError(f"{folder} is a run of ipt {settings['kind']}; name runs of ipt ist")
 
-    # A run names another by its folder, so that both may be moved together.
-    msf_folder = folder.parent / settings["msf_run"]
-    msf, ist = read_results([msf_folder, folder])
+    msf, ist = read_results([Run(folder).source.folder, folder])
     return RunPair(msf, ist)
 
 

@@ -7,15 +7,26 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from torch import float32, float64
 
 from ipt.data import Task
 from ipt.experiment import Experiment
 from ipt.methods.tuning import TunedDelta
 from ipt.provenance import bank_record
-from ipt.storage import read_json, read_tensors, write_json, write_tensors
+from ipt.run import BANK
+from ipt.storage import (
+    read_json,
+    read_metadata,
+    read_tensors,
+    write_json,
+    write_sealed,
+    write_tensors,
+)
 
 # Name of a delta's tensor in its file, as older banks have it.
 TENSOR = "prompt"
+# What to do about a damaged file of scores: they are measured again.
+REMOVE_SCORES = "remove it and run again: the scores in it are measured again"
 
 
 class DeltaBank:
@@ -30,14 +41,23 @@ class DeltaBank:
         text = json.dumps(setting, sort_keys=True)
         digest = hashlib.sha256(text.encode())
         name = digest.hexdigest()[:16]
-        self.folder = root / "bank" / name
+        self.folder = root / BANK / name
         self.setting = setting
 
     def _path(self, task: Task) -> Path:
         return self.folder / f"{task.name}.safetensors"
 
+    def has(self, name: str, digest: str) -> bool:
+        """Return whether the delta of the task of this name and these rows is there."""
+        # Without reading its numbers: `get` sees whether they are whole.
+        path = self.folder / f"{name}.safetensors"
+        return path.exists() and read_metadata(path).get("digest") == digest
+
     def get(self, task: Task) -> TunedDelta | None:
-        """Return the task's delta, or None where it is missing or was tuned on other rows."""
+        """Return the task's delta, or None where it is missing or was tuned on other rows.
+
+        Raises ValueError naming the file where it is damaged.
+        """
         path = self._path(task)
         if not path.exists():
             return None
@@ -46,15 +66,27 @@ class DeltaBank:
         if metadata.get("digest") != task.digest:
             return None
 
-        note = json.loads(metadata["note"])
-        # Older banks hold a soft prompt as [n, h].
-        delta = tensors[TENSOR].flatten()
-        return TunedDelta(
-            delta=delta,
-            learning_rate=note["learning_rate"],
-            dev_loss=note["dev_loss"],
-            steps=note["steps"],
-        )
+        try:
+            note = json.loads(metadata["note"])
+            # Older banks hold a soft prompt as [n, h].
+            delta = tensors[TENSOR].flatten()
+            tuned = TunedDelta(
+                delta=delta,
+                learning_rate=note["learning_rate"],
+                dev_loss=note["dev_loss"],
+                steps=note["steps"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} is no tuned delta ({error!r}); remove it and run again"
+            ) from error
+        # A file without a sha256 may hold anything; a delta is trained in full precision.
+        if delta.dtype not in (float32, float64) or not delta.isfinite().all():
+            raise ValueError(
+                f"{path}: finite numbers of float32 were expected, found others, of {delta.dtype}; "
+                "remove it and run again"
+            )
+        return tuned
 
     def put(self, task: Task, tuned: TunedDelta) -> None:
         """Keep a task's delta."""
@@ -117,7 +149,7 @@ class DeltaBank:
                     "digest": task.digest,
                     "scores": scores[task.name],
                 }
-            write_json(path, records)
+            write_sealed(path, records)
 
     def _scores_path(self, what: str, rows: str) -> Path:
         return self.folder / f"{what}-{rows}.json"
@@ -126,7 +158,7 @@ class DeltaBank:
 def _read_scores(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
-    return read_json(path)
+    return read_json(path, REMOVE_SCORES)
 
 
 def open_bank(experiment: Experiment, data_seed: int) -> DeltaBank:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ipt.storage import read_tensors, write_atomic, write_tensors
+from ipt.storage import flush, read_tensors, write_atomic, write_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor  # imported late: listing runs needs no torch
@@ -16,17 +16,26 @@ class Checkpoint:
     """State of one stage in a run folder, and its lines of metrics.
 
     The state file records how long the stage's metrics were, so that a resumed run cuts what it
-    will write again: its metrics are those of an uninterrupted run.
+    will write again: its metrics are those of an uninterrupted run. It also records what the stage
+    is of, and goes on with nothing else.
 
     folder: the run folder; None: nothing is written.
     stage: the name of both files.
     seconds: how long to wait between two states.
+    continues: all that the stage depends on, as a text; equal texts are the same stage.
     """
 
-    def __init__(self, folder: Path | None, stage: str, seconds: float = 60.0) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        stage: str,
+        seconds: float = 60.0,
+        continues: str = "",
+    ) -> None:
         # Stages of one run, and the processes of one stage, have files of their own.
         self.stage = stage
         self.seconds = seconds
+        self.continues = continues
         self.path: Path | None = None
         self.metrics: Path | None = None
         if folder:
@@ -43,7 +52,7 @@ class Checkpoint:
     def restore(self, tensors: "dict[str, Tensor]") -> bool:
         """Fill the tensors in place from the state file, if one exists, and say whether it does.
 
-        Raises ValueError where the state has other names or shapes.
+        Raises ValueError where the state has other names, shapes or types, or is of other settings.
         """
         if not self.path or not self.metrics:
             return False
@@ -53,9 +62,10 @@ class Checkpoint:
             return False
 
         state, metadata = read_tensors(self.path)
-        saved_shapes = {name: tensor.shape for name, tensor in state.items()}
-        shapes = {name: tensor.shape for name, tensor in tensors.items()}
-        if saved_shapes != shapes:
+        # States of older versions do not say what they are of.
+        continues = metadata.get("continues", self.continues)
+        is_same = _described(state) == _described(tensors) and continues == self.continues
+        if not is_same or not metadata.get("metrics", "").isdecimal():
             raise ValueError(
                 f"{self.path} holds another state than this run's; remove it and run again"
             )
@@ -63,9 +73,11 @@ class Checkpoint:
         for name, tensor in tensors.items():
             tensor.copy_(state[name])
 
-        # What was written after this state comes again.
-        with self.metrics.open("r+b") as handle:
-            handle.truncate(int(metadata["metrics"]))
+        # What was written after this state comes again. Metrics that were lost leave a gap.
+        with self.metrics.open("a+b") as handle:
+            length = int(metadata["metrics"])
+            if handle.tell() > length:
+                handle.truncate(length)
         return True
 
     def log(self, **record: Any) -> None:
@@ -88,15 +100,24 @@ class Checkpoint:
         # In the same file as the state, so that one rename writes both or none.
         length = 0
         if self.metrics.exists():
+            # Before the state says so: the disk must not have fewer.
+            flush(self.metrics)
             length = self.metrics.stat().st_size
-        write_tensors(
-            self.path,
-            tensors,
-            metadata={"metrics": str(length)},
-        )
+        metadata = {"metrics": str(length)}
+        if self.continues:
+            metadata["continues"] = self.continues
+        write_tensors(self.path, tensors, metadata)
         self.saved = time.monotonic()
 
     def discard(self) -> None:
         """Remove the state file of a stage whose results are written elsewhere."""
         if self.path:
             self.path.unlink(missing_ok=True)
+
+
+def _described(tensors: "dict[str, Tensor]") -> dict[str, Any]:
+    """Return shape and type by name: numbers of another type would be rounded or cut."""
+    described = {}
+    for name, tensor in tensors.items():
+        described[name] = (tensor.shape, tensor.dtype)
+    return described

@@ -47,6 +47,8 @@ class Experiment:
     """How the deltas of the bank, and the reference, are tuned."""
     given: GivenDeltas = GivenDeltas()
     """Deltas of the first data seed that are not tuned here."""
+    paths: Mapping[str, str] = field(default_factory=dict)
+    """Where the files of relative names lay when the run was made, by setting: tasks, model."""
     # By whom, and where progress is said: no result depends on these.
     processes: Processes = Processes()
     """The processes that share the work."""
@@ -147,4 +149,6 @@ class PlannedRun:
             # Under the lock: another command may just have finished the run.
             if not processes.on_main_process(lambda: self.is_complete(run)):
                 work(run)
+            elif processes.is_main:
+                run.remove_idle_checkpoints()
         return run

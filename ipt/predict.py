@@ -17,7 +17,6 @@ from ipt.experiment import Experiment
 from ipt.methods.subspace import Subspace
 from ipt.results import RunResult
 from ipt.run import Run
-from ipt.storage import read_tensors
 from ipt.training.evaluate import FORWARD_ONLY
 from ipt.training.source import mix_deltas
 from ipt.workflows.deltas import tuned_deltas
@@ -80,14 +79,13 @@ def _decoded(
     """Return what a task's intrinsic vector decodes to."""
     # The condition on the first few-shot sets, which a seen task's delta was tuned on.
     condition = "train_same" if name in experiment.seen else "test"
-    vector = _numbers(run, experiment, name, condition)
-    # The MSF run stands beside this one: a folder of runs can be moved as a whole.
-    source = run.config["msf_run"]
-    subspace = Subspace.load(run.folder.parent / source / "subspace")
+    source = run.source
+    subspace = Subspace.load(source.folder / "subspace")
     subspace.to(experiment.model.device)
+    vector = _numbers(run, experiment, name, condition, subspace.dim)
     about |= {
         "vector": vector.tolist(),
-        "subspace": source,
+        "subspace": source.folder.name,
         "setting": condition,
         "test_score": result.scores[condition][name].generated,
     }
@@ -103,7 +101,7 @@ def _mixture(
     about: dict[str, Any],
 ) -> TaskDelta:
     """Return a task's mixture of seen deltas."""
-    numbers = _numbers(run, experiment, name, "mixture")
+    numbers = _numbers(run, experiment, name, "mixture", len(experiment.seen))
     # Of d + 1 anchors; all others have weight 0 and say nothing.
     weights = {}
     for seen, weight in zip(experiment.seen, numbers.tolist(), strict=True):
@@ -119,17 +117,16 @@ def _mixture(
     return TaskDelta(delta, about)
 
 
-def _numbers(run: Run, experiment: Experiment, name: str, key: str) -> Tensor:
-    """Return a task's numbers [d] or [S]; raise ValueError where the run does not have them."""
-    tensors, _ = read_tensors(run.folder / "vectors.safetensors")
-    if key not in tensors:
+def _numbers(run: Run, experiment: Experiment, name: str, key: str, width: int) -> Tensor:
+    """Return a task's numbers, d or S; raise ValueError where the run does not have them."""
+    # Rows are in the order of the condition's tasks.
+    names = experiment.seen if name in experiment.seen else experiment.unseen
+    tensor = run.numbers(key, (len(names), width))
+    if tensor is None:
         raise ValueError(
             f"{run.folder} has no numbers for {name}: its command again, without --part, adds them"
         )
-    # Rows are in the order of the condition's tasks.
-    names = experiment.seen if name in experiment.seen else experiment.unseen
-    place = names.index(name)
-    numbers = tensors[key][place]
+    numbers = tensor[names.index(name)]
     return numbers.to(experiment.model.device)
 
 

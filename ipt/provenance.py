@@ -6,13 +6,14 @@ settings. Both are written as older versions wrote them, so that old runs and ba
 
 import hashlib
 import json
+import os.path
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ipt.config import TuneConfig, WorkConfig
 from ipt.data import SAME_DATA_SEED, TaskSplit
-from ipt.run import Run
+from ipt.run import Run, identity
 
 if TYPE_CHECKING:
     # Not imported otherwise: a page about runs needs no torch.
@@ -168,6 +169,9 @@ def settings_record(kind: str, experiment: "Experiment", more: Record) -> Record
         record["as_published"] = True
     if work.held_out != "test":
         record["held_out"] = work.held_out
+    # As typed above, as older runs have it; a later command may be given elsewhere.
+    if experiment.paths:
+        record["paths"] = dict(experiment.paths)
     if given.names:
         record["given"] = {"names": given.names, "digest": given.digest}
     # Through JSON: what is compared with a folder's config.json must have its types.
@@ -211,8 +215,15 @@ def work_from_record(settings: Record) -> WorkConfig:
 def digest(settings: Record) -> str:
     """Return the short hash that ends a run's name."""
     # Sorted, so that a field may move without another name for the same run.
-    text = json.dumps(settings, sort_keys=True)
+    text = json.dumps(identity(settings), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def located(settings: Record, setting: str) -> str:
+    """Return tasks or model of a run as they can be opened from any folder."""
+    path = settings.get("paths", {}).get(setting, "")
+    # Where all was moved together, the name as it was typed may still do.
+    return path if os.path.exists(path) else settings[setting]
 
 
 def source_record(source: Run) -> dict[str, str]:
@@ -226,6 +237,12 @@ def source_record(source: Run) -> dict[str, str]:
     if name.endswith(settings):
         return {"msf_run": name}
     return {"msf_run": name, "msf_settings": settings}
+
+
+def subspace_record(source: Run) -> dict[str, str]:
+    """Return the sha256 of the subspace that a run is made in, where the MSF run has one."""
+    found = source.subspace_digest
+    return {} if found is None else {"subspace": found}
 
 
 def to_argv(settings: Mapping[str, Any]) -> list[str]:

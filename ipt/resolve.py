@@ -4,6 +4,7 @@ The only module below `ipt.cli` that imports `ipt.tasks`.
 """
 
 import json
+import os.path
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from transformers.utils.logging import disable_progress_bar
 
 from ipt.backbones.base import Backbone
-from ipt.backbones.loading import load_backbone
+from ipt.backbones.loading import is_folder, load_backbone
 from ipt.bank import open_bank
 from ipt.benchmarks.search_cost import SearchProblem
 from ipt.benchmarks.speed import BART_BASE, bart_base_sized
@@ -34,10 +35,16 @@ from ipt.heads import LanguageModel
 from ipt.interop.peft import read_prompts
 from ipt.methods.subspace import Subspace
 from ipt.progress import Reporter
-from ipt.provenance import Record, require_settings, tune_from_record, work_from_record
+from ipt.provenance import (
+    Record,
+    located,
+    require_settings,
+    tune_from_record,
+    work_from_record,
+)
 from ipt.results import Condition, conditions_of_parts
-from ipt.run import Run
-from ipt.tasks.catalog import load_tasks, select_tasks
+from ipt.run import Run, identity
+from ipt.tasks.catalog import is_path, load_tasks, select_tasks
 from ipt.training.model import Model
 from ipt.tuners import parse_tuner
 from ipt.tuners.base import Tuner
@@ -95,9 +102,20 @@ def open_experiment(
         work=work,
         tune=tune or TuneConfig(),
         given=given,
+        paths=absolute_paths(work),
         processes=processes,
         reporter=reporter,
     )
+
+
+def absolute_paths(work: WorkConfig) -> dict[str, str]:
+    """Return where the files of relative names lie, by setting: tasks, model."""
+    paths = {}
+    if is_path(work.tasks) and not os.path.isabs(work.tasks):
+        paths["tasks"] = os.path.abspath(work.tasks)
+    if is_folder(work.model) and not os.path.isabs(work.model):
+        paths["model"] = os.path.abspath(work.model)
+    return paths
 
 
 def require_options(backbone: Backbone, split: TaskSplit, tasks: dict[str, Task]) -> None:
@@ -133,7 +151,10 @@ def reopen_experiment(
     tune, tuner = tune_from_record(settings["tune"])
     tasks = unchanged_tasks(settings, work)
     processes = join_processes(device)
-    backbone = open_backbone(work.model, tuner.added_tokens, work.dtype, processes.device)
+    model = located(settings, "model")
+    backbone = open_backbone(model, tuner.added_tokens, work.dtype, processes.device)
+    # What a run in this run's subspace is named after: the model as it was typed.
+    backbone.name = work.model
     # A hub id or a folder may hold other weights than then, for which the deltas are meaningless.
     if backbone.fingerprint != settings["backbone"]:
         raise ValueError(
@@ -153,6 +174,7 @@ def reopen_experiment(
         work=replace(work, out=out, limit=limit or work.limit, device=device),
         tune=tune,
         given=GivenDeltas(tuple(given["names"]), given["digest"]),
+        paths=settings.get("paths", {}),
         processes=processes,
         reporter=Reporter(),
     )
@@ -161,8 +183,13 @@ def reopen_experiment(
 def unchanged_tasks(settings: Record, work: WorkConfig) -> dict[str, Task]:
     """Return a run's tasks by name; raise ValueError where one has other rows than then."""
     digests = settings["digests"]
+    source = located(settings, "tasks")
+    try:
+        loaded = load_tasks(source, work.as_published)
+    except ValueError as error:
+        raise ValueError(f"--tasks {source}, which the run was made with: {error}") from error
     tasks = {}
-    for task in load_tasks(work.tasks, work.as_published):
+    for task in loaded:
         if task.name in digests:
             tasks[task.name] = task
     # By their rows: names stay when a file is edited.
@@ -206,7 +233,7 @@ def find_msf(choice: ChoiceConfig) -> Run:
     # The newest of several is a guess only where they are copies of one run.
     settings = set()
     for run in runs:
-        settings.add(json.dumps(run.config, sort_keys=True))
+        settings.add(json.dumps(identity(run.config), sort_keys=True))
     if len(settings) > 1:
         names = ", ".join(run.folder.name for run in runs)
         raise ValueError(
@@ -223,7 +250,8 @@ def is_chosen(choice: ChoiceConfig, run: Run) -> bool:
     settings = run.config
     if settings["kind"] != "msf" or settings["msf"]["dim"] != choice.dim:
         return False
-    if choice.tasks not in ("", settings["split"], settings.get("tasks")):
+    tasks = {"", settings["split"], settings.get("tasks")}
+    if choice.tasks not in tasks and os.path.abspath(choice.tasks) != located(settings, "tasks"):
         return False
     if choice.run not in ("", run.folder.name):
         return False

@@ -6,10 +6,15 @@
     result.json                      scores; its presence marks the run complete
 
 Writes are atomic (`ipt.storage`), so a kill at any moment leaves the old or the new file.
+
+A run's folder is found by its settings, and what it stands on by name: IST, stability and probe in
+the subspace of an MSF run. Names stay where numbers change, so such a run also records the sha256
+of the subspace that it was made in. It is no part of the run's name: runs of older versions keep
+theirs, and a subspace that was found again with other bits is told in one line.
 """
 
+import hashlib
 import json
-import os
 import platform
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -21,13 +26,30 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from ipt.checkpoint import Checkpoint
-from ipt.storage import read_json, read_tensors, write_json
+from ipt.storage import (
+    REMOVE_RUN,
+    SHA256,
+    draft_of,
+    read_json,
+    read_metadata,
+    read_tensors,
+    remove_drafts,
+    tensors_digest,
+    write_sealed,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor  # imported late: listing runs needs no torch
 
 # Settings that every run has; a config.json without them is another program's.
 REQUIRED_SETTINGS = {"kind", "split", "seed"}
+
+# Settings that are recorded and identify no run: where the files of relative names lay, and what a
+# run stands on, which is compared by itself.
+NOT_IN_IDENTITY = ("paths", "subspace")
+
+# The folder of tuned deltas, beside those of the runs.
+BANK = "bank"
 
 # Files that a folder with results of some program has.
 RESULT_SUFFIXES = (".json", ".jsonl", ".safetensors")
@@ -63,20 +85,25 @@ class Run:
         """Create the folder with its config.json, or reopen it.
 
         config: all settings that identify the run, as JSON values.
-        Raises ValueError where the folder cannot be written, or is of another configuration.
+        Raises ValueError where the folder cannot be written, is of another configuration, or was
+        made in another subspace.
         """
         _check_writable(folder)
+        remove_drafts(folder)
         path = folder / "config.json"
         if path.exists():
             # The versions are not compared: an update must not end a long run. Settings are, and
             # as JSON gives them back: tuples are lists there.
             settings = json.loads(json.dumps(config))
-            if read_json(path).get("config") != settings:
+            stored = read_json(path).get("config")
+            if not isinstance(stored, dict) or identity(stored) != identity(settings):
                 raise ValueError(
                     f"{folder} holds a run with other settings (see {path}); "
                     "choose another with --run"
                 )
-            return cls(folder)
+            run = cls(folder)
+            run.require_subspace(settings.get("subspace"))
+            return run
 
         # A lock, a log or a note of the user's may lie in a new folder; results may not.
         if any(file.suffix in RESULT_SUFFIXES for file in folder.iterdir()):
@@ -85,7 +112,7 @@ class Run:
                 "choose another with --run"
             )
         # Before the first step: a run that is killed says what it was.
-        write_json(path, {"config": config, "environment": environment()})
+        write_sealed(path, {"config": config, "environment": environment()})
         return cls(folder)
 
     @classmethod
@@ -121,7 +148,7 @@ class Run:
     def config(self) -> dict[str, Any]:
         """The settings the folder was made with; raises ValueError where it is not a run's."""
         record = read_json(self.folder / "config.json")
-        config = record.get("config") if isinstance(record, dict) else None
+        config = record.get("config")
         if not isinstance(config, dict) or not config.keys() >= REQUIRED_SETTINGS:
             required = ", ".join(sorted(REQUIRED_SETTINGS))
             raise ValueError(
@@ -136,30 +163,113 @@ class Run:
         path = self.folder / "result.json"
         return read_json(path) if path.exists() else None
 
+    @property
+    def scores(self) -> dict[str, Any]:
+        """The scores so far by condition, as JSON has them; none where there is no result."""
+        result = self.result
+        if result is None:
+            return {}
+        scores = result.get("scores")
+        if not isinstance(scores, dict):
+            raise ValueError(
+                f"{self.folder / 'result.json'} holds no scores of a run; {REMOVE_RUN}"
+            )
+        return scores
+
     def missing_parts(self, parts: Mapping[str, str]) -> list[str]:
         """Return those of the parts that have no scores yet.
 
         parts: the condition that each part scores, by the part's name.
         """
         # A run that was ended after some parts goes on with the others.
-        result = self.result or {"scores": {}}
-        return [part for part, condition in parts.items() if condition not in result["scores"]]
+        scores = self.scores
+        return [part for part, condition in parts.items() if condition not in scores]
 
     def finish(self, result: dict[str, Any]) -> None:
         """Write the result, which marks the run complete, and remove the checkpoints."""
         # In this order: a kill in between leaves a complete run with idle checkpoints.
-        write_json(self.folder / "result.json", result)
+        write_sealed(self.folder / "result.json", result)
         for path in self.folder.glob("checkpoint-*.safetensors"):
             path.unlink()
 
+    def remove_idle_checkpoints(self) -> None:
+        """Remove the checkpoints that a kill between the two steps of `finish` has left."""
+        result = self.folder / "result.json"
+        for path in self.folder.glob("checkpoint-*.safetensors"):
+            # Later ones are of parts that are being added.
+            if path.stat().st_mtime_ns <= result.stat().st_mtime_ns:
+                path.unlink()
+
     def tensors(self, name: str) -> "dict[str, Tensor]":
         """Return the tensors of one of its files, such as `vectors` or `codes`."""
-        tensors, _ = read_tensors(self.folder / f"{name}.safetensors")
+        tensors, _ = read_tensors(self.folder / f"{name}.safetensors", REMOVE_RUN)
         return tensors
 
-    def checkpoint(self, stage: str, seconds: float = 60.0) -> Checkpoint:
-        """Return the checkpoint of a stage of this run, saved at most every `seconds`."""
-        return Checkpoint(self.folder, stage, seconds)
+    def numbers(self, name: str, shape: tuple[int, int]) -> "Tensor | None":
+        """Return a tensor of `vectors`, None where the run has none of this name.
+
+        Raises ValueError where it has another shape, or holds what is no number.
+        """
+        found = self.tensors("vectors").get(name)
+        if found is None:
+            return None
+        if tuple(found.shape) != shape or not found.isfinite().all():
+            raise ValueError(
+                f"{self.folder / 'vectors.safetensors'}: {name} must be {list(shape)} finite "
+                f"numbers, found {list(found.shape)}; {REMOVE_RUN}"
+            )
+        return found
+
+    @property
+    def source(self) -> "Run":
+        """The MSF run in whose subspace this one was made.
+
+        Raises ValueError where that is another subspace by now.
+        """
+        # The MSF run stands beside this one: a folder of runs can be moved as a whole.
+        source = Run(self.folder.parent / self.config["msf_run"])
+        self.require_subspace(source.subspace_digest)
+        return source
+
+    def require_subspace(self, digest: str | None) -> None:
+        """Raise ValueError where the run was made in another subspace than that of this digest."""
+        # Runs of older versions do not say in which.
+        recorded = self.config.get("subspace") if digest else None
+        if recorded is not None and recorded != digest:
+            raise ValueError(
+                f"{self.folder} was made in another subspace than {self.config['msf_run']} holds "
+                f"now; {REMOVE_RUN}"
+            )
+
+    @property
+    def subspace_digest(self) -> str | None:
+        """The sha256 of an MSF run's subspace, None where it has none."""
+        path = self.folder / "subspace" / "model.safetensors"
+        if not path.exists():
+            return None
+        recorded = read_metadata(path).get(SHA256)
+        # Files of older versions do not name it.
+        if recorded is None:
+            recorded = tensors_digest(read_tensors(path)[0])
+        return recorded
+
+    def checkpoint(self, stage: str, seconds: float = 60.0, of: str = "") -> Checkpoint:
+        """Return the checkpoint of a stage of this run, saved at most every `seconds`.
+
+        of: what the stage depends on beside the run's settings.
+        """
+        # By the settings and not by the folder's name: a state may have been copied.
+        depends = {"of": of}
+        if (self.folder / "config.json").exists():
+            depends |= {name: value for name, value in self.config.items() if name != "paths"}
+        text = json.dumps(depends, sort_keys=True)
+        continues = hashlib.sha256(text.encode()).hexdigest()
+        return Checkpoint(self.folder, stage, seconds, continues)
+
+
+def identity(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of a run's settings that tell it from other runs."""
+    return {name: value for name, value in settings.items() if name not in NOT_IN_IDENTITY}
 
 
 def load_run(name: str | Path, out: str | Path = "runs") -> Run:
@@ -200,7 +310,7 @@ def _check_writable(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # A file system that is read-only lets mkdir of an existing folder pass.
-        probe = folder / f".probe.{os.getpid()}"
+        probe = draft_of(folder / "probe")
         probe.touch()
         probe.unlink()
     except OSError as error:

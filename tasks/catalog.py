@@ -80,6 +80,13 @@ def load_tasks(source: str, as_published: bool = False) -> tuple[Task, ...]:
     return embedded.load(_suite_names(source))
 
 
+def is_path(source: str) -> bool:
+    """Return whether `--tasks` names a file or a folder."""
+    is_name = source == ALL or source.startswith(crossfit.PREFIX)
+    # Names separated by commas may be too long for a file's name: Path.exists would raise.
+    return not is_name and os.path.exists(source)
+
+
 def select_tasks(
     source: str,
     seen: int,

@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from ipt.cli import app as cli
 from ipt.run import Run
-from ipt.storage import read_tensors
+from ipt.storage import read_json, read_tensors
 
 
 def results(out):
@@ -270,7 +270,7 @@ def test_corrupt_and_foreign_folders_are_named(world, done, tmp_path, capsys):
 def test_a_run_of_another_version_is_told(done, tmp_path, capsys):
     shutil.copytree(done, tmp_path / "old")
     path = next((tmp_path / "old").glob("msf-*")) / "config.json"
-    record = json.loads(path.read_text())
+    record = read_json(path)
     del record["config"]["dtype"]
     path.write_text(json.dumps(record))
     assert cli.main(["ist", "--dim", "2", "--out", str(tmp_path / "old")]) == 2

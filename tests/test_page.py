@@ -25,6 +25,7 @@ from ipt.cli.options import PartName
 from ipt.cli.report import tuner_of
 from ipt.provenance import to_record, tuner_to_record
 from ipt.results import PARTS
+from ipt.storage import read_json
 from ipt.tuners import parse_tuner
 
 HOSTILE = (
@@ -219,7 +220,7 @@ def test_tuned_numbers_are_compared_with_each_control_and_tables_are_files(whole
 
 def test_comparisons_stand_apart_for_groups_of_tasks(tmp_path, capsys, undrawn):
     path = plain(tmp_path) / "result.json"
-    record = json.loads(path.read_text())
+    record = read_json(path)
     record["tasks"]["u"]["novel"] = True
     path.write_text(json.dumps(record))
     _, *rows = page_of(capsys, "--out", tmp_path).tables["table-compared"]

@@ -18,7 +18,7 @@ from ipt.analysis.report.views import read_views
 from ipt.analysis.scores import lines, read_pair
 from ipt.analysis.summaries import angles_table, stability_table
 from ipt.cli.report import with_tangents
-from ipt.storage import read_tensors, write_tensors
+from ipt.storage import read_json, read_tensors, write_tensors
 
 
 def drawn(folders):
@@ -190,7 +190,7 @@ def test_the_texts_of_an_older_stability_run_are_passed_over(tmp_path):
     (view,) = read_views([folder])
     assert view.stability is not None  # control
     (path,) = tmp_path.glob("stability-*/result.json")
-    record = json.loads(path.read_text())
+    record = read_json(path)
     path.write_text(json.dumps(record | {"columns": ["method"], "rows": [["IST"]]}))
     (view,) = read_views([folder])
     assert view.stability is None

@@ -14,7 +14,7 @@ from ipt.experiment import Experiment
 from ipt.fewshot import few_shot
 from ipt.interop.peft import GivenDeltas, write_peft
 from ipt.methods.subspace import Subspace
-from ipt.storage import lock_folders, read_tensors
+from ipt.storage import lock_folders, read_json, read_tensors
 from ipt.training.evaluate import chance
 from ipt.workflows.deltas import missing_tasks
 
@@ -44,7 +44,7 @@ def test_other_rows_are_scored_and_kept_apart_from_those_there(copied, more, lim
     before = stamps(copied.bank())
     copied.tune(**more)
     data = copied.data(ALL, limit=limit, held_out=held_out)
-    reference = json.loads((copied.bank() / f"reference-{rows}.json").read_text())
+    reference = read_json(copied.bank() / f"reference-{rows}.json")
     found = {name: record["scores"] for name, record in reference.items()}
     assert torch.equal(copied.scores.behind(found, data), copied.prompts(ALL))
     start = vocabulary_start(copied.backbone, LENGTH, SEED)
@@ -52,7 +52,7 @@ def test_other_rows_are_scored_and_kept_apart_from_those_there(copied, more, lim
     for d in data:
         scores = {"chance": chance(d), "empty": checksum(start[:0], d), "start": checksum(start, d)}
         floors[d.task.name] = {"digest": d.task.digest, "scores": scores}
-    assert json.loads((copied.bank() / f"floor-{rows}.json").read_text()) == floors
+    assert read_json(copied.bank() / f"floor-{rows}.json") == floors
     kept = {path.name for path in copied.bank().glob("*.json")}
     assert kept == {
         "setting.json",

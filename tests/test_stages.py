@@ -452,8 +452,8 @@ def test_losses_equal_the_models_own(tasks):
 
 
 def test_scores_that_two_processes_keep_at_once_are_all_there(tasks, tmp_path, monkeypatch):
-    def read_slowly(path):
-        found = read_json(path)
+    def read_slowly(path, remedy):
+        found = read_json(path, remedy)
         time.sleep(0.3)  # the other writes meanwhile, if it may
         return found
 

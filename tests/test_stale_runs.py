@@ -17,7 +17,7 @@ from ipt.encoded import EncodedTask
 from ipt.interop.peft import WEIGHTS, read_peft
 from ipt.provenance import source_record
 from ipt.run import Run, complete_runs
-from ipt.storage import read_tensors, write_json, write_tensors
+from ipt.storage import read_json, read_tensors, write_json, write_tensors
 from ipt.workflows.stability import MethodStability, to_json
 from ipt.workflows.study import Cell
 
@@ -38,9 +38,8 @@ def own(world, made, tmp_path):
         shutil.copytree(world / name, tmp_path / name)
     shutil.copytree(made, tmp_path / "runs")
     for path in tmp_path.glob("runs/*/config.json"):
-        path.write_text(
-            path.read_text().replace(str(world), str(tmp_path))
-        )  # where tasks and model are now
+        text = json.dumps(read_json(path)).replace(str(world), str(tmp_path))
+        path.write_text(text)  # where tasks and model are now
     return tmp_path
 
 

@@ -28,7 +28,7 @@ from ipt.analysis.scores import (
 from ipt.analysis.summaries import summary
 from ipt.recovery import relative_score
 from ipt.results import BY_NAME, CONDITIONS, RunResult, TaskRecord
-from ipt.run import complete_runs
+from ipt.run import Run, complete_runs
 from ipt.storage import read_json, read_tensors
 
 # The first of these that a run has stands for a task: the harder one, as the paper's figures do
@@ -375,7 +375,7 @@ def _read_view(folder: Path) -> View:
         ist=ist,
         vectors=_read_arrays(folder / "vectors.safetensors"),
         probe=_read_probe(folder),
-        stability=_read_stability(folder.parent, ist.settings["msf_run"]),
+        stability=_read_stability(folder),
     )
 
 
@@ -392,16 +392,26 @@ def _read_probe(folder: Path) -> Probe | None:
     path = folder / "probe.json"
     if not path.exists():
         return None
-    return Probe(read_json(path), _read_arrays(folder / "probe.safetensors"))
+    remedy = "give `ipt probe` again"
+    record = read_json(path, remedy)
+    # older probes do not say which subspace they looked at
+    subspace = record.get("subspace")
+    if subspace is not None and subspace != Run(folder).source.subspace_digest:
+        raise ValueError(f"{path} is of another subspace than there is now; {remedy}")
+    return Probe(record, _read_arrays(folder / "probe.safetensors"))
 
 
-def _read_stability(out: Path, msf_run: str) -> Stability | None:
-    """Return the newest result in the subspace of this MSF run, None where there is none."""
+def _read_stability(folder: Path) -> Stability | None:
+    """Return the newest result in the subspace of this IST run, None where there is none."""
+    source = Run(folder).source
     newest = None
     # the newest comes last
-    for run in complete_runs(out, "stability"):
+    for run in complete_runs(folder.parent, "stability"):
         result = run.result
-        if run.config["msf_run"] != msf_run or result is None:
+        if run.config["msf_run"] != source.folder.name or result is None:
+            continue
+        # of another subspace that once had the name
+        if run.config.get("subspace", source.subspace_digest) != source.subspace_digest:
             continue
         # older versions stored texts below `columns`, which hold no numbers
         if "columns" not in result:

@@ -75,6 +75,11 @@ def load_backbone(
     return family(model.to(place), tokenizer, name, added_tokens)
 
 
+def is_folder(name: str) -> bool:
+    """Return whether a model's name is that of a folder."""
+    return name != "mini" and Path(name).is_dir()
+
+
 def folder_of(name: str) -> Path:
     """Return a model's folder: the embedded one, the user's own, or the hub's copy.
 
@@ -83,7 +88,7 @@ def folder_of(name: str) -> Path:
     """
     if name == "mini":
         return MINI
-    if Path(name).is_dir():
+    if is_folder(name):
         return Path(name)
     # Without asking the hub where there is a copy: it works offline, and starts faster.
     try:

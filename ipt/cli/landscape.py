@@ -40,8 +40,7 @@ def probe(
         raise ValueError(f"--task {chosen} is not one of the run's: {some}, ...")
 
     experiment = reopen_experiment(source.config, source.folder.parent, device=device)
-    msf = Run(source.folder.parent / source.config["msf_run"])
-    subspace = load_subspace(msf, experiment)
+    subspace = load_subspace(source.source, experiment)
     if subspace.dim < 2:
         # The landscape is a plane through where IST ends and its two best starts.
         raise ValueError(

@@ -28,6 +28,7 @@ from ipt.config import (
     WorkConfig,
 )
 from ipt.data import NAME_PATTERN
+from ipt.run import BANK
 
 if TYPE_CHECKING:
     from ipt.experiment import Experiment
@@ -70,16 +71,18 @@ def msf(
     from ipt.resolve import open_experiment
     from ipt.workflows.msf import estimate_msf, plan_msf, resolve_config, run_msf
 
+    # A name would otherwise be refused after the work is planned.
+    if run and (not NAME_PATTERN.fullmatch(run) or run.lower() == BANK):
+        raise ValueError(
+            "--run is the name of a folder below --out, letters, digits and . _ + -, but not "
+            f"{BANK}, which holds the tuned deltas; found {run!r}"
+        )
     print_deviations(recipe)
     experiment = open_experiment(work, tune)
     config = resolve_config(experiment, config)
     announce(experiment, estimate_msf(experiment, config))
     if work.dry_run:
         return
-    if run and not NAME_PATTERN.fullmatch(run):
-        raise ValueError(
-            f"--run is the name of a folder below --out, letters, digits and . _ + -, found {run!r}"
-        )
     plan = plan_msf(experiment, config, run)
     finished = plan.finish(lambda folder: run_msf(experiment, config, folder))
     if experiment.processes.is_main:

@@ -10,7 +10,6 @@ Soft prompts go without, as in the paper: start 0, scale 1. The controls of equa
 subspace and PCA, have a linear decoder.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
@@ -23,13 +22,15 @@ import numpy as np
 import torch
 from huggingface_hub import ModelCard, PyTorchModelHubMixin
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.decomposition import PCA
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
 from ipt.config import WIDEST
+from ipt.storage import read_json, read_tensors, write_tensors
+
+WEIGHTS = "model.safetensors"  # the mixin's name
 
 # A decoder of at most so many numbers fits beside its gradient and Adam's two moments (1 GB in
 # float32); width 64 did as well on unseen tasks as 768 (LOG.md).
@@ -260,32 +261,55 @@ class Subspace(
     def load(cls, folder: Path) -> "Subspace":
         """Read a folder of `save_pretrained`; raise ValueError where it is not one."""
         try:
-            text = (folder / "config.json").read_text(encoding="utf8")
-            settings = json.loads(text)
+            settings = read_json(folder / "config.json")
+            # Before anything is made of it: the file must be what was written.
+            saved, _ = read_tensors(folder / WEIGHTS)
             # Only folders of older versions name it.
             if "prompt_length" in settings:
-                return cls._load_of_prompts(folder, settings)
+                return cls._load_of_prompts(saved, settings)
             with redirect_stdout(StringIO()):  # the mixin prints where it loads from
-                return cls.from_pretrained(folder, local_files_only=True, strict=True)
+                return cls.from_pretrained(folder, local_files_only=True)
         except (OSError, SafetensorError, TypeError, KeyError, RuntimeError, ValueError) as error:
             raise ValueError(
                 f"{folder} holds no readable subspace ({error}); run `ipt msf` again"
             ) from error
 
     @classmethod
-    def _load_of_prompts(cls, folder: Path, settings: dict[str, Any]) -> "Subspace":
+    def _from_pretrained(cls, **more: Any) -> "Subspace":
+        """Read a folder or what the hub has (the mixin's way); every tensor must be there."""
+        # The mixin leaves random numbers where a tensor is missing.
+        subspace: Subspace = super()._from_pretrained(**more | {"strict": True})
+        subspace.require_finite()
+        return subspace
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        """Write the weights (the mixin's way), with their sha256."""
+        write_tensors(save_directory / WEIGHTS, self.state_dict())
+
+    def require_finite(self) -> None:
+        """Raise ValueError where a number of the subspace is none."""
+        for name, tensor in self.state_dict().items():
+            if not tensor.isfinite().all():
+                raise ValueError(f"{name} holds NaN or infinite numbers")
+
+    @classmethod
+    def _load_of_prompts(
+        cls,
+        saved: Mapping[str, Tensor],
+        settings: dict[str, Any],
+    ) -> "Subspace":
         """Read a folder written before deltas: it names the prompt's shape."""
         length = settings.pop("prompt_length")
         width = settings.pop("hidden_size")
         subspace = cls(length * width, tuner="soft-prompt", **settings)
         # These had no scaling; every other tensor must be in the file.
         state = {"start": subspace.start, "scale": subspace.scale}
-        saved = load_file(folder / "model.safetensors")
         for name, tensor in saved.items():
             # The halves of the autoencoder were called prompt_encoder and prompt_decoder.
             present_name = name.replace("prompt_", "delta_", 1)
             state[present_name] = tensor
         subspace.load_state_dict(state)
+        subspace.require_finite()
         return subspace
 
     def encode(self, deltas: Tensor) -> Tensor:

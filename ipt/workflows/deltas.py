@@ -1,11 +1,14 @@
 """Tuned deltas of an experiment: out of its bank, those that are missing tuned first."""
 
+import json
 import math
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Container, Iterable, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from ipt.bank import open_bank
@@ -13,7 +16,7 @@ from ipt.checkpoint import Checkpoint
 from ipt.data import SAME_DATA_SEED, Task, digest_of
 from ipt.experiment import Experiment, encode_tasks
 from ipt.methods.tuning import Start, TunedDelta, tune_deltas
-from ipt.storage import lock_folders
+from ipt.storage import REMOVE_FILE, lock_folders, read_metadata, remove_drafts
 from ipt.training.loop import Execution
 from ipt.training.model import Model
 
@@ -23,6 +26,17 @@ class Missing(NamedTuple):
 
     experiment: Experiment
     task: Task
+
+
+class Begun(NamedTuple):
+    """A job of a stacked run that was begun: all that its checkpoint records of it."""
+
+    task: str
+    digest: str
+    seed: int
+
+
+CHECKPOINTS = "checkpoint-tune-*.safetensors"
 
 
 def missing_tasks(experiment: Experiment, names: Sequence[str], data_seed: int) -> list[Task]:
@@ -57,9 +71,16 @@ def tuned_deltas(experiment: Experiment, names: Sequence[str], data_seed: int) -
     tasks = experiment.tasks_named(names)
     tuned = processes.on_main_process(lambda: [bank.get(task) for task in tasks])
     deltas = []
-    for entry in tuned:
-        if entry is not None:
-            deltas.append(entry.delta)
+    for name, entry in zip(names, tuned, strict=True):
+        if entry is None:
+            continue
+        if len(entry.delta) != experiment.model.size:
+            path = bank.folder / f"{name}.safetensors"
+            raise ValueError(
+                f"{path} holds {len(entry.delta)} numbers, {experiment.model.size} were expected; "
+                f"{REMOVE_FILE}"
+            )
+        deltas.append(entry.delta)
     stacked = torch.stack(deltas)  # [T, P]
     return stacked.to(experiment.model.device)
 
@@ -102,8 +123,6 @@ def tune_missing(
 
     experiments: the same one with different seeds.
     """
-    if not _missing(experiments, names, data_seed):
-        return
     # The models are equal, so the first experiment's one serves the jobs of all seeds.
     first = experiments[0]
     processes = first.processes
@@ -111,10 +130,21 @@ def tune_missing(
     for experiment in experiments:
         bank = open_bank(experiment, data_seed)
         folders.add(bank.folder)
+    processes.on_main_process(lambda: _tidy(first, folders, data_seed))
+    if not _missing(experiments, names, data_seed):
+        return
     with ExitStack() as locks:
         # Commands share a bank: without locks two of them would tune the same deltas. Only the
         # first process takes them, as a second one would wait for its own sibling.
         processes.on_main_process(lambda: lock_folders(folders, locks, first.reporter.info))
+        # A run that was killed goes on as it was, also where some of its deltas are in the bank by
+        # now: a delta's last digits depend on those that were tuned beside it.
+        while stack := _begun(experiments, names, data_seed):
+            first.reporter.info(
+                f"going on with {len(stack)} deltas, data seed {data_seed}, that were begun"
+            )
+            _tune_and_put(stack, data_seed)
+
         # Fewer are missing where another command was tuning them.
         missing = _missing(experiments, names, data_seed)
         if not missing:
@@ -123,14 +153,114 @@ def tune_missing(
         first.reporter.info(
             f"tuning {len(missing)} deltas, data seed {data_seed} ({present} are in the bank)"
         )
-        checkpoint, tuned = _tune(missing, data_seed)
-        # Only the first process writes: all have all deltas, and the folders are the same.
-        if processes.is_main:
-            for (experiment, task), delta in zip(missing, tuned, strict=True):
-                bank = open_bank(experiment, data_seed)
+        _tune_and_put(missing, data_seed)
+
+
+def _tune_and_put(stack: Sequence[Missing], data_seed: int) -> None:
+    """Tune these deltas as one stacked run, and put those into the bank that it has not."""
+    processes = stack[0].experiment.processes
+    checkpoint, tuned = _tune(stack, data_seed)
+    # Only the first process writes: all have all deltas, and the folders are the same.
+    if processes.is_main:
+        for (experiment, task), delta in zip(stack, tuned, strict=True):
+            bank = open_bank(experiment, data_seed)
+            # One that is there stays: other results may stand on it.
+            if bank.get(task) is None:
                 bank.put(task, delta)
-        # After the bank has them: a kill in between costs nothing.
-        checkpoint.discard()
+    # After the bank has them: a kill in between costs nothing.
+    checkpoint.discard()
+
+
+def _continues(stack: Sequence[Missing], data_seed: int) -> str:
+    """Return what the checkpoint of a stack records: its bank, and its jobs in their order."""
+    jobs = [Begun(task.name, task.digest, experiment.seed) for experiment, task in stack]
+    # The bank's folder is named after all settings of tuning.
+    bank = open_bank(stack[0].experiment, data_seed)
+    return json.dumps({"bank": bank.folder.name, "jobs": jobs})
+
+
+def _jobs_of(path: Path) -> list[Begun]:
+    """Return the jobs of a checkpoint; those of older versions do not name them."""
+    text = read_metadata(path).get("continues", '{"jobs": []}')
+    return [Begun(*job) for job in json.loads(text)["jobs"]]
+
+
+def _begun(
+    experiments: Sequence[Experiment],
+    names: Sequence[str],
+    data_seed: int,
+) -> list[Missing]:
+    """Return a stack that a killed run began and that is asked for now; empty: there is none.
+
+    Raises ValueError naming a checkpoint that is damaged.
+    """
+    missing = _missing(experiments, names, data_seed)
+    wanted = {(task.name, experiment.seed) for experiment, task in missing}
+    # The first process reads the folders for all, as in `missing_tasks`.
+    jobs = experiments[0].processes.on_main_process(
+        lambda: _begun_jobs(experiments, wanted, data_seed)
+    )
+    by_seed = {experiment.seed: experiment for experiment in experiments}
+    return [Missing(by_seed[job.seed], by_seed[job.seed].tasks[job.task]) for job in jobs]
+
+
+def _begun_jobs(
+    experiments: Sequence[Experiment],
+    wanted: Container[tuple[str, int]],
+    data_seed: int,
+) -> list[Begun]:
+    """Return the jobs of the first such stack, in their order.
+
+    wanted: names and seeds of the deltas that are asked for; no other one is tuned.
+    """
+    banks = {}
+    for experiment in experiments:
+        banks[experiment.seed] = open_bank(experiment, data_seed)
+    tasks = experiments[0].tasks
+    for bank in banks.values():
+        for path in sorted(bank.folder.glob(CHECKPOINTS)):
+            jobs = _jobs_of(path)
+            is_wanted = False
+            for job in jobs:
+                if job.seed not in banks or job.task not in tasks:
+                    break
+                if tasks[job.task].digest != job.digest:
+                    break
+                if (job.task, job.seed) in wanted:
+                    is_wanted = True
+                elif not banks[job.seed].has(job.task, job.digest):
+                    break
+            else:
+                if is_wanted:
+                    return jobs
+    return []
+
+
+def _tidy(experiment: Experiment, folders: Iterable[Path], data_seed: int) -> None:
+    """Remove what killed commands have left in banks and nobody goes on with."""
+    for folder in folders:
+        remove_drafts(folder)
+        checkpoints = list(folder.glob(CHECKPOINTS))
+        # Not while another command is tuning: it has one of them. A folder that cannot be
+        # written is read only.
+        if checkpoints:
+            with suppress(Timeout, OSError), FileLock(folder / ".lock", timeout=0):
+                for path in checkpoints:
+                    if _is_idle(experiment, path, data_seed):
+                        path.unlink(missing_ok=True)
+
+
+def _is_idle(experiment: Experiment, path: Path, data_seed: int) -> bool:
+    """Return whether the stack of a checkpoint is in the banks, or a task has other rows now."""
+    jobs = _jobs_of(path)
+    are_there = []
+    for name, digest, seed in jobs:
+        task = experiment.tasks.get(name)
+        if task is not None and task.digest != digest:
+            return True
+        bank = open_bank(experiment.with_seed(seed), data_seed)
+        are_there.append(bank.has(name, digest))
+    return bool(jobs) and all(are_there)
 
 
 def _missing(
@@ -176,7 +306,12 @@ def _tune(missing: Sequence[Missing], data_seed: int) -> tuple[Checkpoint, list[
         named_seeds.extend(map(str, seeds))
     what = digest_of([data.task for data in tasks], *named_seeds)
     folder = open_bank(first, data_seed).folder
-    checkpoint = Checkpoint(folder, f"tune-{what}", first.tune.checkpoint_seconds)
+    checkpoint = Checkpoint(
+        folder,
+        f"tune-{what}",
+        first.tune.checkpoint_seconds,
+        _continues(missing, data_seed),
+    )
     with first.reporter.bar("prompt tuning") as progress:
         execution = Execution(checkpoint, progress)
         start = Start(values, seeds)

@@ -25,10 +25,17 @@ from ipt.methods.mixture import tune_mixtures
 from ipt.methods.msf import scaling_of
 from ipt.methods.subspace import Subspace
 from ipt.methods.tuning import Start
-from ipt.provenance import Record, digest, settings_record, source_record, to_record
+from ipt.provenance import (
+    Record,
+    digest,
+    settings_record,
+    source_record,
+    subspace_record,
+    to_record,
+)
 from ipt.results import PARTS, Condition, RunResult
 from ipt.run import Run
-from ipt.storage import read_tensors, write_tensors
+from ipt.storage import tensors_digest, write_tensors
 from ipt.training.loop import Execution
 from ipt.training.source import mix_deltas
 from ipt.workflows.deltas import missing_tasks, tuned_deltas
@@ -94,6 +101,9 @@ def run_ist(
     bank = tuned_deltas(experiment, experiment.seen, SAME_DATA_SEED)  # [S, P]
     subspaces = {"msf": subspace} | control_subspaces(experiment, subspace.dim, bank)
 
+    # Starts and mixtures are made of it.
+    of = tensors_digest({"bank": bank})
+
     # Conditions of one source are one stacked run: their tasks are jobs side by side.
     scored = Scored()
     for source in SOURCES:
@@ -104,7 +114,7 @@ def run_ist(
         tasks = []
         for one in encoded:
             tasks += one.tasks
-        execution = Execution(checkpoint_of(experiment, run, same_source, config))
+        execution = Execution(checkpoint_of(experiment, run, same_source, config, of))
         if source == "mixture":
             tuned = tune_mixture(experiment, subspace.dim, tasks, config, execution)
         else:
@@ -165,7 +175,7 @@ def plan_ist(
     """
     # Not the conditions: they are added to the folder of the same settings, run by run.
     more: Record = {"ist": to_record(config)}
-    more |= source_record(source)
+    more |= source_record(source) | subspace_record(source)
     settings = settings_record("ist", experiment, more)
     dim = source.config["msf"]["dim"]
     split = experiment.split.name
@@ -199,8 +209,7 @@ def estimate_ist(
 
 def missing_conditions(run: Run, conditions: Sequence[Condition]) -> list[Condition]:
     """Return the conditions whose scores the run does not have yet."""
-    result = run.result
-    scores = result["scores"] if result else {}
+    scores = run.scores
     return [condition for condition in conditions if condition.name not in scores]
 
 
@@ -221,15 +230,19 @@ def checkpoint_of(
     run: Run,
     conditions: Sequence[Condition],
     config: IstConfig,
+    of: str = "",
 ) -> Checkpoint:
-    """Return this process's checkpoint of the run of one source's conditions."""
+    """Return this process's checkpoint of the run of one source's conditions.
+
+    of: what they depend on beside the run's settings.
+    """
     # Named after what is stacked: another choice of conditions is another state.
     names = [condition.name for condition in conditions]
     if conditions[0].source != "msf":
         # A control is one condition, which older runs name by its source.
         names = [conditions[0].source]
     stage = "-".join(["ist", *names])
-    return run.checkpoint(experiment.processes.name(stage), config.checkpoint_seconds)
+    return run.checkpoint(experiment.processes.name(stage), config.checkpoint_seconds, of)
 
 
 def control_subspaces(experiment: Experiment, dim: int, bank: Tensor) -> dict[str, Subspace]:
@@ -383,7 +396,7 @@ def write(run: Run, tensors: dict[str, Tensor], result: RunResult, had_result: b
     """Write the numbers beside those of an earlier result, and finish the run."""
     path = run.folder / "vectors.safetensors"
     if had_result:
-        tensors = read_tensors(path)[0] | tensors
+        tensors = run.tensors("vectors") | tensors
     write_tensors(path, tensors)
     # Last, as the result marks the run complete.
     run.finish(result.to_json())

@@ -28,7 +28,7 @@ from ipt.methods.subspace import Subspace
 from ipt.provenance import from_record, to_record
 from ipt.results import RunResult
 from ipt.run import Run
-from ipt.storage import read_tensors, write_json, write_tensors
+from ipt.storage import write_sealed, write_tensors
 from ipt.training.evaluate import score_deltas
 from ipt.training.levenberg_marquardt import linearize
 from ipt.training.loop import Execution, fit, row_losses
@@ -159,6 +159,7 @@ def run_probe(
         "words": tokens,
         "probe": to_record(config),
         "rows": "dev",
+        "subspace": run.source.subspace_digest,
     }
     experiment.processes.on_main_process(lambda: write_probe(run, tensors, about))
 
@@ -168,7 +169,7 @@ def write_probe(run: Run, tensors: Tensors, about: dict[str, Any]) -> None:
     # safetensors takes no views.
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
     write_tensors(run.folder / "probe.safetensors", contiguous)
-    write_json(run.folder / "probe.json", about)
+    write_sealed(run.folder / "probe.json", about)
 
 
 def task_vectors(experiment: Experiment, subspace: Subspace, run: Run) -> dict[str, Tensor]:
@@ -185,12 +186,11 @@ def task_vectors(experiment: Experiment, subspace: Subspace, run: Run) -> dict[s
     vectors = dict(zip(seen, encoded, strict=True))
 
     # A run may have some of the conditions only.
-    tuned, _ = read_tensors(run.folder / "vectors.safetensors")
     names_by_condition = {"train_same": seen, "test": unseen}
     for condition, names in names_by_condition.items():
-        if condition in tuned:
-            of_condition = tuned[condition].to(device)
-            vectors |= dict(zip(names, of_condition, strict=False))
+        tuned = run.numbers(condition, (len(names), subspace.dim))
+        if tuned is not None:
+            vectors |= dict(zip(names, tuned.to(device), strict=True))
     return vectors
 
 

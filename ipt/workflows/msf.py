@@ -25,7 +25,7 @@ from ipt.provenance import digest, settings_record, to_record
 from ipt.recovery import absolute_score
 from ipt.results import RunResult, TaskRecord
 from ipt.run import Run
-from ipt.storage import write_tensors
+from ipt.storage import replace_folder, tensors_digest, write_tensors
 from ipt.training.loop import Execution, Progress
 from ipt.workflows.deltas import missing_tasks, tuned_deltas
 from ipt.workflows.evaluation import Scores, floor_scores, reference_scores, score_tasks
@@ -52,8 +52,11 @@ def run_msf(experiment: Experiment, config: MsfConfig, run: Run) -> RunResult:
 
     # All processes train the two stages together, each its share of a step's rows.
     seen_tasks = tasks[: len(seen)]
+    seconds = config.checkpoint_seconds
     with experiment.reporter.bar("finding the subspace") as progress:
-        execution = _joint(experiment, run, "msf", config, progress)
+        # Another bank of these settings differs in its last digits.
+        of = tensors_digest({"bank": bank})
+        execution = _joint(experiment, run.checkpoint("msf", seconds, of), progress)
         subspace = find_subspace(
             experiment.model,
             bank[: len(seen)],
@@ -64,7 +67,7 @@ def run_msf(experiment: Experiment, config: MsfConfig, run: Run) -> RunResult:
         )
     subspace.split = experiment.split.name
     with experiment.reporter.bar("control: one shared prompt") as progress:
-        execution = _joint(experiment, run, "shared", config, progress)
+        execution = _joint(experiment, run.checkpoint("shared", seconds), progress)
         shared = find_control(experiment, seen_tasks, config, execution)
 
     output = MsfOutput(subspace, shared)
@@ -126,16 +129,13 @@ def find_control(
 
 def _joint(
     experiment: Experiment,
-    run: Run,
-    stage: str,
-    config: MsfConfig,
+    checkpoint: Checkpoint,
     progress: Progress,
 ) -> Execution:
     """Return how a stage runs that all processes do together: the first keeps its state."""
     # The state is the same in all processes; a resumed run gives the first one's to the others.
-    checkpoint = Checkpoint.none()
-    if experiment.processes.is_main:
-        checkpoint = run.checkpoint(stage, config.checkpoint_seconds)
+    if not experiment.processes.is_main:
+        checkpoint = Checkpoint.none()
     return Execution(checkpoint, progress, experiment.processes)
 
 
@@ -252,5 +252,4 @@ def save_subspace(subspace: Subspace, folder: Path) -> None:
     draft = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(draft, ignore_errors=True)
     subspace.save_pretrained(draft, config=subspace.get_params())
-    shutil.rmtree(folder, ignore_errors=True)
-    draft.rename(folder)
+    replace_folder(draft, folder)

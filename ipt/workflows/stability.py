@@ -29,7 +29,14 @@ from ipt.experiment import Experiment, PlannedRun, encode_tasks
 from ipt.methods.ist import tune_vectors
 from ipt.methods.subspace import Subspace
 from ipt.methods.tuning import Start, tune_deltas
-from ipt.provenance import Record, digest, settings_record, source_record, to_record
+from ipt.provenance import (
+    Record,
+    digest,
+    settings_record,
+    source_record,
+    subspace_record,
+    to_record,
+)
 from ipt.recovery import recovery
 from ipt.run import Run
 from ipt.storage import write_tensors
@@ -71,7 +78,7 @@ def plan_stability(
 ) -> PlannedRun:
     """Return the run of these settings in the subspace of `source`."""
     more: Record = {"ist": to_record(config), "seeds": list(seeds)}
-    more |= source_record(source)
+    more |= source_record(source) | subspace_record(source)
     settings = settings_record("stability", experiment, more)
     dim = source.config["msf"]["dim"]
     split = experiment.split.name

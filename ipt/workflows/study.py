@@ -234,7 +234,7 @@ def stored_summary(cell: Cell, folder: Path, settings: Settings) -> dict[str, An
     path = folder / f"{cell.name}.json"
     if not path.exists():
         return None
-    record = read_json(path)
+    record = read_json(path, "move it away and give the command again")
     # Figures of older runs are known by the names that their settings had.
     if record.get("settings") != settings:
         raise ValueError(
