@@ -5,9 +5,10 @@ Command-line flags derive from the fields. Defaults are the ones for the embedde
 is in its own file.
 """
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 # Words that a flag accepts: a wrong one is an error of the parser, with the list.
 Preset = Literal["default", "quick"]
@@ -45,14 +46,27 @@ RATES = "rates tried per task, each as one more job"
 
 # Width between the two layers of MSF's decoder in the released code, and the most that is chosen.
 WIDEST = 768
+# Above these no setting means anything: counts are 32-bit numbers, seeds the 64-bit ones of the
+# generators, and what is trained is in single precision.
+MOST_COUNT = 2**31 - 1
+MOST_SEED = 2**63 - 1
+MOST_FLOAT = 1e30
+# Things that are made at once, before the first is used: more would only fill the memory.
+MOST_AT_ONCE = 100_000
 
 
-def setting(default: Any, text: str, source: str = "") -> Any:
-    """Declare a field with its help text and the source of its default."""
+def setting(default: Any, text: str, source: str = "", most: int = 0) -> Any:
+    """Declare a field with its help text and the source of its default.
+
+    most: the largest value of a count, where it is another than that of all counts.
+    """
     # In the help text, so that `--help` and the reference say where a number comes from.
     if source:
         text = f"{text} (source: {source})"
-    return field(default=default, metadata={"help": text})
+    metadata: dict[str, Any] = {"help": text}
+    if most:
+        metadata["most"] = most
+    return field(default=default, metadata=metadata)
 
 
 def positive(config: Any, *names: str) -> None:
@@ -68,8 +82,62 @@ def flag(name: str) -> str:
     return name.replace("_", "-")
 
 
+def require_number(name: str, value: Any, kind: type, most: float) -> None:
+    """Raise ValueError, naming the flag, for what is no finite number of a kind within a bound.
+
+    kind: int or float; a float may be a whole number.
+    """
+    # A truth value is a number in Python; nan is neither above nor below anything.
+    accepted = (int,) if kind is int else (int, float)
+    noun = "a whole number" if kind is int else "a finite number"
+    is_number = isinstance(value, accepted) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value):
+        raise ValueError(f"--{flag(name)} must be {noun}, found {value!r:.40}")
+    if abs(value) > most:
+        raise ValueError(f"--{flag(name)} must be at most {most}, found {value!r:.40}")
+
+
+def numbers_of(config: Any) -> list[tuple[str, Any, type, float]]:
+    """Return name, value, kind and bound of each number of a configuration.
+
+    Those of a tuple follow each other; what may be None and is None is left out.
+    """
+    found = []
+    for declared in fields(cast(Any, config)):
+        value = getattr(config, declared.name)
+        # Of `int | None` and `tuple[int, ...]` as of `int`.
+        kinds = get_args(declared.type) or (declared.type,)
+        kind = next((kind for kind in kinds if kind in (int, float)), None)
+        if kind is None or (value is None and type(None) in kinds):
+            continue
+        most = MOST_COUNT if kind is int else MOST_FLOAT
+        most = declared.metadata.get("most", most)
+        values = value if isinstance(value, tuple) else (value,)
+        for number in values:
+            found.append((declared.name, number, kind, most))
+    return found
+
+
 @dataclass(frozen=True, kw_only=True)
-class SourceConfig:
+class Checked:
+    """A configuration whose numbers are finite, within bounds and not negative."""
+
+    def __post_init__(self) -> None:
+        # Every number first, so that the checks of its own compare numbers only.
+        numbers = numbers_of(self)
+        for name, value, kind, most in numbers:
+            require_number(name, value, kind, most)
+        self.check()
+        for name, value, _, _ in numbers:
+            if value < 0:
+                raise ValueError(f"--{flag(name)} must not be negative, found {value}")
+
+    def check(self) -> None:
+        """Raise ValueError, naming the flag, for a value that the configuration cannot have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceConfig(Checked):
     """Tasks and a frozen model: what every command starts from."""
 
     # The suite's own split instead of CrossFit's: its tasks need no download.
@@ -96,7 +164,7 @@ class SourceConfig:
     device: str = setting("auto", DEVICE)
     # What chance decides in a stage. Which few-shot rows are drawn is not among it: data seeds are
     # fixed (`ipt.data`), so that runs with other seeds are measured on the same rows.
-    seed: int = setting(42, "initial values and order of rows, in every stage")
+    seed: int = setting(42, "initial values and order of rows, in every stage", most=MOST_SEED)
     # What is scored: all test rows, unless a choice is still to be made.
     limit: int = setting(0, LIMIT)
     held_out: Literal["test", "dev"] = setting(
@@ -132,14 +200,14 @@ class WorkConfig(SourceConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChoiceConfig:
+class ChoiceConfig(Checked):
     """Which subspace IST tunes vectors in; tasks, model and tuner come from there."""
 
     # Of those that `ipt msf` finds without flags; empty and None mean any.
     dim: int = setting(5, "numbers per task: which subspace to use")
     tasks: str = setting("", "use the subspace of this split")
     model: str = setting("", "use the subspace of this backbone")
-    seed: int | None = setting(None, "use the subspace of this seed")
+    seed: int | None = setting(None, "use the subspace of this seed", most=MOST_SEED)
     run: str = setting("", "name of the MSF run to use")
 
     # This command's own, whatever the MSF run had.
@@ -150,12 +218,12 @@ class ChoiceConfig:
     preset: Preset = setting("default", PRESET)
     config: Path | None = setting(None, CONFIG)
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         positive(self, "dim")
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoopConfig:
+class LoopConfig(Checked):
     """The stacked loop: what each job does, and how much is done at once."""
 
     # Far fewer steps than the paper's, as `mini` is small and two cores are to do; the share of
@@ -169,6 +237,7 @@ class LoopConfig:
         4,
         "rows of a job in one of its steps",
         "paper's grid {2, 4, 8}, LOG.md",
+        most=MOST_AT_ONCE,
     )
     warmup: float = setting(
         0.06,
@@ -204,7 +273,7 @@ class LoopConfig:
     token_budget: int = setting(0, BUDGET)
     checkpoint_seconds: float = setting(60.0, CHECKPOINTS, "cost of a lost interval")
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         positive(
             self,
             "steps",
@@ -214,8 +283,6 @@ class LoopConfig:
             "patience",
             "stacked_jobs",
         )
-        if self.token_budget < 0:
-            raise ValueError(f"--token-budget must not be negative, found {self.token_budget}")
         for name in ("warmup", "label_smoothing"):
             share = getattr(self, name)
             if not 0 <= share < 1:
@@ -235,8 +302,8 @@ class SearchConfig(LoopConfig):
     learning_rates: tuple[float, ...] = setting((0.3, 1.0), RATES, "LOG.md")
     pruning: Pruning = setting("none", PRUNING, "LOG.md")
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
+        super().check()
         if not self.learning_rates or min(self.learning_rates) <= 0:
             raise ValueError(
                 "--learning-rates needs one or more numbers above 0, "
@@ -259,11 +326,16 @@ class SearchConfig(LoopConfig):
         jobs = self.trials
         steps = 0
         losses = 0
-        for done in range(0, self.steps, self.eval_every):
+        done = 0
+        while self.prunes and jobs > 1 and done < self.steps:
             steps += jobs * min(self.eval_every, self.steps - done)
             losses += jobs
-            if self.prunes:
-                jobs = (jobs + 1) // 2
+            jobs = (jobs + 1) // 2
+            done += self.eval_every
+        # From here on no job ends, so the rest is counted at once, however long it is.
+        left = max(0, self.steps - done)
+        steps += jobs * left
+        losses += jobs * -(-left // self.eval_every)
         return steps, losses
 
 
@@ -278,8 +350,8 @@ class TuneConfig(SearchConfig):
         "paper: 16 and 32",
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
+        super().check()
         if self.shots is not None:
             positive(self, "shots")
 
@@ -291,7 +363,12 @@ class MsfConfig(LoopConfig):
     # One job of all tasks, hence many rows in a step, as in the paper's MSF script. The other
     # numbers of the loop are for `mini` and were not searched.
     steps: int = setting(600, "steps of the autoencoder", "not searched; paper 100000")
-    rows_per_step: int = setting(64, "rows in a step", "paper's MSF script")
+    rows_per_step: int = setting(
+        64,
+        "rows in a step",
+        "paper's MSF script",
+        most=MOST_AT_ONCE,
+    )
     eval_every: int = setting(100, "steps between dev losses", "paper: 20 in all")
     patience: int = setting(
         3,
@@ -327,13 +404,9 @@ class MsfConfig(LoopConfig):
         "autoencoder's own as in the released code",
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
+        super().check()
         positive(self, "dim", "learning_rate")
-        for name in ("alpha", "inner_width"):
-            value = getattr(self, name)
-            if value is not None and value < 0:
-                raise ValueError(f"--{flag(name)} must not be negative, found {value}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -359,8 +432,8 @@ class IstConfig(SearchConfig):
     steps: int = setting(80, "steps of each job", "LOG.md; paper 100000")
     learning_rates: tuple[float, ...] = setting((0.2,), RATES, "LOG.md; paper 1e-5")
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
+        super().check()
         positive(self, "starts")
 
     @property
@@ -371,7 +444,7 @@ class IstConfig(SearchConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LevenbergMarquardtConfig:
+class LevenbergMarquardtConfig(Checked):
     """Second-order fitting of few numbers per task (`ipt.training.levenberg_marquardt`)."""
 
     # No paper fits vectors so, and none has settings: these are for standardized vectors, whose
@@ -402,46 +475,58 @@ class LevenbergMarquardtConfig:
     token_budget: int = setting(0, BUDGET)
     checkpoint_seconds: float = setting(60.0, CHECKPOINTS, "cost of a lost interval")
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         positive(self, "iterations", "shift", "patience", "stacked_jobs")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProbeConfig:
+class ProbeConfig(Checked):
     """How closely `ipt probe` looks."""
 
     # What two cores draw in about a minute: a picture, and no result that is reported.
-    grid: int = setting(15, "vectors per side of the landscape", "a minute on 2 cores")
+    grid: int = setting(
+        15,
+        "vectors per side of the landscape",
+        "a minute on 2 cores",
+        most=255,
+    )
     margin: float = setting(
         0.5,
         "how far the landscape goes beyond IST's path and starts, in the vectors' units",
         "not searched",
     )
     tasks: int = setting(16, "tasks of the transfer matrix", "a minute on 2 cores")
-    points: int = setting(9, "vectors on the line between two tasks", "not searched")
+    points: int = setting(9, "vectors on the line between two tasks", "not searched", most=1000)
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         positive(self, "grid", "margin", "tasks", "points")
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchmarkConfig:
+class BenchmarkConfig(Checked):
     """What `ipt bench` measures, and how long it takes."""
 
     # By what two cores measure in minutes; the median of few turns is steady enough for a factor.
-    jobs: int = setting(32, "tasks that are tuned at once", "what PEFT is compared on")
+    jobs: int = setting(
+        32,
+        "tasks that are tuned at once",
+        "what PEFT is compared on",
+        most=MOST_AT_ONCE,
+    )
     steps: int = setting(2, "steps of each job in one timed part", "minutes on 2 cores")
     repeats: int = setting(3, "timed turns; the median is reported", "minutes on 2 cores")
     trained_jobs: int = setting(
         4,
         "tasks trained to the end for the comparison of dev losses",
         "minutes on 2 cores",
+        most=MOST_AT_ONCE,
     )
     train_steps: int = setting(60, "steps of these", "minutes on 2 cores")
     # Each four times the one before: where stacking stops to pay depends on the machine.
     jobs_grown: tuple[int, ...] = setting(
         (1, 4, 16, 64, 256),
         "stacked jobs J at which a step is timed",
+        most=MOST_AT_ONCE,
     )
     search_cost: str = setting(
         "",
@@ -449,7 +534,7 @@ class BenchmarkConfig:
     )
     search_cost_tasks: int = setting(20, "unseen tasks of that comparison")
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         positive(
             self,
             "jobs",
@@ -466,7 +551,7 @@ class BenchmarkConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainConfig:
+class PretrainConfig(Checked):
     """The recipe of the embedded backbone."""
 
     # An hour on two cores: anybody can make the embedded backbone again.
@@ -503,9 +588,9 @@ class PretrainConfig:
         "multiply in bfloat16, keep weights in float32",
         "1.5 times as fast where supported",
     )
-    seed: int = setting(42, "initial weights and rows", "usual")
+    seed: int = setting(42, "initial weights and rows", "usual", most=MOST_SEED)
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         positive(
             self,
             "minutes",
@@ -515,5 +600,10 @@ class PretrainConfig:
             "head_width",
             "encoder_layers",
             "decoder_layers",
+            "vocabulary",
             "token_budget",
+            "learning_rate",
+            "embedding_rate",
+            "warmup_steps",
+            "tokenizer_rows",
         )

@@ -91,6 +91,18 @@ def toy_task(name: str, rows: int = 300, seed: int = 0) -> Task:
     )  # fmt: skip
 
 
+@pytest.fixture(scope="session", autouse=True)
+def faults_fail():
+    """Let a fault of the program fail the test with its own trace: the net of `main` is for users."""
+
+    def raise_again(error, tokens):
+        raise error
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ipt.cli.app.report_fault", raise_again)
+        yield
+
+
 @pytest.fixture
 def backbone() -> Backbone:
     return toy_backbone()

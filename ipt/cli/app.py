@@ -1,4 +1,4 @@
-"""The command `ipt`: its verbs, and what a mistake, a full disk or an interrupt ends with.
+"""The command `ipt`: its verbs, and what a mistake, a full disk, an interrupt or a fault ends with.
 
 Verbs lie beside this file by what they are about. Names become objects and the layers meet in the
 verbs; torch and transformers are imported there, so that help and lists come at once.
@@ -6,7 +6,12 @@ verbs; torch and transformers are imported there, so that help and lists come at
 
 import os
 import sys
+import tempfile
+import traceback
 from collections.abc import Sequence
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from cyclopts import App, CycloptsError
@@ -14,7 +19,7 @@ from cyclopts import App, CycloptsError
 from ipt.cli.benchmark import bench
 from ipt.cli.landscape import probe
 from ipt.cli.models import convert, pretrain, score
-from ipt.cli.options import apply_files, renamed
+from ipt.cli.options import apply_files, located, sentence
 from ipt.cli.predict import export, predict
 from ipt.cli.report import report
 from ipt.cli.runs import runs_app
@@ -28,6 +33,7 @@ from ipt.progress import is_main_process
 THREAD_DEFAULTS = {"GOMP_SPINCOUNT": "0"}
 # Exit codes as shells and scripts expect them: 128 + the number of the signal where there is one.
 USER_ERROR = 2
+FAULT = 70  # EX_SOFTWARE: a fault of the program
 INTERRUPTED = 130  # SIGINT
 BROKEN_PIPE = 141  # SIGPIPE
 # One function a verb: its name is the verb, its signature the flags, its docstring the help.
@@ -86,28 +92,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     try:
         call(tokens)
+        # Here and not at the end of the process, where a full disk would be a trace.
+        sys.stdout.flush()
     except (CycloptsError, ValueError) as error:
-        # What a user said: the parser's errors and ours. Any other error keeps its traceback.
+        # What a user said: the parser's errors and ours.
         if is_main_process():
-            print(f"ipt: {_sentence(error)}", file=sys.stderr)
+            print(f"ipt: {located(sentence(error), tokens)}", file=sys.stderr)
         return USER_ERROR
     except BrokenPipeError:
         # The reader of the output is closed (`ipt runs | head`): what is left goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return BROKEN_PIPE
     except OSError as error:
-        # A full disk, or a folder without rights: files are written whole or not at all.
-        where = f"{error.strerror or error} ({error.filename or 'no file named'})"
-        remedy = (
-            "files written so far are whole: "
-            "make room or mend the folder, then the same command goes on"
-        )
-        print(f"ipt: {where}; {remedy}", file=sys.stderr)
+        print(f"ipt: {_disk_sentence(error)}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
         remedy = "the same command goes on from the last checkpoint"
         print(f"ipt: stopped; {remedy}", file=sys.stderr)
         return INTERRUPTED
+    except Exception as error:
+        return report_fault(error, tokens)
     finally:
         # Without torch no process group was joined.
         if "torch" in sys.modules:
@@ -117,14 +121,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _sentence(error: Exception) -> str:
-    """Return an error as one line; an impossible value in the configuration's own words."""
-    # Dataclasses check their values in __post_init__; the parser wraps that error in its own.
-    cause: BaseException = error
-    if isinstance(error, CycloptsError) and isinstance(error.__cause__, ValueError):
-        cause = error.__cause__
-    # A message of several lines (the parser's frames, YAML's positions) becomes one.
-    return renamed(error) or " ".join(str(cause).split())
+def _discard_output() -> None:
+    """Let what is still to be written to standard output go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _disk_sentence(error: OSError) -> str:
+    """Return what a full disk, or a folder without rights, means: files are whole or not at all."""
+    reason = error.strerror or str(error)
+    if error.filename is None:
+        # Standard output and the system's own files have no name; a table that cannot be written
+        # there must not be tried again at the end of the process.
+        with suppress(OSError, ValueError):
+            _discard_output()
+        return (
+            f"{reason}, where standard output or a temporary file is written (TMPDIR is "
+            f"{tempfile.gettempdir()}); make room there, then the same command goes on"
+        )
+    return (
+        f"{reason} ({error.filename}); files written so far are whole: "
+        "make room or mend the folder, then the same command goes on"
+    )
+
+
+def report_fault(error: Exception, tokens: Sequence[str]) -> int:
+    """Print one line about a fault of the program, write its trace to a file, return exit code 70.
+
+    What a user can do wrong is a ValueError before it comes here.
+    """
+    trace = "".join(traceback.format_exception(error))
+    about = f"ipt {version('intrinsic-prompt-tuning')}, Python {sys.version}, {sys.platform}"
+    text = f"{about}\nipt {' '.join(tokens)}\n\n{trace}"
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    # The frame that is nearest to the fault and still ours says most.
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if f"{os.sep}ipt{os.sep}" in frame.filename] or frames
+    place = f"{Path(ours[-1].filename).name}, line {ours[-1].lineno}" if ours else "unknown place"
+    try:
+        handle, path = tempfile.mkstemp(prefix="ipt-fault-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf8", errors="backslashreplace") as file:
+            file.write(text)
+    except OSError:
+        # Nowhere to write: then the trace follows the line.
+        path = "the lines below"
+        print(text, file=sys.stderr)
+    print(
+        f"ipt: a fault of ipt, and no mistake of yours: {what:.300} ({place}); the full trace is "
+        f"in {path}: please report it with that file where you got ipt from",
+        file=sys.stderr,
+    )
+    return FAULT
 
 
 if __name__ == "__main__":

@@ -6,10 +6,11 @@ read the flags; each file then fills what is not set yet.
 
 import re
 import tomllib
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from cyclopts import (
     App,
@@ -18,8 +19,9 @@ from cyclopts import (
     Parameter,
     UnknownOptionError,
 )
-from cyclopts.config import Dict, Json, Toml, Yaml
+from cyclopts.config import Dict
 
+from ipt.cli.settings import settings_file
 from ipt.config import (
     DEVICE,
     DRY_RUN,
@@ -66,7 +68,6 @@ RENAMED_FLAGS = {
 }
 # Flags of a tuner are settings of --tuner, whatever group of flags they stood in.
 TUNER_FLAGS = {"prompt-length": "soft-prompt:prompt_length=N"}
-READERS: dict[str, Any] = {".json": Json, ".toml": Toml, ".yaml": Yaml, ".yml": Yaml}
 
 
 # Read once: a study parses two commands for each of its cells.
@@ -82,28 +83,6 @@ def preset(name: str) -> dict[str, Any]:
         return {}
     path = files("ipt") / "presets" / f"{name}.toml"
     return tomllib.loads(path.read_text(encoding="utf8"))
-
-
-def settings_file(path: Path, what: str) -> dict[str, Any]:
-    """Return what a JSON, TOML or YAML file holds.
-
-    what: the flag or argument that names the file, for the message.
-    Raises ValueError where it is no such file.
-    """
-    # By suffix, as the first bytes of a file do not tell TOML from YAML.
-    reader = READERS.get(path.suffix)
-    if reader is None or not path.is_file():
-        raise ValueError(f"{what} must be a .json, .toml or .yaml file, found {str(path)!r}")
-    # The parser's own readers, so that a file means the same here and as a study.
-    try:
-        settings = reader(path.absolute(), must_exist=True).config
-    except CycloptsError as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{what} {path} cannot be read ({reason}); mend the file") from error
-    if not isinstance(settings, dict):
-        kind = type(settings).__name__
-        raise ValueError(f"{what} {path} must hold settings by name, found a {kind}")
-    return settings
 
 
 def apply_files(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
@@ -126,6 +105,22 @@ def apply_files(app: App, commands: tuple[str, ...], arguments: ArgumentCollecti
         if name is not None:
             fill = Dict(preset(name), source=f"{flag} {name}")
             fill(app, commands, arguments)
+    require_whole_numbers(arguments)
+
+
+def require_whole_numbers(arguments: ArgumentCollection) -> None:
+    """Raise ValueError where a count is given with a fraction, which the parser would round."""
+    for argument in arguments:
+        # Of `int | None` and `tuple[int, ...]` as of `int`.
+        kinds = get_args(argument.hint) or (argument.hint,)
+        if int not in kinds or float in kinds:
+            continue
+        for token in argument.tokens:
+            whole, point, fraction = token.value.partition(".")
+            if point and fraction.strip("0"):
+                raise ValueError(
+                    f"{argument.name} must be a whole number, found {token.value!r:.40}"
+                )
 
 
 def _text_of(arguments: ArgumentCollection, flag: str) -> str | None:
@@ -154,3 +149,38 @@ def renamed(error: Exception) -> str:
         return ""
     flag = ".".join([*groups, RENAMED_FLAGS[name]])
     return f"{said.split('=')[0]} is called --{flag} now"
+
+
+def sentence(error: Exception) -> str:
+    """Return an error as one line; an impossible value in the configuration's own words."""
+    # Dataclasses check their values in __post_init__; the parser wraps that error in its own.
+    cause: BaseException = error
+    if isinstance(error, CycloptsError) and isinstance(error.__cause__, ValueError):
+        cause = error.__cause__
+    # A message of several lines (the parser's frames, YAML's positions) becomes one.
+    return renamed(error) or " ".join(str(cause).split())
+
+
+def located(text: str, tokens: Sequence[str]) -> str:
+    """Return a message about a flag with the flag as it was given, and the file that gave it.
+
+    tokens: the command line.
+    """
+    # A setting of tuning is `--steps` for `ipt tune` and `--tune.steps` for `ipt msf`: the
+    # configuration, which is the same, knows its name alone.
+    named = re.match(r"--([\w-]+) ", text)
+    if named is None:
+        return text
+    name = named[1]
+    flags = [token.partition("=")[0] for token in tokens]
+    if f"--{name}" in flags:
+        return text
+    if f"--tune.{name}" in flags:
+        return f"--tune.{name}{text[named.end() - 1 :]}"
+    # Not said, so a file says it; presets are ours and hold nothing that is impossible.
+    for place, token in enumerate(tokens):
+        option, equals, value = token.partition("=")
+        if option == "--config":
+            path = value if equals else " ".join(tokens[place + 1 : place + 2])
+            return f"--config {path}: {text}"
+    return text

@@ -10,8 +10,9 @@ from typing import Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 
-from ipt.cli.options import DryRun, Out, settings_file
+from ipt.cli.options import DryRun, Out
 from ipt.cli.output import print_table
+from ipt.cli.settings import settings_file
 from ipt.progress import Reporter
 from ipt.storage import write_atomic, write_json
 from ipt.workflows.study import (
