@@ -48,6 +48,12 @@ CATEGORIES = ("cls", "non-cls")
 # Files and folders are named after tasks and runs: without a leading dot and without a slash,
 # a name never points out of its folder.
 NAME_PATTERN = re.compile(r"\w[\w.+-]{0,99}")
+# Of a name in UTF-8. File systems take 255, and files are written under longer names first.
+MOST_NAME_BYTES = 200
+# Fields that are texts where they are given.
+TEXT_FIELDS = ("category", "subcategory", "metric", "definition", "source", "family")
+SHOWN_OPTIONS = 200  # characters of the list of options, in an error
+SEED_DIGITS = 18  # of the data seed of a draw
 
 
 @dataclass(frozen=True)
@@ -103,9 +109,13 @@ class Task:
         # Checks run from the whole to the parts, so that the first error is the one to mend first.
         _check_fields(record, where)
         options = tuple(record["options"]) if record.get("options") else None
+        for option in options or ():
+            _check_writable(option, f"{where}: an option")
         if record["category"] == "cls" and not options:
             raise ValueError(f"{where}: a cls task needs 'options', the list of its labels")
 
+        _check_list(record, "examples", where)
+        _check_list(record, "test", where)
         examples = _read_examples(record["examples"], options, f"{where}: example")
         test = _read_examples(record.get("test") or (), options, f"{where}: test example")
         if record["metric"] == "pearson":
@@ -241,16 +251,50 @@ def _check_fields(record: Mapping[str, Any], where: str) -> None:
             f"{where}: a name is up to 100 letters, digits and . _ + - "
             f"(files are named after it), found {name!r:.60}"
         )
+    size = len(name.encode())
+    if size > MOST_NAME_BYTES:
+        raise ValueError(
+            f"{where}: a name is up to {MOST_NAME_BYTES} bytes of UTF-8 (files are named after "
+            f"it), found {size}; write fewer letters"
+        )
+    for field_name in TEXT_FIELDS:
+        _check_writable(record.get(field_name), f"{where}: field '{field_name}'")
 
     category = record["category"]
     if category not in CATEGORIES:
         expected = ", ".join(CATEGORIES)
-        raise ValueError(f"{where}: category must be one of {expected}, found {category!r}")
+        raise ValueError(f"{where}: category must be one of {expected}, found {category!r:.60}")
 
     metric = record["metric"]
     if metric not in METRICS:
         expected = ", ".join(METRICS)
-        raise ValueError(f"{where}: metric must be one of {expected}, found {metric!r}")
+        raise ValueError(f"{where}: metric must be one of {expected}, found {metric!r:.60}")
+
+
+def _check_list(record: Mapping[str, Any], name: str, where: str) -> None:
+    """Raise ValueError where a field that holds rows is no list of them."""
+    value = record.get(name) or []
+    if not isinstance(value, list | tuple):
+        kind = type(value).__name__
+        raise ValueError(f"{where}: field '{name}' must be a list of examples, found {kind}")
+
+
+def _check_writable(text: Any, where: str) -> None:
+    """Raise ValueError where a text has half of a sign: neither a file nor a tokenizer takes it.
+
+    text: what is no text is another check's.
+    where: what the text is, the start of the error.
+    """
+    if not isinstance(text, str):
+        return
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = text[error.start].encode("ascii", "backslashreplace").decode()
+        raise ValueError(
+            f"{where} has a lone surrogate ({half}, sign {error.start + 1}), which is half of a "
+            "sign and no text; write the whole sign or remove it"
+        ) from error
 
 
 def _read_examples(
@@ -277,12 +321,18 @@ def _read_example(row: Any, options: Sequence[str] | None, where: str) -> Exampl
         output = [output]
     if not _is_list_of_texts(output):
         raise ValueError(f"{where}: 'output' must be a list of texts that are not empty")
+    entity = str(row.get("entity") or "")
+    _check_writable(text, f"{where}: 'input'")
+    _check_writable(entity, f"{where}: 'entity'")
+    for answer in output:
+        _check_writable(answer, f"{where}: 'output'")
 
     # Only the first answer is trained on; the others are accepted as they are.
     label = output[0]
     if options and label not in options:
-        raise ValueError(f"{where}: label {label!r} is not among the options {list(options)}")
-    return Example(text, tuple(output), str(row.get("entity") or ""))
+        shown = f"{list(options)!s:.{SHOWN_OPTIONS}}"
+        raise ValueError(f"{where}: label {label!r:.60} is not among the options {shown}")
+    return Example(text, tuple(output), entity)
 
 
 def _is_list_of_texts(value: Any) -> bool:
@@ -316,7 +366,7 @@ def _read_draws(record: Any, count: int, where: str) -> dict[int, tuple[int, ...
     record: a list of indices for each data seed, which JSON gives as a text.
     count: how many examples there are.
     """
-    if not isinstance(record, dict) or not all(str(seed).isdigit() for seed in record):
+    if not isinstance(record, dict) or not all(map(_is_seed, record)):
         raise ValueError(f"{where}: 'draws' must give a list of example numbers for each data seed")
     draws = {}
     for seed, order in record.items():
@@ -328,12 +378,17 @@ def _read_draws(record: Any, count: int, where: str) -> dict[int, tuple[int, ...
     return draws
 
 
+def _is_seed(text: Any) -> bool:
+    digits = str(text)
+    return digits.isascii() and digits.isdigit() and len(digits) <= SEED_DIGITS
+
+
 def _is_order(order: Any, count: int) -> bool:
     """Say whether this is a list of different indices below `count`."""
     if not isinstance(order, list | tuple):
         return False
     for index in order:
-        if not isinstance(index, int) or not 0 <= index < count:
+        if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < count:
             return False
     # A row listed twice could be drawn into train and dev.
     return len(set(order)) == len(order)

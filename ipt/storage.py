@@ -4,6 +4,8 @@ Each write goes to a temporary file beside the target, a draft, which is then re
 result stands on name the sha256 of what they hold, and are checked when they are read.
 """
 
+import codecs
+import gzip
 import hashlib
 import json
 import os
@@ -11,6 +13,7 @@ import platform
 import re
 import shutil
 import time
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -21,6 +24,7 @@ from filelock import FileLock, Timeout
 if TYPE_CHECKING:
     from torch import Tensor  # imported late: listing runs needs no torch
 
+MOST_BYTES = 256 * 2**20  # of a user's text file: it is held in memory several times over
 
 # What to do about a damaged file, where the reader does not say it.
 REMOVE_RUN = "remove the run folder and run again"
@@ -271,3 +275,39 @@ def lock_folders(
             inform(f"another process is tuning prompts in {folder}: waiting for it")
             lock.acquire()
         locks.callback(lock.release)
+
+
+def read_user_text(path: Path, most_bytes: int = MOST_BYTES) -> str:
+    """Return the text of a file that a user named, without a byte order mark.
+
+    path: UTF-8; a file whose name ends in .gz is unpacked.
+    most_bytes: of the content, unpacked.
+
+    Raises ValueError that begins with the file where it is missing, no regular file, too large,
+    damaged, or other than UTF-8.
+    """
+    # Before it is opened: a device never ends, and a pipe waits for who writes into it.
+    if not os.path.exists(path):
+        raise ValueError(f"{path}: no such file")
+    if not os.path.isfile(path):
+        raise ValueError(f"{path}: not a regular file; expected a file, found a folder or device")
+
+    opened = gzip.open if path.name.endswith(".gz") else open
+    try:
+        # A packed file may hold far more than its size says.
+        with opened(path, "rb") as file:
+            content = file.read(most_bytes + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        # The last two, and gzip.BadGzipFile (an OSError): a damaged archive.
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"{path}: cannot be read ({reason})") from error
+    if len(content) > most_bytes:
+        limit = f"{most_bytes / 2**20:g} MiB"
+        raise ValueError(f"{path}: more than {limit}, which is the most that is read; shorten it")
+
+    # What spreadsheets and editors put before the text is no part of it.
+    try:
+        return content.removeprefix(codecs.BOM_UTF8).decode("utf8")
+    except UnicodeDecodeError as error:
+        place = f"byte {error.start}"
+        raise ValueError(f"{path}: not UTF-8 text ({place}); save it as UTF-8") from error

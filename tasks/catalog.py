@@ -7,15 +7,15 @@ task file or a folder of them, or a JSON file that lists seen and unseen tasks:
 `all` or names are CrossFit's.
 """
 
-import json
 import os.path
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ipt.data import Task, TaskSplit
-from ipt.tasks.names import check_name, match_tasks, repeated_names
+from ipt.tasks.names import LIST_COMMAND, check_name, match_tasks, repeated_names
 from ipt.tasks.readers import schema
+from ipt.tasks.readers.contents import read_json
 from ipt.tasks.readers.tables import is_list_of_texts
 from ipt.tasks.splits import draw_split, make_split
 from ipt.tasks.suites import crossfit, embedded
@@ -167,6 +167,10 @@ def _suite_names(source: str) -> list[str]:
             what="task or task split",
         )
         selected |= dict.fromkeys(matches)
+    if not selected:
+        raise ValueError(
+            f"--tasks names no task, found {source!r:.60}; {LIST_COMMAND} lists those of the suite"
+        )
     return list(selected)
 
 
@@ -192,7 +196,7 @@ def _read_list(path: Path) -> _TaskList | None:
         return None
     # What is no list is read as a task, and said to be wrong there.
     try:
-        record = json.loads(path.read_text(encoding="utf8"))
+        record = read_json(path)
     except ValueError:
         return None
     if not isinstance(record, dict) or "seen" not in record:
@@ -202,10 +206,16 @@ def _read_list(path: Path) -> _TaskList | None:
     for field in ("seen", "unseen"):
         if not is_list_of_texts(record.get(field, [])):
             raise ValueError(f"{path}: {field!r} must be a list of task names")
+    folder = record.get("tasks")
+    if folder is not None and (not isinstance(folder, str) or not folder):
+        raise ValueError(
+            f"{path}: 'tasks' must be a folder, relative to this file, or crossfit, "
+            f"found {folder!r:.60}"
+        )
     task_list = _TaskList(
         seen=record["seen"],
         unseen=record.get("unseen", []),
-        folder=record.get("tasks"),
+        folder=folder,
     )
     _check_list(path, task_list, fields=list(record))
     return task_list
@@ -221,8 +231,9 @@ def _check_list(path: Path, task_list: _TaskList, fields: Sequence[str]) -> None
     # Unlike a task, a list allows no unknown field: "unsen" would leave the unseen side empty.
     unknown = sorted(set(fields) - set(LIST_FIELDS))
     if unknown:
+        names = ", ".join(unknown)
         raise ValueError(
-            f"{path}: unknown fields {', '.join(unknown)}; "
+            f"{path}: unknown fields {names:.200}; "
             f"a list of tasks has {', '.join(LIST_FIELDS)}"
         )
     if not task_list.seen:

@@ -32,7 +32,7 @@ def list_tasks(*, tasks: Tasks = "all") -> None:
         table.add_row(
             task.name,
             task.category,
-            task.subcategory,
+            escape(task.subcategory),
             task.metric,
             # Words and no marks, so that the list can be searched for them.
             "novel" if task.novel else "",
@@ -84,13 +84,16 @@ def show_task(name: str, *, rows: int = 5, tasks: Tasks = "all") -> None:
     from ipt.tasks.catalog import load_tasks
     from ipt.tasks.names import check_name
 
+    if rows < 0:
+        raise ValueError(f"--rows must be 0 or more, found {rows}")
     # CrossFit's tasks are downloaded one by one: only the named one is read.
     source = f"crossfit/{name}" if tasks == "crossfit" else tasks
     by_name = {task.name: task for task in load_tasks(source)}
     task = by_name[check_name(name, by_name, "task")]
 
     # Texts of tasks may hold brackets, which rich would read as markup.
-    title = f"[b]{task.name}[/b]  {task.category}, {task.subcategory}, {task.metric}"
+    subcategory = escape(task.subcategory)
+    title = f"[b]{task.name}[/b]  {task.category}, {subcategory}, {task.metric}"
     Console().print(f"{title}\n{escape(task.definition)}", highlight=False)
     table = new_table("input", "output")
     for example in task.examples[:rows]:

@@ -4,13 +4,22 @@ No data set's own code is run. Every error starts with what asked for the table 
 of a suite), since the data set itself is seldom named by the user.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ipt import hub
 
 # Type of every table below: datasets.Dataset, which is imported late as it takes seconds.
 Table = Any
+Rows = Sequence[Mapping[str, Any]]
+
+
+class LocalFiles(NamedTuple):
+    """Text files of a data set's folder, by split."""
+
+    file_format: str  # csv or json
+    files: dict[str, list[str]]
 
 
 def read_split(source: str, path: str, split: str, config: str | None = None) -> Table:
@@ -26,6 +35,61 @@ def read_split(source: str, path: str, split: str, config: str | None = None) ->
     if not Path(path).is_dir():
         _require_hub(source, path)
     return _load(source, path, split, name=config)
+
+
+def local_files(source: str, path: str, config: str | None = None) -> LocalFiles | None:
+    """Return the CSV or JSON files of a data set's folder; None for any other data set.
+
+    `datasets` guesses the types of such files, so they are not left to it.
+
+    source, path, config: as in `read_split`.
+    """
+    if not Path(path).is_dir():
+        return None
+    from datasets import load_dataset_builder
+    from datasets.packaged_modules.csv.csv import Csv
+    from datasets.packaged_modules.json.json import Json
+
+    try:
+        builder = load_dataset_builder(path, name=config)
+    except Exception as error:
+        raise _unreadable(source, path, error) from error
+    # A folder that says its types itself needs no guess.
+    if builder.info.features is not None or not isinstance(builder, Csv | Json):
+        return None
+    file_format = "csv" if isinstance(builder, Csv) else "json"
+    if file_format == "csv" and builder.config.sep != ",":
+        return None
+    files = {}
+    for split, of_split in builder.config.data_files.items():
+        files[str(split)] = [str(file) for file in of_split]
+    return LocalFiles(file_format, files)
+
+
+def take_split(source: str, rows: Rows | Mapping[str, Rows], split: str) -> list[Any]:
+    """Return what a split's name takes of rows: `train`, or a part such as `train[:100]`.
+
+    source: the start of every error.
+    rows: by split; of a bare file they are all of the split train.
+
+    Raises ValueError where there is no such split.
+    """
+    by_split = rows if isinstance(rows, Mapping) else {"train": rows}
+    # The usual case needs no import.
+    if split in by_split:
+        return list(by_split[split])
+    from datasets import ReadInstruction
+
+    sizes = {name: len(of_split) for name, of_split in by_split.items()}
+    try:
+        parts = ReadInstruction.from_spec(split).to_absolute(sizes)
+    except (ValueError, AssertionError) as error:
+        known = ", ".join(by_split)
+        raise ValueError(f"{source}: no split {split!r:.60}; there are: {known}") from error
+    taken: list[Any] = []
+    for part in parts:
+        taken += by_split[part.splitname][part.from_ : part.to]
+    return taken
 
 
 def read_files(
@@ -82,12 +146,10 @@ def _load(source: str, path: str, split: str, **options: Any) -> Table:
     """Return a table that is within reach; raise ValueError where it cannot be read."""
     # Late, here and above: both take seconds to import, and most commands need neither.
     from datasets import load_dataset
-    from datasets.exceptions import DatasetGenerationError
-
-    # All that was seen to go wrong: no file, no such split, no network, rows that do not fit.
+    # No file, no such split, no network, rows that do not fit: readers of formats raise anything.
     try:
         return load_dataset(path, split=split, **options)
-    except (OSError, ValueError, RuntimeError, DatasetGenerationError) as error:
+    except Exception as error:
         raise _unreadable(source, path, error) from error
 
 
@@ -105,5 +167,5 @@ def _require_hub(source: str, path: str) -> None:
 def _unreadable(source: str, path: str, error: Exception) -> ValueError:
     # `datasets` wraps the parser's error in one that says only that there was an error.
     cause = error.__cause__ or error
-    first_line = str(cause).strip().split("\n")[0]
+    first_line = str(cause).strip().split("\n")[0] or type(cause).__name__
     return ValueError(f"{source}: {path} cannot be read ({first_line})")

@@ -5,15 +5,14 @@ is a table of contents named `index.json`. Bare tables count in a folder that ha
 where they are named themselves.
 """
 
-import gzip
-import json
-import zlib
+import os.path
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ipt.data import Task
 from ipt.tasks.names import repeated_names
 from ipt.tasks.readers import tables
+from ipt.tasks.readers.contents import read_json
 
 SUFFIXES = (".json", ".json.gz", *tables.TASK_FILES)  # ends of a task file's name
 IGNORED = ("index.json", "index.json.gz")  # tables of contents, which collections of tasks have
@@ -67,7 +66,8 @@ def find_problems(path: Path | str) -> list[str]:
 
 def _read(path: Path) -> _Contents:
     """Read one file, or every file of a folder."""
-    if not path.exists():
+    # A name that is too long for a file is that of none: Path.exists would raise.
+    if not os.path.exists(path):
         return _Contents([], [f"{path}: no such file or folder"])
     # A file that is named itself is read whatever its name is.
     files = _task_files(path) if path.is_dir() else [path]
@@ -85,7 +85,20 @@ def _read(path: Path) -> _Contents:
     names = [task.name for task in contents.tasks]
     for name in repeated_names(names):
         contents.problems.append(f"{path}: more than one file holds a task named {name!r}")
+    contents.problems.extend(_case_problems(path, names))
     return contents
+
+
+def _case_problems(path: Path, names: list[str]) -> list[str]:
+    """Return a problem for each name that differs from another in case only."""
+    # Files named after them would be one file where the disk does not tell cases apart.
+    problems = []
+    first_names: dict[str, str] = {}
+    for name in names:
+        first = first_names.setdefault(name.casefold(), name)
+        if name != first:
+            problems.append(f"{path}: tasks {first!r} and {name!r} differ in case only; rename one")
+    return problems
 
 
 def _task_files(folder: Path) -> list[Path]:
@@ -128,32 +141,7 @@ def _read_record(path: Path) -> Any:
     except OSError as error:
         raise ValueError(str(error)) from error
     # Whatever its name is: a user may have named it.
-    return _read_json(path)
-
-
-def _read_json(path: Path) -> Any:
-    """Return the content of a JSON file, packed or not; raise ValueError where it has none."""
-    # Unpacked and decoded step by step, since each step fails in its own way.
-    try:
-        content = path.read_bytes()
-        if path.name.endswith(".gz"):
-            content = gzip.decompress(content)
-        text = content.decode("utf8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 text (byte {error.start})") from error
-    except (OSError, EOFError, zlib.error) as error:
-        # The last two, and gzip.BadGzipFile (an OSError): a damaged archive.
-        raise ValueError(f"{path}: cannot be read ({error})") from error
-    if not text.strip():
-        raise ValueError(f"{path}: the file is empty")
-
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise ValueError(f"{path}: {place}: not valid JSON ({error.msg})") from error
-    except RecursionError as error:
-        raise ValueError(f"{path}: not valid JSON (nested too deeply)") from error
+    return read_json(path)
 
 
 def record_problems(record: Any, where: str) -> list[str]:
@@ -214,7 +202,7 @@ def _option_problems(options: Any, where: str) -> list[str]:
 
     problems = []
     for option in repeated_names(options):
-        problems.append(f"{where}: option {option!r} is listed twice")
+        problems.append(f"{where}: option {option!r:.60} is listed twice")
     return problems
 
 
@@ -269,7 +257,7 @@ def _contradictions(task: Task, where: str) -> list[str]:
         if label != first.label:
             problems.append(
                 f"{where}: example {number}: the input of example {first.number} again, "
-                f"{first.label!r} there and {label!r} here"
+                f"{first.label!r:.60} there and {label!r:.60} here"
             )
     return problems
 
@@ -281,5 +269,5 @@ def _unused_options(task: Task, where: str) -> list[str]:
     problems = []
     for option in task.options or ():
         if option not in used:
-            problems.append(f"{where}: no example has the label {option!r}")
+            problems.append(f"{where}: no example has the label {option!r:.60}")
     return problems

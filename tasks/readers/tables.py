@@ -1,22 +1,32 @@
 """Tasks from tables: a task file (YAML) says how rows become inputs and outputs, or a bare table.
 
 The fields of a task file are named after lm-evaluation-harness (`dataset_path`, `doc_to_text`,
-...). Tables are CSV, JSON lines and Parquet beside the task file, a data set's folder as the hub
-has it, or a data set of the hub.
+...) and mean what they mean there (lm_eval/api/task.py, doc_to_target). Tables are CSV, JSON lines
+and Parquet beside the task file, a data set's folder as the hub has it, or a data set of the hub.
 """
 
-from collections.abc import Mapping
+import ast
+import math
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ipt.tasks.readers import hub
-from ipt.tasks.readers.templates import fill
+import numpy as np
+
+from ipt.tasks.readers import fields, hub
+from ipt.tasks.readers.contents import csv_rows, json_rows
+from ipt.tasks.readers.templates import columns, fill
 
 Record = dict[str, Any]
 
 TASK_FILES = (".yaml", ".yml")
 # What `datasets` calls the format of a file.
-FORMATS = {".csv": "csv", ".jsonl": "json", ".parquet": "parquet"}
+FORMATS = {".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".parquet": "parquet"}
+FILE_FORMATS = tuple(dict.fromkeys(FORMATS.values()))  # each once
+# Read without a guess; Parquet has types of its own.
+READERS = {"csv": csv_rows, "json": json_rows}
 # Fields of a task file; a rule is the name of a column, or a template over all of them.
 REQUIRED = (
     "task",  # name of the task
@@ -37,9 +47,11 @@ OPTIONAL = (
     "entity",  # rule of what train, dev and test must not share
     "rows",  # how many are taken
 )
-LISTS = ("splits", "doc_to_choice")  # all others but `rows` are texts
+LISTS = ("splits", "doc_to_choice")  # all others are texts, but for `rows` and `doc_to_target`
 MOST_ROWS = 5000  # taken of a large table; `rows` in the task file says otherwise
 SHUFFLE_SEED = 42  # of the draw of these rows
+INDEX_DIGITS = 9  # of the number of a choice; a longer one is beyond any list of them
+TYPED_TEXTS = (int, float, date, datetime, time, Decimal)  # values whose text is plain
 
 
 class _FieldType(NamedTuple):
@@ -47,6 +59,13 @@ class _FieldType(NamedTuple):
 
     expected: str
     is_met: bool
+
+
+class _Row(NamedTuple):
+    """A row of a table and its number, from one, as editors and spreadsheets count."""
+
+    number: int
+    values: Mapping[str, Any]
 
 
 def from_table(path: Path) -> Record:
@@ -58,21 +77,23 @@ def from_table(path: Path) -> Record:
     """
     table = _read_file(path, path, FORMATS[path.suffix])
     rows = _first_rows([table], MOST_ROWS)
-    # An empty table has no columns either.
-    columns = rows[0].keys() if rows else ()
-    missing = sorted({"input", "output"}.difference(columns))
+    if not rows:
+        raise ValueError(f"{path}: the table has no rows")
+    names = rows[0].values
+    missing = sorted({"input", "output"}.difference(names))
     if missing:
         raise ValueError(
-            f"{path}: a table needs the columns input and output, "
-            f"{' and '.join(missing)} missing; or write a task file"
+            f"{path}: a table needs the columns input and output, {' and '.join(missing)} missing; "
+            f"or write a task file (the columns are: {columns(names)})"
         )
 
     examples = []
-    for row in rows:
+    for number, row in rows:
+        source = f"{path}: row {number}"
         example = {
-            "input": row["input"],
-            "output": _texts(row["output"]),
-            "entity": str(row.get("entity") or ""),
+            "input": _text(row["input"], f"{source}: 'input'"),
+            "output": _answers(row["output"], None, f"{source}: 'output'"),
+            "entity": _text(row.get("entity"), f"{source}: 'entity'"),
         }
         examples.append(example)
     return {
@@ -87,9 +108,10 @@ def from_task_file(path: Path) -> Record:
     """Return the schema's record of a task file; raise ValueError naming the line or row."""
     settings = _read_settings(path)
     rows = _read_rows(path, settings)
-    # Rows are counted from one, as editors and spreadsheets do.
+    if not rows:
+        raise ValueError(f"{path}: its table has no rows")
     examples = []
-    for number, row in enumerate(rows, 1):
+    for number, row in rows:
         examples.append(_example(settings, row, f"{path}: row {number}"))
     return {
         "name": settings["task"],
@@ -105,18 +127,7 @@ def from_task_file(path: Path) -> Record:
 
 def _read_settings(path: Path) -> Record:
     """Return the fields of a task file; raise ValueError where one is missing, unknown or wrong."""
-    import yaml
-
-    # A syntax error has a line, what is no text at all has none.
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf8"))
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ValueError(f"{path}: line {line}: not valid YAML ({error.problem})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        first_line = str(error).splitlines()[0]
-        raise ValueError(f"{path}: not YAML in UTF-8 ({first_line})") from error
-
+    settings = fields.read_yaml(path)
     if not isinstance(settings, dict):
         kind = type(settings).__name__
         raise ValueError(f"{path}: a task file is a list of fields, found {kind}")
@@ -128,17 +139,19 @@ def _read_settings(path: Path) -> Record:
 
 def _check_fields(path: Path, settings: Record) -> None:
     """Raise one ValueError with all fields that are missing and all that are unknown."""
-    fields = (*REQUIRED, *OPTIONAL)
+    known = (*REQUIRED, *OPTIONAL)
     problems = []
-    missing = [name for name in REQUIRED if not settings.get(name)]
+    # 0 and false are there: they name a choice.
+    missing = [name for name in REQUIRED if settings.get(name) in (None, "", [], {})]
     if missing:
         problems.append(f"fields missing: {', '.join(missing)}")
     # YAML reads a bare 1 or `yes` as a number or a truth value: a name may be no text.
-    unknown = {str(name) for name in settings}.difference(fields)
+    unknown = {str(name) for name in settings}.difference(known)
     if unknown:
-        problems.append(f"unknown fields: {', '.join(sorted(unknown))}")
+        names = [f"{name:.60}" for name in sorted(unknown)]
+        problems.append(f"unknown fields: {', '.join(names)}")
     if problems:
-        raise ValueError(f"{path}: {'; '.join(problems)}; known are {', '.join(fields)}")
+        raise ValueError(f"{path}: {'; '.join(problems)}; known are {', '.join(known)}")
 
 
 def _check_value(path: Path, name: str, value: Any) -> None:
@@ -146,16 +159,23 @@ def _check_value(path: Path, name: str, value: Any) -> None:
     if name in LISTS:
         field_type = _FieldType("a list of texts", is_list_of_texts(value))
     elif name == "rows":
-        field_type = _FieldType("a whole number", isinstance(value, int))
+        is_count = isinstance(value, int) and not isinstance(value, bool) and value > 0
+        field_type = _FieldType("a whole number, 1 or more", is_count)
+    elif name == "doc_to_target":
+        # A number is no rule, but the answer of each row, or the number of its choice.
+        is_rule = isinstance(value, str | int | float)
+        field_type = _FieldType("a text or a number", is_rule)
     else:
         field_type = _FieldType("a text", isinstance(value, str))
     if field_type.is_met:
         return
 
-    message = f"{path}: field '{name}' must be {field_type.expected}, found {value!r:.60}"
+    message = f"{path}: field '{name}' must be {field_type.expected}, found {_shown(value)}"
     # Labels are often yes and no, which YAML reads as true and false.
     if name == "doc_to_choice":
-        message += "; write yes, no, on and off in quotes"
+        message += "; write yes, no, on and off in quotes, numbers and dates too"
+    elif field_type.expected != "a whole number, 1 or more":
+        message += "; write it in quotes"
     raise ValueError(message)
 
 
@@ -164,16 +184,18 @@ def is_list_of_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
-def _read_rows(path: Path, settings: Record) -> list[Record]:
+def _read_rows(path: Path, settings: Record) -> list[_Row]:
     """Return the rows that a task file names; raise ValueError where they cannot be read."""
     data_set = settings["dataset_path"]
     splits = settings.get("splits", ["train"])
-    is_file = data_set in FORMATS.values()
+    is_file = data_set in FILE_FORMATS
     if is_file != ("data_files" in settings):
         raise ValueError(
-            f"{path}: 'data_files' belongs to dataset_path {', '.join(FORMATS.values())}, "
+            f"{path}: 'data_files' belongs to dataset_path {', '.join(FILE_FORMATS)}, "
             "and these need it"
         )
+    if not splits:
+        raise ValueError(f"{path}: field 'splits' is empty; leave it out for the split train")
 
     tables = []
     if is_file:
@@ -188,32 +210,79 @@ def _read_rows(path: Path, settings: Record) -> list[Record]:
             data_set = str(folder)
         config = settings.get("dataset_name")
         for split in splits:
-            table = hub.read_split(str(path), data_set, split=split, config=config)
-            tables.append(table)
+            tables.append(_read_split(path, data_set, split=split, config=config))
     return _first_rows(tables, settings.get("rows", MOST_ROWS))
 
 
-def _read_file(path: Path, file: Path, file_format: str, split: str = "train") -> hub.Table:
+def _read_file(
+    path: Path,
+    file: Path,
+    file_format: str,
+    split: str = "train",
+) -> hub.Table | Sequence[Mapping[str, Any]]:
     """Return the table in a local file.
 
     path: the task file that names it, or the table itself: the start of every error.
     """
-    if not file.is_file():
+    if not file.exists():
         raise ValueError(f"{path}: {file} is not there")
-    return hub.read_files(str(path), file_format, files=str(file), split=split)
+    # A device or a pipe would be read for ever.
+    if not file.is_file():
+        raise ValueError(f"{path}: {file} is no regular file")
+    if file_format not in READERS:
+        return hub.read_files(str(path), file_format, files=str(file), split=split)
+    try:
+        rows = READERS[file_format](file)
+    except ValueError as error:
+        # A bare table is named once.
+        raise ValueError(str(error) if file == path else f"{path}: {error}") from error
+    return hub.take_split(str(path), rows, split)
 
 
-def _first_rows(tables: list[hub.Table], most: int) -> list[Record]:
-    """Return the rows of these tables, at most so many."""
-    from datasets import concatenate_datasets
+def _read_split(
+    path: Path,
+    data_set: str,
+    split: str,
+    config: str | None,
+) -> hub.Table | Sequence[Mapping[str, Any]]:
+    """Return a split of a data set of the hub or of a folder that is laid out as there."""
+    local = hub.local_files(str(path), data_set, config)
+    if local is None:
+        return hub.read_split(str(path), data_set, split=split, config=config)
+    # Text files are read as those beside a task file are.
+    splits: dict[str, list[Mapping[str, Any]]] = {}
+    for name, files in local.files.items():
+        splits[name] = []
+        for file in files:
+            splits[name] += _read_file(path, Path(file), local.file_format)
+    return hub.take_split(str(path), splits, split)
 
-    table = concatenate_datasets(tables)
+
+def _first_rows(tables: Sequence[Any], most: int) -> list[_Row]:
+    """Return the rows of these tables, at most so many.
+
+    tables: all of `datasets`, or all lists of rows.
+    """
+    total = sum(map(len, tables))
+    positions: Sequence[int] = range(total)
     # Many tables are sorted, by label or by source: their first rows alone would be of one kind.
-    if len(table) > most:
-        shuffled = table.shuffle(seed=SHUFFLE_SEED)
-        table = shuffled.select(range(most))
-    rows: list[Record] = table.to_list()
-    return rows
+    # The draw is that of `datasets.Dataset.shuffle`.
+    if total > most:
+        generator = np.random.default_rng(SHUFFLE_SEED)
+        positions = generator.permutation(total)[:most].tolist()
+
+    if any(isinstance(table, list) for table in tables):
+        joined: list[Mapping[str, Any]] = []
+        for table in tables:
+            joined += table
+        chosen = [joined[position] for position in positions]
+    else:
+        from datasets import concatenate_datasets
+
+        chosen = concatenate_datasets(tables).select(positions).to_list()
+    return [
+        _Row(position + 1, row) for position, row in zip(positions, chosen, strict=True)
+    ]
 
 
 def _example(settings: Record, row: Mapping[str, Any], source: str) -> Record:
@@ -221,36 +290,114 @@ def _example(settings: Record, row: Mapping[str, Any], source: str) -> Record:
 
     source: file and row, the start of every error.
     """
-    target = fill(settings["doc_to_target"], row, source)
-    entity = ""
+    choices = settings.get("doc_to_choice")
+    target = _target(settings["doc_to_target"], row, source)
+    answers = _answers(target, choices, f"{source}: the target")
+    if not answers:
+        raise ValueError(
+            f"{source}: it has no answer: {settings['doc_to_target']!r:.60} is empty or null"
+        )
+    entity = None
     if "entity" in settings:
         entity = fill(settings["entity"], row, source)
     text = fill(settings["doc_to_text"], row, source)
+    if text is None:
+        raise ValueError(f"{source}: it has no input: {settings['doc_to_text']!r:.60} is empty")
     return {
-        "input": str(text),
-        "output": _answers(target, settings.get("doc_to_choice"), source),
-        "entity": str(entity),
+        "input": _text(text, f"{source}: the input"),
+        "output": answers,
+        "entity": _text(entity, f"{source}: the entity"),
     }
 
 
-def _answers(target: Any, choices: list[str] | None, source: str) -> list[str]:
-    """Return the accepted answers; a whole number is the index of a choice."""
-    if not choices or isinstance(target, list):
-        return _texts(target)
-    # Where a choice is itself a number ("2 stars": 2), the target is the choice and no index.
-    if str(target) in choices or not str(target).isdigit():
-        return _texts(target)
+def _target(rule: Any, row: Mapping[str, Any], source: str) -> Any:
+    """Return what a row's target is: a value, or a list of accepted ones."""
+    # A number or truth value in the task file is the target of each row.
+    if not isinstance(rule, str):
+        return rule
+    value = fill(rule, row, source)
+    is_template = rule not in row
+    # As in the harness: a text that a template makes is a list where it reads as one.
+    if is_template and value.startswith("[") and value.endswith("]"):
+        try:
+            return ast.literal_eval(value)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            return value
+    return value
 
-    index = int(target)
-    if index >= len(choices):
-        raise ValueError(f"{source}: target {target} is beyond the {len(choices)} choices")
-    return [choices[index]]
+
+def _answers(target: Any, choices: Sequence[str] | None, where: str) -> list[str]:
+    """Return the accepted answers; a whole number is the index of a choice, where there are some.
+
+    where: file, row and what is read, the start of every error.
+    """
+    items = target if isinstance(target, list) else [target]
+    answers = []
+    for item in items:
+        # A null among answers is no answer.
+        if _is_missing(item):
+            continue
+        index = _choice_index(item, choices) if choices else None
+        if choices is None or index is None:
+            answers.append(_text(item, where))
+            continue
+        if index >= len(choices):
+            raise ValueError(
+                f"{where.removesuffix('the target')}target {item!s:.20} is beyond the "
+                f"{len(choices)} choices, which are counted from 0"
+            )
+        answers.append(choices[index])
+    return answers
 
 
-def _texts(value: Any) -> list[str]:
-    if isinstance(value, list):
-        return [str(item) for item in value]
-    # A null becomes an empty text, which the schema refuses with the number of the row.
-    if value is None:
-        return [""]
-    return [str(value)]
+def _choice_index(value: Any, choices: Sequence[str]) -> int | None:
+    """Return the number of the choice that a target stands for, None where it is a text.
+
+    As in the harness a number is an index, also where a choice is itself a number.
+    """
+    if isinstance(value, str):
+        if not (value.isascii() and value.isdigit()):
+            return None
+        digits = value.lstrip("0") or "0"
+        return int(digits[: INDEX_DIGITS + 1])
+    # A whole number becomes a float where a column has a gap.
+    if isinstance(value, float) and value.is_integer() and str(value) not in choices:
+        value = int(value)
+    if isinstance(value, int) and value >= 0:
+        return int(value)
+    return None
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _text(value: Any, where: str) -> str:
+    """Return the text of a table's value: "" for a missing one.
+
+    where: file, row and what is read, the start of every error.
+
+    Raises ValueError for what has no plain text: a truth value, a list, an infinite number.
+    """
+    if isinstance(value, str):
+        return str(value)
+    if _is_missing(value):
+        return ""
+    if isinstance(value, bool):
+        raise ValueError(
+            f"{where} is the truth value {value}; expected a text: write it in quotes, as "
+            "'yes' or 'true', or give choices that it counts"
+        )
+    if isinstance(value, float) and math.isinf(value):
+        raise ValueError(f"{where} is an infinite number; expected a text or a finite number")
+    if not isinstance(value, TYPED_TEXTS):
+        kind = type(value).__name__
+        raise ValueError(f"{where} must be a text or a number, found {kind}: {_shown(value)}")
+    return str(value)
+
+
+def _shown(value: Any) -> str:
+    """Return a value for an error: whatever it holds, a few words of it."""
+    import reprlib
+
+    return reprlib.repr(value)

@@ -7,6 +7,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jinja2 import Template
 
+    from ipt.tasks.readers.bounded import BoundedEnvironment
+
+MOST_NAMED = 20  # columns that an error lists
+MOST_SHOWN = 200  # characters of a template, or of what is wrong with it, in an error
+
 
 def sandbox(filters: Mapping[str, Callable[..., Any]]) -> Any:
     """Return an environment for templates: no attribute reaches code, a missing name is an error.
@@ -16,7 +21,7 @@ def sandbox(filters: Mapping[str, Callable[..., Any]]) -> Any:
     from jinja2 import StrictUndefined
     from jinja2.sandbox import SandboxedEnvironment
 
-    # Task files come from anywhere: they are data, and must not be able to run something.
+    # For templates of our own tables. Those of a user's files have bounds beside (`fill`).
     environment = SandboxedEnvironment(undefined=StrictUndefined)
     environment.filters.update(filters)
     return environment
@@ -29,24 +34,42 @@ def fill(rule: str, row: Mapping[str, Any], source: str) -> Any:
 
     Raises ValueError where there is no such column, or the template cannot be filled.
     """
-    from jinja2 import TemplateError
-
     # A column comes first, whatever its name looks like; its value keeps its type.
     if rule in row:
         return row[rule]
     # Without a brace it is no template, but the name of a column that is mistyped.
     if "{" not in rule:
-        raise ValueError(f"{source}: no column {rule!r}; there are {', '.join(row)}")
+        raise ValueError(f"{source}: no column {rule!r:.{MOST_SHOWN}}; there are {columns(row)}")
+
+    # Task files come from anywhere: they are data, and must neither run something nor go on for
+    # ever. What a template can raise is whatever Python can.
     try:
-        return _template(rule).render(row)
-    except TemplateError as error:
-        columns = ", ".join(row)
+        return _environment().fill(_template(rule), rule, row)
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(
-            f"{source}: {rule!r} cannot be filled ({error}); columns are {columns}"
+            f"{source}: {rule!r:.{MOST_SHOWN}} cannot be filled ({reason:.{MOST_SHOWN}}); "
+            f"columns are {columns(row)}"
         ) from error
+
+
+def columns(row: Mapping[str, Any]) -> str:
+    """Return the names of a row's columns, the first of them where they are many."""
+    names = [f"{name:.60}" for name in row]
+    if len(names) > MOST_NAMED:
+        names = [*names[:MOST_NAMED], "..."]
+    return ", ".join(names)
+
+
+@cache
+def _environment() -> "BoundedEnvironment":
+    # Late: with Jinja, which most commands do without.
+    from ipt.tasks.readers.bounded import BoundedEnvironment
+
+    return BoundedEnvironment()
 
 
 @cache
 def _template(rule: str) -> "Template":
     # Compiled once for all rows; an error of its syntax is raised for the first row.
-    return sandbox({}).from_string(rule)
+    return _environment().compiled(rule)
