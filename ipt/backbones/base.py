@@ -19,7 +19,14 @@ from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
-from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 # Tokens of a row, special ones included; longer texts are cut, and counted by `encode_tasks`.
 MAX_INPUT = 256
@@ -29,6 +36,8 @@ CPU_TOKENS = 2048
 DEVICE_TOKENS = 65_536
 # Tokens that a tuner must leave for the text, where a model has a fixed number of positions.
 LEAST_INPUT = 16
+# What configurations call the number of positions of an input.
+POSITIONS = ("max_position_embeddings", "max_encoder_position_embeddings", "max_seq_len")
 # Label of a place that has no loss (torch's and transformers' convention).
 NO_LABEL = -100
 
@@ -77,18 +86,60 @@ class Backbone(ABC):
 
         name: what `--model` says for it.
         added_tokens: vectors that will stand before the rows; with a fixed number of positions
-            they leave fewer for the text. Raises ValueError where they leave too few.
+            they leave fewer for the text. Raises ValueError where they leave too few, and where
+            model and tokenizer have no end sign.
         """
         # eval: dropout would make a row's loss depend on the rows beside it. requires_grad: what
         # is not differentiated need not be held in memory.
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.name = name
-        self.embed = model.get_input_embeddings()  # ids [...] to [..., h], scaled where needed
-        self.weight = cast(Tensor, self.embed.weight)  # [V, h]
+        embedding = model.get_input_embeddings()
+        self.embed: Callable[[Tensor], Tensor] = embedding  # ids [...] to [..., h]
+        self.weight = cast(Tensor, embedding.weight)  # [V, h]
         self.prefix: Tensor | None = None  # [B, n, h], what `prepended` puts before the rows
         self.most_tokens = math.inf  # in a forward pass; falls where the device's memory runs out
         self.max_input = self._input_limit(added_tokens)
+        self.end = self._end_sign()
+        # Of the folder's own settings for answers none is kept: a least length or a penalty that
+        # was meant for summaries would forbid short answers.
+        self.start = self._start_sign()
+        model.generation_config = self._greedy()
+
+    def _end_sign(self) -> int:
+        """Return the token that ends an answer; raise ValueError where there is none."""
+        config = self.model.config.get_text_config(decoder=True)
+        configured = getattr(config, "eos_token_id", None)
+        if isinstance(configured, list):
+            configured = configured[0] if configured else None
+        # A configuration's default may be the id of a larger vocabulary.
+        if configured is not None and not 0 <= configured < len(self.weight):
+            configured = None
+        # BERT's tokenizers have no end sign but a separator, which ends their texts.
+        separator = self.tokenizer.sep_token_id
+        for token in (self.tokenizer.eos_token_id, configured, separator):
+            if token is not None:
+                return token
+        raise ValueError(
+            f"the tokenizer of {self.name} has no end sign, so that no answer would end; name one "
+            "as eos_token in its tokenizer_config.json"
+        )
+
+    def _start_sign(self) -> int | None:
+        """Return the token that a decoder starts with; None without a decoder of its own."""
+        return None
+
+    def _greedy(self, max_tokens: int | None = None) -> GenerationConfig:
+        """Return how answers are written: greedily, whatever the model's folder says."""
+        return GenerationConfig(
+            do_sample=False,
+            num_beams=1,
+            max_new_tokens=max_tokens,
+            eos_token_id=self.end,
+            # What stands behind the end is not read, and causal models often have no padding.
+            pad_token_id=self.end,
+            decoder_start_token_id=self.start,
+        )
 
     def _input_limit(self, added_tokens: int) -> int:
         """Return the most tokens of an input that the model's positions leave room for."""
@@ -110,7 +161,14 @@ class Backbone(ABC):
     @property
     def positions(self) -> int | None:
         """Return how many positions a sequence may have, or None where any number will do."""
-        return getattr(self.model.config, "max_position_embeddings", None)
+        config = self.model.config
+        for part in (config, config.get_text_config(encoder=True)):
+            for name in POSITIONS:
+                count = getattr(part, name, None)
+                # XLNet says -1 for any number.
+                if count is not None and count > 0:
+                    return count
+        return None
 
     @property
     def hidden_size(self) -> int:
@@ -166,7 +224,7 @@ class Backbone(ABC):
         """Return the tokens of an answer, with the end sign."""
         # Room for the end sign, so that a cut answer has one too.
         ids = self.ids(answer)[: MAX_ANSWER - 1]
-        return ids + [self.tokenizer.eos_token_id]
+        return ids + [self.end]
 
     def ids(self, text: str, special: bool = False) -> list[int]:
         """Return the tokens of a text; special: with those that the tokenizer adds."""
@@ -177,9 +235,14 @@ class Backbone(ABC):
         ids = torch.tensor(self.ids(text), device=self.device, dtype=torch.long)
         return self.embed(ids)
 
-    def texts(self, ids: Tensor) -> list[str]:
-        """Return the texts of generated tokens [B, T]."""
-        decoded = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+    def texts(self, ids: Tensor | list[list[int]]) -> list[str]:
+        """Return the texts of answers' tokens [B, T]."""
+        # No clean-up: it takes spaces away that are part of an answer ("do n't").
+        decoded = self.tokenizer.batch_decode(
+            ids,
+            skip_special_tokens=True,
+            clean_up_tokenization_spaces=False,
+        )
         return [text.strip() for text in decoded]
 
     # --- what a head reads
@@ -192,8 +255,36 @@ class Backbone(ABC):
         """
 
     @abstractmethod
+    def logits_by_ids(self, row: Encoded) -> Tensor:
+        """Return what `answer_logits` does for one row [1, T, V], with tokens as tokens.
+
+        Nothing may be prepended. Only the check at loading reads this way (`ipt.backbones.check`):
+        the model embeds the tokens itself.
+        """
+
+    @abstractmethod
+    def generate_ids(self, rows: Sequence[Encoded], max_tokens: int) -> list[list[int]]:
+        """Return the tokens of B greedy answers of at most `max_tokens` tokens, without the end."""
+
     def generate(self, rows: Sequence[Encoded], max_tokens: int) -> list[str]:
         """Return B greedy answers of at most `max_tokens` tokens."""
+        return self.texts(self.generate_ids(rows, max_tokens))
+
+    def written(self, max_tokens: int, **inputs: Any) -> list[list[int]]:
+        """Return what the model writes behind these inputs: up to the end sign, without it."""
+        ids = self.model.generate(  # type: ignore[operator]
+            **inputs,
+            generation_config=self._greedy(max_tokens),
+            logits_processor=LogitsProcessorList([FiniteLogits(self)]),
+        )
+        answers = []
+        for row in ids.tolist():
+            # The end sign is no special token of every tokenizer, and padding is the same token.
+            answer = row[self.start is not None :]
+            if self.end in answer:
+                answer = answer[: answer.index(self.end)]
+            answers.append(answer)
+        return answers
 
     def option_nll(self, rows: Sequence[Encoded], options: Sequence[Encoded]) -> Tensor:
         """Return [B, O] nats of each option as each row's answer, summed over its tokens."""
@@ -300,6 +391,32 @@ class Backbone(ABC):
                         stacklevel=2,
                     )
                 self.most_tokens = half * (added_tokens + longest)
+
+
+class FiniteLogits(LogitsProcessor):
+    """Raises ValueError where logits are no numbers: an answer from them would be noise."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        self.backbone = backbone
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        if scores.isnan().any():
+            raise not_finite(self.backbone, "an answer")
+        return scores
+
+
+def not_finite(backbone: Backbone, what: str, remedy: str = "") -> ValueError:
+    """Return the error of a loss that is no number.
+
+    what: whose loss it is.
+    remedy: where the type of the weights cannot be the reason.
+    """
+    if backbone.dtype == "float16":
+        remedy = "take --dtype bfloat16 or float32 (T5 and others overflow in float16)"
+    remedy = remedy or "the weights may be damaged: copy the model again"
+    return ValueError(
+        f"--model {backbone.name}: the loss of {what} is not finite in {backbone.dtype}; {remedy}"
+    )
 
 
 def batches(

@@ -1,6 +1,7 @@
 """Causal language models (GPT-2, Llama, Qwen): one sequence [prefix, input, newline, answer]."""
 
 import copy
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,10 @@ class CausalLM(Backbone):
 
     loader = AutoModelForCausalLM
 
+    # Whether options go on from what the model keeps of the input; a few models keep nothing, or
+    # cannot go on by several tokens, and read the input again for each option.
+    keeps_inputs = True
+
     @staticmethod
     def reads(config: PretrainedConfig) -> bool:
         if config.model_type not in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
@@ -28,8 +33,7 @@ class CausalLM(Backbone):
     def input_ids(self, text: str) -> list[int]:
         ids = self.ids(text, special=True)
         # Some tokenizers end every text; but the answer is still to come.
-        end = self.tokenizer.eos_token_id
-        if len(ids) > 1 and ids[-1] == end:
+        if len(ids) > 1 and ids[-1] == self.end:
             ids = ids[:-1]
         # A cut input ends with the newline too: it says that the answer follows.
         newline = self.ids("\n")
@@ -47,31 +51,44 @@ class CausalLM(Backbone):
 
         # The answers are at the right end; the place before one predicts its first token.
         kept = labels.shape[1] + 1
-        output = self.model(
-            inputs_embeds=embeds,
-            attention_mask=mask,
-            position_ids=_positions(mask),
-            use_cache=False,
-            logits_to_keep=kept,
-        )
+        output = self._read(embeds, mask, kept, use_cache=False)
         logits = output.logits[:, -kept:-1]  # [B, T, V]
         return logits, labels
 
-    def option_nll(self, rows: Sequence[Encoded], options: Sequence[Encoded]) -> Tensor:
-        """Return [B, O] nats of each option, summed over its tokens; the input is read once."""
-        inputs = [row.input_ids for row in rows]
-        embeds, mask = self.embedded(inputs, left=True)
-        positions = _positions(mask)
-        read = self.model(
+    def _read(self, embeds: Tensor, mask: Tensor, kept: int, use_cache: bool) -> Any:
+        """Return the model's output for left-padded rows, with the logits of the last places."""
+        settings: dict[str, Any] = {
+            "position_ids": _positions(mask),
+            "use_cache": use_cache,
+            "logits_to_keep": kept,
+        }
+        return self.model(
             inputs_embeds=embeds,
             attention_mask=mask,
-            position_ids=positions,
-            use_cache=True,
-            logits_to_keep=1,
+            **self._accepted(settings),
         )
+
+    def _accepted(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """Return those of the settings that the model's own forward pass knows."""
+        # Older ones count positions by the mask alone, or return the logits of all places.
+        known = inspect.signature(self.model.forward).parameters
+        return {name: value for name, value in settings.items() if name in known}
+
+    def logits_by_ids(self, row: Encoded) -> Tensor:
+        ids = torch.tensor([row.input_ids + row.label_ids], device=self.device)
+        output = self.model(input_ids=ids, **self._accepted({"use_cache": False}))
+        return output.logits[:, -len(row.label_ids) - 1 : -1]
+
+    def option_nll(self, rows: Sequence[Encoded], options: Sequence[Encoded]) -> Tensor:
+        """Return [B, O] nats of each option, summed over its tokens; the input is read once."""
+        if not self.keeps_inputs:
+            return super().option_nll(rows, options)
+        inputs = [row.input_ids for row in rows]
+        embeds, mask = self.embedded(inputs, left=True)
+        read = self._read(embeds, mask, 1, use_cache=True)
         # The input's last place predicts an option's first token, the option's own the others.
         first = read.logits[:, -1:]  # [B, 1, V]
-        last = positions[:, -1:]
+        last = _positions(mask)[:, -1:]
         scores = []
         for option in options:
             ids = torch.tensor([option.label_ids], device=self.device)
@@ -93,27 +110,20 @@ class CausalLM(Backbone):
         output = self.model(
             input_ids=tokens,
             attention_mask=torch.cat([mask, attended], 1),
-            position_ids=last + 1 + steps,
             # A copy: the model writes the option's own keys and values behind the input's.
             past_key_values=copy.deepcopy(cache),
+            **self._accepted({"position_ids": last + 1 + steps}),
         )
         return output.logits
 
-    def generate(self, rows: Sequence[Encoded], max_tokens: int) -> list[str]:
+    def generate_ids(self, rows: Sequence[Encoded], max_tokens: int) -> list[list[int]]:
         inputs = [row.input_ids for row in rows]
         embeds, mask = self.embedded(inputs, left=True)
-        # Causal models often have no padding token; what stands behind the end is not read.
-        end = self.tokenizer.eos_token_id
-        ids = self.model.generate(  # type: ignore[operator]
+        return self.written(
+            max_tokens,
             inputs_embeds=embeds,
             attention_mask=mask,
-            max_new_tokens=max_tokens,
-            do_sample=False,
-            num_beams=1,
-            eos_token_id=end,
-            pad_token_id=end,
         )
-        return self.texts(ids)
 
 
 def _positions(mask: Tensor) -> Tensor:

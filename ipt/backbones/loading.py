@@ -1,29 +1,40 @@
 """How a model is loaded: the embedded one, a folder, or the hub's copy; safetensors, no code."""
 
+import importlib.util
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from safetensors import SafetensorError
-from transformers import AutoConfig, AutoTokenizer, PretrainedConfig
+from transformers import (
+    CONFIG_MAPPING,
+    AutoConfig,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging
 
 from ipt import hub
 from ipt.backbones import BACKBONES
 from ipt.backbones.base import Backbone
+from ipt.backbones.check import check
+from ipt.backbones.size import limit_of, parameters_within, require_layers_within
 
 MINI = Path(__file__).parent / "mini"
-# Files of which a tokenizer needs one; without them transformers makes an empty one.
-TOKENIZERS = (
-    "tokenizer.json",
-    "tokenizer.model",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-    "vocab.json",
-    "vocab.txt",
-)
-DOWNLOADED = ["*.json", "*.safetensors", "*.txt", "*.model"]
+DOWNLOADED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.codes", "*.tiktoken"]
+# Packages that some tokenizers are read with, by what transformers' errors call them.
+TOKENIZER_PACKAGES = {"sentencepiece": "sentencepiece", "tiktoken": "tiktoken"}
+# Files of a tokenizer that only such a package reads.
+TRAINED = ("*.model", "*.spm", "*.tiktoken")
+# Tokens that are not special: a tokenizer made from no file has a space at most.
+LEAST_VOCABULARY = 2
+LONGEST_REASON = 200
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -39,40 +50,145 @@ def load_backbone(
 
     added_tokens: vectors that a tuner will put before each row.
     device: "auto" takes an accelerator where there is one.
-    Raises ValueError where there is no such model, it has no safetensors or tokenizer, or its
-    family is not supported.
+    Raises ValueError where there is no such model, its folder is not whole, its family is not
+    supported, or it cannot be read as it reads itself (`ipt.backbones.check`).
     """
     folder = folder_of(name)
     place = device_of(device)
-    # Nothing is fetched from here on, and no code that comes with a model is run.
-    local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    try:
-        config = AutoConfig.from_pretrained(folder, **local)
+    # Its reports and advice are for those who call it: what matters is checked, and said in a line.
+    with _quiet_transformers():
+        config = _read_config(folder, name)
         family = family_of(config, name)
-        if "t5" in config.model_type:
-            # With its position bias plain attention is twice as fast on CPUs as the fused one
-            # (LOG.md).
-            local["attn_implementation"] = "eager"
-        model = family.loader.from_pretrained(
+        tokenizer = _read_tokenizer(folder, name)
+        model = _read_model(folder, name, family, config, dtype)
+    model.to(place)  # type: ignore[arg-type]  # its own decorator hides the device
+    backbone = family(model, tokenizer, name, added_tokens)
+    check(backbone)
+    return backbone
+
+
+# Nothing is fetched, and no code that comes with a model is run.
+LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+
+
+def _read_config(folder: Path, name: str) -> PretrainedConfig:
+    with _reading(folder, name, "config.json"):
+        settings = json.loads((folder / "config.json").read_text(encoding="utf8"))
+        if not isinstance(settings, dict):
+            raise TypeError("it must be a JSON object")
+        kind = settings.get("model_type")
+    if kind not in CONFIG_MAPPING:
+        own_code = "comes with code of its own, and ipt runs no code that comes with a model"
+        reason = own_code if "auto_map" in settings else "is not one that transformers knows"
+        raise ValueError(
+            f"--model {name}: its model type {kind!r} {reason}; take a model of a type that "
+            "transformers has itself"
+        )
+    with _reading(folder, name, "config.json"):
+        # Before transformers reads it: some configurations make a list as long as the layers.
+        require_layers_within(settings, folder)
+        return AutoConfig.from_pretrained(folder, **LOCAL)
+
+
+def _read_model(
+    folder: Path,
+    name: str,
+    family: type[Backbone],
+    config: PretrainedConfig,
+    dtype: str,
+) -> PreTrainedModel:
+    settings = dict(LOCAL)
+    if "t5" in config.model_type:
+        # With its position bias plain attention is twice as fast on CPUs as the fused one (LOG.md).
+        settings["attn_implementation"] = "eager"
+    with _reading(folder, name, "weights"), parameters_within(limit_of(folder)):
+        model, report = family.loader.from_pretrained(
             folder,
             dtype=DTYPES[dtype],
             use_safetensors=True,
-            **local,
+            output_loading_info=True,
+            # transformers would raise an error that advises to ignore it; ours is below.
+            ignore_mismatched_sizes=True,
+            **settings,
         )
-        if not any((folder / file).is_file() for file in TOKENIZERS):
-            raise OSError("no tokenizer")
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder,
-            local_files_only=True,
-            trust_remote_code=False,
-        )
-    except (OSError, SafetensorError) as error:
-        reason = _first_line(error)
+    # What is missing or of another shape has random values by now.
+    wrong = []
+    for weight in sorted(report["missing_keys"]):
+        wrong.append(f"{weight} is missing")
+    for weight, found, expected in sorted(report["mismatched_keys"]):
+        wrong.append(f"{weight} is {list(found)} and not {list(expected)}")
+    for weight, values in model.named_parameters():
+        if not values.isfinite().all():
+            wrong.append(f"{weight} is not finite in {dtype}")
+    if wrong:
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         raise ValueError(
-            f"--model {name}: {folder} cannot be read ({reason}); it needs config.json, "
-            "model.safetensors and a tokenizer: copy the model again"
-        ) from error
-    return family(model.to(place), tokenizer, name, added_tokens)
+            f"--model {name}: the weights in {folder} are not those of a whole "
+            f"{type(model).__name__}: {wrong[0]}{more}; copy the model again, or take one with "
+            "a language-model head"
+        )
+    return model
+
+
+def _read_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, **LOCAL)
+    except Exception as error:
+        if "trust_remote_code" in str(error):
+            raise ValueError(
+                f"--model {name}: its tokenizer comes with code of its own, and ipt runs no code "
+                "that comes with a model; take a model with a tokenizer.json"
+            ) from error
+        _require_packages(folder, name, error)
+        raise _unreadable(folder, name, f"tokenizer: {_first_line(error)}") from error
+    # Without files transformers makes a tokenizer of special tokens alone. Those of bytes have
+    # none, and their tokens all the same.
+    special = set(tokenizer.all_special_ids)
+    special.update(tokenizer.added_tokens_decoder)
+    plain = set(tokenizer.get_vocab().values()) - special
+    if len(plain) < LEAST_VOCABULARY:
+        _require_packages(folder, name, None)
+        raise _unreadable(folder, name, "no tokenizer")
+    return tokenizer
+
+
+def _require_packages(folder: Path, name: str, error: Exception | None) -> None:
+    """Raise ValueError where a tokenizer needs a package that is not there."""
+    text = str(error).lower()
+    is_trained = any(list(folder.glob(pattern)) for pattern in TRAINED)
+    for package in TOKENIZER_PACKAGES:
+        is_asked_for = isinstance(error, ImportError) and package in text
+        if importlib.util.find_spec(package) is None and (is_asked_for or is_trained):
+            raise ValueError(
+                f"--model {name}: its tokenizer is read with the package {package}, which is not "
+                f"installed: pip install {package}"
+            ) from error
+
+
+@contextmanager
+def _reading(folder: Path, name: str, part: str) -> Iterator[None]:
+    """Turn whatever reading a damaged file raises into one line that names the folder."""
+    try:
+        yield
+    except Exception as error:
+        raise _unreadable(folder, name, f"{part}: {_first_line(error)}") from error
+
+
+def _unreadable(folder: Path, name: str, reason: str) -> ValueError:
+    return ValueError(
+        f"--model {name}: {folder} cannot be read ({reason}); it needs config.json, "
+        "model.safetensors and a tokenizer: copy the model again"
+    )
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def is_folder(name: str) -> bool:
@@ -147,4 +263,8 @@ def family_of(config: PretrainedConfig, name: str) -> type[Backbone]:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]
+    lines = str(error).strip().split("\n")
+    # A KeyError says no more than the key.
+    if isinstance(error, OSError | ValueError):
+        return lines[0][:LONGEST_REASON]
+    return f"{type(error).__name__}: {lines[0]}"[:LONGEST_REASON]

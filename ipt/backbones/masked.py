@@ -6,14 +6,12 @@ of the input; options are ranked, no text is written.
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 from transformers import AutoModelForMaskedLM, PretrainedConfig
 from transformers.models.auto import modeling_auto
 
 from ipt.backbones.base import MAX_ANSWER, NO_LABEL, Backbone, Encoded, pad
-
-# These count positions from the padding's id on.
-OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert")
 
 
 class MaskedLM(Backbone):
@@ -29,19 +27,27 @@ class MaskedLM(Backbone):
     @property
     def positions(self) -> int | None:
         positions = super().positions
-        config = self.model.config
-        if positions is None or config.model_type not in OFFSET_POSITIONS:
-            return positions
-        return positions - (config.pad_token_id + 1)
+        if positions is None:
+            return None
+        # RoBERTa and its like count positions from the padding's on.
+        for name, module in self.model.named_modules():
+            padding = getattr(module, "padding_idx", None)
+            if name.endswith("position_embeddings") and padding is not None:
+                return positions - (padding + 1)
+        return positions
+
+    def _end_sign(self) -> int:
+        # What ends a text; there is no sign that ends an answer.
+        separator = self.tokenizer.sep_token_id
+        return super()._end_sign() if separator is None else separator
 
     def input_ids(self, text: str) -> list[int]:
         ids = self.ids(text, special=True)
         # A cut text ends with the separator too.
-        end = self.tokenizer.sep_token_id
-        if ids[-1] == end:
+        if ids and ids[-1] == self.end:
             ids = ids[:-1]
         room = self.max_input - 1
-        return ids[:room] + [end]
+        return ids[:room] + [self.end]
 
     def label_ids(self, answer: str) -> list[int]:
         # With a space before it, as in the middle of a text; there is no end sign.
@@ -50,15 +56,10 @@ class MaskedLM(Backbone):
     def answer_logits(self, rows: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
         cloze = []
         answers = []
-        mask_token = self.tokenizer.mask_token_id
         for row in rows:
-            *text, end = row.input_ids
-            masks = [mask_token] * len(row.label_ids)
-            sequence = [*text, *masks, end]
-            cloze.append(sequence)
-
+            cloze.append(self._cloze(row))
             # The answer stands where the masks are, behind what is prepended and the text.
-            length = self.prefix_length + len(text)
+            length = self.prefix_length + len(row.input_ids) - 1
             before = [NO_LABEL] * length
             answer = [*before, *row.label_ids, NO_LABEL]
             answers.append(answer)
@@ -71,7 +72,18 @@ class MaskedLM(Backbone):
         labels, _ = pad(answers, NO_LABEL, self.device)
         return output.logits, labels  # [B, n + L, V], [B, n + L]
 
-    def generate(self, rows: Sequence[Encoded], max_tokens: int) -> list[str]:
+    def _cloze(self, row: Encoded) -> list[int]:
+        """Return the tokens of a row, a mask for each of its answer's."""
+        *text, end = row.input_ids
+        masks = [self.tokenizer.mask_token_id] * len(row.label_ids)
+        return [*text, *masks, end]
+
+    def logits_by_ids(self, row: Encoded) -> Tensor:
+        ids = torch.tensor([self._cloze(row)], device=self.device)
+        output = self.model(input_ids=ids, attention_mask=torch.ones_like(ids))
+        return output.logits[:, -len(row.label_ids) - 1 : -1]
+
+    def generate_ids(self, rows: Sequence[Encoded], max_tokens: int) -> list[list[int]]:
         raise ValueError(
             f"{self.name} is a masked model: it ranks options and writes no text; "
             "use tasks with options"
