@@ -48,6 +48,8 @@ CATEGORIES = ("cls", "non-cls")
 # Files and folders are named after tasks and runs: without a leading dot and without a slash,
 # a name never points out of its folder.
 NAME_PATTERN = re.compile(r"\w[\w.+-]{0,99}")
+# Of a name as the disk has it: file systems allow 255, with what stands around it.
+MOST_NAME_BYTES = 200
 
 
 @dataclass(frozen=True)
@@ -236,10 +238,11 @@ def _check_fields(record: Mapping[str, Any], where: str) -> None:
 
     # Files of saved deltas are named after the task.
     name = record["name"]
-    if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
+    is_name = isinstance(name, str) and NAME_PATTERN.fullmatch(name)
+    if not is_name or len(name.encode()) > MOST_NAME_BYTES:
         raise ValueError(
             f"{where}: a name is up to 100 letters, digits and . _ + - "
-            f"(files are named after it), found {name!r:.60}"
+            f"(files are named after it: {MOST_NAME_BYTES} bytes), found {name!r:.60}"
         )
 
     category = record["category"]
