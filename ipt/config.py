@@ -22,7 +22,7 @@ OUT = "folder that holds the runs and the bank of tuned deltas"
 LIMIT = "score only so many test rows per task, 0 for all: a look, not a result"
 BUDGET = (
     "most padded tokens in one forward pass, 0: what suits the device, less where its memory runs "
-    "out; changes no result"
+    "out; scores stay, vectors move by rounding alone"
 )
 DRY_RUN = "print what would be done and how long it would take, and stop"
 PRESET = "quick: one learning rate, few steps; default: a search, early stopping"
@@ -39,7 +39,10 @@ PARTS = (
     "mixtures of seen prompts; all if not given"
 )
 CONFIG = "JSON, TOML or YAML file with flags as keys"
-STACKED = "most jobs trained at once; the others wait for a free place"
+STACKED = (
+    "most jobs trained at once, the others wait for a free place; scores stay, vectors move by "
+    "rounding alone"
+)
 CHECKPOINTS = "least seconds between two checkpoints; 0: after each step"
 RATES = "rates tried per task, each as one more job"
 

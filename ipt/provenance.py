@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 Config = TypeVar("Config")
 Record = dict[str, Any]
 
-# Settings that change no result: they say only how much is done at once.
+# Settings that say only how much is done at once: scores stay, and vectors up to rounding
+# (docs/scaling.md says how far).
 NOT_IN_IDENTITY = ("stacked_jobs", "token_budget", "checkpoint_seconds")
 # Settings that older runs do not name, and the value that they had. A record leaves them out at
 # that value, so that it equals an older one.

@@ -98,7 +98,7 @@ def no_progress(done: int, total: int, loss: float) -> None:
 
 @dataclass(frozen=True)
 class Execution:
-    """How a stage is run; changes no result."""
+    """How a stage is run; changes no result but by rounding."""
 
     # Where the state is saved.
     checkpoint: Checkpoint = field(default_factory=Checkpoint.none)

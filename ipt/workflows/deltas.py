@@ -72,10 +72,13 @@ def tuned_deltas(experiment: Experiment, names: Sequence[str], data_seed: int) -
     tuned = processes.on_main_process(lambda: [bank.get(task) for task in tasks])
     deltas = []
     for name, entry in zip(names, tuned, strict=True):
+        path = bank.folder / f"{name}.safetensors"
         if entry is None:
-            continue
+            raise ValueError(
+                f"{path} was taken away or written by another task, such as one whose name "
+                "differs in case alone; run again"
+            )
         if len(entry.delta) != experiment.model.size:
-            path = bank.folder / f"{name}.safetensors"
             raise ValueError(
                 f"{path} holds {len(entry.delta)} numbers, {experiment.model.size} were expected; "
                 f"{REMOVE_FILE}"
