@@ -175,6 +175,10 @@ class SourceConfig(Checked):
         "rows that are scored; dev: for choices that must not see the test sets",
     )
 
+    def check(self) -> None:
+        if not self.tasks.strip():
+            raise ValueError("--tasks must name tasks, a file or a folder, found nothing")
+
 
 @dataclass(frozen=True, kw_only=True)
 class WorkConfig(SourceConfig):

@@ -3,6 +3,8 @@
 Workflows read it; methods never see it.
 """
 
+import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -101,22 +103,28 @@ def encode_tasks(
             experiment.work.held_out,
         )
         encoded.append(data)
-    # Said once for all tasks: tokens that are cut may be those that the answer depends on. A row
-    # that fills its length exactly counts too, as nothing tells it apart.
     rows: list[Encoded] = []
     for data in encoded:
         rows += [*data.train, *data.dev, *data.test]
+    note_cut_rows(experiment, rows)
+    return encoded
+
+
+def note_cut_rows(experiment: Experiment, rows: Sequence[Encoded]) -> None:
+    """Say how many rows had to be cut, where any had."""
+    # Said once for all rows: tokens that are cut may be those that the answer depends on. A row
+    # that fills its length exactly counts too, as nothing tells it apart.
+    longest = experiment.backbone.max_input
     cut = 0
     for row in rows:
-        fills_input = len(row.input_ids) >= backbone.max_input
+        fills_input = len(row.input_ids) >= longest
         fills_answer = len(row.label_ids) >= MAX_ANSWER
         cut += fills_input or fills_answer
     if cut:
         experiment.reporter.info(
-            f"note: {cut} of {len(rows)} rows fill {backbone.max_input} input or {MAX_ANSWER} "
+            f"note: {cut} of {len(rows)} rows fill {longest} input or {MAX_ANSWER} "
             "answer tokens; longer ones are cut"
         )
-    return encoded
 
 
 def has_result(run: Run) -> bool:
@@ -142,6 +150,14 @@ class PlannedRun:
         # The first process opens and looks for all: two that see different states of the folder
         # would wait for each other forever.
         processes = self.experiment.processes
+        # What is complete needs no writing: it is printed from a read-only disk as well.
+        is_there = (self.path / "result.json").is_file()
+        if is_there and not os.access(self.path, os.W_OK):
+            found = Run(self.path)
+            # As JSON gives them back: tuples are lists there.
+            settings = json.loads(json.dumps(self.settings))
+            if found.config == settings and self.is_complete(found):
+                return found
         run = processes.on_main_process(lambda: Run.open(self.path, self.settings))
         # The others would find the folder locked by their own sibling.
         lock = run.locked() if processes.is_main else nullcontext()

@@ -5,7 +5,7 @@ the subspace decodes, and for unseen tasks the weights of a mixture of seen delt
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ipt.data import SAME_DATA_SEED
-from ipt.experiment import Experiment
+from ipt.experiment import Experiment, note_cut_rows
 from ipt.methods.subspace import Subspace
 from ipt.results import RunResult
 from ipt.run import Run
@@ -146,6 +146,7 @@ def answer_texts(
     backbone = model.backbone
     no_answers = [""] * len(texts)
     rows = backbone.encode(texts, no_answers)
+    note_cut_rows(experiment, rows)
     # A model that generates may answer anything; a masked one ranks the options.
     names = experiment.tasks[name].options or ()
     options = [] if backbone.generates else backbone.encode(names, names)
@@ -171,7 +172,60 @@ def answer_texts(
 
     budget = FORWARD_ONLY * model.token_budget
     model.in_batches(rows, answer_batch, budget, answer_tokens=max_tokens)
+    # Counted on the texts: what was generated has as many tokens, or now and then one more.
+    full = sum(len(backbone.ids(answer)) >= max_tokens for answer in answers)
+    if full and backbone.generates:
+        experiment.reporter.info(
+            f"note: {full} of {len(answers)} answers fill {max_tokens} tokens; longer ones are cut"
+        )
     return answers
+
+
+def read_records(lines: Iterable[str]) -> list[str | dict[str, Any]]:
+    """Return the lines of standard input that are not empty, JSON objects read.
+
+    Raises ValueError, with the number of the line, for what is neither text nor such an object.
+    """
+    records = []
+    # Lines are numbered as an editor counts them: a mistake in one is named by its number.
+    for number, line in enumerate(lines, 1):
+        # An empty line, such as the last of a file, asks nothing.
+        if line.strip():
+            require_text(line, f"standard input, line {number}")
+            records.append(record_of(line.strip(), number))
+    return records
+
+
+def require_text(text: str, where: str) -> None:
+    """Raise ValueError for what is no text and no file can hold.
+
+    That is half a sign (a lone surrogate); Python reads bytes that are not UTF-8 as such halves.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{where}: not UTF-8, or half a sign ({text[error.start]!a}), at place "
+            f"{error.start + 1}; convert it"
+        ) from error
+
+
+def output_field(records: Sequence[str | dict[str, Any]]) -> str:
+    """Return the field for the answers: `output`, or `prediction` where a record has an own one.
+
+    Raises ValueError where records have both.
+    """
+    taken: set[str] = set()
+    for record in records:
+        if isinstance(record, dict):
+            taken.update(record)
+    for name in ("output", "prediction"):
+        if name not in taken:
+            return name
+    raise ValueError(
+        "standard input: its records have the fields output and prediction, and one of them is "
+        "where the answer is written; rename one"
+    )
 
 
 def record_of(line: str, number: int) -> str | dict[str, Any]:
@@ -182,9 +236,18 @@ def record_of(line: str, number: int) -> str | dict[str, Any]:
     where = f"standard input, line {number}"
     try:
         record = json.loads(line)
+        # As it will be written: nan and infinity are no JSON, half a sign is no UTF-8.
+        require_text(json.dumps(record, ensure_ascii=False, allow_nan=False), where)
     except json.JSONDecodeError as error:
         raise ValueError(f"{where}: not valid JSON ({error.msg})") from error
+    except RecursionError as error:
+        raise ValueError(f"{where}: nested too deeply") from error
+    except ValueError as error:
+        # The last also of numbers with thousands of digits.
+        reason = str(error).removeprefix(f"{where}: ")
+        raise ValueError(f"{where}: {reason}") from error
     text = record.get("input")
     if not isinstance(text, str):
-        raise ValueError(f"{where}: field 'input' must be a text, found {text!r:.40}")
+        found = None if text is None else f"a {type(text).__name__}"
+        raise ValueError(f"{where}: field 'input' must be a text, found {found}")
     return dict(record)

@@ -116,4 +116,4 @@ def test_a_message_names_the_flag_as_it_was_given_or_the_file(text, tokens, says
 
 
 def test_the_exit_code_is_that_of_sysexits():
-    assert cli.FAULT == getattr(os, "EX_SOFTWARE", 70)
+    assert getattr(os, "EX_SOFTWARE", 70) == cli.FAULT

@@ -4,6 +4,7 @@ Order: default < preset < recipe < --config file < flag. The parser calls `apply
 read the flags; each file then fills what is not set yet.
 """
 
+import os
 import re
 import tomllib
 from collections.abc import Sequence
@@ -60,6 +61,7 @@ PartName = Literal["same", "diff", "unseen", "random", "pca", "mixture"]
 Parts = Annotated[tuple[PartName, ...], Parameter(name="--part", help=PARTS)]
 SummaryFile = Annotated[Path | None, Parameter(help="write the means as a small JSON summary")]
 
+FOLDER_FLAGS = ("--out", "--to")
 PRESETS = ("quick", "paper")  # files of ipt/presets; `default` and `ours` have none
 RENAMED_FLAGS = {
     "rivals": "pruning",
@@ -106,6 +108,34 @@ def apply_files(app: App, commands: tuple[str, ...], arguments: ArgumentCollecti
             fill = Dict(preset(name), source=f"{flag} {name}")
             fill(app, commands, arguments)
     require_whole_numbers(arguments)
+    require_places(arguments)
+
+
+def require_places(arguments: ArgumentCollection) -> None:
+    """Raise ValueError where a folder or file to write cannot be one, before any work.
+
+    Neither needs to exist. A folder without rights is an error where it is written, as runs that
+    are complete can be read there.
+    """
+    for argument in arguments:
+        if argument.name not in (*FOLDER_FLAGS, "--file"):
+            continue
+        value = argument.tokens[0].value if argument.tokens else argument.field_info.default
+        if not isinstance(value, (str, Path)):
+            continue
+        path = Path(value)
+        about = f"{argument.name} {str(path)!r}"
+        is_folder = argument.name in FOLDER_FLAGS
+        if not is_folder and path.is_dir():
+            raise ValueError(f"{about} is a folder; name a file in it")
+        # The nearest that exists: what is missing below it is made when it is written.
+        existing = path if is_folder else path.parent
+        while not existing.exists():
+            existing = existing.parent
+        if not existing.is_dir():
+            raise ValueError(f"{about}: {existing} is a file and no folder; choose another")
+        if not is_folder and not os.access(existing, os.W_OK):
+            raise ValueError(f"{about}: {existing} cannot be written; choose another")
 
 
 def require_whole_numbers(arguments: ArgumentCollection) -> None:

@@ -1,5 +1,6 @@
 """What a command prints: tables on the terminal, and the small JSON summaries beside them."""
 
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -91,7 +92,13 @@ def print_recovery(folders: Sequence[Path]) -> None:
     _print_notes(found, results[-1])
     # The file has every column, for a paper or the log.
     text = markdown(COLUMNS, map(cells, found))
-    write_atomic(folders[-1] / "table.md", text.encode())
+    try:
+        write_atomic(folders[-1] / "table.md", text.encode())
+    except OSError as error:
+        # A run on a disk that can be read only: the table is above.
+        reason = error.strerror or error
+        print(f"note: {folders[-1] / 'table.md'} is not written ({reason})", file=sys.stderr)
+        return
     print("written: " + ", ".join(map(str, folders)))
 
 
@@ -183,4 +190,16 @@ def write_summary(file: Path, record: dict[str, Any], seed: int) -> None:
     """Write a record with the command that made it and the seed, as a JSON file."""
     # The command as it was typed: tables in the log are made again with it.
     command = " ".join(["ipt", *sys.argv[1:]])
-    write_json(file, record | {"command": command, "seed": seed})
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_json(file, finite(record | {"command": command, "seed": seed}))
+
+
+def finite(record: Any) -> Any:
+    """Return a record with null in the place of what JSON has no number for: nan, infinity."""
+    if isinstance(record, dict):
+        return {key: finite(value) for key, value in record.items()}
+    if isinstance(record, (list, tuple)):
+        return [finite(value) for value in record]
+    if isinstance(record, float) and not math.isfinite(record):
+        return None
+    return record

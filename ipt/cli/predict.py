@@ -2,12 +2,14 @@
 
 import json
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 
 from ipt.cli.options import Out
+from ipt.config import MOST_AT_ONCE, require_number
 from ipt.run import Run
 
 if TYPE_CHECKING:
@@ -36,12 +38,24 @@ def predict(
 ) -> None:
     """Answer texts with a task's prompt; without texts, the lines of standard input.
 
-    A line is a JSON object with `input`, or plain text.
+    A line is a JSON object with `input`, or plain text. The answer of an object is its `output`;
+    of objects that have such a field, `prediction`.
     """
-    from ipt.predict import answer_texts
+    from ipt.predict import answer_texts, output_field, read_records, require_text
 
+    require_number("tokens", tokens, int, MOST_AT_ONCE)
+    if tokens < 1:
+        raise ValueError(f"--tokens must be above 0, found {tokens}")
     # Read before the model is loaded: a mistake in a line is told at once.
-    records: list[str | dict[str, Any]] = list(texts) or _read_lines()
+    for number, text in enumerate(texts, 1):
+        require_text(text, f"text {number}")
+    if isinstance(sys.stdin, TextIOWrapper):
+        # Whatever the system's encoding is; a line that is not UTF-8 is named by its number.
+        sys.stdin.reconfigure(encoding="utf-8-sig", errors="surrogateescape")
+    records: list[str | dict[str, Any]] = list(texts) or read_records(sys.stdin)
+    if not records:
+        raise ValueError("nothing to answer: give texts, or lines on standard input")
+    field = output_field(records)
     # The other fields of a record are for the output alone.
     inputs = []
     for record in records:
@@ -49,25 +63,15 @@ def predict(
 
     opened = _open_prompt(run, task, out, mixture=mixture)
     outputs = answer_texts(opened.delta.delta, opened.experiment, task, inputs, tokens)
+    if field != "output":
+        about = f"the records' own output stays; answers are in {field}"
+        print(f"note: {about}", file=sys.stderr)
     for record, answer in zip(records, outputs, strict=True):
         # What came as JSON goes out as JSON with its other fields, what came as text as one line.
         if isinstance(record, dict):
-            print(json.dumps(record | {"output": answer}, ensure_ascii=False))
+            print(json.dumps(record | {field: answer}, ensure_ascii=False, allow_nan=False))
         else:
             print(" ".join(answer.split()))
-
-
-def _read_lines() -> list[str | dict[str, Any]]:
-    """Return the lines of standard input that are not empty, JSON objects read."""
-    from ipt.predict import record_of
-
-    records = []
-    # Lines are numbered as an editor counts them: a mistake in one is named by its number.
-    for number, line in enumerate(sys.stdin, 1):
-        # An empty line, such as the last of a file, asks nothing.
-        if line.strip():
-            records.append(record_of(line.strip(), number))
-    return records
 
 
 def export(

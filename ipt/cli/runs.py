@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 from rich.table import Column
 
 from ipt.cli.options import Out
-from ipt.cli.output import new_table, print_list, print_recovery, print_table
+from ipt.cli.output import finite, new_table, print_list, print_recovery, print_table
 from ipt.run import Run
 from ipt.storage import write_json
 
@@ -127,5 +127,7 @@ def export_run(run: Path, file: Path, *, command: str, out: Out = Path("runs")) 
     folder = Run.find(run, out).folder
     # A summary of several seeds names each: tables show the means of summaries.
     seed = Run(folder).config["seed"]
-    write_json(file, summary(read_pair(folder).results, command, seed))
+    record = summary(read_pair(folder).results, command, seed)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_json(file, finite(record))
     print(f"summary: {file}")

@@ -1,12 +1,12 @@
 """Settings files: JSON, TOML or YAML with flags as keys, read strictly and with bounds.
 
-A small file asks for little: no aliases (a few lines of them are gigabytes), few levels, no kinds
-of values but those that a flag has.
+A small file asks for little: few levels, so many values (YAML's aliases make gigabytes out of a few
+lines), no kinds of values but those that a flag has.
 """
 
 import json
 import tomllib
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import yaml
 MOST_BYTES = 1_000_000
 # Levels of a value: `ist.steps` in a group of a study's cells is the third.
 MOST_LEVELS = 8
+MOST_VALUES = 100_000
 
 
 def settings_file(path: Path, what: str) -> dict[str, Any]:
@@ -43,31 +44,41 @@ def settings_file(path: Path, what: str) -> dict[str, Any]:
     if not isinstance(settings, dict):
         kind = type(settings).__name__
         raise ValueError(f"{where} must hold settings by name, found a {kind}")
-    _require_plain(settings, where, "", MOST_LEVELS)
+    for count, (key, value, levels) in enumerate(_values(settings, "", 1), 1):
+        about = f"{where} at {key}" if key else where
+        if count > MOST_VALUES:
+            raise ValueError(f"{where} holds more than {MOST_VALUES} values; mend the file")
+        if levels > MOST_LEVELS:
+            raise ValueError(f"{about}: more than {MOST_LEVELS} levels; no flag has so many")
+        _require_plain(value, about)
     return settings
 
 
-def _require_plain(value: Any, where: str, key: str, levels: int) -> None:
-    """Raise ValueError for a value that no flag can have; levels: that it may still have."""
-    about = f" at {key}" if key else ""
-    if levels == 0:
-        raise ValueError(f"{where}{about}: more than {MOST_LEVELS} levels; no flag has so many")
+def _values(value: Any, key: str, levels: int) -> Iterator[tuple[str, Any, int]]:
+    """Yield a value and all within it, each with its key and how many levels it stands down."""
+    # One after another, so that the caller can stop: aliases may stand for more than has an end.
+    yield key, value, levels
     if isinstance(value, dict):
         for name, inner in value.items():
-            if not isinstance(name, str):
-                raise ValueError(
-                    f"{where}{about}: keys are names of flags, found {name!r:.40}; quote it if "
-                    "it is one"
-                )
-            _require_plain(inner, where, f"{key}.{name}" if key else name, levels - 1)
+            yield from _values(inner, f"{key}.{name}" if key else str(name), levels + 1)
     elif isinstance(value, list):
         for inner in value:
-            _require_plain(inner, where, key, levels - 1)
-    elif not isinstance(value, (str, int, float)):
+            yield from _values(inner, key, levels + 1)
+
+
+def _require_plain(value: Any, about: str) -> None:
+    """Raise ValueError for a value that no flag can have."""
+    if isinstance(value, dict):
+        for name in value:
+            if not isinstance(name, str):
+                raise ValueError(
+                    f"{about}: keys are names of flags, found {name!r:.40}; quote it if it is one"
+                )
+    elif not isinstance(value, (list, str, int, float)):
         # Null, a date, bytes: none of them is what a flag would be given.
         kind = "nothing" if value is None else f"a {type(value).__name__}"
         raise ValueError(
-            f"{where}{about}: expected a text, a number, true or false, found {kind}; "
+            f"{about}: expected a text, a number, true or false, found {kind}; "
             "quote it, or leave the key out"
         )
 
@@ -87,31 +98,31 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, without aliases and without repeated keys."""
+    """PyYAML's safe loader, without repeated keys and without merges that grow for ever."""
 
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Read the next node; raise where it is an alias."""
-        # Checked before a node is built: what an alias repeats may itself be aliases.
-        if self.check_event(yaml.events.AliasEvent):
-            mark = self.peek_event().start_mark
-            raise yaml.constructor.ConstructorError(
-                problem="aliases (*name) are not read, write the value out",
-                problem_mark=mark,
-            )
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Read a mapping; raise where a key is there twice."""
+        node = super().compose_mapping_node(anchor)
         keys = set()
-        for key_node, _ in node.value:
-            key = (key_node.tag, str(key_node.value))
-            if key in keys:
+        for key, _ in node.value:
+            # `<<` may come again: each merges another mapping.
+            if key.value in keys and key.value != "<<":
                 raise yaml.constructor.ConstructorError(
-                    problem=f"the key {key_node.value!r:.40} is there twice",
-                    problem_mark=key_node.start_mark,
+                    problem=f"the key {key.value!r:.40} is there twice",
+                    problem_mark=key.start_mark,
                 )
-            keys.add(key)
-        return super().construct_mapping(node, deep)
+            if isinstance(key.value, str):
+                keys.add(key.value)
+        return node
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Merge what `<<` names; raise where merges of merges have no end."""
+        super().flatten_mapping(node)
+        if len(node.value) > MOST_VALUES:
+            raise yaml.constructor.ConstructorError(
+                problem="too many values by `<<`",
+                problem_mark=node.start_mark,
+            )
 
 
 def _read_yaml(text: str) -> Any:

@@ -21,11 +21,14 @@ from ipt.cli.options import (
 )
 from ipt.cli.output import print_recovery, print_stability, print_tuning
 from ipt.config import (
+    MOST_AT_ONCE,
+    MOST_SEED,
     ChoiceConfig,
     IstConfig,
     MsfConfig,
     TuneConfig,
     WorkConfig,
+    require_number,
 )
 from ipt.data import NAME_PATTERN
 from ipt.run import BANK
@@ -49,8 +52,15 @@ def tune(
     from ipt.resolve import open_experiment
     from ipt.workflows.tuning import estimate_tuning, run_tuning
 
-    experiment = open_experiment(work, config)
     seeds = (work.seed, *more_seeds)
+    for seed in more_seeds:
+        require_number("more_seeds", seed, int, MOST_SEED)
+    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise ValueError(
+            "--more-seeds must be other seeds than --seed and each other, from 0 on, "
+            f"found {list(seeds)}"
+        )
+    experiment = open_experiment(work, config)
     announce(experiment, estimate_tuning(experiment, seeds))
     if work.dry_run:
         return
@@ -137,6 +147,7 @@ def stability(
     if runs < 2:
         # The spread is a standard deviation with n - 1.
         raise ValueError(f"--runs must be at least 2 for a spread, found {runs}")
+    require_number("runs", runs, int, MOST_AT_ONCE)
     print_deviations(recipe)
     source = find_msf(choice)
     experiment = reopen_experiment(source.config, choice.out, choice.limit, choice.device)

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from cyclopts import Parameter
+from cyclopts import CycloptsError, Parameter
 
-from ipt.cli.options import DryRun, Out
+from ipt.cli.options import DryRun, Out, renamed, sentence
 from ipt.cli.output import print_table
 from ipt.cli.settings import settings_file
 from ipt.progress import Reporter
@@ -82,14 +82,19 @@ def run_study(
     """
     from ipt.resolve import cell_hours, require_rows
 
-    cells = read_cells(settings_file(paths.file, "a study"), paths.file)
+    cells = read_cells(settings_file(paths.file, "the study"), paths.file)
     chosen = choose_cells(cells, only)
     # All cells are parsed, those of other names as well: the table below is of all, and a wrong
     # flag is an error before the first hour of work.
     configs = {}
     settings = {}
     for cell in cells:
-        configs[cell.name] = parse_cell(cell, paths.runs, commands)
+        try:
+            configs[cell.name] = parse_cell(cell, paths.runs, commands)
+        except (CycloptsError, ValueError) as error:
+            # The new name of an old flag is said alone: it is the same in every cell.
+            where = "" if renamed(error) else f"{paths.file}, cell {cell.name}: "
+            raise ValueError(f"{where}{sentence(error)}") from error
         settings[cell.name] = settings_record(configs[cell.name])
 
     # Figures of other settings are an error, never an open cell: nothing is done twice unasked.

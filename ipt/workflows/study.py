@@ -18,6 +18,7 @@ would type; its figures are a small JSON file.
 
 import itertools
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -52,6 +53,9 @@ WORK = (
 # A cell's name is that of a run folder and of a file.
 CELL_NAME = re.compile(r"[\w.+-]+")
 NOT_IN_NAMES = re.compile(r"[^\w.+-]+")
+# Far more than anybody has time for; lists of a hundred values make millions in three lines.
+MOST_CELLS = 10_000
+SHOWN = 40  # names in a message
 Settings = dict[str, Any]
 
 
@@ -128,6 +132,8 @@ def read_cells(record: Mapping[str, Any], path: Path) -> list[Cell]:
     cells = []
     for group in groups:
         cells += _expand(group, path)
+        if len(cells) > MOST_CELLS:
+            raise ValueError(f"{path}: more than {MOST_CELLS} cells; give fewer")
 
     # Two cells of one name would share a run folder and a file of figures.
     counts: Counter[str] = Counter()
@@ -146,8 +152,9 @@ def choose_cells(cells: Sequence[Cell], pattern: str) -> list[Cell]:
         if fnmatch(cell.name, pattern):
             chosen.append(cell)
     if not chosen:
-        names = ", ".join(cell.name for cell in cells)
-        raise ValueError(f"--only {pattern} names none of the cells {names}")
+        names = ", ".join(cell.name for cell in cells[:SHOWN])
+        more = ", ..." if len(cells) > SHOWN else ""
+        raise ValueError(f"--only {pattern} names none of the cells {names}{more}")
     return chosen
 
 
@@ -165,6 +172,14 @@ def _expand(group: Any, path: Path) -> list[Cell]:
     for key, value in settings.items():
         if isinstance(value, list):
             lists[key] = value
+            if not value:
+                raise ValueError(f"{path}: {key} of {name} is an empty list: it makes no cell")
+    count = math.prod(map(len, lists.values()))
+    if count > MOST_CELLS:
+        raise ValueError(
+            f"{path}: the lists of {name} make {count} cells, {MOST_CELLS} at most; "
+            "give fewer values"
+        )
 
     cells = []
     # The last list changes fastest, as in nested loops in the order of the file.
