@@ -415,7 +415,7 @@ def test_the_banks_folder_is_no_runs(world, tmp_path, capsys, name):
 
 def test_a_name_too_long_for_a_file_is_told():
     assert task_of("a" * 100).name and task_of("é" * 100).name
-    with pytest.raises(ValueError, match="files are named after it: 200 bytes"):
+    with pytest.raises(ValueError, match="200 bytes of UTF-8"):
         task_of("好" * 100)
 
 
