@@ -210,7 +210,7 @@ def test_json_that_is_nested_too_deeply_is_one_error(tmp_path):
 def test_bytes_that_are_no_text_are_told_with_their_place(tmp_path):
     path = tmp_path / "a.json"
     path.write_bytes(b'{"name": "\xff"}')
-    assert schema.find_problems(path) == [f"{path}: not UTF-8 text (byte 10)"]
+    assert schema.find_problems(path) == [f"{path}: not UTF-8 text (byte 10); save it as UTF-8"]
 
 
 def some_task(name, rows, family="", subcategory="x"):

@@ -103,7 +103,7 @@ def test_at_most_so_many_rows_are_taken_and_the_same_each_time(folder):
             "'doc_to_choice' must be a list of texts, found .False, True.; write yes, no",
         ),
         (("entity: other", "splits: train"), "'splits' must be a list of texts, found 'train'"),
-        (("entity: other", "rows: many"), "'rows' must be a whole number, found 'many'"),
+        (("entity: other", "rows: many"), "'rows' must be a whole number, 1 or more, found 'many'"),
         (("{{text | trim}}", "{{''.__class__.__mro__}}"), "row 1: .* unsafe"),
     ],
 )

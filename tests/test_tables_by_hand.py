@@ -113,8 +113,15 @@ def test_the_target_and_the_entity_may_be_templates_of_their_own(tmp_path):
         ("[low, mid, high]", 2, ["high"]),
         ("[low, mid, high]", "1", ["mid"]),
         ("[low, mid, high]", "mid", ["mid"]),
-        ("['2', '0', '1']", 0, ["0"]),  # a choice of that name comes before the number of one
-        ("['2', '1', '3']", 0, ["2"]),
+        ("['2', '0', '1']", 0, ["2"]),  # also where a choice is itself a number
+        ("['2', '0', '1']", "1", ["0"]),
+        ("['1', '2', '3', '4', '5']", 4, ["5"]),
+        ("[low, mid, high]", "002", ["high"]),
+        ("[low, mid, high]", True, ["mid"]),
+        ("[low, mid, high]", 2.0, ["high"]),
+        ("['0.5', '2.0', '1.0']", 1.0, ["1.0"]),  # a float that is written there is no index
+        ("[low, mid, high]", [2, 0], ["high", "low"]),
+        ("[low, mid, high]", [None, "mid"], ["mid"]),
         ("[low, mid, high]", ["mid", "low"], ["mid", "low"]),
         ("[low, mid, high]", -1, ["-1"]),
     ],
@@ -163,22 +170,16 @@ def test_the_row_that_lacks_a_value_is_counted_from_one(tmp_path):
         record(tmp_path, rows, {"doc_to_text: text": "doc_to_text: '{{text.a}}'"})
 
 
-def test_a_null_as_it_is_read_today(tmp_path):
-    """A null answer is none, which the schema refuses.
-
-    A null text is the word None, in a column as in a template.
-    """
-    rows = [
-        {"text": None, "answer": "a", "about": None},
-        {"text": "t", "answer": None, "about": "x"},
+def test_a_null_is_no_word(tmp_path):
+    """An input or an answer that is null is named with its row, an entity is none."""
+    right = {"text": "t", "answer": "a", "about": None}
+    assert record(tmp_path, [right], more="entity: about\n")["examples"] == [
+        {"input": "t", "output": ["a"], "entity": ""}
     ]
-    made = record(tmp_path, rows, more="entity: about\n")
-    assert made["examples"] == [
-        {"input": "None", "output": ["a"], "entity": "None"},
-        {"input": "t", "output": [""], "entity": "x"},
-    ]
-    (problem,) = schema.find_problems(tmp_path / "made.yaml")
-    assert "example 2: 'output' must be a list of texts that are not empty" in problem
+    with pytest.raises(ValueError, match="made.yaml: row 2: it has no input: 'text' is empty"):
+        record(tmp_path, [right, right | {"text": None}])
+    with pytest.raises(ValueError, match="made.yaml: row 2: it has no answer: 'answer' is empty"):
+        record(tmp_path, [right, right | {"answer": None}])
 
 
 def test_a_bare_table_by_hand(tmp_path):
@@ -203,7 +204,7 @@ def test_an_empty_cell_of_a_csv_is_no_answer(tmp_path):
     found = tables.from_table(tmp_path / "bare.csv")["examples"]
     assert [(row["input"], row["output"], row["entity"]) for row in found] == [
         ("a, b", ["c"], ""),
-        ("d", [""], ""),
+        ("d", [], ""),
     ]
 
 
@@ -298,11 +299,13 @@ def test_files_lie_beside_the_task_file_and_not_where_the_command_is_given(tmp_p
 def test_a_folder_named_like_a_kind_of_file_is_not_read_for_it(tmp_path, monkeypatch):
     asked = []
     table = Dataset.from_list([{"text": "t", "answer": "a"}])
+    table.to_parquet(tmp_path / "rows.parquet")
     monkeypatch.setattr(hub, "read_files", noting(asked, table))
-    (tmp_path / "json").mkdir()
-    path = put(tmp_path, [{"text": "t", "answer": "a"}])
+    (tmp_path / "parquet").mkdir()
+    change = {"path: json": "path: parquet", "rows.jsonl": "rows.parquet"}
+    path = put(tmp_path, [], change)
     tables.from_task_file(path)
-    assert asked == [(str(path), "json", str(tmp_path / "rows.jsonl"), "train")]
+    assert asked == [(str(path), "parquet", str(tmp_path / "rows.parquet"), "train")]
 
 
 def test_templates_may_have_filters_of_their_own_and_reach_no_code():
@@ -328,14 +331,14 @@ def test_templates_may_have_filters_of_their_own_and_reach_no_code():
             "fields missing: task, metric; unknown fields: a, b; known",
         ),
         ({}, "1: x\n", "made.yaml: unknown fields: 1; known are task, dataset_path, doc_to_text"),
-        ({}, "splits: [train, 1]\n", "'splits' must be a list of texts, found .'train', 1.$"),
+        ({}, "splits: [train, 1]\n", "'splits' must be a list of texts, found .'train', 1.; write it in quotes$"),
         (
             {},
             "doc_to_choice: [yes]\n",
             "'doc_to_choice' must be a list of texts, found .True.; "
             "write yes, no, on and off in quotes",
         ),
-        ({}, "rows: '5'\n", "'rows' must be a whole number, found '5'"),
+        ({}, "rows: '5'\n", "'rows' must be a whole number, 1 or more, found '5'"),
         ({}, "entity: 5\n", "'entity' must be a text, found 5"),
         ({"task: made": "task: 5"}, "", "'task' must be a text, found 5"),
         ({"metric: exact-match": "metric: [x"}, "", "line 9: not valid YAML"),
@@ -352,9 +355,9 @@ def test_a_task_file_that_is_no_mapping_or_no_text(tmp_path):
     path.write_text("- a\n- b\n")
     with pytest.raises(ValueError, match="made.yaml: a task file is a list of fields, found list"):
         tables.from_task_file(path)
-    for content in (b"task: \xff", b"task: \x07"):
+    for content, says in ((b"task: \xff", "not UTF-8 text"), (b"task: \x07", "not valid YAML")):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match="made.yaml: not YAML in UTF-8"):
+        with pytest.raises(ValueError, match=f"made.yaml: {says}"):
             tables.from_task_file(path)
     assert schema.find_problems(tmp_path / "made.yml") == [
         f"{tmp_path / 'made.yml'}: no such file or folder"
@@ -399,20 +402,21 @@ def test_the_configuration_of_a_data_set_is_asked_for(tmp_path, monkeypatch):
 def test_a_file_that_is_damaged_is_named_with_the_cause_in_a_line(tmp_path):
     path = put(tmp_path, [])
     (tmp_path / "rows.jsonl").write_text('{"text": "a"\n{]')
-    with pytest.raises(
-        ValueError, match=r"^[^\n]*made.yaml: json cannot be read \([^\n]+\)$"
-    ) as told:
+    says = r"^[^\n]*made.yaml: [^\n]*rows.jsonl: line 2, column 1: not valid JSON \([^\n]+\)$"
+    with pytest.raises(ValueError, match=says):
         tables.from_task_file(path)
-    parser = (
-        told.value.__cause__.__cause__
-    )  # below `datasets`' own error, which says that there was one
-    assert str(parser).strip().split("\n")[0] in str(told.value)
+    (tmp_path / "rows.parquet").write_bytes(b"PAR1" * 9)
+    change = {"path: json": "path: parquet", "rows.jsonl": "rows.parquet"}
+    path = put(tmp_path, [], change)
+    says = r"^[^\n]*made.yaml: parquet cannot be read \(Parquet[^\n]+\)$"
+    with pytest.raises(ValueError, match=says):
+        tables.from_task_file(path)
 
 
 def test_a_bare_table_that_is_damaged_is_named(tmp_path):
     path = tmp_path / "bare.jsonl"
     path.write_text('{"input": "a"\n{]')
-    with pytest.raises(ValueError, match=rf"^{path}: json cannot be read"):
+    with pytest.raises(ValueError, match=rf"^{path}: line 2, column 1: not valid JSON"):
         tables.from_table(path)
 
 

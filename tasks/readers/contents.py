@@ -10,6 +10,7 @@ import json
 import re
 from collections import ChainMap
 from collections.abc import MutableMapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -195,13 +196,8 @@ def _next_place(text: str, place: int) -> int:
 
 def _decode(path: Path, text: str, start: int) -> tuple[Any, int]:
     """Return the JSON value that begins at a place, and the place after it."""
-    decoder = json.JSONDecoder(
-        object_pairs_hook=_object,
-        parse_constant=_not_a_number,
-        parse_float=_finite,
-    )
     try:
-        return decoder.raw_decode(text, start)
+        return _decoder().raw_decode(text, start)
     except json.JSONDecodeError as error:
         raise _no_json(path, error) from error
     except RecursionError as error:
@@ -210,6 +206,15 @@ def _decode(path: Path, text: str, start: int) -> tuple[Any, int]:
         # The faults below, and whole numbers of thousands of digits.
         line = text.count("\n", 0, start) + 1
         raise ValueError(f"{path}: line {line}: not valid JSON ({error})") from error
+
+
+@cache
+def _decoder() -> json.JSONDecoder:
+    return json.JSONDecoder(
+        object_pairs_hook=_object,
+        parse_constant=_not_a_number,
+        parse_float=_finite,
+    )
 
 
 def _no_json(path: Path, error: json.JSONDecodeError) -> ValueError:

@@ -146,6 +146,10 @@ def _load(source: str, path: str, split: str, **options: Any) -> Table:
     """Return a table that is within reach; raise ValueError where it cannot be read."""
     # Late, here and above: both take seconds to import, and most commands need neither.
     from datasets import load_dataset
+    from datasets.utils import logging
+
+    # What goes wrong is raised below: its line in the log would say it twice.
+    logging.set_verbosity(logging.CRITICAL)
     # No file, no such split, no network, rows that do not fit: readers of formats raise anything.
     try:
         return load_dataset(path, split=split, **options)
