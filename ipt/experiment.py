@@ -15,7 +15,7 @@ from ipt.backbones.base import MAX_ANSWER, Backbone, Encoded
 from ipt.config import TuneConfig, WorkConfig
 from ipt.data import Task, TaskSplit
 from ipt.distributed import Processes
-from ipt.encoded import EncodedTask
+from ipt.encoded import EncodedTask, notes_on_answers
 from ipt.progress import Reporter
 from ipt.run import Run
 from ipt.training.model import Model
@@ -114,6 +114,8 @@ def encode_tasks(
             f"note: {cut} of {len(rows)} rows fill {backbone.max_input} input or {MAX_ANSWER} "
             "answer tokens; longer ones are cut"
         )
+    for note in notes_on_answers(backbone, encoded):
+        experiment.reporter.info(note)
     return encoded
 
 
