@@ -126,10 +126,9 @@ def test_a_task_without_any_finite_dev_loss_is_an_error_after_the_others():
     nan = float("nan")
     model, jobs = scripted((nan, nan, nan), (nan, 1, 2))
     object.__setattr__(model.backbone, "name", "it")
-    object.__setattr__(model.backbone, "dtype", "float32")
     alone = [replace(jobs[0], task="this"), replace(jobs[1], task="that")]
     config = replace(CONFIG, patience=2, steps=3)
-    with pytest.raises(ValueError, match="--model it: the loss of this at learning rate 0.1 is not finite in float32; take a smaller learning rate"):
+    with pytest.raises(ValueError, match="the loss of this at learning rate 0.1 is not finite in .*; take a smaller learning rate$"):
         fit(model, prompts(2), alone, config, Checkpoint.none())
 
 

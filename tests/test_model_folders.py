@@ -1,7 +1,9 @@
 """What a model's folder may not decide, and what of it is refused in one line before any work."""
 
 import json
+import re
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -21,6 +23,7 @@ from transformers import (
 
 from ipt.backbones import loading
 from ipt.backbones.loading import load_backbone
+from ipt.encoded import EncodedTask, notes_on_answers
 from ipt.heads import LanguageModel
 
 BART = {
@@ -73,14 +76,15 @@ CHAT = {"do_sample": True, "temperature": 0.7, "repetition_penalty": 1.8, "suppr
 def test_the_folders_settings_for_answers_change_none(tmp_path, kind, family, settings):
     backbone = make(Architecture(kind, family))
     if kind == "bart":
-        backbone.model.final_logits_bias[:, toys.END] = 3.0  # some answers end at once
+        backbone.model.final_logits_bias[:, toys.END] = 6.0  # some answers end at once
     rows = backbone.encode(TEXTS, ["yes"] * len(TEXTS))
     toys.save(backbone.model, backbone.tokenizer, tmp_path)
     expected = backbone.generate_ids(rows, 8)
     (tmp_path / "generation_config.json").write_text(json.dumps(settings))
     found = load(tmp_path)
     assert found.generate_ids(rows, 8) == expected
-    assert any(len(set(answer)) < len(answer) for answer in expected)  # control: they do repeat
+    # Control: some end early or repeat themselves, which these settings forbid.
+    assert any(len(set(answer)) < 8 for answer in expected)
 
 
 def test_spaces_before_signs_are_part_of_an_answer(folder):
@@ -88,7 +92,8 @@ def test_spaces_before_signs_are_part_of_an_answer(folder):
     backbone = load(folder)
     for answer in ("they did n't , did they ?", "a . b"):
         assert backbone.texts([backbone.ids(answer)]) == [answer]
-    assert backbone.tokenizer.decode(backbone.ids("a . b")) == "a. b"  # control
+    cleaned = backbone.tokenizer.decode(backbone.ids("a . b"), clean_up_tokenization_spaces=True)
+    assert cleaned == "a. b"  # control
 
 
 WORDPIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz:,?"]
@@ -258,3 +263,39 @@ def test_no_number_is_no_answer_and_no_option(folder):
         scores = LanguageModel()
         backbone.generate_and_rank = lambda *given: ([""] * 2, torch.full((2, 2), float("nan")))
         scores.predict(backbone, rows, 4, rows)
+
+
+def task(options, answers):
+    """A stand-in for a drawn task, with what the notes read of it."""
+    def drawn(backbone):
+        rows = tuple(backbone.encode(["it"] * len(answers), answers))
+        examples = [SimpleNamespace(output=(answer,)) for answer in answers]
+        return EncodedTask(
+            task=SimpleNamespace(name="this", metric="exact-match"),
+            data_seed=0,
+            test_examples=tuple(examples),
+            dev_examples=(),
+            train=(),
+            dev=(),
+            test=rows,
+            options=tuple(backbone.encode(options, options)),
+            max_tokens=4,
+        )
+
+    return drawn
+
+
+def test_what_the_tokenizer_cannot_say_is_a_note(folder):
+    backbone = load(folder)
+    fine = task(["yes", "no"], ["a", "b"])(backbone)
+    assert notes_on_answers(backbone, [fine]) == []
+    lost = re.compile("[{}]")
+    encode = backbone.encode
+    # As a tokenizer does that has no braces.
+    backbone.encode = lambda inputs, answers: encode(
+        inputs, [lost.sub("<unk>", answer) for answer in answers]
+    )
+    notes = notes_on_answers(backbone, [task(["{", "}"], ["a", "{b}"])(backbone)])
+    assert len(notes) == 2
+    assert "cannot write some answers of this: '{b}' of this is read back as 'b'" in notes[0]
+    assert "cannot tell some options of this apart" in notes[1]

@@ -31,10 +31,6 @@ class Late(Logits):
     name = "it"
     dtype = "float64"
 
-    @property
-    def backbone(self):
-        return self
-
     def losses(self, deltas, owner, rows):
         found = super().losses(deltas, owner, rows)
         if [row.input_ids[0] for row in rows] == [9]:
