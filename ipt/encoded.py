@@ -4,9 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ipt.backbones.base import Backbone, Encoded
+from ipt.backbones.base import MAX_ANSWER, Backbone, Encoded
 from ipt.data import Example, Task
 from ipt.fewshot import few_shot
+from ipt.metrics import normalise, score
+
+# A score of the very same answer, but for rounding.
+SAME = 0.999
 
 Part = Literal["dev", "test"]
 
@@ -77,6 +81,63 @@ class EncodedTask:
     def examples(self, part: Part) -> tuple[Example, ...]:
         """Return the examples of the dev or of the test set."""
         return self.dev_examples if part == "dev" else self.test_examples
+
+
+def notes_on_answers(backbone: Backbone, tasks: Sequence[EncodedTask]) -> list[str]:
+    """Return what the tokenizer cannot say: answers it cannot write, options it cannot tell apart.
+
+    Such answers cannot be right when they are generated, whatever is tuned.
+    """
+    notes = []
+    unwritten = {}
+    for data in tasks:
+        found = _unwritten(backbone, data)
+        if found:
+            unwritten[data.task.name] = found
+    if unwritten and backbone.generates:
+        name, (answer, read_back) = next(iter(unwritten.items()))
+        notes.append(
+            f"note: the tokenizer of {backbone.name} cannot write some answers of "
+            f"{_some(list(unwritten))}: {answer!r:.60} of {name} is read back as {read_back!r:.60}"
+        )
+    alike = []
+    for data in tasks:
+        tokens = {option.label_ids for option in data.options}
+        if len(tokens) < len(data.options):
+            alike.append(data.task.name)
+    if alike:
+        notes.append(
+            f"note: the tokenizer of {backbone.name} cannot tell some options of {_some(alike)} "
+            "apart: the first of them is taken when they are ranked"
+        )
+    return notes
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+def _unwritten(backbone: Backbone, data: EncodedTask) -> tuple[str, str] | None:
+    """Return the first answer that its own tokens do not give back, and what they give."""
+    rows = [*data.dev, *data.test]
+    examples = [*data.dev_examples, *data.test_examples]
+    seen = set()
+    for row, example in zip(rows, examples, strict=True):
+        answer = example.output[0]
+        # A cut answer is said elsewhere.
+        if answer in seen or len(row.label_ids) >= MAX_ANSWER:
+            continue
+        seen.add(answer)
+        (read_back,) = backbone.texts([list(row.label_ids)])
+        if normalise(read_back) == normalise(answer):
+            continue
+        # As the metric compares them: case or signs may not count, and some compare no single row.
+        metric = data.task.metric
+        itself = score(metric, [answer], [[answer]])
+        if itself >= SAME > score(metric, [read_back], [[answer]]):
+            return answer, read_back
+    return None
 
 
 def answer_limit(rows: Sequence[Encoded]) -> int:

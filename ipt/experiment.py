@@ -17,7 +17,7 @@ from ipt.backbones.base import MAX_ANSWER, Backbone, Encoded
 from ipt.config import TuneConfig, WorkConfig
 from ipt.data import Task, TaskSplit
 from ipt.distributed import Processes
-from ipt.encoded import EncodedTask
+from ipt.encoded import EncodedTask, notes_on_answers
 from ipt.progress import Reporter
 from ipt.run import Run
 from ipt.training.model import Model
@@ -107,6 +107,8 @@ def encode_tasks(
     for data in encoded:
         rows += [*data.train, *data.dev, *data.test]
     note_cut_rows(experiment, rows)
+    for note in notes_on_answers(backbone, encoded):
+        experiment.reporter.info(note)
     return encoded
 
 

@@ -44,6 +44,8 @@ def _of(family: str, kinds: str) -> list[Architecture]:
 
 MLA = {"num_key_value_heads": 4}
 HEAD = {"head_dim": 8}
+# It pads to whole windows, and the padding has positions too.
+LONG = {"attention_window": 8, "max_position_embeddings": 600}
 HYBRID = {"layer_types": ["linear_attention", "full_attention"]}
 ENCODER_DECODERS = [
     *_of("encoder-decoder", "bart bigbird_pegasus blenderbot blenderbot-small longt5"),
@@ -93,7 +95,7 @@ MASKED = [
     *_of("masked", "electra ernie eurobert flaubert layoutlm megatron-bert modernbert mpnet"),
     *_of("masked", "nomic_bert rembert roberta roberta-prelayernorm roformer squeezebert xlm"),
     *_of("masked", "xlm-roberta xlm-roberta-xl"),
-    Architecture("longformer", "masked", {"attention_window": 8}),
+    Architecture("longformer", "masked", LONG),
     Architecture("convbert", "masked", refused=BESIDE),
     Architecture("esm", "masked", {"mask_token_id": 4}, refused=EMBEDS),
     Architecture("fnet", "masked", refused=BESIDE),

@@ -10,8 +10,9 @@ from architectures import ARCHITECTURES, BESIDE, EMBEDS, ORDER, PAGE, Architectu
 from soft_prompts import losses, nll
 from transformers import CONFIG_MAPPING, GenerationConfig
 
+from ipt.backbones import check as architectures_check
 from ipt.backbones.base import Backbone, Encoded, answer_nll
-from ipt.backbones.check import check
+from ipt.backbones.check import ROWS_TOGETHER, check
 
 TEXTS = ("red bird", "a much longer input , of many words and more words", "is it low")
 ANSWERS = ("yes", "a longer answer", "no")
@@ -117,3 +118,21 @@ def test_the_list_in_the_docs_is_the_one_that_is_tested():
     assert architectures.page(text) == text, "run python tests/architectures.py"
     kinds = [(item.kind, item.family) for item in ARCHITECTURES]
     assert len(set(kinds)) == len(kinds) > 70
+
+
+@pytest.mark.parametrize("kind", ROWS_TOGETHER)
+def test_rows_that_depend_on_their_company_are_measured_and_not_only_named(kind, monkeypatch):
+    """Each named type fails the measured checks in float32, where the name is not known."""
+    (architecture,) = [item for item in ARCHITECTURES if item.kind == kind]
+    assert architecture.refused == BESIDE
+    monkeypatch.setattr(architectures_check, "ROWS_TOGETHER", ())
+    with pytest.raises(ValueError, match="not supported"):
+        check(made(architecture))
+
+
+def test_rounding_hides_no_rows_that_depend_on_their_company():
+    (architecture,) = [item for item in ARCHITECTURES if item.kind == "recurrent_gemma"]
+    backbone = made(architecture)
+    backbone.model.bfloat16()
+    with pytest.raises(ValueError, match=BESIDE):
+        check(backbone)

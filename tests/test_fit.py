@@ -114,10 +114,22 @@ def test_patience_ends_a_job_before_a_better_step_and_the_others_go_on():
 def test_a_job_whose_dev_losses_are_no_numbers_keeps_its_start():
     nan = float("nan")
     backbone, jobs = scripted((nan, nan, nan), (nan, 1, 2))
+    # Trials at one task: the one that diverges loses.
+    jobs = [replace(job, task="both") for job in jobs]
     source = Free(torch.full((1, 1), 2.0, dtype=torch.float64), 2)
     outcomes = fit(backbone, source, jobs, replace(CONFIG, patience=2, steps=3), Checkpoint.none())
     assert outcomes == [Outcome(2, 0, float("inf")), Outcome(3, 2, 1)]
     assert source.values[0].item() == 2 and source.values[1].item() != 2
+
+
+def test_a_task_without_any_finite_dev_loss_is_an_error_after_the_others():
+    nan = float("nan")
+    model, jobs = scripted((nan, nan, nan), (nan, 1, 2))
+    object.__setattr__(model.backbone, "name", "it")
+    alone = [replace(jobs[0], task="this"), replace(jobs[1], task="that")]
+    config = replace(CONFIG, patience=2, steps=3)
+    with pytest.raises(ValueError, match="the loss of this at learning rate 0.1 is not finite in .*; take a smaller learning rate$"):
+        fit(model, prompts(2), alone, config, Checkpoint.none())
 
 
 def test_the_kept_step_is_the_best_by_dev_rows_and_not_by_train_rows():

@@ -1,6 +1,7 @@
 """A GGUF file becomes a folder that transformers loads; what transformers reads is stood in for."""
 
 import json
+import struct
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ def installed(monkeypatch):
 @pytest.fixture
 def file(tmp_path):
     path = tmp_path / "model.gguf"
-    path.write_bytes(b"GGUF and more")
+    path.write_bytes(gguf.HEADER.pack(b"GGUF", 3, 0, 0) + b"and more")
     return path
 
 
@@ -77,3 +78,35 @@ def test_another_file_is_refused(tmp_path, installed):
     with pytest.raises(ValueError, match="none.gguf is no GGUF file"):
         gguf.convert(tmp_path / "none.gguf", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"GGUF", "ends within its header"),
+        (b"GGUF and more", "ends within its header"),
+        (gguf.HEADER.pack(b"GGUF", 3, 2**60, 0), "names 1152921504606846976 tensors"),
+        (gguf.HEADER.pack(b"GGUF", 3, 1, 2**60), "1152921504606846976 settings"),
+    ],
+)
+def test_a_header_that_the_file_cannot_fill_is_refused(tmp_path, installed, content, text):
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(content)
+    with pytest.raises(ValueError, match=f"^convert {broken}: .*{text}.*copy it again$"):
+        gguf.convert(broken, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "error", [struct.error("unpack requires\na buffer"), KeyError("arch"), MemoryError()]
+)
+def test_whatever_the_reader_raises_becomes_one_line(
+    file, tmp_path, installed, monkeypatch, error
+):
+    def broken(folder, **settings):
+        raise error
+
+    monkeypatch.setattr(gguf.AutoModelForCausalLM, "from_pretrained", broken)
+    with pytest.raises(ValueError, match=f"^convert {file}: it cannot be read") as told:
+        gguf.convert(file, tmp_path / "out")
+    assert type(error).__name__ in str(told.value) and "\n" not in str(told.value)

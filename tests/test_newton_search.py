@@ -28,6 +28,8 @@ class Late(Logits):
     """The dev row, of the number 9, has no finite loss at the start and after the first step."""
 
     met = 0
+    name = "it"
+    dtype = "float64"
 
     def losses(self, deltas, owner, rows):
         found = super().losses(deltas, owner, rows)
@@ -43,9 +45,13 @@ def test_a_start_without_a_finite_dev_loss_is_no_failure(patience, steps):
     jobs = [job_of(0, rows, [Encoded((9,), (1,))])]
     config = LevenbergMarquardtConfig(iterations=2, tolerance=0.0, patience=patience)
     codes = Decoded(torch.from_numpy(start), decode)
+    if steps == 1:
+        # Ended before any loss was finite.
+        with pytest.raises(ValueError, match="is not finite in float64; take a smaller"):
+            fit_vectors(Late(), codes, jobs, config, Checkpoint.none())
+        return
     (outcome,) = fit_vectors(Late(), codes, jobs, config, Checkpoint.none())
-    assert outcome.steps == steps
-    assert np.isfinite(outcome.dev_loss) == (steps == 2)
+    assert outcome.steps == steps and np.isfinite(outcome.dev_loss)
 
 
 def searching(jobs):

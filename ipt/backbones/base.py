@@ -254,17 +254,17 @@ class Backbone(ABC):
         Returns [B, T, V] and the tokens [B, T], NO_LABEL where a place predicts nothing.
         """
 
-    @abstractmethod
     def logits_by_ids(self, row: Encoded) -> Tensor:
-        """Return what `answer_logits` does for one row [1, T, V], with tokens as tokens.
+        """Return the logits [1, T, V] of one row's answer, with its tokens as tokens.
 
-        Nothing may be prepended. Only the check at loading reads this way (`ipt.backbones.check`):
-        the model embeds the tokens itself.
+        Only the check at loading reads this way (`ipt.backbones.check`): the model embeds the
+        tokens itself, so nothing can be prepended.
         """
+        raise NotImplementedError
 
-    @abstractmethod
     def generate_ids(self, rows: Sequence[Encoded], max_tokens: int) -> list[list[int]]:
         """Return the tokens of B greedy answers of at most `max_tokens` tokens, without the end."""
+        raise NotImplementedError
 
     def generate(self, rows: Sequence[Encoded], max_tokens: int) -> list[str]:
         """Return B greedy answers of at most `max_tokens` tokens."""
@@ -405,15 +405,18 @@ class FiniteLogits(LogitsProcessor):
         return scores
 
 
-def not_finite(backbone: Backbone, what: str, remedy: str = "") -> ValueError:
+def not_finite(
+    backbone: Backbone,
+    what: str,
+    remedy: str = "the weights may be damaged: copy the model again",
+) -> ValueError:
     """Return the error of a loss that is no number.
 
     what: whose loss it is.
-    remedy: where the type of the weights cannot be the reason.
+    remedy: where the type of the weights is not the likely reason.
     """
     if backbone.dtype == "float16":
-        remedy = "take --dtype bfloat16 or float32 (T5 and others overflow in float16)"
-    remedy = remedy or "the weights may be damaged: copy the model again"
+        remedy = "take --dtype bfloat16 or float32 (T5 is known to overflow in float16)"
     return ValueError(
         f"--model {backbone.name}: the loss of {what} is not finite in {backbone.dtype}; {remedy}"
     )

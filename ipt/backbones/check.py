@@ -1,6 +1,6 @@
 """Whether a loaded model is read as it reads itself: a few words, before any work.
 
-    loss by embeddings = loss by tokens            what a tuner prepends stands beside the embeddings
+    loss by embeddings = loss by tokens            vectors are prepended to embeddings
     loss of a padded row = loss of the row alone   rows of one batch belong to different jobs
     loss before an answer's end never sees it      or the loss would not be that of writing
     greedy answers take the likeliest tokens       as the losses say
@@ -22,12 +22,23 @@ from ipt.backbones.causal import CausalLM
 LEAD = "Say what it is:"
 LEAD_TOKENS = 3
 # A short row is padded by a long one.
-TEXTS = ("red bird", "a much longer input, of many words, and then of more words: is it low or high?")
+TEXTS = ("red bird", "a much longer input, of many words, and then more words: is it low or high?")
 ANSWERS = ("yes", "no")
 WRITTEN = 3  # tokens
 # How far two ways may lie apart, as a share: rounding of the type, grown by the layers.
-TOLERANCE = {"float64": 1e-6, "float32": 2e-3}
+TOLERANCE = {"float64": 1e-6, "float32": 3e-4}
 HALF_PRECISION = 0.1
+# Types whose rows depend on the rows beside them: rounding of half precision could hide it.
+ROWS_TOGETHER = (
+    "convbert",
+    "fnet",
+    "fsmt",
+    "mobilebert",
+    "nystromformer",
+    "recurrent_gemma",
+    "rwkv",
+    "yoso",
+)
 
 
 @torch.no_grad()
@@ -69,7 +80,8 @@ def _check_losses(backbone: Backbone) -> None:
     if not together.isfinite().all():
         raise not_finite(backbone, "a few words")
     alone = _losses(backbone, prefix[:1], rows[:1])
-    if not _is_close(backbone, together[:1], alone):
+    is_known = backbone.model.config.model_type in ROWS_TOGETHER
+    if is_known or not _is_close(backbone, together[:1], alone):
         raise _refused(backbone, "a row's loss depends on the rows beside it")
     # The same words before the row, as tokens.
     row = Encoded((*lead, *rows[0].input_ids), rows[0].label_ids)

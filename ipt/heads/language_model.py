@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ipt.backbones.base import Backbone, Encoded, answer_nll
+from ipt.backbones.base import Backbone, Encoded, answer_nll, not_finite
 from ipt.heads.base import Head, Prediction
 
 
@@ -58,6 +58,9 @@ class LanguageModel(Head):
             texts = [""] * len(rows)
             scores = backbone.option_nll(rows, options)  # [B, O]
 
+        # Of losses that are no numbers the first would be the least.
+        if scores.isnan().any():
+            raise not_finite(backbone, "an option")
         # The likeliest text as a whole: nats are summed over an option's tokens, not averaged.
         likeliest = scores.argmin(1)
         predictions = []

@@ -33,6 +33,7 @@ from ipt.training.loop import (
     make_outcomes,
     mean_by_owner,
     number_rows,
+    require_finite_ends,
     row_losses,
     tokens_of,
 )
@@ -170,6 +171,7 @@ def fit_vectors(
             float(losses.mean()),
         )
 
+    require_finite_ends(model, jobs, search.best_loss)
     source.values.data.copy_(search.best)
     checkpoint.save(search.tensors())
     return search.outcomes()

@@ -13,6 +13,7 @@ function of (job seed, step), so a checkpoint needs no generator state and a res
 uninterrupted one.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -22,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ipt.backbones.base import Encoded
+from ipt.backbones.base import Encoded, not_finite
 from ipt.checkpoint import Checkpoint
 from ipt.config import LoopConfig
 from ipt.distributed import Processes
@@ -314,6 +315,7 @@ def fit(
         steps = loop.steps[active]
         processes = execution.processes
         losses = backward(model, source, stepping, steps.tolist(), config, processes)
+        require_finite_start(model, stepping, steps, losses)
 
         # Jobs stand at different steps of their schedules: each has a rate and a count of its own.
         rate = rates[active] * rate_factor(steps, config.steps, config.warmup)
@@ -330,9 +332,51 @@ def fit(
         counted = torch.where(loop.done, config.steps, loop.steps)
         execution.progress(int(counted.sum()), all_steps, float(losses.mean()))
 
+    require_finite_ends(model, jobs, loop.best_loss)
     loop.restore_best()
     checkpoint.save(loop.tensors())
     return loop.outcomes()
+
+
+def require_finite_start(
+    model: Model,
+    jobs: Sequence[Job],
+    steps: Tensor,
+    losses: Tensor,
+) -> None:
+    """Raise ValueError where a job that has taken no step yet has a loss that is no number.
+
+    steps: [A] taken before this one.
+    losses: [A] of this step.
+    """
+    # Where training starts no learning rate has acted: it is the model in its type of numbers.
+    is_lost = (steps == 0) & ~losses.isfinite()
+    if is_lost.any():
+        job = jobs[int(is_lost.nonzero()[0])]
+        raise not_finite(model.backbone, f"{job.task or job.name} before any step")
+
+
+def require_finite_ends(model: Model, jobs: Sequence[Job], best_loss: Tensor) -> None:
+    """Raise ValueError where no trial at a task had a finite dev loss.
+
+    One that diverges beside others loses against them; without any other, what it was left at is
+    where it started.
+
+    best_loss: [J] infinite where there was none.
+    """
+    rates: dict[str, list[str]] = {}
+    finite = set()
+    for job, loss in zip(jobs, best_loss.tolist(), strict=True):
+        name = job.task or job.name
+        of_task = rates.setdefault(name, [])
+        of_task.append(f"{job.learning_rate:g}")
+        if math.isfinite(loss):
+            finite.add(name)
+    for name, tried in rates.items():
+        if name not in finite:
+            remedy = "take a smaller learning rate"
+            what = f"{name} at learning rate {', '.join(dict.fromkeys(tried))}"
+            raise not_finite(model.backbone, what, remedy)
 
 
 def jobs_at(jobs: Sequence[Job], index: Tensor) -> list[Job]:
