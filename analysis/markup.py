@@ -1,6 +1,7 @@
 """Write a table of texts as Markdown, LaTeX or CSV."""
 
 import csv
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -29,6 +30,11 @@ LATEX_ESCAPES = {
     "…": r"\ldots{}",
     "−": "$-$",
 }
+# What makes a spreadsheet read a cell as a formula, full-width forms too.
+FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?( ?%)?")
+# All that `str.splitlines` breaks at.
+LINE_BREAKS = re.compile(r"\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+\s*")
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,13 @@ def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]], texts: int =
 
 
 def _markdown_row(row: Sequence[str]) -> str:
-    return "| " + " | ".join(row) + " |"
+    return "| " + " | ".join(map(_markdown_escaped, row)) + " |"
+
+
+def _markdown_escaped(cell: str) -> str:
+    # Both would end the cell: a bar the column, a new line the table.
+    one_line = LINE_BREAKS.sub(" ", cell)
+    return one_line.replace("|", r"\|")
 
 
 def latex(columns: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 2) -> str:
@@ -107,12 +119,28 @@ def _latex_escaped(cell: str) -> str:
 
 
 def rows_as_csv(rows: Iterable[Sequence[Any]]) -> str:
-    """Return rows as CSV, the header among them."""
+    """Return rows as CSV, the header among them.
+
+    A text that a spreadsheet would take for a formula has an apostrophe before it.
+    """
     # The newline of Unix, also where the module's default is another.
     stream = StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerows(rows)
+    for row in rows:
+        writer.writerow(map(_csv_escaped, row))
     return stream.getvalue()
+
+
+def _csv_escaped(cell: Any) -> Any:
+    # Names of tasks and kinds come from files of others, and a formula can run a program (OWASP,
+    # CSV injection). A number with its sign is no formula.
+    if not isinstance(cell, str) or not cell.startswith(FORMULA_SIGNS) or _is_number(cell):
+        return cell
+    return f"'{cell}"
+
+
+def _is_number(text: str) -> bool:
+    return NUMBER.fullmatch(text) is not None
 
 
 def to_csv(records: Sequence[Mapping[str, Any]]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 from ipt.run import Run
@@ -56,7 +57,8 @@ def print_table(texts: "TextTable") -> None:
 
     table = new_table(*columns)
     for row in texts.rows:
-        table.add_row(*row)
+        # Brackets of a text are no markup.
+        table.add_row(*map(escape, row))
     Console().print(table)
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
+from rich.markup import escape
 from rich.table import Column
 
 from ipt.cli.options import Out
@@ -31,7 +32,7 @@ def list_runs(*, out: Out = Path("runs")) -> None:
     table = new_table("run", "stage", "tasks", *numbers)
     for path in paths:
         # One line a run, whatever its stage: what is missing is an empty cell.
-        table.add_row(*_row_of(Run(path.parent)))
+        table.add_row(*map(escape, _row_of(Run(path.parent))))
     print_list(table)
     print(
         "unseen: E_rel on unseen tasks, "
