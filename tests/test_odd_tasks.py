@@ -17,9 +17,9 @@ from ipt.tasks.readers.fields import read_yaml
 ROWS = [{"input": f"text {i}", "output": ["a"]} for i in range(3)]
 
 
-def put(folder, name="task.json", **change):
+def put(folder, file="task.json", /, **change):
     record = {"name": "toy", "category": "non-cls", "metric": "exact-match", "examples": ROWS}
-    path = folder / name
+    path = folder / file
     path.write_text(json.dumps(record | change), encoding="utf8")
     return path
 

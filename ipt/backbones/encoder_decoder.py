@@ -37,7 +37,11 @@ class EncoderDecoder(Backbone):
         scale = self._encoder_scale()
         if scale != 1:
             embedding = self.embed
-            self.embed = lambda ids: embedding(ids) * scale
+
+            def scaled(ids: Tensor) -> Tensor:
+                return embedding(ids) * scale
+
+            self.embed = scaled
 
     @torch.no_grad()
     def _encoder_scale(self) -> float:

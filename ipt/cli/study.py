@@ -52,6 +52,7 @@ class StudyPaths(NamedTuple):
 
 def study(
     file: Annotated[Path, Parameter(help=FILE)],
+    /,
     *,
     out: Out = Path("runs"),
     to: Annotated[Path, Parameter(help=TO)] = Path("results"),

@@ -76,6 +76,10 @@ class Cell(str):
 
     __rmul__ = __mul__
 
+    def lower(self) -> "Cell":
+        """Return the text in small letters, a cell still: a filter that sorts calls this."""
+        return Cell(str.lower(self))
+
     @property
     def is_number(self) -> bool:
         """Whether the text is a number, so that another reader would take it for one."""
