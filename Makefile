@@ -1,4 +1,4 @@
-# Two commands do all the set-up: `make demo` runs the main job, `make test` the tests. Others: venv, check, mutants, suite, docs, smollm2, smollm2-study, clean.
+# Two commands do all the set-up: `make demo` runs the main job, `make test` the tests. Others: venv, check, mutants, torture, suite, docs, smollm2, smollm2-study, clean.
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= runs/demo
@@ -7,7 +7,7 @@ NOTEBOOKS ?= runs/notebooks
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install -q -c constraints.txt
 
-.PHONY: venv demo test check mutants suite docs smollm2 smollm2-study clean
+.PHONY: venv demo test check mutants torture suite docs smollm2 smollm2-study clean
 
 venv: $(VENV)/installed
 
@@ -34,6 +34,11 @@ check: $(VENV)/installed
 mutants: $(VENV)/installed
 	$(BIN)/python tests/mutants.py
 	$(BIN)/python tests/mutants.py --table
+
+# Bad input, damaged files, full disks and kills, each a command of its own; given again it goes on (docs/promised.md)
+torture: $(VENV)/installed
+	$(BIN)/python tests/torture.py
+	$(BIN)/python tests/torture.py --table
 
 suite: $(VENV)/installed
 	$(PIP) -e '.[suite]'

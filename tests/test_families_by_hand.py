@@ -1,6 +1,7 @@
 """Families of models by value: every option's score, plain greedy answers, positions and masks."""
 
 import sys
+from functools import wraps
 
 import pytest
 import torch
@@ -154,6 +155,7 @@ def test_left_padding_is_hidden_and_has_no_positions(name, monkeypatch):
     backbone, leads, asked = make(name), prompts(2), []
     forward = backbone.model.forward
 
+    @wraps(forward)  # the names that it takes are asked for
     def noted(*given, **more):
         asked.append(more)
         return forward(*given, **more)

@@ -375,7 +375,7 @@ def test_colours_can_be_told_from_the_ground_in_both_themes():
         (["msf-42"], "is a run of ipt msf; name runs of ipt ist"),
         (["unfinished"], "holds no complete run; run the command again to finish it"),
         (["ist-42", "--file", "page.pdf"], "--file must end with .html"),
-        (["ist-42", "--file", "ist-42/config.json/page.html"], "cannot be written"),
+        (["ist-42", "--file", "ist-42/config.json/page.html"], "is a file and no folder"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(words, says, tmp_path, capsys, monkeypatch):

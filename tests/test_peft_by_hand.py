@@ -24,7 +24,7 @@ from ipt.tuners.soft_prompt import SoftPrompt
 from ipt.workflows.deltas import missing_tasks, tuned_deltas
 
 THREE = SoftPrompt(prompt_length=3)
-MODEL = Model(SimpleNamespace(name="models/t5", hidden_size=4), THREE)
+MODEL = Model(SimpleNamespace(name="models/t5", hidden_size=4, model=torch.nn.Module()), THREE)
 
 
 def numbers(seed, rows=3, width=4):
@@ -198,7 +198,7 @@ def test_folders_of_no_task_and_other_models_are_said(tmp_path):
         "note: PEFT folders of no task here: o, p, q, r, s",
         "note: tuned for m1, m2, m3, used with models/t5",
     ]
-    other = Model(SimpleNamespace(name="m1", hidden_size=4), THREE)
+    other = Model(SimpleNamespace(name="m1", hidden_size=4, model=torch.nn.Module()), THREE)
     _, control = read_prompts(tmp_path, tuple("bopqrstcdefg"), other)
     assert control == [
         f"prompts of 12 tasks are taken from {tmp_path}; 0 are tuned",
