@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 from by_hand import Numbers, Scripted, row, threads
-from soft_prompts import Free, fit
+from soft_prompts import Free, fit, model_of_source
 from torch import nn
 
 from ipt.checkpoint import Checkpoint
 from ipt.config import LoopConfig
 from ipt.storage import read_tensors
+from ipt.training import loop
 from ipt.training.loop import Job, Outcome, take_rows
 
 CONFIG = LoopConfig(
@@ -120,6 +121,16 @@ def test_a_job_whose_dev_losses_are_no_numbers_keeps_its_start():
     outcomes = fit(backbone, source, jobs, replace(CONFIG, patience=2, steps=3), Checkpoint.none())
     assert outcomes == [Outcome(2, 0, float("inf")), Outcome(3, 2, 1)]
     assert source.values[0].item() == 2 and source.values[1].item() != 2
+
+
+def test_a_run_that_nobody_watches_is_the_same():
+    config = replace(CONFIG, steps=3)
+    model, jobs = scripted((3, 1, 2))
+    watched = fit(model, prompts(1), jobs, config, Checkpoint.none())
+    model, jobs = scripted((3, 1, 2))
+    source = prompts(1)
+    alone = loop.fit(model_of_source(model, source), source, jobs, config, loop.Execution())
+    assert alone == watched
 
 
 def test_a_task_without_any_finite_dev_loss_is_an_error_after_the_others():

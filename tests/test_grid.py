@@ -227,6 +227,13 @@ def test_the_tuned_prompt_is_the_chosen_one_with_its_own_rate_loss_and_steps(mon
     assert (first.steps, second.steps) == (1, 1)
 
 
+def test_the_tuned_prompt_of_halved_trials_is_that_of_least_dev_loss(monkeypatch):
+    """The control is above: there scores that this test has no use for decide."""
+    asked = stub(monkeypatch, [0.0, 1.0])
+    (found,) = tuned(quick(steps=4, pruning="halving"), [far("a")])
+    assert found.learning_rate == 0.5 and asked == []
+
+
 def test_the_choice_of_a_tuned_prompt_is_that_of_its_dev_score(monkeypatch):
     """Scores are checksums of prompt, task and set."""
     monkeypatch.setattr(grid, "score_deltas", checksum_scores)

@@ -538,6 +538,7 @@ def test_a_spread_by_hand():
     made = Spread.of([0.2, 0.1, 0.6])
     assert to_json(made) == {"mean": pytest.approx(0.3), "low": 0.1, "high": 0.6, "count": 3}
     assert made.text(scale=100) == "30.0 (10.0 … 60.0)" and made.mean_text(3) == "0.300"
+    assert made.mean_text(scale=100) == "30.0"
     assert Spread.of([]) is None and to_json(None) is None and Spread.from_json(None) is None
     assert Spread.from_json(to_json(made)) == made
 
