@@ -6,6 +6,7 @@ results/torture.json and the table of docs/promised.md.
 """
 
 import argparse
+import fcntl
 import json
 import os
 import resource
@@ -17,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ |= {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
 
@@ -34,22 +35,38 @@ BAD = ("silently different", "trace", "hang", "no line", "taken")
 MARK_START, MARK_END = "<!-- campaign -->\n", "<!-- end -->"
 
 
-def start(words: Sequence[str], folder: Path, standard_input: bytes, most_bytes: int | None) -> int:
-    """Fork a process that runs a command inside the folder; return its number.
+class Started(NamedTuple):
+    """A process, and the reading end of a pipe with what it says."""
+
+    process: int
+    errors: int
+
+
+def start(
+    words: Sequence[str],
+    folder: Path,
+    standard_input: bytes = b"",
+    most_bytes: int | None = None,
+) -> Started:
+    """Fork a process that runs a command inside the folder.
 
     most_bytes: of a file, as a full disk; None for no bound.
     """
     (folder / "in").write_bytes(standard_input)
+    # A pipe, as a full disk must not hide what is said; with room for all of it.
+    errors, end = os.pipe()
+    fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, 2**20)
     child = os.fork()
     if child:
-        return child
+        os.close(end)
+        return Started(child, errors)
     try:
         os.setsid()
         resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 5))
         resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
         os.dup2(os.open(folder / "in", os.O_RDONLY), 0)
-        for stream, name in ((1, "out"), (2, "err")):
-            os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(end, 2)
         if most_bytes is not None:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
@@ -73,24 +90,33 @@ def start(words: Sequence[str], folder: Path, standard_input: bytes, most_bytes:
         os._exit(1)
 
 
-def wait(child: int) -> int | None:
-    """Return the exit code, negative for a signal; None for a process that did not end in time."""
+def wait(started: Started) -> tuple[int | None, str]:
+    """Return the exit code, negative for a signal, and what the process said.
+
+    The code is None for a process that did not end in time.
+    """
+    code = exit_code(started.process)
+    with open(started.errors, encoding="utf8", errors="replace") as errors:
+        return code, errors.read()
+
+
+def exit_code(process: int) -> int | None:
+    """Return the exit code of a process, None where it did not end in time."""
     began = time.monotonic()
     while True:
-        ended, status = os.waitpid(child, os.WNOHANG)
+        ended, status = os.waitpid(process, os.WNOHANG)
         if ended:
             code = os.waitstatus_to_exitcode(status)
             return None if code in (-signal.SIGXCPU, -signal.SIGKILL) else code
         if time.monotonic() - began > 2 * SECONDS:
-            os.killpg(child, signal.SIGKILL)
-            os.waitpid(child, 0)
+            os.killpg(process, signal.SIGKILL)
+            os.waitpid(process, 0)
             return None
         time.sleep(0.01)
 
 
-def ending(folder: Path, code: int | None) -> tuple[str, str]:
+def ending(code: int | None, text: str) -> tuple[str, str]:
     """Say what a command ended in, and its line: refused, accepted, or one of `BAD`."""
-    text = (folder / "err").read_text(encoding="utf8", errors="replace")
     said = [line for line in text.splitlines() if line.startswith("ipt: ")]
     line = said[-1] if said else text[-300:]
     if code is None:
@@ -109,8 +135,7 @@ def judge(attempt: Attempt, folder: Path, control: Any) -> dict[str, str]:
     """
     try:
         words = attempt.prepare(folder)
-        child = start(words, folder, attempt.standard_input, None)
-        outcome, line = ending(folder, wait(child))
+        outcome, line = ending(*wait(start(words, folder, attempt.standard_input)))
     except ValueError as error:
         # What no command line can hold, such as a zero byte, never reaches the command.
         outcome, line = "refused", str(error)
@@ -133,9 +158,9 @@ def scores_in(out: Path) -> Any:
 def full_disk(world: Path, folder: Path, most_bytes: int, control: Any) -> dict[str, str]:
     """Run `ipt tune` where no file may be longer, then again without the bound."""
     words = [*tune_words(world, folder / "runs"), "--file", str(folder / "summary.json")]
-    outcome, line = ending(folder, wait(start(words, folder, b"", most_bytes)))
+    outcome, line = ending(*wait(start(words, folder, most_bytes=most_bytes)))
     if outcome in ("refused", "accepted"):
-        again, line_again = ending(folder, wait(start(words, folder, b"", None)))
+        again, line_again = ending(*wait(start(words, folder)))
         if again != "accepted":
             outcome, line = again, line_again
         elif json.loads((folder / "summary.json").read_text())["digest"] != control:
@@ -201,14 +226,16 @@ def run(out: Path, kills: int, only: str) -> None:
         from conftest import ist_words, msf_words
 
         for words in (msf_words(world, done), ist_words(done)):
-            assert wait(start(words, root, b"", None)) == 0, (root / "err").read_text()
+            code, said = wait(start(words, root))
+            assert code == 0, said
         control = scores_in(done)
         for attempt in attempts(world, done):
             if only in attempt.part and (attempt.part, attempt.name) not in campaign.done:
                 campaign.add(_in_a_folder(root, lambda f, a=attempt: judge(a, f, control)))
 
         words = [*tune_words(world, root / "tuned"), "--file", str(root / "summary.json")]
-        assert wait(start(words, root, b"", None)) == 0, (root / "err").read_text()
+        code, said = wait(start(words, root))
+        assert code == 0, said
         digest = json.loads((root / "summary.json").read_text())["digest"]
         for size in DISK_SIZES:
             if only in "full disks" and ("full disks", f"{size} bytes") not in campaign.done:

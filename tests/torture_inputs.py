@@ -228,7 +228,10 @@ def settings_files(world: Path) -> Iterator[Attempt]:
 def _configured(world: Path, name: str, content: bytes) -> Callable[[Path], list[str]]:
     def prepare(folder: Path) -> list[str]:
         (folder / name).write_bytes(content)
-        return [*tune_words(world, folder / "runs"), "--dry-run", "--config", str(folder / name)]
+        # Without flags of its own: what they set would not be read from the file.
+        words = ["tune", "--tasks", world / "tasks", "--seen", 2, "--model", world / "model"]
+        words += ["--out", folder / "runs", "--dry-run", "--config", folder / name]
+        return [str(word) for word in words]
 
     return prepare
 

@@ -17,7 +17,8 @@ from ipt.tasks.readers.contents import read_json
 SUFFIXES = (".json", ".json.gz", *tables.TASK_FILES)  # ends of a task file's name
 IGNORED = ("index.json", "index.json.gz")  # tables of contents, which collections of tasks have
 MOST_PROBLEMS = 20  # reported of a file: the same fault is often in all of its rows
-# Fields that must be texts where they are not empty.
+# Fields that must be truth values, and texts, where they are given.
+TRUTH_FIELDS = ("novel", "knowledge")
 TEXT_FIELDS = (
     "name",
     "category",
@@ -176,13 +177,17 @@ def record_problems(record: Any, where: str) -> list[str]:
 
 
 def _type_problems(record: dict[str, Any], where: str) -> list[str]:
-    """Return a problem for every field that is no text or no list, though it must be."""
+    """Return a problem for every field that is of another kind than it must be."""
     problems = []
     # What is null counts as not given; whether it may be left out, the schema says.
     for name in TEXT_FIELDS:
-        value = record.get(name) or ""
-        if not isinstance(value, str):
+        value = record.get(name)
+        if value is not None and not isinstance(value, str):
             problems.append(f"{where}: field '{name}' must be a text, found {value!r:.40}")
+    for name in TRUTH_FIELDS:
+        value = record.get(name)
+        if value is not None and not isinstance(value, bool):
+            problems.append(f"{where}: field '{name}' must be true or false, found {value!r:.40}")
     problems += _option_problems(record.get("options"), where)
     examples = record.get("examples") or []
     if not isinstance(examples, list):
@@ -193,7 +198,7 @@ def _type_problems(record: dict[str, Any], where: str) -> list[str]:
 
 def _option_problems(options: Any, where: str) -> list[str]:
     """Return what is wrong with the labels of a task, if it has any."""
-    if not options:
+    if options is None:
         return []
     # "options": "yes" would be a list of its letters.
     is_list = isinstance(options, list) and all(map(_is_filled, options))
