@@ -129,9 +129,9 @@ class Finder:
     """Finds one module, the faulty one."""
 
     def __init__(self, mutant: Mutant) -> None:
-        folder, file = mutant.module.split("/")
-        package = "ipt" if folder == "ipt" else f"ipt.{folder}"
-        self.name = f"{package}.{file.removesuffix('.py')}"
+        dotted = mutant.module.removesuffix(".py").replace("/", ".")
+        # `tasks` and `analysis` lie beside the package and are imported as parts of it.
+        self.name = dotted if dotted.startswith("ipt.") else f"ipt.{dotted}"
         self.loader = Faulty(self.name, str(ROOT / mutant.module), mutant.source)
 
     def find_spec(self, fullname: str, path: object, target: object = None) -> object:
@@ -317,7 +317,7 @@ def summary(count: int, seed: int, out: Path) -> dict[str, object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Plant faults and see which ones the tests find.")
-    parser.add_argument("modules", nargs="*", help="such as ipt/train.py; all if not given")
+    parser.add_argument("modules", nargs="*", help="such as ipt/training/loop.py; all if not given")
     parser.add_argument("--sample", type=int, default=60, help="faults of a module, 0: all")
     parser.add_argument("--seed", type=int, default=0, help="which faults")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "mutants")
