@@ -6,6 +6,7 @@ where they are named themselves.
 """
 
 import os.path
+import unicodedata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from ipt.tasks.readers.contents import read_json
 SUFFIXES = (".json", ".json.gz", *tables.TASK_FILES)  # ends of a task file's name
 IGNORED = ("index.json", "index.json.gz")  # tables of contents, which collections of tasks have
 MOST_PROBLEMS = 20  # reported of a file: the same fault is often in all of its rows
+CASELESS = ("accuracy", "macro-F1", "matthews")  # metrics that ignore the case of labels
 # Fields that must be texts where they are not empty.
 TEXT_FIELDS = (
     "name",
@@ -167,6 +169,7 @@ def record_problems(record: Any, where: str) -> list[str]:
     if not problems and record["category"] == "cls":
         task = Task.from_dict(record, where)
         problems = _contradictions(task, where) + _unused_options(task, where)
+        problems += _equal_options(task, where)
 
     # The rest is counted, so that the size of the fault is known.
     more = len(problems) - MOST_PROBLEMS
@@ -270,4 +273,23 @@ def _unused_options(task: Task, where: str) -> list[str]:
     for option in task.options or ():
         if option not in used:
             problems.append(f"{where}: no example has the label {option!r:.60}")
+    return problems
+
+
+def _equal_options(task: Task, where: str) -> list[str]:
+    """Return a problem for each label that the task's metric takes for another one."""
+    problems = []
+    first_options: dict[str, str] = {}
+    for option in task.options or ():
+        text = " ".join(unicodedata.normalize("NFC", option).split())
+        ignored = "spaces and forms of accents"
+        if task.metric in CASELESS:
+            text = text.casefold()
+            ignored = f"case, {ignored}"
+        first = first_options.setdefault(text, option)
+        if option != first:
+            problems.append(
+                f"{where}: options {first!r:.60} and {option!r:.60} are one to the metric "
+                f"{task.metric}, which ignores {ignored}; rename one"
+            )
     return problems
