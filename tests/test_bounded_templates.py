@@ -156,7 +156,22 @@ def test_any_error_names_file_row_and_template(rule, says):
 )  # fmt: skip
 def test_ordinary_templates_are_filled_as_jinja_does(rule, text):
     """The control of all that is refused above."""
-    assert fill(rule, ROW, "file: row 1") == text
+    assert fill(rule, ROW, "file: row 1", in_lists=True) == text
+
+
+@pytest.mark.parametrize(
+    ("rule", "name"),
+    [
+        ("{{ aliases }}", "aliases[1]"),
+        ("Choices: {{ aliases }}", "aliases[1]"),
+        ("{{ '%s' % aliases }}", "aliases[1]"),
+        ("{{ aliases | string }}", "aliases[1]"),
+        ("{{ inner }}", "inner.x.y"),
+    ],
+)
+def test_a_null_in_a_list_that_is_shown_is_told(rule, name):
+    assert f"{name} is empty or null in this row" in refused(rule)
+    assert "None" in fill(rule, ROW, "file: row 1", in_lists=True)  # control
 
 
 @pytest.mark.parametrize(

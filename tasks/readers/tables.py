@@ -8,6 +8,7 @@ and Parquet beside the task file, a data set's folder as the hub has it, or a da
 import ast
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
@@ -315,15 +316,15 @@ def _target(rule: Any, row: Mapping[str, Any], source: str) -> Any:
     # A number or truth value in the task file is the target of each row.
     if not isinstance(rule, str):
         return rule
-    value = fill(rule, row, source)
-    is_template = rule not in row
+    if rule in row:
+        return row[rule]
+    value = fill(rule, row, source, in_lists=True)
     # As in the harness: a text that a template makes is a list where it reads as one.
-    if is_template and value.startswith("[") and value.endswith("]"):
-        try:
+    if value.startswith("[") and value.endswith("]"):
+        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
             return ast.literal_eval(value)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            return value
-    return value
+    # It stays a text, in which a null would be the word None.
+    return fill(rule, row, source) if "None" in value else value
 
 
 def _answers(target: Any, choices: Sequence[str] | None, where: str) -> list[str]:
