@@ -130,6 +130,16 @@ def test_a_csv_that_is_none_is_one_line(tmp_path, content, says):
     assert says in problem(put(tmp_path, "rows.csv", content))
 
 
+def test_a_quotation_mark_of_a_tsv_takes_no_lines(tmp_path):
+    lines = 'input\toutput\n"Stop, he said\ta\nnext\tb\nthe "end"\tc\n"go\ton"\td\nend"\te\n'
+    told = problem(put(tmp_path, "rows.tsv", lines))
+    assert told.startswith("line ") and "not valid CSV" in told
+    told = problem(put(tmp_path, "rows.tsv", 'input\toutput\n"Stop\ta\nnext\tb\nend"\tc\n'))
+    assert told.startswith("line 4: a text in double quotes goes over tabs and lines")
+    right = 'input\toutput\n"""Stop"", he said\nnext"\t"a\tb"\n'  # control
+    assert pairs(put(tmp_path, "rows.tsv", right)) == [('"Stop", he said\nnext', "a\tb")]
+
+
 def test_latin_1_is_told(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_bytes("input,output\ncaf\u00e9,b\n".encode("latin-1"))
@@ -206,6 +216,18 @@ def test_values_of_parquet_are_its_own(tmp_path):
         assert [answer for _, answer in pairs(path)] == expected
     told = problem(task_file(tmp_path, "parquet", text="text", target="gap"))
     assert told == "row 2: it has no answer: 'gap' is empty or null"
+
+
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
+def test_numbers_of_parquet_have_the_digits_of_their_precision(tmp_path, kind):
+    types = Features({"text": Value("string"), "label": Value(kind)})
+    rows = {"text": ["a", "b", "c"], "label": [0.1, 2.5, 3.0]}
+    Dataset.from_dict(rows, features=types).to_parquet(tmp_path / "rows.parquet")
+    path = task_file(tmp_path, "parquet")
+    assert pairs(path) == [("a", "0.1"), ("b", "2.5"), ("c", "3.0")]
+    rows["label"][1] = None
+    Dataset.from_dict(rows, features=types).to_parquet(tmp_path / "rows.parquet")
+    assert problem(path) == "row 2: it has no answer: 'label' is empty or null"
 
 
 def test_a_class_label_of_parquet_is_an_index(tmp_path):

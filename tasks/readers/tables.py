@@ -52,6 +52,7 @@ LISTS = ("splits", "doc_to_choice")  # all others are texts, but for `rows` and 
 MOST_ROWS = 5000  # taken of a large table; `rows` in the task file says otherwise
 SHUFFLE_SEED = 42  # of the draw of these rows
 INDEX_DIGITS = 9  # of the number of a choice; a longer one is beyond any list of them
+SHORT_FLOATS = ("float16", "float32")  # of a column
 TYPED_TEXTS = (int, float, date, datetime, time, Decimal)  # values whose text is plain
 
 
@@ -280,7 +281,14 @@ def _first_rows(tables: Sequence[Any], most: int) -> list[_Row]:
     else:
         from datasets import concatenate_datasets
 
-        chosen = concatenate_datasets(tables).select(positions).to_list()
+        table = concatenate_datasets(tables).select(positions)
+        chosen = table.to_list()
+        # Widened to double precision, 0.1 of single precision has other digits.
+        for name, feature in table.features.items():
+            if getattr(feature, "dtype", "") in SHORT_FLOATS:
+                shorten = np.dtype(feature.dtype).type
+                for row in chosen:
+                    row[name] = None if row[name] is None else float(str(shorten(row[name])))
     return [
         _Row(position + 1, row) for position, row in zip(positions, chosen, strict=True)
     ]
