@@ -132,6 +132,10 @@ def test_a_decoder_without_a_start_is_refused(tmp_path):
     (tmp_path / "generation_config.json").unlink()
     edit(tmp_path, decoder_start_token_id=None)
     refused(tmp_path, "decoder_start_token_id")
+    edit(tmp_path, decoder_start_token_id=9999)
+    refused(tmp_path, "decoder_start_token_id 9999 has no embedding")
+    edit(tmp_path, decoder_start_token_id=toys.PAD)
+    load(tmp_path)  # control
 
 
 def test_a_tokenizer_of_bytes_needs_no_file(tmp_path):

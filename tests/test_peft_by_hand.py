@@ -24,7 +24,7 @@ from ipt.tuners.soft_prompt import SoftPrompt
 from ipt.workflows.deltas import missing_tasks, tuned_deltas
 
 THREE = SoftPrompt(prompt_length=3)
-MODEL = Model(SimpleNamespace(name="models/t5", hidden_size=4), THREE)
+MODEL = Model(SimpleNamespace(name="models/t5", hidden_size=4, model=torch.nn.Module()), THREE)
 
 
 def numbers(seed, rows=3, width=4):
@@ -160,7 +160,23 @@ def test_a_folder_without_a_model_name_is_read(tmp_path):
     write_json(
         folder / "adapter_config.json", {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 3}
     )
-    assert read_peft(folder, 3, 4)[1] == "None"
+    assert read_peft(folder, 3, 4)[1] == "a model without a name"
+
+
+def test_a_null_is_no_models_name_and_a_byte_order_mark_no_fault(tmp_path):
+    folder = peft_folder(tmp_path / "a", numbers(1), base_model_name_or_path=None)
+    path = folder / "adapter_config.json"
+    path.write_text("\ufeff" + path.read_text())
+    given, notes = read_prompts(tmp_path, ("a",), MODEL)
+    assert torch.equal(given.deltas["a"], numbers(1).flatten())
+    assert notes[1:] == ["note: tuned for a model without a name, used with models/t5"]
+
+
+def test_a_folder_that_is_a_prompt_itself_says_where_to_put_it(tmp_path):
+    folder = peft_folder(tmp_path / "a", numbers(1))
+    read_prompts(tmp_path, ("a",), MODEL)  # control
+    with pytest.raises(ValueError, match="found one there itself; put it into a folder named"):
+        read_prompts(folder, ("a",), MODEL)
 
 
 def test_a_models_name_is_read_in_utf8_whatever_the_systems_encoding(tmp_path, monkeypatch):
@@ -198,7 +214,7 @@ def test_folders_of_no_task_and_other_models_are_said(tmp_path):
         "note: PEFT folders of no task here: o, p, q, r, s",
         "note: tuned for m1, m2, m3, used with models/t5",
     ]
-    other = Model(SimpleNamespace(name="m1", hidden_size=4), THREE)
+    other = Model(SimpleNamespace(name="m1", hidden_size=4, model=torch.nn.Module()), THREE)
     _, control = read_prompts(tmp_path, tuple("bopqrstcdefg"), other)
     assert control == [
         f"prompts of 12 tasks are taken from {tmp_path}; 0 are tuned",
