@@ -211,6 +211,33 @@ def test_a_cell_is_a_text(rule, text):
     assert fill(rule, ROW, "file: row 1") == text
 
 
+@pytest.mark.parametrize(
+    ("rule", "says"),
+    [
+        ("{{ context | int }}", "context is empty or null"),
+        ("{{ gap | float }}", "gap is empty or null"),
+        ("{{ text | int }}", "'q 0' is no number; write int(0) where 0 is meant"),
+        ("{{ name | float }}", "'x' is no number; write float(0) where 0 is meant"),
+        ("{{ 'nan' | float }}", "'nan' is no number"),
+        ("{{ [1] | int }}", "[1] is no number"),
+    ],
+)
+def test_what_is_no_number_is_not_taken_for_zero(rule, says):
+    assert says in refused(rule)
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        ("{{ context | int(0) }} {{ text | int(default=7) }} {{ name | float(0.5) }}", "0 7 0.5"),
+        ("{{ label | int }} {{ '1.0' | int }} {{ ' 2 ' | float }} {{ 2.9 | int }}", "1 1 2.0 2"),
+        ("{{ '0x1f' | int(0, 16) }} {{ '11' | int(base=2) }} {{ true | int }}", "31 3 1"),
+    ],
+)
+def test_numbers_are_made_as_jinja_does(rule, text):
+    assert fill(rule, ROW, "file: row 1") == text
+
+
 def test_a_null_is_false_and_equal_to_none_alone():
     null = Null("x")
     assert not null and null == None and null == Null("y") and null != ""  # noqa: E711

@@ -71,21 +71,22 @@ class Null:
     def __repr__(self) -> str:
         # Inside a list that is shown. Read back as a list of answers, it is none of them.
         if not self.in_lists:
-            self._refuse()
+            self.refuse()
         return "None"
 
     def __str__(self) -> str:
-        self._refuse()
+        self.refuse()
 
     def __format__(self, spec: str) -> str:
-        self._refuse()
+        self.refuse()
 
     def __add__(self, other: object) -> NoReturn:
-        self._refuse()
+        self.refuse()
 
     __radd__ = __add__
 
-    def _refuse(self) -> NoReturn:
+    def refuse(self) -> NoReturn:
+        """Raise TypeError: where it stands, a value is needed."""
         raise TypeError(
             f"{self.name} is empty or null in this row; write ({self.name} or '') to leave it out"
         )
@@ -101,6 +102,8 @@ class BoundedEnvironment(SandboxedEnvironment):
         super().__init__(undefined=StrictUndefined, finalize=self._shown)
         self._left = 0
         self._step = STEP
+        for name in ("int", "float"):
+            self.filters[name] = _number_filter(name, self.filters[name])
         for name, function in list(self.filters.items()):
             self.filters[name] = self._paid(name, function)
         self.filters |= {MADE: self._made, JOINED: self._joined, TURNS: self._turns}
@@ -288,6 +291,24 @@ def size_of(value: Any, most: float = math.inf) -> int:
         elif isinstance(item, list | tuple | set):
             rest += item
     return size
+
+
+def _number_filter(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a filter that makes numbers, without its default of 0 unless it is asked for."""
+
+    @wraps(function)
+    def number(value: Any, *args: Any, **kwargs: Any) -> Any:
+        if args or "default" in kwargs:
+            return function(value, *args, **kwargs)
+        # A label that is missing, or no number, would be that of choice 0.
+        if isinstance(value, Null):
+            value.refuse()
+        made = function(value, math.nan, **kwargs)
+        if isinstance(made, float) and math.isnan(made):
+            raise ValueError(f"{value!r:.40} is no number; write {name}(0) where 0 is meant")
+        return made
+
+    return number
 
 
 def _is_none(value: Any) -> bool:
