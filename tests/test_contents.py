@@ -5,6 +5,7 @@ And targets mean what they mean in lm-evaluation-harness.
 
 import codecs
 import datetime
+import gzip
 import json
 
 import pytest
@@ -111,6 +112,23 @@ def test_byte_order_marks_in_every_kind_of_file(tmp_path):
     path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
     assert pairs(path) == [("a", "b")] * 2
     assert read_json(put(tmp_path, "x.json", '\ufeff{"a": [1]}')) == {"a": [1]}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("rows.csv", "input,output\n007,NA\n"),
+        ("rows.tsv", "input\toutput\n007\tNA\n"),
+        ("rows.jsonl", '{"input": "007", "output": "NA"}\n'),
+    ],
+)
+def test_a_packed_table_is_read_as_the_table(tmp_path, name, content):
+    path = tmp_path / f"{name}.gz"
+    path.write_bytes(gzip.compress(content.encode()))
+    assert pairs(path) == pairs(put(tmp_path, name, content)) == [("007", "NA")]
+    assert [task.name for task in schema.load(path)] == ["rows"]
+    path.write_bytes(b"no archive")
+    assert "cannot be read" in problem(path)
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ def _read_file(path: Path) -> _Contents:
 def _read_record(path: Path) -> Any:
     """Return what a file holds; raise ValueError where it cannot be read as any kind of task."""
     try:
-        if path.suffix in tables.FORMATS:
+        if Path(path.name.removesuffix(".gz")).suffix in tables.FORMATS:
             return tables.from_table(path)
         if path.suffix in tables.TASK_FILES:
             return tables.from_task_file(path)

@@ -73,11 +73,12 @@ class _Row(NamedTuple):
 def from_table(path: Path) -> Record:
     """Return the schema's record of a bare table: a non-cls task, scored by exact match.
 
-    path: a table with the columns input and output, and perhaps entity.
+    path: a table with the columns input and output, and perhaps entity; text may be packed (.gz).
 
     Raises ValueError where a column is missing or the table cannot be read.
     """
-    table = _read_file(path, path, FORMATS[path.suffix])
+    unpacked = Path(path.name.removesuffix(".gz"))
+    table = _read_file(path, path, FORMATS[unpacked.suffix])
     rows = _first_rows([table], MOST_ROWS)
     if not rows:
         raise ValueError(f"{path}: the table has no rows")
@@ -99,7 +100,7 @@ def from_table(path: Path) -> Record:
         }
         examples.append(example)
     return {
-        "name": path.stem,
+        "name": unpacked.stem,
         "category": "non-cls",
         "metric": "exact-match",
         "examples": examples,
