@@ -18,7 +18,6 @@ from ipt.tasks.readers.contents import read_json
 SUFFIXES = (".json", ".json.gz", *tables.TASK_FILES)  # ends of a task file's name
 IGNORED = ("index.json", "index.json.gz")  # tables of contents, which collections of tasks have
 MOST_PROBLEMS = 20  # reported of a file: the same fault is often in all of its rows
-CASELESS = ("accuracy", "macro-F1", "matthews")  # metrics that ignore the case of labels
 # Fields that must be texts where they are not empty.
 TEXT_FIELDS = (
     "name",
@@ -29,6 +28,7 @@ TEXT_FIELDS = (
     "source",
     "family",
 )
+CASELESS = ("accuracy", "macro-F1", "matthews")  # metrics that ignore the case of labels
 
 
 class _Contents(NamedTuple):
