@@ -84,9 +84,9 @@ class EncodedTask:
 
 
 def notes_on_answers(backbone: Backbone, tasks: Sequence[EncodedTask]) -> list[str]:
-    """Return what the tokenizer cannot say: answers it cannot write, options it cannot tell apart.
+    """Return what no tuning can change: answers that cannot be written or score nothing at all.
 
-    Such answers cannot be right when they are generated, whatever is tuned.
+    And options that the tokenizer cannot tell apart.
     """
     notes = []
     unwritten = {}
@@ -110,7 +110,23 @@ def notes_on_answers(backbone: Backbone, tasks: Sequence[EncodedTask]) -> list[s
             f"note: the tokenizer of {backbone.name} cannot tell some options of {_some(alike)} "
             "apart: the first of them is taken when they are ranked"
         )
+    for data in tasks:
+        # BLEU counts runs of four words, ROUGE no signs, a correlation needs differences.
+        most = _score_of_itself(data)
+        if most < SAME:
+            notes.append(
+                f"note: the right answers of {data.task.name} themselves score {most:.2f} by its "
+                f"metric {data.task.metric}: too short for it, without words, or all alike; "
+                "choose another metric, or more rows"
+            )
     return notes
+
+
+def _score_of_itself(data: EncodedTask) -> float:
+    """Return the score of the test set's own answers."""
+    answers = [example.output[0] for example in data.test_examples]
+    accepted = [example.output for example in data.test_examples]
+    return score(data.task.metric, answers, accepted)
 
 
 def _some(names: Sequence[str]) -> str:

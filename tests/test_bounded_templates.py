@@ -156,7 +156,22 @@ def test_any_error_names_file_row_and_template(rule, says):
 )  # fmt: skip
 def test_ordinary_templates_are_filled_as_jinja_does(rule, text):
     """The control of all that is refused above."""
-    assert fill(rule, ROW, "file: row 1") == text
+    assert fill(rule, ROW, "file: row 1", in_lists=True) == text
+
+
+@pytest.mark.parametrize(
+    ("rule", "name"),
+    [
+        ("{{ aliases }}", "aliases[1]"),
+        ("Choices: {{ aliases }}", "aliases[1]"),
+        ("{{ '%s' % aliases }}", "aliases[1]"),
+        ("{{ aliases | string }}", "aliases[1]"),
+        ("{{ inner }}", "inner.x.y"),
+    ],
+)
+def test_a_null_in_a_list_that_is_shown_is_told(rule, name):
+    assert f"{name} is empty or null in this row" in refused(rule)
+    assert "None" in fill(rule, ROW, "file: row 1", in_lists=True)  # control
 
 
 @pytest.mark.parametrize(
@@ -193,6 +208,33 @@ def test_a_cell_is_not_taken_for_a_number_without_a_word(rule):
     ],
 )
 def test_a_cell_is_a_text(rule, text):
+    assert fill(rule, ROW, "file: row 1") == text
+
+
+@pytest.mark.parametrize(
+    ("rule", "says"),
+    [
+        ("{{ context | int }}", "context is empty or null"),
+        ("{{ gap | float }}", "gap is empty or null"),
+        ("{{ text | int }}", "'q 0' is no number; write int(0) where 0 is meant"),
+        ("{{ name | float }}", "'x' is no number; write float(0) where 0 is meant"),
+        ("{{ 'nan' | float }}", "'nan' is no number"),
+        ("{{ [1] | int }}", "[1] is no number"),
+    ],
+)
+def test_what_is_no_number_is_not_taken_for_zero(rule, says):
+    assert says in refused(rule)
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        ("{{ context | int(0) }} {{ text | int(default=7) }} {{ name | float(0.5) }}", "0 7 0.5"),
+        ("{{ label | int }} {{ '1.0' | int }} {{ ' 2 ' | float }} {{ 2.9 | int }}", "1 1 2.0 2"),
+        ("{{ '0x1f' | int(0, 16) }} {{ '11' | int(base=2) }} {{ true | int }}", "31 3 1"),
+    ],
+)
+def test_numbers_are_made_as_jinja_does(rule, text):
     assert fill(rule, ROW, "file: row 1") == text
 
 

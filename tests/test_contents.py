@@ -5,6 +5,7 @@ And targets mean what they mean in lm-evaluation-harness.
 
 import codecs
 import datetime
+import gzip
 import json
 
 import pytest
@@ -114,6 +115,23 @@ def test_byte_order_marks_in_every_kind_of_file(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("rows.csv", "input,output\n007,NA\n"),
+        ("rows.tsv", "input\toutput\n007\tNA\n"),
+        ("rows.jsonl", '{"input": "007", "output": "NA"}\n'),
+    ],
+)
+def test_a_packed_table_is_read_as_the_table(tmp_path, name, content):
+    path = tmp_path / f"{name}.gz"
+    path.write_bytes(gzip.compress(content.encode()))
+    assert pairs(path) == pairs(put(tmp_path, name, content)) == [("007", "NA")]
+    assert [task.name for task in schema.load(path)] == ["rows"]
+    path.write_bytes(b"no archive")
+    assert "cannot be read" in problem(path)
+
+
+@pytest.mark.parametrize(
     ("content", "says"),
     [
         ("input;output\na;b\n", "columns are: input;output"),
@@ -128,6 +146,16 @@ def test_byte_order_marks_in_every_kind_of_file(tmp_path):
 )
 def test_a_csv_that_is_none_is_one_line(tmp_path, content, says):
     assert says in problem(put(tmp_path, "rows.csv", content))
+
+
+def test_a_quotation_mark_of_a_tsv_takes_no_lines(tmp_path):
+    lines = 'input\toutput\n"Stop, he said\ta\nnext\tb\nthe "end"\tc\n"go\ton"\td\nend"\te\n'
+    told = problem(put(tmp_path, "rows.tsv", lines))
+    assert told.startswith("line ") and "not valid CSV" in told
+    told = problem(put(tmp_path, "rows.tsv", 'input\toutput\n"Stop\ta\nnext\tb\nend"\tc\n'))
+    assert told.startswith("line 4: a text in double quotes goes over tabs and lines")
+    right = 'input\toutput\n"""Stop"", he said\nnext"\t"a\tb"\n'  # control
+    assert pairs(put(tmp_path, "rows.tsv", right)) == [('"Stop", he said\nnext', "a\tb")]
 
 
 def test_latin_1_is_told(tmp_path):
@@ -206,6 +234,18 @@ def test_values_of_parquet_are_its_own(tmp_path):
         assert [answer for _, answer in pairs(path)] == expected
     told = problem(task_file(tmp_path, "parquet", text="text", target="gap"))
     assert told == "row 2: it has no answer: 'gap' is empty or null"
+
+
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
+def test_numbers_of_parquet_have_the_digits_of_their_precision(tmp_path, kind):
+    types = Features({"text": Value("string"), "label": Value(kind)})
+    rows = {"text": ["a", "b", "c"], "label": [0.1, 2.5, 3.0]}
+    Dataset.from_dict(rows, features=types).to_parquet(tmp_path / "rows.parquet")
+    path = task_file(tmp_path, "parquet")
+    assert pairs(path) == [("a", "0.1"), ("b", "2.5"), ("c", "3.0")]
+    rows["label"][1] = None
+    Dataset.from_dict(rows, features=types).to_parquet(tmp_path / "rows.parquet")
+    assert problem(path) == "row 2: it has no answer: 'label' is empty or null"
 
 
 def test_a_class_label_of_parquet_is_an_index(tmp_path):

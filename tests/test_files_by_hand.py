@@ -12,6 +12,7 @@ from random import Random
 import pytest
 
 from ipt.data import Example, Task
+from ipt.metrics import score
 from ipt.tasks.readers import schema
 from ipt.tasks.readers.text import text_lines
 from ipt.tasks.splits import draw_split, make_split, shortfalls
@@ -169,6 +170,35 @@ def test_what_is_wrong_between_rows_is_told_after_each_row_is_right(tmp_path):
         "no example has the label 'maybe'",
         "no example has the label 'never'",
     ]
+
+
+@pytest.mark.parametrize(
+    ("metric", "options", "ignored"),
+    [
+        ("accuracy", ["US", "us"], "case, spaces and forms of accents"),
+        ("macro-F1", ["a b", "A  b"], "case, spaces and forms of accents"),
+        ("matthews", ["Stra\u00dfe", "STRASSE"], "case, spaces and forms of accents"),
+        ("exact-match", ["a b", "a  b"], "spaces and forms of accents"),
+        ("exact-match", ["\u00e9", "e\u0301"], "spaces and forms of accents"),
+        ("exact-match", ["US", "us"], None),
+        ("published-F1", ["US", "us"], None),
+        ("accuracy", ["yes", "yes sir"], None),
+    ],
+)
+def test_options_that_the_metric_takes_for_one_are_told(tmp_path, metric, options, ignored):
+    rows = [{"input": f"{i}", "output": [options[i % 2]]} for i in range(4)]
+    record = a_record(category="cls", metric=metric, options=options, examples=rows)
+    expected = []
+    if ignored:
+        first, second = options
+        expected.append(
+            f"options {first!r} and {second!r} are one to the metric {metric}, "
+            f"which ignores {ignored}; rename one"
+        )
+    assert check(tmp_path, record) == expected
+    # The metric itself says so: each other label counts as right.
+    alike = score(metric, [options[1]], [[options[0]]]) == 1
+    assert alike == bool(ignored) or metric == "matthews"
 
 
 def test_numbers_are_looked_for_in_the_rows_alone(tmp_path):

@@ -132,6 +132,10 @@ def test_a_decoder_without_a_start_is_refused(tmp_path):
     (tmp_path / "generation_config.json").unlink()
     edit(tmp_path, decoder_start_token_id=None)
     refused(tmp_path, "decoder_start_token_id")
+    edit(tmp_path, decoder_start_token_id=9999)
+    refused(tmp_path, "decoder_start_token_id 9999 has no embedding")
+    edit(tmp_path, decoder_start_token_id=toys.PAD)
+    load(tmp_path)  # control
 
 
 def test_a_tokenizer_of_bytes_needs_no_file(tmp_path):
@@ -265,13 +269,13 @@ def test_no_number_is_no_answer_and_no_option(folder):
         scores.predict(backbone, rows, 4, rows)
 
 
-def task(options, answers):
+def task(options, answers, metric="exact-match"):
     """A stand-in for a drawn task, with what the notes read of it."""
     def drawn(backbone):
         rows = tuple(backbone.encode(["it"] * len(answers), answers))
         examples = [SimpleNamespace(output=(answer,)) for answer in answers]
         return EncodedTask(
-            task=SimpleNamespace(name="this", metric="exact-match"),
+            task=SimpleNamespace(name="this", metric=metric),
             data_seed=0,
             test_examples=tuple(examples),
             dev_examples=(),
@@ -299,3 +303,29 @@ def test_what_the_tokenizer_cannot_say_is_a_note(folder):
     assert len(notes) == 2
     assert "cannot write some answers of this: '{b}' of this is read back as 'b'" in notes[0]
     assert "cannot tell some options of this apart" in notes[1]
+
+
+LONG = "one two three four five"
+
+
+@pytest.mark.parametrize(
+    ("metric", "answers", "most"),
+    [
+        ("bleu", ["red", "blue bird"], 0),
+        ("bleu", ["red", LONG], None),
+        ("rouge-L", ["!", "?"], 0),
+        ("rouge-L", ["red", "?"], 0.5),
+        ("rouge-L", ["red", LONG], None),
+        ("squad-F1", ["!", "?"], None),
+        ("pearson", ["2", "2.0"], 0),
+        ("pearson", ["2", "3"], None),
+        ("matthews", ["yes", "yes"], 0),
+        ("matthews", ["yes", "no"], None),
+        ("exact-match", ["!", "?"], None),
+    ],
+)
+def test_right_answers_that_score_nothing_are_a_note(folder, metric, answers, most):
+    notes = notes_on_answers(load(folder), [task([], answers, metric)(load(folder))])
+    expected = [] if most is None else [f"score {most:.2f} by its metric {metric}"]
+    assert [text for text in expected if text not in notes[0]] == []
+    assert len(notes) == len(expected)

@@ -160,7 +160,23 @@ def test_a_folder_without_a_model_name_is_read(tmp_path):
     write_json(
         folder / "adapter_config.json", {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 3}
     )
-    assert read_peft(folder, 3, 4)[1] == "None"
+    assert read_peft(folder, 3, 4)[1] == "a model without a name"
+
+
+def test_a_null_is_no_models_name_and_a_byte_order_mark_no_fault(tmp_path):
+    folder = peft_folder(tmp_path / "a", numbers(1), base_model_name_or_path=None)
+    path = folder / "adapter_config.json"
+    path.write_text("\ufeff" + path.read_text())
+    given, notes = read_prompts(tmp_path, ("a",), MODEL)
+    assert torch.equal(given.deltas["a"], numbers(1).flatten())
+    assert notes[1:] == ["note: tuned for a model without a name, used with models/t5"]
+
+
+def test_a_folder_that_is_a_prompt_itself_says_where_to_put_it(tmp_path):
+    folder = peft_folder(tmp_path / "a", numbers(1))
+    read_prompts(tmp_path, ("a",), MODEL)  # control
+    with pytest.raises(ValueError, match="found one there itself; put it into a folder named"):
+        read_prompts(folder, ("a",), MODEL)
 
 
 def test_a_models_name_is_read_in_utf8_whatever_the_systems_encoding(tmp_path, monkeypatch):

@@ -182,6 +182,26 @@ def test_a_null_is_no_word(tmp_path):
         record(tmp_path, [right, right | {"answer": None}])
 
 
+def test_a_null_in_a_list_is_no_word(tmp_path):
+    rows = [{"text": ["a", "b"], "answer": ["x"]}, {"text": ["a", None], "answer": ["y", None]}]
+    whole = {"doc_to_text: text": "doc_to_text: '{{answer[0]}}'"}
+    targets = {
+        "answer": (["x"], ["y"]),
+        "'{{answer}}'": (["x"], ["y"]),
+        "'All: {{answer[0]}}'": (["All: x"], ["All: y"]),
+    }
+    for target, outputs in targets.items():
+        change = whole | {"doc_to_target: answer": f"doc_to_target: {target}"}
+        examples = record(tmp_path, rows, change)["examples"]
+        assert tuple(example["output"] for example in examples) == outputs
+    for field in ("doc_to_text: text", "doc_to_target: answer"):
+        name, column = field.split(": ")
+        change = whole | {field: f"{name}: 'All: {{{{{column}}}}}'"}
+        with pytest.raises(ValueError, match=rf"row 2: .*{column}\[1\] is empty or null"):
+            record(tmp_path, rows, change)
+        assert record(tmp_path, rows[:1], change)["examples"]  # control
+
+
 def test_a_bare_table_by_hand(tmp_path):
     rows = [
         {"input": "x", "output": 5, "entity": None, "more": "m"},

@@ -68,6 +68,11 @@ def _check_tokens(backbone: Backbone) -> None:
             f"have no embedding among the model's {rows}; copy the tokenizer that belongs to it, "
             "or resize the embeddings (resize_token_embeddings) and save the model again"
         )
+    if backbone.start is not None and not 0 <= backbone.start < rows:
+        raise ValueError(
+            f"--model {backbone.name}: its decoder_start_token_id {backbone.start} has no "
+            f"embedding among the model's {rows}; copy config.json again, or correct it"
+        )
 
 
 def _check_losses(backbone: Backbone) -> None:

@@ -75,7 +75,7 @@ class PeftFolder(NamedTuple):
     @property
     def tuned_for(self) -> str:
         """The model, as PEFT names it."""
-        return str(self.config.get("base_model_name_or_path"))
+        return str(self.config.get("base_model_name_or_path") or "a model without a name")
 
     @property
     def further(self) -> list[str]:
@@ -150,7 +150,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
         # A device or a pipe has no end.
         if not path.is_file() or path.stat().st_size > MOST_BYTES:
             raise ValueError(f"no regular file of at most {MOST_BYTES} bytes")
-        config = json.loads(path.read_text(encoding="utf8"))
+        config = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else error
         raise ValueError(
@@ -233,6 +233,8 @@ def read_prompts(root: Path, names: Sequence[str], model: Model) -> tuple[GivenD
     taken = [name for name in folders if name in names]
     if not taken:
         found = ", ".join(folders[:5]) or "none"
+        if (root / CONFIG).is_file():
+            found = "one there itself; put it into a folder named after its task"
         raise ValueError(f"--prompts {root}: no PEFT folder is named after a task; found {found}")
     # The digest identifies runs and banks with these prompts: by names and numbers, wherever the
     # folder lies.

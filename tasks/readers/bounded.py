@@ -52,10 +52,12 @@ class Null:
     """A null of a row: false, equal to none, and never the word None.
 
     name: how a template names it, for the error where it is shown.
+    in_lists: whether a list or an object that holds it may be shown, to be read back.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, in_lists: bool = True) -> None:
         self.name = name
+        self.in_lists = in_lists
 
     def __bool__(self) -> bool:
         return False
@@ -67,21 +69,24 @@ class Null:
         return hash(None)
 
     def __repr__(self) -> str:
-        # Inside a list that is shown: a list's text is read back, and there it is no answer.
+        # Inside a list that is shown. Read back as a list of answers, it is none of them.
+        if not self.in_lists:
+            self.refuse()
         return "None"
 
     def __str__(self) -> str:
-        self._refuse()
+        self.refuse()
 
     def __format__(self, spec: str) -> str:
-        self._refuse()
+        self.refuse()
 
     def __add__(self, other: object) -> NoReturn:
-        self._refuse()
+        self.refuse()
 
     __radd__ = __add__
 
-    def _refuse(self) -> NoReturn:
+    def refuse(self) -> NoReturn:
+        """Raise TypeError: where it stands, a value is needed."""
         raise TypeError(
             f"{self.name} is empty or null in this row; write ({self.name} or '') to leave it out"
         )
@@ -97,6 +102,8 @@ class BoundedEnvironment(SandboxedEnvironment):
         super().__init__(undefined=StrictUndefined, finalize=self._shown)
         self._left = 0
         self._step = STEP
+        for name in ("int", "float"):
+            self.filters[name] = _number_filter(name, self.filters[name])
         for name, function in list(self.filters.items()):
             self.filters[name] = self._paid(name, function)
         self.filters |= {MADE: self._made, JOINED: self._joined, TURNS: self._turns}
@@ -114,15 +121,23 @@ class BoundedEnvironment(SandboxedEnvironment):
         code = self.compile(tree)
         return Template.from_code(self, code, self.make_globals(None))
 
-    def fill(self, template: Template, source: str, row: Mapping[str, Any]) -> str:
+    def fill(
+        self,
+        template: Template,
+        source: str,
+        row: Mapping[str, Any],
+        in_lists: bool,
+    ) -> str:
         """Return a template of this environment filled with a row.
+
+        in_lists: as in `Null`.
 
         Whatever error a template can make is raised as it is.
         """
         values = {}
         size = 0
         for name, value in row.items():
-            values[name] = _prepared(name, value)
+            values[name] = _prepared(name, value, in_lists)
             size += size_of(value)
         self._left = GRANT + GRANT_PER_SIZE * size + GRANT_PER_SOURCE * len(source)
         # A turn may write the template's own text once more.
@@ -278,6 +293,24 @@ def size_of(value: Any, most: float = math.inf) -> int:
     return size
 
 
+def _number_filter(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a filter that makes numbers, without its default of 0 unless it is asked for."""
+
+    @wraps(function)
+    def number(value: Any, *args: Any, **kwargs: Any) -> Any:
+        if args or "default" in kwargs:
+            return function(value, *args, **kwargs)
+        # A label that is missing, or no number, would be that of choice 0.
+        if isinstance(value, Null):
+            value.refuse()
+        made = function(value, math.nan, **kwargs)
+        if isinstance(made, float) and math.isnan(made):
+            raise ValueError(f"{value!r:.40} is no number; write {name}(0) where 0 is meant")
+        return made
+
+    return number
+
+
 def _is_none(value: Any) -> bool:
     return value is None or isinstance(value, Null)
 
@@ -289,13 +322,13 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is no value of JSON")
 
 
-def _prepared(name: str, value: Any) -> Any:
+def _prepared(name: str, value: Any, in_lists: bool) -> Any:
     """Return a row's value with its nulls replaced by `Null`, in lists and objects too."""
     # Tables have numbers that are none where a number is missing.
     if value is None or (isinstance(value, float) and math.isnan(value)):
-        return Null(name)
+        return Null(name, in_lists)
     if isinstance(value, list):
-        return [_prepared(f"{name}[{i}]", item) for i, item in enumerate(value)]
+        return [_prepared(f"{name}[{i}]", item, in_lists) for i, item in enumerate(value)]
     if isinstance(value, dict):
-        return {key: _prepared(f"{name}.{key}", item) for key, item in value.items()}
+        return {key: _prepared(f"{name}.{key}", item, in_lists) for key, item in value.items()}
     return value

@@ -125,6 +125,13 @@ def csv_rows(path: Path, separator: str | None = None) -> list[Row]:
                     f"{path}: line {reader.line_num}: {len(cells)} cells, and the header names "
                     f"{len(names)} columns; put a text that holds {separator!r} in double quotes"
                 )
+            # A text that begins with a quotation mark would take the lines up to the next one.
+            if separator == "\t" and any("\t" in cell and "\n" in cell for cell in cells):
+                raise ValueError(
+                    f"{path}: line {reader.line_num}: a text in double quotes goes over tabs and "
+                    "lines; where a text begins with a quotation mark, put it in quotes and "
+                    'write each mark twice ("")'
+                )
             row: Row = dict.fromkeys(names)
             for name, cell in zip(names, cells, strict=False):
                 # A cell without a text is missing, as one that a short line lacks.

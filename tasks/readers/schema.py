@@ -6,6 +6,7 @@ where they are named themselves.
 """
 
 import os.path
+import unicodedata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ TEXT_FIELDS = (
     "source",
     "family",
 )
+CASELESS = ("accuracy", "macro-F1", "matthews")  # metrics that ignore the case of labels
 
 
 class _Contents(NamedTuple):
@@ -135,7 +137,7 @@ def _read_file(path: Path) -> _Contents:
 def _read_record(path: Path) -> Any:
     """Return what a file holds; raise ValueError where it cannot be read as any kind of task."""
     try:
-        if path.suffix in tables.FORMATS:
+        if Path(path.name.removesuffix(".gz")).suffix in tables.FORMATS:
             return tables.from_table(path)
         if path.suffix in tables.TASK_FILES:
             return tables.from_task_file(path)
@@ -168,6 +170,7 @@ def record_problems(record: Any, where: str) -> list[str]:
     if not problems and record["category"] == "cls":
         task = Task.from_dict(record, where)
         problems = _contradictions(task, where) + _unused_options(task, where)
+        problems += _equal_options(task, where)
 
     # The rest is counted, so that the size of the fault is known.
     more = len(problems) - MOST_PROBLEMS
@@ -275,4 +278,23 @@ def _unused_options(task: Task, where: str) -> list[str]:
     for option in task.options or ():
         if option not in used:
             problems.append(f"{where}: no example has the label {option!r:.60}")
+    return problems
+
+
+def _equal_options(task: Task, where: str) -> list[str]:
+    """Return a problem for each label that the task's metric takes for another one."""
+    problems = []
+    first_options: dict[str, str] = {}
+    for option in task.options or ():
+        text = " ".join(unicodedata.normalize("NFC", option).split())
+        ignored = "spaces and forms of accents"
+        if task.metric in CASELESS:
+            text = text.casefold()
+            ignored = f"case, {ignored}"
+        first = first_options.setdefault(text, option)
+        if option != first:
+            problems.append(
+                f"{where}: options {first!r:.60} and {option!r:.60} are one to the metric "
+                f"{task.metric}, which ignores {ignored}; rename one"
+            )
     return problems

@@ -8,6 +8,7 @@ and Parquet beside the task file, a data set's folder as the hub has it, or a da
 import ast
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
@@ -51,6 +52,7 @@ LISTS = ("splits", "doc_to_choice")  # all others are texts, but for `rows` and 
 MOST_ROWS = 5000  # taken of a large table; `rows` in the task file says otherwise
 SHUFFLE_SEED = 42  # of the draw of these rows
 INDEX_DIGITS = 9  # of the number of a choice; a longer one is beyond any list of them
+SHORT_FLOATS = ("float16", "float32")  # of a column
 TYPED_TEXTS = (int, float, date, datetime, time, Decimal)  # values whose text is plain
 
 
@@ -71,11 +73,12 @@ class _Row(NamedTuple):
 def from_table(path: Path) -> Record:
     """Return the schema's record of a bare table: a non-cls task, scored by exact match.
 
-    path: a table with the columns input and output, and perhaps entity.
+    path: a table with the columns input and output, and perhaps entity; text may be packed (.gz).
 
     Raises ValueError where a column is missing or the table cannot be read.
     """
-    table = _read_file(path, path, FORMATS[path.suffix])
+    unpacked = Path(path.name.removesuffix(".gz"))
+    table = _read_file(path, path, FORMATS[unpacked.suffix])
     rows = _first_rows([table], MOST_ROWS)
     if not rows:
         raise ValueError(f"{path}: the table has no rows")
@@ -97,7 +100,7 @@ def from_table(path: Path) -> Record:
         }
         examples.append(example)
     return {
-        "name": path.stem,
+        "name": unpacked.stem,
         "category": "non-cls",
         "metric": "exact-match",
         "examples": examples,
@@ -279,7 +282,14 @@ def _first_rows(tables: Sequence[Any], most: int) -> list[_Row]:
     else:
         from datasets import concatenate_datasets
 
-        chosen = concatenate_datasets(tables).select(positions).to_list()
+        table = concatenate_datasets(tables).select(positions)
+        chosen = table.to_list()
+        # Widened to double precision, 0.1 of single precision has other digits.
+        for name, feature in table.features.items():
+            if getattr(feature, "dtype", "") in SHORT_FLOATS:
+                shorten = np.dtype(feature.dtype).type
+                for row in chosen:
+                    row[name] = None if row[name] is None else float(str(shorten(row[name])))
     return [
         _Row(position + 1, row) for position, row in zip(positions, chosen, strict=True)
     ]
@@ -315,15 +325,15 @@ def _target(rule: Any, row: Mapping[str, Any], source: str) -> Any:
     # A number or truth value in the task file is the target of each row.
     if not isinstance(rule, str):
         return rule
-    value = fill(rule, row, source)
-    is_template = rule not in row
+    if rule in row:
+        return row[rule]
+    value = fill(rule, row, source, in_lists=True)
     # As in the harness: a text that a template makes is a list where it reads as one.
-    if is_template and value.startswith("[") and value.endswith("]"):
-        try:
+    if value.startswith("[") and value.endswith("]"):
+        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
             return ast.literal_eval(value)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            return value
-    return value
+    # It stays a text, in which a null would be the word None.
+    return fill(rule, row, source) if "None" in value else value
 
 
 def _answers(target: Any, choices: Sequence[str] | None, where: str) -> list[str]:

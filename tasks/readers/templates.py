@@ -27,10 +27,11 @@ def sandbox(filters: Mapping[str, Callable[..., Any]]) -> Any:
     return environment
 
 
-def fill(rule: str, row: Mapping[str, Any], source: str) -> Any:
+def fill(rule: str, row: Mapping[str, Any], source: str, in_lists: bool = False) -> Any:
     """Return a column where the rule is its name, else the rule filled as a template.
 
     source: file and row, the start of every error.
+    in_lists: whether a null in a list or an object may be shown with it, as None.
 
     Raises ValueError where there is no such column, or the template cannot be filled.
     """
@@ -44,7 +45,7 @@ def fill(rule: str, row: Mapping[str, Any], source: str) -> Any:
     # Task files come from anywhere: they are data, and must neither run something nor go on for
     # ever. What a template can raise is whatever Python can.
     try:
-        return _environment().fill(_template(rule), rule, row)
+        return _environment().fill(_template(rule), rule, row, in_lists)
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(
