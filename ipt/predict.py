@@ -211,7 +211,7 @@ def require_text(text: str, where: str) -> None:
 
 
 def _without_repeats(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object's fields; raise ValueError where one stands twice: it could not come back."""
+    """Return an object's fields; raise ValueError where one is there twice and would be lost."""
     record: dict[str, Any] = {}
     for name, value in pairs:
         if name in record:

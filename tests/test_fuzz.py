@@ -67,8 +67,8 @@ def exported(name: str, content: bytes):
     return json.loads(path.read_text(encoding="utf8"))
 
 
-def rows_of(record):
-    return [(row["input"], row["output"], row["entity"]) for row in record["examples"]]
+def rows_of(examples):
+    return [(row["input"], row["output"], row["entity"]) for row in examples]
 
 
 # --- task files in JSON
@@ -89,7 +89,11 @@ def task_records(draw):
         # Another number: the same input with two labels would be a contradiction.
         row = {"input": f"{number} {draw(texts)}", "output": output}
         examples.append(row | {"entity": draw(texts)})
-    return {
+    more = {}
+    if draw(st.booleans()):
+        order = draw(st.permutations(range(len(examples))))
+        more = {"test": examples[:2], "draws": {"100": order, "21": order[:1]}}
+    return more | {
         "name": draw(st.sampled_from(["toy", "a.b", "x" * 100, "ß_1"])),
         "category": "cls" if is_cls else "non-cls",
         "subcategory": draw(texts),
@@ -122,17 +126,23 @@ def check_task_file(case):
     for name in ("name", "category", "metric"):
         assert record[name] == said[name]
     for name in ("subcategory", "definition", "source"):
-        assert record[name] == (said.get(name) or "")
+        assert record[name] == ("" if said.get(name) is None else said[name])
     for name in ("novel", "knowledge"):
         # What is neither true nor false, such as "no", must not be taken for either.
         assert said.get(name) in (None, True, False) and record[name] is bool(said.get(name))
     assert record["family"] == (said.get("family") or said["name"])
     assert record["options"] == (said.get("options") or None)
+    assert rows_of(record["examples"]) == said_rows(said["examples"])
+    assert rows_of(record.get("test", [])) == said_rows(said.get("test") or [])
+    assert record.get("draws", {}) == (said.get("draws") or {})
+
+
+def said_rows(examples):
     rows = []
-    for row in said["examples"]:
+    for row in examples:
         output = [row["output"]] if isinstance(row["output"], str) else row["output"]
-        rows.append((row["input"], output, row.get("entity") or ""))
-    assert rows_of(record) == rows
+        rows.append((row["input"], output, text_value(row.get("entity"))))
+    return rows
 
 
 def test_task_files(folder):
@@ -181,7 +191,7 @@ def check_table(name, content, read):
         expected = read(text_of(content))
     except ValueError:
         expected = None
-    found = None if record is None else rows_of(record)
+    found = None if record is None else rows_of(record["examples"])
     assert found == expected
 
 
@@ -411,7 +421,7 @@ def check_templates(case):
         expected = filled_rows(case)
     except ValueError:
         expected = None
-    assert (None if record is None else rows_of(record)) == expected
+    assert (None if record is None else rows_of(record["examples"])) == expected
 
 
 def test_templates(folder):

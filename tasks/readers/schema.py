@@ -17,7 +17,7 @@ from ipt.tasks.readers.contents import read_json
 SUFFIXES = (".json", ".json.gz", *tables.TASK_FILES)  # ends of a task file's name
 IGNORED = ("index.json", "index.json.gz")  # tables of contents, which collections of tasks have
 MOST_PROBLEMS = 20  # reported of a file: the same fault is often in all of its rows
-# Fields that must be texts where they are not empty.
+# Fields that must be texts where they are given.
 TEXT_FIELDS = (
     "name",
     "category",
@@ -180,8 +180,8 @@ def _type_problems(record: dict[str, Any], where: str) -> list[str]:
     problems = []
     # What is null counts as not given; whether it may be left out, the schema says.
     for name in TEXT_FIELDS:
-        value = record.get(name) or ""
-        if not isinstance(value, str):
+        value = record.get(name)
+        if value is not None and not isinstance(value, str):
             problems.append(f"{where}: field '{name}' must be a text, found {value!r:.40}")
     problems += _option_problems(record.get("options"), where)
     examples = record.get("examples") or []
