@@ -580,7 +580,8 @@ def check_settings(case, read):
     defaults = {}
     for config in (value for configs in VERBS[case.verb].values() for value in configs):
         defaults[config] = config()
-    record = yaml.safe_load(text_of(case.content))
+    text = text_of(case.content)
+    record = json.loads(text) if case.name.endswith(".json") else yaml.safe_load(text)
     for key, value in said_in(record).items():
         assert key in found and is_meant(value, found[key]), (key, value, found.get(key))
     # Control: what is not said has its default.
