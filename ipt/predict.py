@@ -215,7 +215,7 @@ def _without_repeats(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     record: dict[str, Any] = {}
     for name, value in pairs:
         if name in record:
-            raise ValueError(f"the field {name!r:.60} stands twice in one object; remove one")
+            raise ValueError(f"the field {name!r:.60} is there twice; remove one")
         record[name] = value
     return record
 

@@ -200,3 +200,11 @@ def test_a_line_is_a_text_or_a_record_of_one():
         record_of(long, 4)
     says = "standard input, line 4: field 'input' must be a text, found ['"
     assert str(told.value) == says + "x" * 38
+
+
+def test_a_record_whose_field_stands_twice_would_lose_one():
+    for line in ('{"input": "red", "input": "x"}', '{"input": "red", "a": [{"b": 1, "b": 2}]}'):
+        with pytest.raises(
+            ValueError, match="^standard input, line 7: the field '.*' is there twice"
+        ):
+            record_of(line, 7)
