@@ -830,10 +830,11 @@ class Finished:
             return (self.place / "report.html").read_text(encoding="utf8")
         if name == "export":
             return json.loads((self.place / "file.json").read_text(encoding="utf8"))
+        # Where a table cannot be written beside the run, a note says so.
+        lines = [line for line in ended.out.splitlines() if not line.startswith("written: ")]
         if name == "again":
-            table = (self.place / self.ist / "table.md").read_text(encoding="utf8")
-            return table, scores_in(self.place), self.vectors()
-        return ended.out
+            return lines, scores_in(self.place), self.vectors()
+        return lines
 
     def vectors(self):
         """Return the d numbers; none where the file is damaged, which a complete run reads not."""
@@ -849,8 +850,8 @@ class Finished:
             # A run that cannot be read is named as such, or as one without a result.
             # The widths of columns differ then.
             told = ("not readable", "unfinished", "\u2500")
-            known_lines = [line.split() for line in known.splitlines()]
-            for line in found.splitlines():
+            known_lines = [line.split() for line in known]
+            for line in found:
                 if line.split() not in known_lines and not any(word in line for word in told):
                     return False
             return True
