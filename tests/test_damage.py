@@ -132,6 +132,16 @@ def test_the_result_of_another_run_is_told(runs, capsys):
     assert "is the result of another run" in last_line(capsys, ist_words(runs, "--part", "unseen"))
 
 
+def test_the_list_of_runs_goes_on_where_a_result_is_a_whole_file_of_another_kind(runs, capsys):
+    (path,) = runs.glob("ist-*/result.json")
+    write_sealed(path, {"early": {"digest": "0", "scores": {}}})
+    capsys.readouterr()
+    assert cli.main(["runs", "--out", str(runs)]) == 0
+    ist, mine = capsys.readouterr().out.splitlines()[2:4]
+    assert path.parent.name in ist and "not readable" in ist
+    assert mine.startswith("mine") and "%" in mine  # control
+
+
 def test_a_delta_that_is_missing_in_the_bank_is_tuned_where_no_gradients_are(runs, capsys, unseen):
     (ist,) = runs.glob("ist-*")
     assert cli.main(ist_words(runs, "--part", "mixture")) == 0
