@@ -1,13 +1,14 @@
-# Two commands do all the set-up: `make demo` runs the main job, `make test` the tests. Others: venv, check, mutants, torture, suite, docs, smollm2, smollm2-study, clean.
+# Two commands do all the set-up: `make demo` runs the main job, `make test` the tests. Others: venv, check, fuzz, torture, mutants, suite, docs, smollm2, smollm2-study, clean.
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= runs/demo
 TASKS ?= path/to/tasks
 NOTEBOOKS ?= runs/notebooks
+EXAMPLES ?= 5000
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install -q -c constraints.txt
 
-.PHONY: venv demo test check mutants torture suite docs smollm2 smollm2-study clean
+.PHONY: venv demo test check fuzz torture mutants suite docs smollm2 smollm2-study clean
 
 venv: $(VENV)/installed
 
@@ -29,6 +30,10 @@ test: $(VENV)/installed
 check: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# Draws task files, settings, damaged runs and lines, EXAMPLES of each kind at random, about an hour on one core (tests/test_fuzz.py)
+fuzz: $(VENV)/installed
+	IPT_FUZZ=$(EXAMPLES) $(BIN)/python -m pytest -n 0 tests/test_fuzz.py
 
 # Plants faults in the modules that make numbers and runs their tests, hours on 2 cores; given again it goes on (docs/mutants.md)
 mutants: $(VENV)/installed

@@ -52,6 +52,8 @@ NAME_PATTERN = re.compile(r"\w[\w.+-]{0,99}")
 MOST_NAME_BYTES = 200
 # Fields that are texts where they are given.
 TEXT_FIELDS = ("category", "subcategory", "metric", "definition", "source", "family")
+# Fields that are true or false; JSON written by hand has "no", too, which would count as true.
+TRUTH_FIELDS = ("novel", "knowledge")
 SHOWN_OPTIONS = 200  # characters of the list of options, in an error
 SEED_DIGITS = 18  # of the data seed of a draw
 
@@ -259,6 +261,12 @@ def _check_fields(record: Mapping[str, Any], where: str) -> None:
         )
     for field_name in TEXT_FIELDS:
         _check_writable(record.get(field_name), f"{where}: field '{field_name}'")
+    for field_name in TRUTH_FIELDS:
+        value = record.get(field_name)
+        if value not in (None, True, False):
+            raise ValueError(
+                f"{where}: field '{field_name}' must be true or false, found {value!r:.60}"
+            )
 
     category = record["category"]
     if category not in CATEGORIES:
@@ -321,7 +329,7 @@ def _read_example(row: Any, options: Sequence[str] | None, where: str) -> Exampl
         output = [output]
     if not _is_list_of_texts(output):
         raise ValueError(f"{where}: 'output' must be a list of texts that are not empty")
-    entity = str(row.get("entity") or "")
+    entity = _read_entity(row.get("entity"), where)
     _check_writable(text, f"{where}: 'input'")
     _check_writable(entity, f"{where}: 'entity'")
     for answer in output:
@@ -333,6 +341,16 @@ def _read_example(row: Any, options: Sequence[str] | None, where: str) -> Exampl
         shown = f"{list(options)!s:.{SHOWN_OPTIONS}}"
         raise ValueError(f"{where}: label {label!r:.60} is not among the options {shown}")
     return Example(text, tuple(output), entity)
+
+
+def _read_entity(value: Any, where: str) -> str:
+    """Return a row's entity, "" for none; raise ValueError for what names none."""
+    if value is None:
+        return ""
+    # A number may name an entity, 0 as well as 7.
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"{where}: 'entity' must be a text or a number, found {value!r:.60}")
+    return str(value)
 
 
 def _is_list_of_texts(value: Any) -> bool:

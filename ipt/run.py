@@ -159,9 +159,23 @@ class Run:
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """The result of a complete run, else None."""
+        """The result of a complete run, else None; raises ValueError where it is another run's."""
         path = self.folder / "result.json"
-        return read_json(path) if path.exists() else None
+        if not path.exists():
+            return None
+        result = read_json(path)
+        # A file that was copied here from another run is whole, too.
+        config = self.config
+        pairs = [(result.get("kind"), config["kind"])]
+        split, parts = result.get("split"), config.get("parts")
+        if isinstance(split, dict) and isinstance(parts, dict):
+            for part in ("seen", "unseen"):
+                pairs.append((split.get(part), parts.get(part)))
+        for found, own in pairs:
+            # Results of older versions say less.
+            if found is not None and own is not None and found != own:
+                raise ValueError(f"{path} is the result of another run; {REMOVE_RUN}")
+        return result
 
     @property
     def scores(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from small_runs import REST, SEED, SEEN, new_world, tasks
+from small_runs import REST, SEED, SEEN, Told, new_world, tasks
 from soft_prompts import generate, model_for, nll
 from test_families import make, prompts
 
@@ -138,13 +138,10 @@ def test_a_run_that_is_not_complete_is_told(made, tmp_path, capsys):
     assert "is not complete; run its command again to finish it" in capsys.readouterr().err
 
 
-def experiment_with(model, task):
-    return SimpleNamespace(
-        model=model,
-        backbone=model.backbone,
-        tasks={task.name: task},
-        reporter=SimpleNamespace(info=print),
-    )
+def asked(backbone, prompt, known):
+    """What `answer_texts` takes of an experiment."""
+    model = model_for(backbone, prompt[None])
+    return SimpleNamespace(model=model, backbone=backbone, tasks=known, reporter=Told())
 
 
 def test_each_text_gets_the_answer_it_gets_alone(monkeypatch):
@@ -152,7 +149,7 @@ def test_each_text_gets_the_answer_it_gets_alone(monkeypatch):
     backbone, prompt = make("t5"), prompts(1)[0]
     monkeypatch.setattr(type(backbone), "token_budget", 12)
     texts = ["a long text of many words", "red", "warm and cold", "tall", "blue"]
-    experiment = experiment_with(model_for(backbone, prompt[None]), tasks()["first"])
+    experiment = asked(backbone, prompt, {"first": tasks()["first"]})
     expected = []
     for text in texts:
         (row,) = backbone.encode([text], [""])
@@ -180,7 +177,7 @@ def test_a_masked_model_answers_with_the_likeliest_of_the_tasks_own_options(monk
     ]
     options = ("red", "fog", "ten", "cup")
     task = replace(tasks()["late"], options=options)
-    experiment = experiment_with(model_for(backbone, prompt[None]), task)
+    experiment = asked(backbone, prompt, {"late": task})
     expected = []
     for text in texts:
         rows = [backbone.encode([text], [option]) for option in options]
@@ -206,3 +203,11 @@ def test_a_line_is_a_text_or_a_record_of_one():
     with pytest.raises(ValueError) as told:
         record_of(long, 4)
     assert str(told.value) == "standard input, line 4: field 'input' must be a text, found a list"
+
+
+def test_a_record_whose_field_stands_twice_would_lose_one():
+    for line in ('{"input": "red", "input": "x"}', '{"input": "red", "a": [{"b": 1, "b": 2}]}'):
+        with pytest.raises(
+            ValueError, match="^standard input, line 7: the field '.*' is there twice"
+        ):
+            record_of(line, 7)

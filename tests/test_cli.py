@@ -522,3 +522,13 @@ def test_control_the_check_sees_a_loaded_library(tmp_path):
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert "torch" in made.stdout.splitlines()[-1]
+
+
+def test_a_message_quotes_a_part_of_what_is_far_too_long(tmp_path, capsys):
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps({"[" * 3000: 1}))
+    for words in (["msf", "--config", str(path)], ["tune", "--" + "x" * 3000, "1"]):
+        assert cli.main(words) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("ipt: ") and len(said) < 1100 and said.count("\n") == 1
+        assert " ... " in said

@@ -114,6 +114,54 @@ def test_another_digit_in_a_result_is_told_by_all_that_read_it(runs, capsys, nam
         assert f"{path} has changed" in last_line(capsys, [*words, "--out", runs])
 
 
+def test_the_result_of_another_run_is_told(runs, capsys):
+    """It is whole, so that its seal is right."""
+    (path,) = runs.glob("ist-*/result.json")
+    own = path.read_bytes()
+    shutil.copy(runs / "mine" / "result.json", path)
+    for words in (["runs", "show", path.parent.name], ["report", path.parent.name]):
+        said = last_line(capsys, [*words, "--out", runs])
+        assert (
+            said == f"ipt: {path} is the result of another run; remove the run folder and run again"
+        )
+    path.write_bytes(own)
+    assert cli.main(["runs", "show", path.parent.name, "--out", str(runs)]) == 0  # control
+    record = read_json(path)
+    record["split"]["seen"] = record["split"]["seen"][::-1]
+    write_sealed(path, record)
+    assert "is the result of another run" in last_line(capsys, ist_words(runs, "--part", "unseen"))
+
+
+def test_the_list_of_runs_goes_on_where_a_result_is_a_whole_file_of_another_kind(runs, capsys):
+    (path,) = runs.glob("ist-*/result.json")
+    write_sealed(path, {"early": {"digest": "0", "scores": {}}})
+    capsys.readouterr()
+    assert cli.main(["runs", "--out", str(runs)]) == 0
+    ist, mine = capsys.readouterr().out.splitlines()[2:4]
+    assert path.parent.name in ist and "not readable" in ist
+    assert mine.startswith("mine") and "%" in mine  # control
+
+
+def test_a_delta_that_is_missing_in_the_bank_is_tuned_where_no_gradients_are(runs, capsys, unseen):
+    (ist,) = runs.glob("ist-*")
+    assert cli.main(ist_words(runs, "--part", "mixture")) == 0
+    words = ["predict", "red blue green", "--run", ist.name, "--task", unseen, "--mixture"]
+    capsys.readouterr()
+    assert cli.main([*words, "--out", str(runs)]) == 0
+    answer = capsys.readouterr().out
+    seen = Run(ist).config["parts"]["seen"][0]
+    (path,) = [
+        p
+        for p in runs.glob(f"bank/*/{seen}.safetensors")
+        if "100" in str(read_json(p.parent / "setting.json"))
+    ]
+    before, _ = read_tensors(path)
+    path.unlink()
+    assert cli.main([*words, "--out", str(runs)]) == 0
+    assert capsys.readouterr().out == answer
+    assert torch.allclose(read_tensors(path)[0]["prompt"], before["prompt"], atol=1e-4)
+
+
 def test_a_result_without_scores_is_told(runs, capsys):
     (path,) = runs.glob("ist-*/result.json")
     write_json(path, {})

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from ipt.data import Example, Task, digest_of
+from ipt.tasks.readers.schema import record_problems
 
 RECORD = {
     "name": "mine",
@@ -310,3 +311,29 @@ def test_the_digest_of_several_tasks_is_of_all_in_their_order():
     assert digest_of([one, two], "5", "x") == more
     others = {digest_of([two, one]), digest_of([one]), digest_of([one], "5")}
     assert len(others) == 3 and digest_of([one, two]) not in others  # control
+
+
+@pytest.mark.parametrize("value", ["no", "false", [], {}, 2])
+@pytest.mark.parametrize("name", ["novel", "knowledge"])
+def test_what_is_neither_true_nor_false_is_not_taken_for_either(name, value):
+    assert f"field '{name}' must be true or false, found {value!r}" in refusal(FREE | {name: value})
+    assert getattr(Task.from_dict(FREE | {name: None}), name) is False  # control
+    assert getattr(Task.from_dict(FREE | {name: True}), name) is True
+
+
+def test_a_number_names_an_entity_and_what_is_no_text_does_not():
+    def named(value):
+        return FREE | {"examples": [{"input": "one", "output": "x", "entity": value}]}
+
+    for value, text in ((0, "0"), (7, "7"), (None, ""), ("", "")):
+        assert Task.from_dict(named(value)).examples[0].entity == text
+    for value in (True, False, [], ["a"], {"a": 1}):
+        assert "'entity' must be a text or a number" in refusal(named(value))
+
+
+@pytest.mark.parametrize("value", [0, False, [], {}])
+def test_a_field_that_is_no_text_is_told_where_it_counts_as_false(value):
+    for name in ("subcategory", "definition", "source", "family"):
+        (problem,) = record_problems(FREE | {name: value}, "file.json")
+        assert problem == f"file.json: field '{name}' must be a text, found {value!r}"
+    assert record_problems(FREE | {"subcategory": ""}, "file.json") == []  # control

@@ -19,7 +19,7 @@ from cyclopts import App, CycloptsError
 from ipt.cli.benchmark import bench
 from ipt.cli.landscape import probe
 from ipt.cli.models import convert, pretrain, score
-from ipt.cli.options import apply_files, located, sentence
+from ipt.cli.options import apply_files, located, sentence, shortened
 from ipt.cli.predict import export, predict
 from ipt.cli.report import report
 from ipt.cli.runs import runs_app
@@ -97,7 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CycloptsError, ValueError) as error:
         # What a user said: the parser's errors and ours.
         if is_main_process():
-            print(f"ipt: {located(sentence(error), tokens)}", file=sys.stderr)
+            text = shortened(located(sentence(error), tokens))
+            print(f"ipt: {text}", file=sys.stderr)
         return USER_ERROR
     except BrokenPipeError:
         # The reader of the output is closed (`ipt runs | head`): what is left goes nowhere.

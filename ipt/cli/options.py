@@ -61,6 +61,7 @@ PartName = Literal["same", "diff", "unseen", "random", "pca", "mixture"]
 Parts = Annotated[tuple[PartName, ...], Parameter(name="--part", help=PARTS)]
 SummaryFile = Annotated[Path | None, Parameter(help="write the means as a small JSON summary")]
 
+MOST_SAID = 1000  # characters of a message, more than any needs
 FOLDER_FLAGS = ("--out", "--to")
 PRESETS = ("quick", "paper")  # files of ipt/presets; `default` and `ours` have none
 RENAMED_FLAGS = {
@@ -189,6 +190,15 @@ def sentence(error: Exception) -> str:
         cause = error.__cause__
     # A message of several lines (the parser's frames, YAML's positions) becomes one.
     return renamed(error) or " ".join(str(cause).split())
+
+
+def shortened(text: str) -> str:
+    """Return a message without its middle where it quotes far too much of what was found."""
+    if len(text) <= MOST_SAID:
+        return text
+    # The place stands at the start, the remedy at the end.
+    half = MOST_SAID // 2
+    return f"{text[:half]} ... {text[-half:]}"
 
 
 def located(text: str, tokens: Sequence[str]) -> str:

@@ -47,16 +47,12 @@ def _row_of(run: Run) -> list[str]:
     try:
         settings = run.config
         result = run.result
-    except ValueError:
+        # A run that was stopped has settings and no result.
+        dim = "" if result is None else str(result["dim"])
+        headline = "unfinished" if result is None else _headline(result)
+    except (KeyError, TypeError, ValueError):
+        # Also a file that is whole, but no result.
         return [name, "", "", "", "", "not readable"]
-
-    # A run that was stopped has settings and no result.
-    if result:
-        dim = str(result["dim"])
-        headline = _headline(result)
-    else:
-        dim = ""
-        headline = "unfinished"
     return [name, settings["kind"], settings["split"], dim, str(settings["seed"]), headline]
 
 

@@ -117,6 +117,8 @@ def put_given(experiment: Experiment, names: Sequence[str]) -> None:
         bank.put(task, tuned)
 
 
+# Whoever asks for deltas may be without gradients, as what only reads them is.
+@torch.enable_grad()
 def tune_missing(
     experiments: Sequence[Experiment],
     names: Sequence[str],

@@ -18,8 +18,7 @@ from ipt.tasks.readers.contents import read_json
 SUFFIXES = (".json", ".json.gz", *tables.TASK_FILES)  # ends of a task file's name
 IGNORED = ("index.json", "index.json.gz")  # tables of contents, which collections of tasks have
 MOST_PROBLEMS = 20  # reported of a file: the same fault is often in all of its rows
-# Fields that must be truth values, and texts, where they are given.
-TRUTH_FIELDS = ("novel", "knowledge")
+# Fields that must be texts where they are given.
 TEXT_FIELDS = (
     "name",
     "category",
@@ -187,10 +186,6 @@ def _type_problems(record: dict[str, Any], where: str) -> list[str]:
         value = record.get(name)
         if value is not None and not isinstance(value, str):
             problems.append(f"{where}: field '{name}' must be a text, found {value!r:.40}")
-    for name in TRUTH_FIELDS:
-        value = record.get(name)
-        if value is not None and not isinstance(value, bool):
-            problems.append(f"{where}: field '{name}' must be true or false, found {value!r:.40}")
     problems += _option_problems(record.get("options"), where)
     examples = record.get("examples") or []
     if not isinstance(examples, list):
