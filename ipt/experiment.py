@@ -108,7 +108,7 @@ def encode_tasks(
         rows += [*data.train, *data.dev, *data.test]
     note_cut_rows(experiment, rows)
     for note in notes_on_answers(backbone, encoded):
-        experiment.reporter.info(note)
+        experiment.reporter.note(note)
     return encoded
 
 
@@ -123,7 +123,7 @@ def note_cut_rows(experiment: Experiment, rows: Sequence[Encoded]) -> None:
         fills_answer = len(row.label_ids) >= MAX_ANSWER
         cut += fills_input or fills_answer
     if cut:
-        experiment.reporter.info(
+        experiment.reporter.note(
             f"note: {cut} of {len(rows)} rows fill {longest} input or {MAX_ANSWER} "
             "answer tokens; longer ones are cut"
         )

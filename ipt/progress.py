@@ -40,6 +40,7 @@ class Reporter:
     def __init__(self, console: Console | None = None) -> None:
         # Two processes that draw bars on one terminal overwrite each other.
         self.console = console or Console(stderr=True, quiet=not is_main_process())
+        self._noted: set[str] = set()
 
     def info(self, text: str) -> None:
         """Print one line, as it is: names of tasks may hold what rich takes for markup."""
@@ -49,6 +50,12 @@ class Reporter:
             markup=False,
             soft_wrap=True,
         )
+
+    def note(self, text: str) -> None:
+        """Print a line once, however many stages come upon it."""
+        if text not in self._noted:
+            self._noted.add(text)
+            self.info(text)
 
     @contextmanager
     def bar(self, title: str) -> Iterator[Update]:

@@ -105,6 +105,9 @@ class Told:
     def info(self, text: str) -> None:
         self.said.append(text)
 
+    def note(self, text: str) -> None:
+        self.said.append(text)
+
     @contextmanager
     def bar(self, title: str):
         self.bars[title] = 0

@@ -249,6 +249,8 @@ def csv_table(text, separator):
     for cells in lines[1:]:
         if len(cells) > len(names):
             raise ValueError("more cells than names")
+        if separator == "\t" and any(re.search("\t.*[\n\r]|[\n\r].*\t", c, re.S) for c in cells):
+            raise ValueError("a quotation mark that was none")
         cells = [cell or None for cell in cells] + [None] * (len(names) - len(cells))
         rows.append(dict(zip(names, cells, strict=True)))
     return expected_rows(rows)

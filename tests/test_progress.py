@@ -43,6 +43,13 @@ def test_what_is_said_goes_to_standard_error_as_it_is(alone, capsys):
     assert captured.err == f"{line}\n"
 
 
+def test_a_note_is_said_once(alone, capsys):
+    reporter = Reporter()
+    for text in ("note: a", "note: b", "note: a"):
+        reporter.note(text)
+    assert capsys.readouterr().err == "note: a\nnote: b\n"
+
+
 def test_without_a_terminal_a_stage_is_one_line_with_its_seconds():
     reporter, text = reporter_on(terminal=False)
     with reporter.bar("tuning") as update:

@@ -113,7 +113,8 @@ def check_tasks(path: Path) -> None:
         print(line)
     # All lines for the user, who mends a file in one go; the exit code for a script.
     if problems:
-        raise ValueError(f"{len(problems)} problems in {path}")
+        count = "one problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise ValueError(f"{count} in {path}")
     print(f"{path}: {len(schema.load(path))} tasks, no problem")
 
 

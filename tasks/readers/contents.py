@@ -126,7 +126,7 @@ def csv_rows(path: Path, separator: str | None = None) -> list[Row]:
                     f"{len(names)} columns; put a text that holds {separator!r} in double quotes"
                 )
             # A text that begins with a quotation mark would take the lines up to the next one.
-            if separator == "\t" and any("\t" in cell and "\n" in cell for cell in cells):
+            if separator == "\t" and any(map(_goes_over_rows, cells)):
                 raise ValueError(
                     f"{path}: line {reader.line_num}: a text in double quotes goes over tabs and "
                     "lines; where a text begins with a quotation mark, put it in quotes and "
@@ -140,6 +140,11 @@ def csv_rows(path: Path, separator: str | None = None) -> list[Row]:
     except csv.Error as error:
         raise ValueError(f"{path}: line {reader.line_num}: not valid CSV ({error})") from error
     return rows
+
+
+def _goes_over_rows(cell: str) -> bool:
+    """Return whether the cell of a TSV holds both what ends a cell and what ends a line."""
+    return "\t" in cell and ("\n" in cell or "\r" in cell)
 
 
 def _column_names(path: Path, cells: Sequence[str]) -> list[str]:
