@@ -17,6 +17,7 @@ from ipt.experiment import Experiment, note_cut_rows
 from ipt.methods.subspace import Subspace
 from ipt.results import RunResult
 from ipt.run import Run
+from ipt.storage import without_repeats
 from ipt.training.evaluate import FORWARD_ONLY
 from ipt.training.source import mix_deltas
 from ipt.workflows.deltas import tuned_deltas
@@ -210,16 +211,6 @@ def require_text(text: str, where: str) -> None:
         ) from error
 
 
-def _without_repeats(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object's fields; raise ValueError where one is there twice and would be lost."""
-    record: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in record:
-            raise ValueError(f"the field {name!r:.60} is there twice; remove one")
-        record[name] = value
-    return record
-
-
 def output_field(records: Sequence[str | dict[str, Any]]) -> str:
     """Return the field for the answers: `output`, or `prediction` where a record has an own one.
 
@@ -245,7 +236,7 @@ def record_of(line: str, number: int) -> str | dict[str, Any]:
         return line
     where = f"standard input, line {number}"
     try:
-        record = json.loads(line, object_pairs_hook=_without_repeats)
+        record = json.loads(line, object_pairs_hook=without_repeats)
         # As it will be written: nan and infinity are no JSON, half a sign is no UTF-8.
         require_text(json.dumps(record, ensure_ascii=False, allow_nan=False), where)
     except json.JSONDecodeError as error:

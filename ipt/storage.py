@@ -14,7 +14,7 @@ import re
 import shutil
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,6 +131,19 @@ def write_json(path: Path, record: Any) -> None:
         sort_keys=True,
     )
     write_atomic(path, f"{text}\n".encode())
+
+
+def without_repeats(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the fields of a JSON object; raise ValueError where one is there twice.
+
+    JSON's own reader takes the last of them, and the others would be lost.
+    """
+    record: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in record:
+            raise ValueError(f"the key {name!r:.60} is there twice in one object")
+        record[name] = value
+    return record
 
 
 def write_sealed(path: Path, record: Mapping[str, Any]) -> None:

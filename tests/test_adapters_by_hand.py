@@ -208,6 +208,6 @@ def test_a_line_is_a_text_or_a_record_of_one():
 def test_a_record_whose_field_stands_twice_would_lose_one():
     for line in ('{"input": "red", "input": "x"}', '{"input": "red", "a": [{"b": 1, "b": 2}]}'):
         with pytest.raises(
-            ValueError, match="^standard input, line 7: the field '.*' is there twice"
+            ValueError, match="^standard input, line 7: the key '.*' is there twice"
         ):
             record_of(line, 7)

@@ -200,7 +200,7 @@ def test_one_list_of_objects_and_objects_over_lines(tmp_path):
         ('{"a": 1}\n\n{"b": -Infinity}', "line 3: not valid JSON (-Infinity is no value"),
         ('{"a": 1e999}', "1e999 is too large a number"),
         ('{"a": ' + "9" * 5000 + "}", "line 1: not valid JSON (Exceeds the limit"),
-        ('{"a": 1, "a": 2}', "the key 'a' stands twice in one object"),
+        ('{"a": 1, "a": 2}', "the key 'a' is there twice in one object"),
         ('{"a": 1}\n[2]', "row 2 must be a JSON object, found list"),
         ('{"a": 1}\nx', "line 2, column 1: not valid JSON"),
         ("[" * 100_000, "nested too deeply"),

@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from ipt.storage import without_repeats
+
 # Far above any file of settings or study, far below what makes a reader slow.
 MOST_BYTES = 1_000_000
 # Levels of a value: `ist.steps` in a group of a study's cells is the third.
@@ -84,17 +86,7 @@ def _require_plain(value: Any, about: str) -> None:
 
 
 def _read_json(text: str) -> Any:
-    return json.loads(text, object_pairs_hook=_without_repeats)
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the pairs as a mapping; JSON's own reader would take the last of equal keys."""
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ValueError(f"the key {key!r:.40} is there twice")
-        found[key] = value
-    return found
+    return json.loads(text, object_pairs_hook=without_repeats)
 
 
 class _Loader(yaml.SafeLoader):

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ipt.storage import read_user_text
+from ipt.storage import read_user_text, without_repeats
 from ipt.tasks.names import repeated_names
 
 Row = MutableMapping[str, Any]
@@ -227,7 +227,7 @@ def _decode(path: Path, text: str, start: int) -> tuple[Any, int]:
 @cache
 def _decoder() -> json.JSONDecoder:
     return json.JSONDecoder(
-        object_pairs_hook=_object,
+        object_pairs_hook=without_repeats,
         parse_constant=_not_a_number,
         parse_float=_finite,
     )
@@ -236,15 +236,6 @@ def _decoder() -> json.JSONDecoder:
 def _no_json(path: Path, error: json.JSONDecodeError) -> ValueError:
     place = f"line {error.lineno}, column {error.colno}"
     return ValueError(f"{path}: {place}: not valid JSON ({error.msg})")
-
-
-def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object's dict; raise ValueError where a key stands twice: one would be lost."""
-    record = dict(pairs)
-    if len(record) < len(pairs):
-        name = repeated_names(name for name, _ in pairs)[0]
-        raise ValueError(f"the key {name!r:.60} stands twice in one object")
-    return record
 
 
 def _not_a_number(name: str) -> NoReturn:
