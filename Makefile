@@ -42,6 +42,7 @@ mutants: $(VENV)/installed
 
 # Bad input, damaged files, full disks and kills, each a command of its own; given again it goes on (docs/promised.md)
 torture: $(VENV)/installed
+	$(PIP) -e '.[gguf]'
 	$(BIN)/python tests/torture.py
 	$(BIN)/python tests/torture.py --table
 

@@ -9,6 +9,7 @@ import argparse
 import fcntl
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -32,6 +33,10 @@ SECONDS = 60  # of a command's own time; twice as much on the clock
 BYTES = 24 * 2**30  # of address space, most of which the libraries map and do not use
 DISK_SIZES = (0, 100, 1_000, 4_000, 20_000, 100_000)  # most bytes of a file
 BAD = ("silently different", "trace", "hang", "no line", "taken")
+INPUTS = ("flags", "names", "task files", "templates", "settings", "models", "lines")
+PARTS = (*INPUTS, "damaged files", "full disks", "kills")
+# What the parser says of words that are wrong in the campaign itself.
+MISSED = "specified multiple times|[Uu]nknown (option|command)|[Uu]nused|needs the extra"
 MARK_START, MARK_END = "<!-- campaign -->\n", "<!-- end -->"
 
 
@@ -125,6 +130,7 @@ def ending(code: int | None, text: str) -> tuple[str, str]:
         return "trace", line
     if code == 0:
         return "accepted", ""
+    assert not re.search(MISSED, line), f"an attempt that tries nothing: {line}"
     return ("refused" if len(said) == 1 else "no line"), line
 
 
@@ -270,9 +276,10 @@ def table(result: dict[str, Any]) -> str:
     heads = ["refused", "accepted", "right", *BAD]
     lines = [f"| part | attempts | {' | '.join(heads)} |", "| --- |" + " ---: |" * (1 + len(heads))]
     total: Counter[str] = Counter()
-    for part, counts in result["parts"].items():
+    for part in PARTS:
+        counts = Counter(result["parts"].get(part, {}))
         total.update(counts)
-        lines.append(_row(part, Counter(counts), heads))
+        lines.append(_row(part, counts, heads))
     lines.append(_row("all", total, heads))
     return "\n".join(lines) + "\n"
 

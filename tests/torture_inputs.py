@@ -73,14 +73,22 @@ def flags(world: Path) -> Iterator[Attempt]:
 def _words(world: Path, verb: str, flag: str, value: str) -> Callable[[Path], list[str]]:
     def prepare(folder: Path) -> list[str]:
         out = folder / "runs"
-        given = f"{flag}={value}"
         if verb == "tune":
-            return [*tune_words(world, out), "--dry-run", given]
+            return with_flag([*tune_words(world, out), "--dry-run"], flag, value)
         if verb == "msf":
-            return [*msf_words(world, out), "--dry-run", given]
-        return [verb, "--out", str(out), given]
+            return with_flag([*msf_words(world, out), "--dry-run"], flag, value)
+        return [verb, "--out", str(out), f"{flag}={value}"]
 
     return prepare
+
+
+def with_flag(words: list[str], flag: str, value: str) -> list[str]:
+    """Return the words of a command with a flag of this value, in the place of its own."""
+    kept = list(words)
+    while flag in kept:
+        place = kept.index(flag)
+        del kept[place : place + 2]
+    return [*kept, f"{flag}={value}"]
 
 
 def tune_words(world: Path, out: Path) -> list[str]:
@@ -99,8 +107,12 @@ def names(world: Path, done: Path) -> Iterator[Attempt]:
             yield Attempt("names", f"tune {flag} {value[:9]!r}", _words(world, "tune", flag, value))
     for verb in ("ist", "stability", "probe", "predict", "export", "report"):
         for value in wrong:
-            words = [verb, "--out", str(done), "--run", value]
-            if verb in ("predict", "export"):
+            words = [verb, "--out", str(done), f"--run={value}"]
+            if verb == "export":
+                words = [verb, value, "first", "--out", str(done), "--to", str(done.parent / "to")]
+            elif verb == "report":
+                words = [verb, value, "--out", str(done)]
+            elif verb == "predict":
                 words += ["--task", "first"]
             yield Attempt("names", f"{verb} --run {value[:9]!r}", _fixed(words), EITHER)
 
@@ -268,7 +280,7 @@ def _edited(world: Path, file: str, name: str, value: Any) -> Callable[[Path], l
         shutil.copytree(world / "model", folder / "model")
         path = folder / "model" / file
         path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
-        return [*tune_words(world, folder / "runs"), "--model", str(folder / "model")]
+        return with_flag(tune_words(world, folder / "runs"), "--model", str(folder / "model"))
 
     return prepare
 
@@ -279,7 +291,7 @@ def _replaced(world: Path, file: str, content: bytes | None) -> Callable[[Path],
         (folder / "model" / file).unlink(missing_ok=True)
         if content is not None:
             (folder / "model" / file).write_bytes(content)
-        return [*tune_words(world, folder / "runs"), "--model", str(folder / "model")]
+        return with_flag(tune_words(world, folder / "runs"), "--model", str(folder / "model"))
 
     return prepare
 
