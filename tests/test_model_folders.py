@@ -134,6 +134,8 @@ def test_a_decoder_without_a_start_is_refused(tmp_path):
     refused(tmp_path, "decoder_start_token_id")
     edit(tmp_path, decoder_start_token_id=9999)
     refused(tmp_path, "decoder_start_token_id 9999 has no embedding")
+    edit(tmp_path, decoder_start_token_id="x")
+    refused(tmp_path, "decoder_start_token_id 'x' has no embedding")
     edit(tmp_path, decoder_start_token_id=toys.PAD)
     load(tmp_path)  # control
 
@@ -189,6 +191,14 @@ def test_weights_that_are_not_those_of_the_model_are_refused(folder, change, tex
 HUGE = {"hidden_size": 10**9, "vocab_size": 10**12, "num_hidden_layers": 10**9}
 
 
+@pytest.mark.parametrize("count", [0, 1])
+def test_weights_of_layers_that_the_configuration_leaves_out_are_refused(folder, count):
+    """Control: with both of its layers the folder loads."""
+    load(folder)
+    edit(folder, num_hidden_layers=count, layer_types=None)
+    refused(folder, "is of a layer that its config.json does not count")
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -226,6 +236,8 @@ def test_an_empty_tokenizer_and_an_unknown_type_are_refused(folder):
     edit(folder, model_type="of its own")
     refused(folder, "is not one that transformers knows")
     edit(folder, auto_map={"AutoConfig": "own.Config"})
+    refused(folder, "ipt runs no code that comes with a model")
+    edit(folder, model_type=[])
     refused(folder, "ipt runs no code that comes with a model")
     edit(folder, model_type="llama")
     (folder / "tokenizer.json").write_text("{}")

@@ -107,6 +107,8 @@ def names(world: Path, done: Path) -> Iterator[Attempt]:
             yield Attempt("names", f"tune {flag} {value[:9]!r}", _words(world, "tune", flag, value))
     for verb in ("ist", "stability", "probe", "predict", "export", "report"):
         for value in wrong:
+            if value == "-" and verb in ("export", "report"):
+                continue  # no name but the sign of an option
             words = [verb, "--out", str(done), f"--run={value}"]
             if verb == "export":
                 words = [verb, value, "first", "--out", str(done), "--to", str(done.parent / "to")]

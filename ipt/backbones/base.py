@@ -113,7 +113,7 @@ class Backbone(ABC):
         if isinstance(configured, list):
             configured = configured[0] if configured else None
         # A configuration's default may be the id of a larger vocabulary.
-        if configured is not None and not 0 <= configured < len(self.weight):
+        if not isinstance(configured, int) or not 0 <= configured < len(self.weight):
             configured = None
         # BERT's tokenizers have no end sign but a separator, which ends their texts.
         separator = self.tokenizer.sep_token_id

@@ -68,9 +68,10 @@ def _check_tokens(backbone: Backbone) -> None:
             f"have no embedding among the model's {rows}; copy the tokenizer that belongs to it, "
             "or resize the embeddings (resize_token_embeddings) and save the model again"
         )
-    if backbone.start is not None and not 0 <= backbone.start < rows:
+    start = backbone.start
+    if start is not None and not (isinstance(start, int) and 0 <= start < rows):
         raise ValueError(
-            f"--model {backbone.name}: its decoder_start_token_id {backbone.start} has no "
+            f"--model {backbone.name}: its decoder_start_token_id {start!r:.40} has no "
             f"embedding among the model's {rows}; copy config.json again, or correct it"
         )
 

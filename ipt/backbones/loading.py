@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,7 +78,7 @@ def _read_config(folder: Path, name: str) -> PretrainedConfig:
         if not isinstance(settings, dict):
             raise TypeError("it must be a JSON object")
         kind = settings.get("model_type")
-    if kind not in CONFIG_MAPPING:
+    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
         own_code = "comes with code of its own, and ipt runs no code that comes with a model"
         reason = own_code if "auto_map" in settings else "is not one that transformers knows"
         raise ValueError(
@@ -117,6 +118,15 @@ def _read_model(
         wrong.append(f"{weight} is missing")
     for weight, found, expected in sorted(report["mismatched_keys"]):
         wrong.append(f"{weight} is {list(found)} and not {list(expected)}")
+    # Layers that config.json leaves out: the model would be another one, without a word.
+    own = set()
+    for weight, _ in model.named_parameters():
+        # Files of a model without its head leave out the first part of a name.
+        own.add(_any_layer(weight))
+        own.add(_any_layer(weight.removeprefix(f"{model.base_model_prefix}.")))
+    for weight in sorted(report["unexpected_keys"]):
+        if _any_layer(weight) in own or not getattr(config, "num_hidden_layers", 1):
+            wrong.append(f"{weight} is of a layer that its config.json does not count")
     for weight, values in model.named_parameters():
         if not values.isfinite().all():
             wrong.append(f"{weight} is not finite in {dtype}")
@@ -128,6 +138,11 @@ def _read_model(
             "a language-model head"
         )
     return model
+
+
+def _any_layer(weight: str) -> str:
+    """Return a weight's name without the numbers of its layer and its place there."""
+    return re.sub(r"\.\d+(?=\.)", "", f".{weight}")
 
 
 def _read_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
