@@ -122,6 +122,7 @@ FLAGS = [
     ("pretrain --minutes nan", "--minutes must be a finite number"),
     ("pretrain --learning-rate=-1", "--learning-rate must be above 0"),
     ("msf --tuner soft-prompt:prompt_length=nan", "prompt_length must be of the kind int"),
+    ("report [/x]", "runs/[/x] is no run folder"),
     ("tune --out file", "--out 'file': file is a file and no folder"),
     ("msf --out file/runs --dry-run", "--out 'file/runs': file is a file and no folder"),
     ("ist --out file --dry-run", "--out 'file': file is a file and no folder"),

@@ -77,7 +77,8 @@ def _words(world: Path, verb: str, flag: str, value: str) -> Callable[[Path], li
             return with_flag([*tune_words(world, out), "--dry-run"], flag, value)
         if verb == "msf":
             return with_flag([*msf_words(world, out), "--dry-run"], flag, value)
-        return [verb, "--out", str(out), f"{flag}={value}"]
+        named = ["--run", "one"] if verb == "probe" else []
+        return [verb, "--out", str(out), *named, f"{flag}={value}"]
 
     return prepare
 
@@ -115,7 +116,7 @@ def names(world: Path, done: Path) -> Iterator[Attempt]:
             elif verb == "report":
                 words = [verb, value, "--out", str(done)]
             elif verb == "predict":
-                words += ["--task", "first"]
+                words += ["--task", "first", "red blue"]
             yield Attempt("names", f"{verb} --run {value[:9]!r}", _fixed(words), EITHER)
 
 

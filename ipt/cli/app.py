@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 from ipt.cli.benchmark import bench
 from ipt.cli.landscape import probe
@@ -59,6 +59,8 @@ app = App(
     # main answers an interrupt itself: it names what goes on from the last checkpoint.
     suppress_keyboard_interrupt=False,
     config=apply_files,
+    # A name that begins with a bracket is a name, no list in JSON.
+    default_parameter=Parameter(json_list=False, json_dict=False),
 )
 # `tasks` and `runs` have verbs of their own.
 app.command(tasks_app)
