@@ -48,6 +48,9 @@ REQUIRED_SETTINGS = {"kind", "split", "seed"}
 # run stands on, which is compared by itself.
 NOT_IN_IDENTITY = ("paths", "subspace")
 
+# Name of the digest of a run's settings in its result.
+SETTINGS = "sha256 of the settings"
+
 # The folder of tuned deltas, beside those of the runs.
 BANK = "bank"
 
@@ -166,7 +169,10 @@ class Run:
         result = read_json(path)
         # A file that was copied here from another run is whole, too.
         config = self.config
-        pairs = [(result.get("kind"), config["kind"])]
+        pairs = [
+            (result.pop(SETTINGS, None), digest_of_settings(config)),
+            (result.get("kind"), config["kind"]),
+        ]
         split, parts = result.get("split"), config.get("parts")
         if isinstance(split, dict) and isinstance(parts, dict):
             for part in ("seen", "unseen"):
@@ -202,7 +208,8 @@ class Run:
     def finish(self, result: dict[str, Any]) -> None:
         """Write the result, which marks the run complete, and remove the checkpoints."""
         # In this order: a kill in between leaves a complete run with idle checkpoints.
-        write_sealed(self.folder / "result.json", result)
+        settings = digest_of_settings(self.config)
+        write_sealed(self.folder / "result.json", result | {SETTINGS: settings})
         for path in self.folder.glob("checkpoint-*.safetensors"):
             path.unlink()
 
@@ -284,6 +291,12 @@ class Run:
 def identity(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of a run's settings that tell it from other runs."""
     return {name: value for name, value in settings.items() if name not in NOT_IN_IDENTITY}
+
+
+def digest_of_settings(settings: Mapping[str, Any]) -> str:
+    """Return the sha256 of the settings that tell a run from others."""
+    text = json.dumps(identity(settings), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def load_run(name: str | Path, out: str | Path = "runs") -> Run:

@@ -126,6 +126,13 @@ def test_the_result_of_another_run_is_told(runs, capsys):
         )
     path.write_bytes(own)
     assert cli.main(["runs", "show", path.parent.name, "--out", str(runs)]) == 0  # control
+    other_seed = runs / "other"
+    shutil.copytree(path.parent, other_seed)
+    config = read_json(other_seed / "config.json")
+    config["config"]["seed"] += 1
+    write_sealed(other_seed / "config.json", config)
+    said = last_line(capsys, ["runs", "show", "other", "--out", runs])
+    assert said.startswith(f"ipt: {other_seed / 'result.json'} is the result of another run")
     record = read_json(path)
     record["split"]["seen"] = record["split"]["seen"][::-1]
     write_sealed(path, record)

@@ -260,7 +260,7 @@ def test_a_cell_of_a_study_has_the_figures_of_its_own_run(tmp_path):
     for name, config in cases.items():
         shutil.copytree(out / "ist-42", out / name)
         write_json(out / name / "config.json", {"config": config})
-        result = Run(out / name).result
+        result = Run(out / "ist-42").result
         value = 0.625 if name == "ist-m" else 0.25
         result["scores"]["test"] = {
             task: {"generated": value, "ranked": None} for task in result["scores"]["test"]
