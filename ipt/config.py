@@ -91,13 +91,17 @@ def require_number(name: str, value: Any, kind: type, most: float) -> None:
     kind: int or float; a float may be a whole number.
     """
     # A truth value is a number in Python; nan is neither above nor below anything.
-    accepted = (int,) if kind is int else (int, float)
-    noun = "a whole number" if kind is int else "a finite number"
+    accepted: tuple[type, ...] = (int, float)
+    noun = "a finite number"
+    if kind is int:
+        accepted = (int,)
+        noun = "a whole number"
     is_number = isinstance(value, accepted) and not isinstance(value, bool)
+    found = f"{value!r:.40}"
     if not is_number or not math.isfinite(value):
-        raise ValueError(f"--{flag(name)} must be {noun}, found {value!r:.40}")
+        raise ValueError(f"--{flag(name)} must be {noun}, found {found}")
     if abs(value) > most:
-        raise ValueError(f"--{flag(name)} must be at most {most}, found {value!r:.40}")
+        raise ValueError(f"--{flag(name)} must be at most {most}, found {found}")
 
 
 def numbers_of(config: Any) -> list[tuple[str, Any, type, float]]:

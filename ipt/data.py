@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 # Few-shot sets that the deltas of MSF are tuned on, and other ones of the same tasks.
 SAME_DATA_SEED = 100
@@ -263,7 +263,7 @@ def _check_fields(record: Mapping[str, Any], where: str) -> None:
         _check_writable(record.get(field_name), f"{where}: field '{field_name}'")
     for field_name in TRUTH_FIELDS:
         value = record.get(field_name)
-        if value not in (None, True, False):
+        if value is not None and not isinstance(value, bool):
             raise ValueError(
                 f"{where}: field '{field_name}' must be true or false, found {value!r:.60}"
             )
@@ -287,6 +287,22 @@ def _check_list(record: Mapping[str, Any], name: str, where: str) -> None:
         raise ValueError(f"{where}: field '{name}' must be a list of examples, found {kind}")
 
 
+class HalfSign(NamedTuple):
+    """Half of a sign in a text (a lone surrogate): no file holds it, and no tokenizer reads it."""
+
+    sign: str
+    place: int  # from one
+
+
+def half_sign(text: str) -> HalfSign | None:
+    """Return the first half of a sign in a text, None where it has none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return HalfSign(text[error.start], error.start + 1)
+    return None
+
+
 def _check_writable(text: Any, where: str) -> None:
     """Raise ValueError where a text has half of a sign: neither a file nor a tokenizer takes it.
 
@@ -295,14 +311,13 @@ def _check_writable(text: Any, where: str) -> None:
     """
     if not isinstance(text, str):
         return
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        half = text[error.start].encode("ascii", "backslashreplace").decode()
+    half = half_sign(text)
+    if half is not None:
+        sign = ascii(half.sign).strip("'")
         raise ValueError(
-            f"{where} has a lone surrogate ({half}, sign {error.start + 1}), which is half of a "
+            f"{where} has a lone surrogate ({sign}, sign {half.place}), which is half of a "
             "sign and no text; write the whole sign or remove it"
-        ) from error
+        )
 
 
 def _read_examples(

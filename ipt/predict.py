@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ipt.data import SAME_DATA_SEED
+from ipt.data import SAME_DATA_SEED, half_sign
 from ipt.experiment import Experiment, note_cut_rows
 from ipt.methods.subspace import Subspace
 from ipt.results import RunResult
@@ -198,17 +198,12 @@ def read_records(lines: Iterable[str]) -> list[str | dict[str, Any]]:
 
 
 def require_text(text: str, where: str) -> None:
-    """Raise ValueError for what is no text and no file can hold.
-
-    That is half a sign (a lone surrogate); Python reads bytes that are not UTF-8 as such halves.
-    """
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
+    """Raise ValueError for half a sign; Python reads bytes that are not UTF-8 as such halves."""
+    half = half_sign(text)
+    if half is not None:
         raise ValueError(
-            f"{where}: not UTF-8, or half a sign ({text[error.start]!a}), at place "
-            f"{error.start + 1}; convert it"
-        ) from error
+            f"{where}: not UTF-8, or half a sign ({half.sign!a}), at place {half.place}; convert it"
+        )
 
 
 def output_field(records: Sequence[str | dict[str, Any]]) -> str:

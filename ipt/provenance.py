@@ -4,7 +4,6 @@ A run folder is opened again only with equal settings; a bank's folder is named 
 settings. Both are written as older versions wrote them, so that old runs and banks are found.
 """
 
-import hashlib
 import json
 import os.path
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ipt.config import TuneConfig, WorkConfig
 from ipt.data import SAME_DATA_SEED, TaskSplit
-from ipt.run import Run, identity
+from ipt.run import Run, digest_of_settings
 
 if TYPE_CHECKING:
     # Not imported otherwise: a page about runs needs no torch.
@@ -215,9 +214,7 @@ def work_from_record(settings: Record) -> WorkConfig:
 
 def digest(settings: Record) -> str:
     """Return the short hash that ends a run's name."""
-    # Sorted, so that a field may move without another name for the same run.
-    text = json.dumps(identity(settings), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+    return digest_of_settings(settings)[:8]
 
 
 def located(settings: Record, setting: str) -> str:

@@ -3,7 +3,6 @@
 The only module below `ipt.cli` that imports `ipt.tasks`.
 """
 
-import json
 import os.path
 from collections.abc import Sequence
 from dataclasses import replace
@@ -43,7 +42,7 @@ from ipt.provenance import (
     work_from_record,
 )
 from ipt.results import Condition, conditions_of_parts
-from ipt.run import Run, identity
+from ipt.run import Run, digest_of_settings
 from ipt.tasks.catalog import is_path, load_tasks, select_tasks
 from ipt.training.model import Model
 from ipt.tuners import parse_tuner
@@ -233,7 +232,7 @@ def find_msf(choice: ChoiceConfig) -> Run:
     # The newest of several is a guess only where they are copies of one run.
     settings = set()
     for run in runs:
-        settings.add(json.dumps(identity(run.config), sort_keys=True))
+        settings.add(digest_of_settings(run.config))
     if len(settings) > 1:
         names = ", ".join(run.folder.name for run in runs)
         raise ValueError(

@@ -295,6 +295,7 @@ def identity(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def digest_of_settings(settings: Mapping[str, Any]) -> str:
     """Return the sha256 of the settings that tell a run from others."""
+    # Sorted, so that a field may move and the run is still the same.
     text = json.dumps(identity(settings), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -60,7 +60,10 @@ class OneNumber(Backbone):
     def answer_logits(self, rows: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
         raise NotImplementedError
 
-    def generate(self, rows: Sequence[Encoded], max_tokens: int) -> list[str]:
+    def logits_by_ids(self, row: Encoded) -> Tensor:
+        raise NotImplementedError
+
+    def generate_ids(self, rows: Sequence[Encoded], max_tokens: int) -> list[list[int]]:
         raise NotImplementedError
 
 

@@ -45,7 +45,7 @@ def told(capsys, *arguments):
         ({"options": {}}, "field 'options' must be a list of texts that are not empty"),
         ({"options": ""}, "field 'options' must be a list of texts that are not empty"),
         ({"novel": "no"}, "field 'novel' must be true or false, found 'no'"),
-        ({"knowledge": 2}, "field 'knowledge' must be true or false, found 2"),
+        ({"knowledge": 1}, "field 'knowledge' must be true or false, found 1"),
         ({"name": "\u6f22" * 100}, "a name is up to 200 bytes of UTF-8"),
         ({"subcategory": "\ud800"}, r"field 'subcategory' has a lone surrogate (\ud800, sign 1)"),
         ({"definition": "a \udfff"}, r"field 'definition' has a lone surrogate (\udfff, sign 3)"),

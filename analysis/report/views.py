@@ -394,7 +394,7 @@ def _read_probe(folder: Path) -> Probe | None:
         return None
     remedy = "give `ipt probe` again"
     record = read_json(path, remedy)
-    # older probes do not say which subspace they looked at
+    # Older probes do not say which subspace they looked at
     subspace = record.get("subspace")
     if subspace is not None and subspace != Run(folder).source.subspace_digest:
         raise ValueError(f"{path} is of another subspace than there is now; {remedy}")
@@ -410,7 +410,7 @@ def _read_stability(folder: Path) -> Stability | None:
         result = run.result
         if run.config["msf_run"] != source.folder.name or result is None:
             continue
-        # of another subspace that once had the name
+        # Of another subspace that once had the name
         if run.config.get("subspace", source.subspace_digest) != source.subspace_digest:
             continue
         # older versions stored texts below `columns`, which hold no numbers

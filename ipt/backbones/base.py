@@ -254,17 +254,17 @@ class Backbone(ABC):
         Returns [B, T, V] and the tokens [B, T], NO_LABEL where a place predicts nothing.
         """
 
+    @abstractmethod
     def logits_by_ids(self, row: Encoded) -> Tensor:
         """Return the logits [1, T, V] of one row's answer, with its tokens as tokens.
 
         Only the check at loading reads this way (`ipt.backbones.check`): the model embeds the
         tokens itself, so nothing can be prepended.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def generate_ids(self, rows: Sequence[Encoded], max_tokens: int) -> list[list[int]]:
         """Return the tokens of B greedy answers of at most `max_tokens` tokens, without the end."""
-        raise NotImplementedError
 
     def generate(self, rows: Sequence[Encoded], max_tokens: int) -> list[str]:
         """Return B greedy answers of at most `max_tokens` tokens."""
@@ -393,6 +393,10 @@ class Backbone(ABC):
                 self.most_tokens = half * (added_tokens + longest)
 
 
+class ModelError(ValueError):
+    """A model that cannot be used, and why; the text names it as `--model` does."""
+
+
 class FiniteLogits(LogitsProcessor):
     """Raises ValueError where logits are no numbers: an answer from them would be noise."""
 
@@ -409,7 +413,7 @@ def not_finite(
     backbone: Backbone,
     what: str,
     remedy: str = "the weights may be damaged: copy the model again",
-) -> ValueError:
+) -> ModelError:
     """Return the error of a loss that is no number.
 
     what: whose loss it is.
@@ -417,7 +421,7 @@ def not_finite(
     """
     if backbone.dtype == "float16":
         remedy = "take --dtype bfloat16 or float32 (T5 is known to overflow in float16)"
-    return ValueError(
+    return ModelError(
         f"--model {backbone.name}: the loss of {what} is not finite in {backbone.dtype}; {remedy}"
     )
 

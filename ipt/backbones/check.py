@@ -15,7 +15,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ipt.backbones.base import NO_LABEL, Backbone, Encoded, answer_nll, not_finite
+from ipt.backbones.base import (
+    NO_LABEL,
+    Backbone,
+    Encoded,
+    ModelError,
+    answer_nll,
+    not_finite,
+)
 from ipt.backbones.causal import CausalLM
 
 # Three vectors before each row, as a soft prompt has them: words, so that tokens can say the same.
@@ -50,9 +57,9 @@ def check(backbone: Backbone) -> None:
     _check_tokens(backbone)
     try:
         _check_losses(backbone)
+    except ModelError:
+        raise
     except Exception as error:
-        if _is_ours(error):
-            raise
         # Whatever an architecture raises that is not made for this.
         raise _refused(backbone, _inner(error)) from error
 
@@ -130,9 +137,9 @@ def _check_answers(backbone: Backbone, prefix: Tensor, rows: Sequence[Encoded]) 
     with backbone.prepended(prefix):
         try:
             answers = backbone.generate_ids(rows, WRITTEN)
+        except ModelError:
+            raise
         except ValueError as error:
-            if _is_ours(error):
-                raise
             # transformers' own: not each architecture writes behind embeddings.
             reason = "transformers writes no answers behind embeddings for it"
             raise _refused(backbone, reason) from error
@@ -170,16 +177,12 @@ def _is_close(backbone: Backbone, found: Tensor, expected: Tensor) -> bool:
     return bool((difference <= share * largest).all())
 
 
-def _refused(backbone: Backbone, reason: str) -> ValueError:
+def _refused(backbone: Backbone, reason: str) -> ModelError:
     kind = backbone.model.config.model_type
-    return ValueError(
+    return ModelError(
         f"--model {backbone.name}: models of the type {kind!r} are not supported: {reason}; "
         "take another model (docs/models.md lists those that are tested)"
     )
-
-
-def _is_ours(error: Exception) -> bool:
-    return isinstance(error, ValueError) and str(error).startswith("--model")
 
 
 def _inner(error: Exception) -> str:

@@ -29,8 +29,10 @@ from ipt.backbones.size import limit_of, parameters_within, require_layers_withi
 
 MINI = Path(__file__).parent / "mini"
 DOWNLOADED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.codes", "*.tiktoken"]
-# Packages that some tokenizers are read with, by what transformers' errors call them.
-TOKENIZER_PACKAGES = {"sentencepiece": "sentencepiece", "tiktoken": "tiktoken"}
+# Nothing is fetched, and no code that comes with a model is run.
+LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+# Packages that some tokenizers are read with.
+TOKENIZER_PACKAGES = ("sentencepiece", "tiktoken")
 # Files of a tokenizer that only such a package reads.
 TRAINED = ("*.model", "*.spm", "*.tiktoken")
 # Tokens that are not special: a tokenizer made from no file has a space at most.
@@ -66,10 +68,6 @@ def load_backbone(
     backbone = family(model, tokenizer, name, added_tokens)
     check(backbone)
     return backbone
-
-
-# Nothing is fetched, and no code that comes with a model is run.
-LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
 def _read_config(folder: Path, name: str) -> PretrainedConfig:
@@ -112,6 +110,22 @@ def _read_model(
             ignore_mismatched_sizes=True,
             **settings,
         )
+    wrong = _wrong_weights(model, report)
+    if wrong:
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        raise ValueError(
+            f"--model {name}: the weights in {folder} are not those of a whole "
+            f"{type(model).__name__}: {wrong[0]}{more}; copy the model again, or take one with "
+            "a language-model head"
+        )
+    return model
+
+
+def _wrong_weights(model: PreTrainedModel, report: dict[str, Any]) -> list[str]:
+    """Return what is wrong with the weights of a model that was read.
+
+    report: transformers' own, of what the files lack and have too many.
+    """
     # What is missing or of another shape has random values by now.
     wrong = []
     for weight in sorted(report["missing_keys"]):
@@ -124,20 +138,15 @@ def _read_model(
         # Files of a model without its head leave out the first part of a name.
         own.add(_any_layer(weight))
         own.add(_any_layer(weight.removeprefix(f"{model.base_model_prefix}.")))
+    has_layers = getattr(model.config, "num_hidden_layers", 1) != 0
     for weight in sorted(report["unexpected_keys"]):
-        if _any_layer(weight) in own or not getattr(config, "num_hidden_layers", 1):
+        if _any_layer(weight) in own or not has_layers:
             wrong.append(f"{weight} is of a layer that its config.json does not count")
     for weight, values in model.named_parameters():
         if not values.isfinite().all():
+            dtype = str(values.dtype).removeprefix("torch.")
             wrong.append(f"{weight} is not finite in {dtype}")
-    if wrong:
-        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        raise ValueError(
-            f"--model {name}: the weights in {folder} are not those of a whole "
-            f"{type(model).__name__}: {wrong[0]}{more}; copy the model again, or take one with "
-            "a language-model head"
-        )
-    return model
+    return wrong
 
 
 def _any_layer(weight: str) -> str:

@@ -222,22 +222,21 @@ def _begun_jobs(
     for experiment in experiments:
         banks[experiment.seed] = open_bank(experiment, data_seed)
     tasks = experiments[0].tasks
+
+    def is_known(job: Begun) -> bool:
+        return job.seed in banks and job.task in tasks and tasks[job.task].digest == job.digest
+
+    def is_wanted(job: Begun) -> bool:
+        return (job.task, job.seed) in wanted
+
     for bank in banks.values():
         for path in sorted(bank.folder.glob(CHECKPOINTS)):
             jobs = _jobs_of(path)
-            is_wanted = False
-            for job in jobs:
-                if job.seed not in banks or job.task not in tasks:
-                    break
-                if tasks[job.task].digest != job.digest:
-                    break
-                if (job.task, job.seed) in wanted:
-                    is_wanted = True
-                elif not banks[job.seed].has(job.task, job.digest):
-                    break
-            else:
-                if is_wanted:
-                    return jobs
+            if not all(map(is_known, jobs)) or not any(map(is_wanted, jobs)):
+                continue
+            others = [job for job in jobs if not is_wanted(job)]
+            if all(banks[job.seed].has(job.task, job.digest) for job in others):
+                return jobs
     return []
 
 
