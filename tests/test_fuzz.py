@@ -41,7 +41,6 @@ from torture import scores_in
 from ipt.cli import app as cli
 from ipt.config import IstConfig, MsfConfig, TuneConfig, WorkConfig
 from ipt.run import Run
-from ipt.storage import read_tensors
 from ipt.tasks.catalog import select_tasks
 
 
@@ -839,11 +838,13 @@ class Finished:
         return lines
 
     def vectors(self):
-        """Return the d numbers; none where the file is damaged, which a complete run reads not."""
+        """Return the d numbers; none of a file that a run would refuse and a complete one reads not."""
         try:
-            return read_tensors(self.place / self.ist / "vectors.safetensors")[0]
+            found = Run(self.place / self.ist).tensors("vectors")
         except ValueError:
             return {}
+        # A whole file of another kind; whoever reads it says that the numbers are not there.
+        return {} if "prompt" in found else found
 
     def is_right(self, name, ended):
         """Return whether a command gave what it gives of undamaged runs."""

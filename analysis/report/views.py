@@ -29,7 +29,7 @@ from ipt.analysis.summaries import summary
 from ipt.recovery import relative_score
 from ipt.results import BY_NAME, CONDITIONS, RunResult, TaskRecord
 from ipt.run import Run, complete_runs
-from ipt.storage import read_json, read_tensors
+from ipt.storage import read_json
 
 # The first of these that a run has stands for a task: the harder one, as the paper's figures do
 SEEN = ("train_diff", "train_same", "train_msf")
@@ -373,7 +373,7 @@ def _read_view(folder: Path) -> View:
         label=f"{split}, d = {ist.result.dim}, seed {seed}",
         msf=msf,
         ist=ist,
-        vectors=_read_arrays(folder / "vectors.safetensors"),
+        vectors=_arrays(folder, "vectors"),
         probe=_read_probe(folder),
         stability=_read_stability(folder),
     )
@@ -383,8 +383,8 @@ def _with_settings(run: FinishedRun) -> StageRun:
     return StageRun(run.folder, run.result, read_json(run.folder / "config.json"))
 
 
-def _read_arrays(path: Path) -> Arrays:
-    tensors, _ = read_tensors(path)
+def _arrays(folder: Path, name: str) -> Arrays:
+    tensors = Run(folder).tensors(name)
     return {name: tensor.numpy() for name, tensor in tensors.items()}
 
 
@@ -394,11 +394,11 @@ def _read_probe(folder: Path) -> Probe | None:
         return None
     remedy = "give `ipt probe` again"
     record = read_json(path, remedy)
-    # Older probes do not say which subspace they looked at
+    # Older probes do not say which subspace they looked at.
     subspace = record.get("subspace")
     if subspace is not None and subspace != Run(folder).source.subspace_digest:
         raise ValueError(f"{path} is of another subspace than there is now; {remedy}")
-    return Probe(record, _read_arrays(folder / "probe.safetensors"))
+    return Probe(record, _arrays(folder, "probe"))
 
 
 def _read_stability(folder: Path) -> Stability | None:
