@@ -22,7 +22,7 @@ OUT = "folder that holds the runs and the bank of tuned deltas"
 LIMIT = "score only so many test rows per task, 0 for all: a look, not a result"
 BUDGET = (
     "most padded tokens in one forward pass, 0: what suits the device, less where its memory runs "
-    "out; scores stay, vectors move by rounding alone"
+    "out; sums are rounded otherwise, which MSF makes grow (docs/scaling.md)"
 )
 DRY_RUN = "print what would be done and how long it would take, and stop"
 PRESET = "quick: one learning rate, few steps; default: a search, early stopping"
@@ -40,8 +40,8 @@ PARTS = (
 )
 CONFIG = "JSON, TOML or YAML file with flags as keys"
 STACKED = (
-    "most jobs trained at once, the others wait for a free place; scores stay, vectors move by "
-    "rounding alone"
+    "most jobs trained at once, the others wait for a free place; sums are rounded otherwise "
+    "(docs/scaling.md)"
 )
 CHECKPOINTS = "least seconds between two checkpoints; 0: after each step"
 RATES = "rates tried per task, each as one more job"

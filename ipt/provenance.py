@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 Config = TypeVar("Config")
 Record = dict[str, Any]
 
-# Settings that say only how much is done at once: scores stay, and vectors up to rounding
-# (docs/scaling.md says how far).
+# Settings that say only how much is done at once: they change the rounding of sums, and no run is
+# named after them (docs/scaling.md says how far results move).
 NOT_IN_IDENTITY = ("stacked_jobs", "token_budget", "checkpoint_seconds")
 # Settings that older runs do not name, and the value that they had. A record leaves them out at
 # that value, so that it equals an older one.

@@ -99,7 +99,7 @@ def no_progress(done: int, total: int, loss: float) -> None:
 
 @dataclass(frozen=True)
 class Execution:
-    """How a stage is run; changes no result but by rounding."""
+    """How a stage is run; changes a result by the rounding of its sums alone."""
 
     # Where the state is saved.
     checkpoint: Checkpoint = field(default_factory=Checkpoint.none)
