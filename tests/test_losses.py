@@ -1,5 +1,6 @@
 """What a step's gradient and a dev loss are, against autograd over one row after another; the model was taught, in float64."""
 
+import copy
 import random
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -159,9 +160,11 @@ def test_ranks_share_the_rows_of_a_step_and_each_has_the_whole_gradient(
     (some,) = three_jobs(rows)[2:]
 
     def one(rank):
+        # What is prepended stands in the backbone: each process has its own, and so each thread.
+        own = copy.copy(backbone)
         source = Weighed(prompts, 7)
-        loss = backward(backbone, source, [some], [0], CONFIG, rank)
-        return loss, source.mix.grad, dev_losses(backbone, source, [some], 0, rank)
+        loss = backward(own, source, [some], [0], CONFIG, rank)
+        return loss, source.mix.grad, dev_losses(own, source, [some], 0, rank)
 
     alone = one(threads(1)[0])
     with ThreadPoolExecutor(count) as pool:
