@@ -28,6 +28,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from ipt.backbones.sites import Sites, find_sites
+
 # Tokens of a row, special ones included; longer texts are cut, and counted by `encode_tasks`.
 MAX_INPUT = 256
 MAX_ANSWER = 64
@@ -40,6 +42,10 @@ LEAST_INPUT = 16
 POSITIONS = ("max_position_embeddings", "max_encoder_position_embeddings", "max_seq_len")
 # Label of a place that has no loss (torch's and transformers' convention).
 NO_LABEL = -100
+# Stands among the tokens of an input where a vector of a tuner goes.
+VECTOR = -1
+# The tokens of an input to the same with a VECTOR at each place of one.
+Place = Callable[[Sequence[int]], list[int]]
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,9 @@ class Backbone(ABC):
         self.embed: Callable[[Tensor], Tensor] = embedding  # ids [...] to [..., h]
         self.weight = cast(Tensor, embedding.weight)  # [V, h]
         self.prefix: Tensor | None = None  # [B, n, h], what `prepended` puts before the rows
+        self.place: Place = self._before
+        self.vector_places: Tensor | None = None  # [B, n + L] of the batch that is read
+        self.first_position = 0  # of a text
         self.most_tokens = math.inf  # in a forward pass; falls where the device's memory runs out
         self.max_input = self._input_limit(added_tokens)
         self.end = self._end_sign()
@@ -203,6 +212,11 @@ class Backbone(ABC):
             digest.update(key.encode())
             digest.update(raw.tobytes())
         return digest.hexdigest()
+
+    @cached_property
+    def sites(self) -> Sites:
+        """Where a tuner can act in the model."""
+        return find_sites(self)
 
     # --- texts to tokens and back
 
@@ -310,47 +324,64 @@ class Backbone(ABC):
     # --- what a tuner adds
 
     @contextmanager
-    def prepended(self, vectors: Tensor) -> Iterator[None]:
-        """Put vectors [B, n, h] before the B rows of each batch inside the context."""
-        before = self.prefix
+    def prepended(self, vectors: Tensor, place: Place | None = None) -> Iterator[None]:
+        """Put vectors [B, n, h] before the B rows of each batch inside the context.
+
+        place: where they stand among the tokens of an input; before them, if not given.
+        """
+        before = self.prefix, self.place
         self.prefix = vectors
+        self.place = place or self._before
         try:
             yield
         finally:
-            self.prefix = before
+            self.prefix, self.place = before
+
+    def _before(self, input_ids: Sequence[int]) -> list[int]:
+        """Return an input's tokens with a VECTOR for each prepended vector before them."""
+        return [VECTOR] * self.prefix_length + [*input_ids]
 
     @property
     def prefix_length(self) -> int:
         """Return n, the vectors before each row at the moment."""
         return 0 if self.prefix is None else self.prefix.shape[1]
 
+    @contextmanager
+    def shifted(self, count: int) -> Iterator[None]:
+        """Let the positions of all texts inside the context begin at `count` and not at 0."""
+        before = self.first_position
+        self.first_position = before + count
+        try:
+            yield
+        finally:
+            self.first_position = before
+
     def embedded(
         self,
-        sequences: Sequence[Sequence[int]],
+        inputs: Sequence[Sequence[int]],
         left: bool = False,
+        answers: Sequence[Sequence[int]] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Return the embeddings [B, n + L, h] of what is prepended and of tokens, and their mask.
+        """Return the embeddings [B, n + L, h] of tokens and prepended vectors, and their mask.
 
-        left: pad before the prepended vectors, as generation needs it; else behind the tokens.
+        left: pad before the rows, as generation needs it; else behind them.
+        answers: tokens behind those of the inputs.
         """
+        sequences = []
+        for input_ids in inputs:
+            placed = input_ids if self.prefix is None else self.place(input_ids)
+            sequences.append(placed)
+        if answers is not None:
+            sequences = [[*a, *b] for a, b in zip(sequences, answers, strict=True)]
         ids, mask = pad(sequences, 0, self.device, left)
-        embeds = self.embed(ids)
+        is_vector = ids == VECTOR
+        embeds = self.embed(ids.clamp_min(0))
         if self.prefix is not None:
-            # Deltas may be float32 above a half-precision model.
+            # Deltas may be float32 above a half-precision model. Row by row, in order: each row
+            # has as many places as vectors.
             vectors = self.prefix.to(self.weight.dtype)
-            ones = torch.ones(
-                vectors.shape[:2],
-                dtype=torch.bool,
-                device=self.device,
-            )
-            embeds = torch.cat([vectors, embeds], 1)
-            mask = torch.cat([ones, mask], 1)
-        if left:
-            # A stable sort of the mask moves the padding before the vectors, all else in order.
-            order = mask.int().argsort(dim=1, stable=True)
-            places = order.unsqueeze(-1).expand_as(embeds)
-            embeds = embeds.gather(1, places)
-            mask = mask.gather(1, order)
+            embeds = embeds.masked_scatter(is_vector.unsqueeze(-1), vectors)
+        self.vector_places = is_vector
         return embeds, mask.long()
 
     # --- batches that fit

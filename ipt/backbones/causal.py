@@ -41,12 +41,9 @@ class CausalLM(Backbone):
         return ids[:room] + newline
 
     def answer_logits(self, rows: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
-        sequences = []
-        answers = []
-        for row in rows:
-            sequences.append(row.input_ids + row.label_ids)
-            answers.append(row.label_ids)
-        embeds, mask = self.embedded(sequences, left=True)
+        inputs = [row.input_ids for row in rows]
+        answers = [row.label_ids for row in rows]
+        embeds, mask = self.embedded(inputs, left=True, answers=answers)
         labels, _ = pad(answers, NO_LABEL, self.device, left=True)
 
         # The answers are at the right end; the place before one predicts its first token.
@@ -58,7 +55,7 @@ class CausalLM(Backbone):
     def _read(self, embeds: Tensor, mask: Tensor, kept: int, use_cache: bool) -> Any:
         """Return the model's output for left-padded rows, with the logits of the last places."""
         settings: dict[str, Any] = {
-            "position_ids": _positions(mask),
+            "position_ids": _positions(mask) + self.first_position,
             "use_cache": use_cache,
             "logits_to_keep": kept,
         }
@@ -88,7 +85,7 @@ class CausalLM(Backbone):
         read = self._read(embeds, mask, 1, use_cache=True)
         # The input's last place predicts an option's first token, the option's own the others.
         first = read.logits[:, -1:]  # [B, 1, V]
-        last = _positions(mask)[:, -1:]
+        last = _positions(mask)[:, -1:] + self.first_position
         scores = []
         for option in options:
             ids = torch.tensor([option.label_ids], device=self.device)
@@ -119,11 +116,22 @@ class CausalLM(Backbone):
     def generate_ids(self, rows: Sequence[Encoded], max_tokens: int) -> list[list[int]]:
         inputs = [row.input_ids for row in rows]
         embeds, mask = self.embedded(inputs, left=True)
-        return self.written(
-            max_tokens,
-            inputs_embeds=embeds,
-            attention_mask=mask,
-        )
+        # Positions are counted by transformers here, from 0 on, one step after another.
+        hook = self.model.register_forward_pre_hook(self._shift, with_kwargs=True)
+        try:
+            return self.written(
+                max_tokens,
+                inputs_embeds=embeds,
+                attention_mask=mask,
+            )
+        finally:
+            hook.remove()
+
+    def _shift(self, module: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Add what the texts' positions are shifted by."""
+        if self.first_position and kwargs.get("position_ids") is not None:
+            kwargs["position_ids"] = kwargs["position_ids"] + self.first_position
+        return args, kwargs
 
 
 def _positions(mask: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
 """Encoder-decoders (T5, mT5, BART): the encoder reads the input, the decoder writes the answer."""
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -83,6 +85,32 @@ class EncoderDecoder(Backbone):
         if hasattr(self.model.config, "relative_attention_num_buckets"):
             return None
         return super().positions
+
+    @contextmanager
+    def shifted(self, count: int) -> Iterator[None]:
+        """Shift the decoder's positions: its answer begins at `count`."""
+        positions = getattr(self.model.get_decoder(), "embed_positions", None)
+        # T5 has relative positions: they are the same wherever a text begins.
+        if positions is None:
+            yield
+            return
+        signature = inspect.signature(positions.forward)
+
+        def shift(module: Any, args: Any, kwargs: Any) -> Any:
+            given = signature.bind(*args, **kwargs)
+            given.apply_defaults()
+            # Counted by the decoder itself, or by the module from the tokens before.
+            name = "position_ids"
+            if given.arguments.get(name) is None:
+                name = "past_key_values_length"
+            given.arguments[name] = given.arguments[name] + count
+            return given.args, given.kwargs
+
+        hook = positions.register_forward_pre_hook(shift, with_kwargs=True)
+        try:
+            yield
+        finally:
+            hook.remove()
 
     def input_ids(self, text: str) -> list[int]:
         return self._ended(self.ids(text, special=True), self.max_input)

@@ -4,6 +4,7 @@ Cloze questions (Schick and Schuetze 2021): as many masks as the answer has toke
 of the input; options are ranked, no text is written.
 """
 
+import inspect
 from collections.abc import Sequence
 
 import torch
@@ -29,12 +30,16 @@ class MaskedLM(Backbone):
         positions = super().positions
         if positions is None:
             return None
-        # RoBERTa and its like count positions from the padding's on.
+        return positions - self._skipped_positions
+
+    @property
+    def _skipped_positions(self) -> int:
+        """Return the position of a text's first token: RoBERTa and its like count from padding."""
         for name, module in self.model.named_modules():
             padding = getattr(module, "padding_idx", None)
             if name.endswith("position_embeddings") and padding is not None:
-                return positions - (padding + 1)
-        return positions
+                return padding + 1
+        return 0
 
     def _end_sign(self) -> int:
         # What ends a text; there is no sign that ends an answer.
@@ -58,7 +63,7 @@ class MaskedLM(Backbone):
         answers = []
         for row in rows:
             cloze.append(self._cloze(row))
-            # The answer stands where the masks are, behind what is prepended and the text.
+            # The answer stands where the masks are, behind the text and the vectors in it.
             length = self.prefix_length + len(row.input_ids) - 1
             before = [NO_LABEL] * length
             answer = [*before, *row.label_ids, NO_LABEL]
@@ -68,9 +73,19 @@ class MaskedLM(Backbone):
         output = self.model(
             inputs_embeds=embeds,
             attention_mask=mask,
+            **self._later_positions(mask),
         )
         labels, _ = pad(answers, NO_LABEL, self.device)
         return output.logits, labels  # [B, n + L, V], [B, n + L]
+
+    def _later_positions(self, mask: Tensor) -> dict[str, Tensor]:
+        """Return a shifted text's positions [1, n + L]; nothing where the model has its own."""
+        known = inspect.signature(self.model.forward).parameters
+        if not self.first_position or "position_ids" not in known:
+            return {}
+        first = self._skipped_positions + self.first_position
+        places = torch.arange(mask.shape[1], device=self.device)
+        return {"position_ids": first + places[None]}
 
     def _cloze(self, row: Encoded) -> list[int]:
         """Return the tokens of a row, a mask for each of its answer's."""

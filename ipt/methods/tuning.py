@@ -16,8 +16,9 @@ from ipt.config import TuneConfig
 from ipt.encoded import EncodedTask
 from ipt.training.loop import Execution, fit
 from ipt.training.model import Model
-from ipt.training.source import Free
+from ipt.training.source import Decoded, Free, Source
 from ipt.training.sweep import Seeds, Sweep, all_deltas, select_best
+from ipt.tuners.reparameterization import Reparameterization
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,12 @@ class Start:
     """Where the jobs begin, and what decides the order of their rows.
 
     values: of deltas [P] for all tasks or [T, P]; of vectors [T, S, d], S starts for each task.
+    network: makes the deltas, where `values` are its weights [K] or [T, K].
     """
 
     values: Tensor
     seeds: Seeds
+    network: Reparameterization | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,11 @@ def tune_deltas(
     if values.dim() > 1:
         # Jobs are ordered by task, then by rate: each task's start once for each of its rates.
         values = values.repeat_interleave(rates, 0)  # [J, P]
-    source = Free(values, len(tasks) * rates)
+    jobs_count = len(tasks) * rates
+    source: Source = Free(values, jobs_count)
+    if start.network is not None:
+        weights = values.expand(jobs_count, -1)
+        source = Decoded(weights, start.network.deltas)
 
     jobs = sweep.jobs(config)
     outcomes = fit(model, source, jobs, config, execution)
@@ -68,7 +75,7 @@ def tune_deltas(
         by_loss=config.prunes,
     )
 
-    deltas = all_deltas(source, len(source.values), model.device)  # [J, P]
+    deltas = all_deltas(source, jobs_count, model.device)  # [J, P]
     tuned = []
     for trial in selected:
         quality = TunedDelta(

@@ -11,6 +11,7 @@ from ipt.heads.base import Head, Prediction
 from ipt.heads.language_model import LanguageModel
 from ipt.tuners.bare import Bare
 from ipt.tuners.base import Tuner
+from ipt.tuners.reparameterization import Reparameterization
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,19 @@ class Model:
         generator = torch.Generator().manual_seed(seed)
         return self.tuner.initialize(self.backbone, generator)
 
+    @property
+    def network(self) -> Reparameterization | None:
+        """Return the network that makes deltas while they are tuned; None where nothing does."""
+        return self.tuner.reparameterization(self.backbone)
+
+    def first_values(self, seed: int) -> Tensor:
+        """Return what jobs of this seed start from: a delta [P], or a network's weights [K]."""
+        network = self.network
+        if network is None:
+            return self.initialize(seed)
+        generator = torch.Generator().manual_seed(seed)
+        return network.initialize(generator).to(self.device)
+
     def nll(
         self,
         deltas: Tensor,
@@ -57,9 +71,27 @@ class Model:
         owner: [B] index of each row's delta.
         smoothing: share of the target that is spread evenly over all classes.
         """
-        # The head reads inside the context: only there does a row run under its own job's delta.
-        with self.tuner.applied(self.backbone, deltas, owner):
-            return self.head.losses(self.backbone, rows, smoothing)
+        losses = []
+        passes = self._passes(owner)
+        for places in passes:
+            some = [rows[i] for i in places]
+            # The head reads inside the context: only there does a row run under its own delta.
+            with self.tuner.applied(self.backbone, deltas, owner[places]):
+                losses.append(self.head.losses(self.backbone, some, smoothing))
+        if len(passes) == 1:
+            return losses[0]
+        order = torch.tensor(sum(passes, []), device=self.device)
+        return torch.cat(losses)[order.argsort()]
+
+    def _passes(self, owner: Tensor) -> list[list[int]]:
+        """Return the places of the rows that may share a pass, pass by pass."""
+        owners = owner.tolist()
+        if self.tuner.mixes_rows:
+            return [list(range(len(owners)))]
+        places: dict[int, list[int]] = {}
+        for place, number in enumerate(owners):
+            places.setdefault(number, []).append(place)
+        return list(places.values())
 
     def losses(self, deltas: Tensor, owner: Tensor, rows: Sequence[Encoded]) -> Tensor:
         """Return [B] nats per target, averaged over each row's own."""
@@ -86,8 +118,13 @@ class Model:
         max_tokens: of an answer in words.
         options: where given, the likeliest of them is predicted as well.
         """
-        with self.tuner.applied(self.backbone, deltas, owner):
-            return self.head.predict(self.backbone, rows, max_tokens, options)
+        predicted: dict[int, Prediction] = {}
+        for places in self._passes(owner):
+            some = [rows[i] for i in places]
+            with self.tuner.applied(self.backbone, deltas, owner[places]):
+                found = self.head.predict(self.backbone, some, max_tokens, options)
+            predicted.update(zip(places, found, strict=True))
+        return [predicted[i] for i in range(len(rows))]
 
     def in_batches(
         self,

@@ -1,14 +1,33 @@
 """What is tuned for one job, and where it acts: one file a tuner, one line here."""
 
 from dataclasses import Field, fields
-from typing import Any, cast
+from typing import Any, cast, get_args
 
+from ipt.tuners.adapter import Adapter
 from ipt.tuners.base import Tuner
+from ipt.tuners.bias import Bias
+from ipt.tuners.deep_prompt import DeepPrompt
+from ipt.tuners.fine_tuning import Full, PartialK
+from ipt.tuners.ia3 import IA3
+from ipt.tuners.lora import LoRA
+from ipt.tuners.p_tuning import PTuning
+from ipt.tuners.prefix import Prefix
+from ipt.tuners.side import Side
 from ipt.tuners.soft_prompt import SoftPrompt
 
 # `Bare` is no entry: it tunes nothing, and no flag asks for it.
 TUNERS: dict[str, type[Tuner]] = {
     SoftPrompt.name: SoftPrompt,
+    PTuning.name: PTuning,
+    DeepPrompt.name: DeepPrompt,
+    Prefix.name: Prefix,
+    LoRA.name: LoRA,
+    IA3.name: IA3,
+    Adapter.name: Adapter,
+    Bias.name: Bias,
+    Side.name: Side,
+    PartialK.name: PartialK,
+    Full.name: Full,
 }
 
 
@@ -35,8 +54,7 @@ def parse_tuner(text: str) -> Tuner:
         if not equals or key not in fields_by_name:
             names = ", ".join(fields_by_name)
             raise ValueError(
-                f"--tuner {name}: expected setting=value with one of {names}, "
-                f"found {item!r}"
+                f"--tuner {name}: expected setting=value with one of {names}, found {item!r}"
             )
         field = fields_by_name[key]
         settings[key] = _value_of(field, value.strip(), name)
@@ -51,10 +69,10 @@ def _value_of(field: Field[Any], text: str, name: str) -> Any:
         if isinstance(default, bool):
             return {"true": True, "false": False}[text.lower()]
         if isinstance(default, tuple):
-            # Values have the kind of the default's first; an empty default holds texts.
-            of_part = type(default[0]) if default else str
-            values = map(of_part, text.split("+"))
-            return tuple(values)
+            # tuple[int, ...] holds values of the kind int.
+            of_part = get_args(field.type)[0]
+            words = text.split("+") if text else []
+            return tuple(map(of_part, words))
         return type(default)(text)
     except (ValueError, KeyError) as error:
         kind = type(default).__name__

@@ -6,6 +6,7 @@ and the bank know nothing else of a tuner. Its settings are the fields of its ow
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import fields
 from typing import Any, ClassVar, cast
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ipt.backbones.base import Backbone
+from ipt.tuners.reparameterization import Reparameterization
 
 
 class Tuner(ABC):
@@ -21,6 +23,9 @@ class Tuner(ABC):
 
     # What `--tuner` calls it: its key in `TUNERS`.
     name: ClassVar[str]
+
+    # Whether rows of several jobs may share a pass; where not, a batch is read job by job.
+    mixes_rows: ClassVar[bool] = True
 
     # Whether a subspace shifts and scales each part: numbers far below 1 are lost otherwise.
     rescales: ClassVar[bool] = True
@@ -46,6 +51,10 @@ class Tuner(ABC):
         owner: [B] index of each row's delta; the batches inside the context have these B rows.
         """
 
+    def reparameterization(self, backbone: Backbone) -> Reparameterization | None:
+        """Return the network that is trained in the place of a delta; None: the delta itself."""
+        return None
+
     @property
     def description(self) -> str:
         """Return its name and settings, as `--tuner` takes them."""
@@ -67,6 +76,23 @@ class Tuner(ABC):
     def added_tokens(self) -> int:
         """Return how many positions it takes of each row's input."""
         return 0
+
+    def require_positive(self, *names: str) -> None:
+        """Raise ValueError, naming the setting, where one of these fields is not above 0."""
+        for name in names:
+            value = getattr(self, name)
+            if not value > 0 or not math.isfinite(value):
+                raise ValueError(f"--tuner {self.name}: {name} must be above 0, found {value}")
+
+    def require_choices(self, name: str, choices: Sequence[str]) -> None:
+        """Raise ValueError where a field, or one of its values, is none of the choices."""
+        found = getattr(self, name)
+        values = found if isinstance(found, tuple) else (found,)
+        for value in values or ("nothing",):
+            if value not in choices:
+                raise ValueError(
+                    f"--tuner {self.name}: {name} must be of {', '.join(choices)}, found {value!r}"
+                )
 
     # Of one job: with J jobs, J x P numbers are trained.
     def size(self, backbone: Backbone) -> int:

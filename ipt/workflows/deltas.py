@@ -318,25 +318,25 @@ def _tune(missing: Sequence[Missing], data_seed: int) -> tuple[Checkpoint, list[
     )
     with first.reporter.bar("prompt tuning") as progress:
         execution = Execution(checkpoint, progress)
-        start = Start(values, seeds)
+        start = Start(values, seeds, first.model.network)
         tuned = tune_deltas(first.model, tasks, first.tune, start, execution)
     return checkpoint, processes.gather(tuned)
 
 
 def _initial_deltas(model: Model, seeds: Sequence[int], any_seed: int) -> Tensor:
-    """Return the deltas [T, P] that training starts from, equal for equal seeds.
+    """Return the values [T, P or K] that training starts from, equal for equal seeds.
 
     any_seed: decides the one delta [P] that is returned without seeds.
     """
     if not seeds:
         # More processes than deltas: this one trains nothing, from a delta of the right size.
-        return model.initialize(any_seed)
+        return model.first_values(any_seed)
 
     # Each seed once, as many tasks share it.
     initial: dict[int, Tensor] = {}
     values = []
     for seed in seeds:
         if seed not in initial:
-            initial[seed] = model.initialize(seed)
+            initial[seed] = model.first_values(seed)
         values.append(initial[seed])
     return torch.stack(values)

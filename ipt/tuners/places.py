@@ -1,0 +1,90 @@
+"""Which places of a model a tuner asked for, or one line that says why there are none."""
+
+from collections.abc import Sequence
+
+from ipt.backbones.base import Backbone
+from ipt.backbones.sites import ROLES, Attention, Linear
+
+# What works in every model that can be loaded.
+ANYWHERE = "soft-prompt, p-tuning, deep-prompt, partial-k and full"
+
+
+def require_layers(tuner: str, backbone: Backbone, layers: Sequence[int]) -> None:
+    """Raise ValueError where a layer is asked for that no stack of the model has."""
+    depth = backbone.sites.depth()
+    wrong = [layer for layer in layers if not 0 <= layer < depth]
+    if wrong:
+        raise ValueError(
+            f"--tuner {tuner}: layers must be from 0 to {depth - 1} in {backbone.name}, "
+            f"found {wrong[0]}"
+        )
+
+
+def linears(
+    tuner: str,
+    backbone: Backbone,
+    targets: Sequence[str],
+    layers: Sequence[int] = (),
+) -> list[Linear]:
+    """Return the linear layers with these roles, or with these last parts of their names.
+
+    layers: numbers in their stack; all, if not given.
+    Raises ValueError where a target is nowhere in the model.
+    """
+    require_layers(tuner, backbone, layers)
+    found = []
+    missing = set(targets)
+    for linear in backbone.sites.linears:
+        # PEFT's way: c_attn is every layer whose name ends with it.
+        own = {target for target in targets if f".{linear.name}".endswith(f".{target}")}
+        own |= linear.roles.intersection(targets)
+        missing -= own
+        if own and (not layers or linear.layer in layers):
+            found.append(linear)
+    if missing:
+        target = sorted(missing)[0]
+        names = sorted({linear.name.rsplit(".", 1)[-1] for linear in backbone.sites.linears})
+        reason = f"there is no linear layer of the kind {target!r}"
+        if target in ROLES and not backbone.sites.attentions:
+            reason = (
+                f"which linear layer is the {target} is not known, as the model does not use "
+                "transformers' attention interface"
+            )
+        listed = ", ".join(names) or "none"
+        raise ValueError(
+            f"--tuner {tuner}: {backbone.name} cannot take it: {reason}; its linear layers end "
+            f"with {listed}; {ANYWHERE} work in every model"
+        )
+    if not found:
+        raise ValueError(f"--tuner {tuner}: no layer of {list(layers)} has {', '.join(targets)}")
+    return found
+
+
+def attentions(
+    tuner: str,
+    backbone: Backbone,
+    stacks: Sequence[str],
+    layers: Sequence[int],
+) -> list[Attention]:
+    """Return the attention modules of these stacks and layers.
+
+    Raises ValueError where the model does not use transformers' attention interface.
+    """
+    require_layers(tuner, backbone, layers)
+    if not backbone.sites.attentions:
+        raise ValueError(
+            f"--tuner {tuner}: {backbone.name} cannot take it: the model does not use "
+            f"transformers' attention interface; {ANYWHERE} work in every model"
+        )
+    found = []
+    for attention in backbone.sites.attentions:
+        is_asked_for = not layers or attention.layer in layers
+        if attention.stack in stacks and is_asked_for:
+            found.append(attention)
+    if not found:
+        present = sorted({attention.stack for attention in backbone.sites.attentions})
+        raise ValueError(
+            f"--tuner {tuner}: {backbone.name} has no attention in {'+'.join(stacks)} of the "
+            f"layers asked for; it has {', '.join(present)}"
+        )
+    return found
