@@ -6,7 +6,7 @@ is in its own file.
 """
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -102,6 +102,12 @@ def require_number(name: str, value: Any, kind: type, most: float) -> None:
         raise ValueError(f"--{flag(name)} must be {noun}, found {found}")
     if abs(value) > most:
         raise ValueError(f"--{flag(name)} must be at most {most}, found {found}")
+
+
+def require_rates(rates: tuple[float, ...]) -> None:
+    """Raise ValueError where a learning rate is not above 0."""
+    if rates and min(rates) <= 0:
+        raise ValueError(f"--learning-rates needs one or more numbers above 0, found {list(rates)}")
 
 
 def numbers_of(config: Any) -> list[tuple[str, Any, type, float]]:
@@ -315,11 +321,10 @@ class SearchConfig(LoopConfig):
 
     def check(self) -> None:
         super().check()
-        if not self.learning_rates or min(self.learning_rates) <= 0:
-            raise ValueError(
-                "--learning-rates needs one or more numbers above 0, "
-                f"found {list(self.learning_rates)}"
-            )
+        # None are no rates that anything could be trained at.
+        if not self.learning_rates:
+            raise ValueError("--learning-rates needs one or more numbers above 0, found []")
+        require_rates(self.learning_rates)
 
     @property
     def prunes(self) -> bool:
@@ -354,6 +359,18 @@ class SearchConfig(LoopConfig):
 class TuneConfig(SearchConfig):
     """Tuning (stage 0): the deltas themselves are trained, each on its own task."""
 
+    # Rates that suit a soft prompt are far too large for a bias: each tuner has its own.
+    learning_rates: tuple[float, ...] = setting(
+        (),
+        f"{RATES}; the tuner's own, if not given",
+        "LOG.md",
+    )
+    rates_tried: int = setting(
+        0,
+        "where --learning-rates is not given: how many of the tuner's own are tried, the best "
+        "first; 0: all",
+        "all: LOG.md",
+    )
     # None and not a number, as the paper's K depends on the kind of task.
     shots: int | None = setting(
         None,
@@ -362,9 +379,21 @@ class TuneConfig(SearchConfig):
     )
 
     def check(self) -> None:
-        super().check()
+        LoopConfig.check(self)
+        # Empty means those of the tuner, which nobody knows here.
+        require_rates(self.learning_rates)
         if self.shots is not None:
             positive(self, "shots")
+
+    def with_rates(self, rates: tuple[float, ...]) -> "TuneConfig":
+        """Return the same with a tuner's own rates, where none are given.
+
+        rates: the best first.
+        """
+        if self.learning_rates:
+            return replace(self, rates_tried=0)
+        tried = rates[: self.rates_tried] if self.rates_tried else rates
+        return replace(self, learning_rates=tried, rates_tried=0)
 
 
 @dataclass(frozen=True, kw_only=True)

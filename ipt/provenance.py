@@ -33,6 +33,7 @@ LEGACY_DEFAULTS: Record = {
     "codes": "standard",
     "pruning": "none",
     "starts": 1,
+    "rates_tried": 0,
 }
 # Values under a name that a setting once had.
 LEGACY_PRUNING = {"halve": "halving", "all": "none"}

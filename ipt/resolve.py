@@ -99,7 +99,7 @@ def open_experiment(
         split=split,
         tasks=tasks,
         work=work,
-        tune=tune or TuneConfig(),
+        tune=(tune or TuneConfig()).with_rates(tuner.learning_rates),
         given=given,
         paths=absolute_paths(work),
         processes=processes,
@@ -316,7 +316,7 @@ def cell_hours(cells: Sequence[CellConfig]) -> list[float]:
         tuned |= missing
 
         split = experiment.split
-        work = tuning_work(cell.tune, len(missing))
+        work = tuning_work(experiment.tune, len(missing))
         work += msf_work(split, cell.msf)
         work += ist_work(split, cell.ist, ist_tasks(split, conditions))
         # Both commands score.

@@ -465,7 +465,7 @@ def test_files_come_in_order_before_the_flags(tmp_path):
     msf, tune, work = found["config"], found["tune"], found["work"]
     assert (msf.dim, msf.steps, msf.clip) == (5, 260, 0.1)  # default, preset, recipe
     assert (msf.alpha, msf.learning_rate) == (0.5, 0.125)  # file before recipe, flag before file
-    assert (tune.steps, tune.rows_per_step, tune.learning_rates) == (5, 2, (0.3,))
+    assert (tune.steps, tune.rows_per_step, tune.rates_tried) == (5, 2, 1)
     assert work.tasks == "random-20"  # a setting that has the name of a verb
     assert cli.parse(["ist", "--recipe", "paper", "--preset", "quick"])["config"].steps == 40
     assert cli.parse(["ist", "--recipe", "paper"])["config"].learning_rates == (0.5, 2.0)

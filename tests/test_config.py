@@ -56,8 +56,9 @@ def with_tuner(tuner, tune):
 
 def test_the_defaults_are_those_of_the_published_figures():
     kept = published("random-dim5-ours-seed42")
-    assert with_tuner(SoftPrompt(), TuneConfig()) == kept["tune"]
-    assert tune_from_record(kept["tune"]) == (TuneConfig(), SoftPrompt())
+    own = TuneConfig().with_rates(SoftPrompt.learning_rates)
+    assert with_tuner(SoftPrompt(), own) == kept["tune"]
+    assert tune_from_record(kept["tune"]) == (own, SoftPrompt())
     assert in_json(MsfConfig()) == kept["msf"]
     assert in_json(IstConfig()) == kept["ist"]
 
@@ -75,7 +76,7 @@ def test_the_recipe_paper_is_that_of_the_published_figures():
 
 
 def test_the_preset_quick_is_one_rate_and_few_steps():
-    tune = {"steps": 100, "rows-per-step": 2, "eval-every": 100, "learning-rates": [0.3]}
+    tune = {"steps": 100, "rows-per-step": 2, "eval-every": 100, "rates-tried": 1}
     ist = {
         "starts": 1, "pruning": "none", "steps": 40, "rows-per-step": 2, "eval-every": 40, "learning-rates": [0.1],
     }  # fmt: skip
@@ -238,6 +239,7 @@ def test_shares_are_from_zero_to_below_one(kind, name):
 NOT_NEGATIVE = [
     (MsfConfig, "alpha"),
     (MsfConfig, "inner_width"),
+    (TuneConfig, "rates_tried"),
     *((kind, "token_budget") for kind in STAGES),
     *((kind, "checkpoint_seconds") for kind in STAGES),
 ]
@@ -252,7 +254,6 @@ def test_what_may_be_zero_is_refused_below(kind, name):
 
 
 LISTS = [
-    (TuneConfig, "learning_rates", 1e-9),
     (IstConfig, "learning_rates", 1e-9),
     (BenchmarkConfig, "jobs_grown", 1),
 ]
@@ -268,6 +269,18 @@ def test_lists_need_one_or_more_numbers_above_zero(kind, name, least):
             str(error.value)
             == f"--{name.replace('_', '-')} needs one or more numbers above 0, found {list(wrong)}"
         )
+
+
+def test_rates_that_are_not_given_are_the_tuners_own():
+    assert TuneConfig().with_rates((0.3, 1.0)) == TuneConfig(learning_rates=(0.3, 1.0))
+    assert TuneConfig(rates_tried=1).with_rates((0.3, 1.0)) == TuneConfig(learning_rates=(0.3,))
+    given = TuneConfig(learning_rates=(0.1, 0.2), rates_tried=1)
+    assert given.with_rates((0.3,)) == TuneConfig(learning_rates=(0.1, 0.2))
+    for wrong in ((1, 0), (-1, 1)):
+        with pytest.raises(ValueError, match="--learning-rates needs one or more numbers above 0"):
+            TuneConfig(learning_rates=wrong)
+    for tuner in TUNERS.values():
+        assert tuner.learning_rates and min(tuner.learning_rates) > 0
 
 
 def test_shots_may_be_left_to_the_task():

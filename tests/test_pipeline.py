@@ -30,7 +30,7 @@ from ipt.storage import read_json, read_tensors
 from ipt.training.evaluate import chance
 
 ALL = [*SEEN, *REST]
-TUNING = TuneConfig(steps=6, eval_every=3, shots=SHOTS)
+TUNING = TuneConfig(steps=6, eval_every=3, shots=SHOTS).with_rates((0.3, 1.0))
 FINDING = MsfConfig(dim=2, steps=6, eval_every=3, inner_width=8, rows_per_step=8)
 NUMBERS = IstConfig(steps=4, eval_every=2)
 

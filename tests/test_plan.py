@@ -297,7 +297,8 @@ def test_a_bench_opens_on_what_was_typed(chosen, capsys):
     made = plan.open_experiment(work, tune)
     assert chosen == [("here", 3, 2, 8, True), ("t5", 3, "float32", "cpu")]
     assert (made.model, made.split, made.tasks) == (Model(BACKBONE, THREE), SPLIT, TASKS)
-    assert (made.work, made.tune, made.seed) == (work, tune, 8)
+    own = tune.with_rates((0.3, 1.0))  # those of soft prompts
+    assert (made.work, made.tune, made.seed) == (work, own, 8)
     assert (made.given, made.processes) == (GivenDeltas(), Processes(device="cpu"))
     assert capsys.readouterr().err == "skipped, too few rows for the few-shot sets: tiny, small\n"
 

@@ -20,7 +20,7 @@ from ipt.storage import read_json, read_tensors, write_json
 from ipt.workflows.stability import FROM, IST, MIXTURE, PROMPT, stability, to_json
 
 SEEDS = [7, 8, 9]
-TUNING = TuneConfig(steps=6, eval_every=3, shots=SHOTS)
+TUNING = TuneConfig(steps=6, eval_every=3, shots=SHOTS).with_rates((0.3, 1.0))
 NUMBERS = IstConfig(steps=4, eval_every=2)
 FLOORS = {
     "late": {"chance": 0.02, "empty": None, "start": 0.01},
@@ -196,7 +196,7 @@ def test_prompts_of_all_seeds_are_tuned_in_one_run(made):
 
 def test_every_stage_tells_how_far_it_is(made):
     expected = {
-        "prompt tuning",
+        "tuning",
         "IST, all seeds",
         "tuning mixtures of seen prompts",
         *FROM.values(),

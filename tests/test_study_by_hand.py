@@ -206,7 +206,7 @@ def test_a_cells_settings_hold_each_stage_with_its_defaults():
         "tasks": "t", "as_published": False, "model": "mini", "dtype": "float32", "seed": 42, "limit": 0, "held_out": "test",
         "seen": 0, "unseen": 0, "prompts": None,
     }  # fmt: skip
-    defaults = {"tune": TuneConfig(), "msf": MsfConfig(), "ist": IstConfig()}
+    defaults = {"tune": TuneConfig().with_rates((0.3, 1.0)), "msf": MsfConfig(), "ist": IstConfig()}
     records = {stage: to_record(config) for stage, config in defaults.items()}
     # The prompt's length stands beside tuning's settings, and a width is chosen for soft prompts.
     records["tune"] = tuner_to_record(SoftPrompt(), records["tune"])

@@ -96,7 +96,7 @@ def measure(
 
     start: [P] prompt that every job starts from.
     """
-    tune = TuneConfig(rows_per_step=ROWS)
+    tune = TuneConfig(rows_per_step=ROWS, learning_rates=SoftPrompt.learning_rates)
     jobs = Sweep(tasks, (LEARNING_RATE,), 42).jobs(tune)
     parts: dict[str, Callable[[], list[Measurement]]] = {
         "prompt tuning": lambda: measure_tuning(model, start, jobs, config),
@@ -637,7 +637,7 @@ def released_rows() -> int:
 
 def default_rows() -> int:
     """Return the rows of the same tasks, settings, d and seeds with our default steps."""
-    tune = TuneConfig()
+    tune = TuneConfig(learning_rates=SoftPrompt.learning_rates)
     msf = MsfConfig()
     ist = IstConfig()
     ist_steps, _ = ist.work

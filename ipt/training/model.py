@@ -50,6 +50,12 @@ class Model:
         """Return the network that makes deltas while they are tuned; None where nothing does."""
         return self.tuner.reparameterization(self.backbone)
 
+    @property
+    def trained_size(self) -> int:
+        """Return how many numbers of a job are trained: P, or K of the network that makes them."""
+        network = self.network
+        return self.size if network is None else network.size
+
     def first_values(self, seed: int) -> Tensor:
         """Return what jobs of this seed start from: a delta [P], or a network's weights [K]."""
         network = self.network

@@ -24,6 +24,10 @@ class Tuner(ABC):
     # What `--tuner` calls it: its key in `TUNERS`.
     name: ClassVar[str]
 
+    # Learning rates for the embedded model, the best first (LOG.md): numbers of each kind have
+    # another size.
+    learning_rates: ClassVar[tuple[float, ...]] = (0.01,)
+
     # Whether rows of several jobs may share a pass; where not, a batch is read job by job.
     mixes_rows: ClassVar[bool] = True
 

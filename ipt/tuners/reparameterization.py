@@ -19,6 +19,11 @@ class Reparameterization(ABC):
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the named weights of one job, in order; their sizes add up to K."""
 
+    @property
+    def size(self) -> int:
+        """Return K, the weights of one job."""
+        return sum(math.prod(shape) for shape in self.shapes.values())
+
     @abstractmethod
     def deltas(self, weights: Tensor) -> Tensor:
         """Return the deltas [U, P] of weights [U, K]; differentiable."""

@@ -22,6 +22,7 @@ class SoftPrompt(Tuner):
     """n trained vectors before the input's token embeddings."""
 
     name: ClassVar[str] = "soft-prompt"
+    learning_rates: ClassVar[tuple[float, ...]] = (0.3, 1.0)
     rescales: ClassVar[bool] = False  # the vectors are embeddings, of about the same size
 
     prompt_length: int = setting(

@@ -37,6 +37,10 @@ class Begun(NamedTuple):
 
 
 CHECKPOINTS = "checkpoint-tune-*.safetensors"
+# Of a stack's training state: full fine-tuning has millions of numbers a job.
+MOST_BYTES = 2_000_000_000
+STATES = 5
+FLOAT32 = 4  # bytes
 
 
 def missing_tasks(experiment: Experiment, names: Sequence[str], data_seed: int) -> list[Task]:
@@ -158,7 +162,17 @@ def tune_missing(
         first.reporter.info(
             f"tuning {len(missing)} deltas, data seed {data_seed} ({present} are in the bank)"
         )
-        _tune_and_put(missing, data_seed)
+        for some in _that_fit(missing):
+            _tune_and_put(some, data_seed)
+
+
+def _that_fit(missing: Sequence[Missing]) -> list[Sequence[Missing]]:
+    """Cut deltas into stacks whose training state fits into memory, in their order."""
+    first = missing[0].experiment
+    # The values, their gradient, Adam's two moments and the best values, for each rate.
+    of_one = STATES * first.model.trained_size * FLOAT32 * len(first.tune.learning_rates)
+    count = max(1, MOST_BYTES // of_one)
+    return [missing[i : i + count] for i in range(0, len(missing), count)]
 
 
 def _tune_and_put(stack: Sequence[Missing], data_seed: int) -> None:
@@ -316,7 +330,7 @@ def _tune(missing: Sequence[Missing], data_seed: int) -> tuple[Checkpoint, list[
         first.tune.checkpoint_seconds,
         _continues(missing, data_seed),
     )
-    with first.reporter.bar("prompt tuning") as progress:
+    with first.reporter.bar("tuning") as progress:
         execution = Execution(checkpoint, progress)
         start = Start(values, seeds, first.model.network)
         tuned = tune_deltas(first.model, tasks, first.tune, start, execution)

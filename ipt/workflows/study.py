@@ -225,13 +225,14 @@ def settings_record(config: CellConfig) -> Settings:
     from ipt.tuners import parse_tuner
 
     tuner = parse_tuner(config.work.tuner)
+    tune = config.tune.with_rates(tuner.learning_rates)
     msf = config.msf
     if msf.inner_width is None and tuner.name == SOFT_PROMPT:
         # Deltas of soft prompts are small enough for the released code's width.
         msf = replace(msf, inner_width=WIDEST)
     record: Settings = {
         "work": {name: getattr(config.work, name) for name in WORK},
-        "tune": tuner_to_record(tuner, to_record(config.tune)),
+        "tune": tuner_to_record(tuner, to_record(tune)),
         "msf": to_record(msf),
         "ist": to_record(config.ist),
     }
