@@ -31,8 +31,8 @@ PRUNING = (
     "on and the dev score decides"
 )
 RECIPE = (
-    "paper: the released scripts' losses, sampling, clipping and starts; ours: the defaults named "
-    "here"
+    "paper: the released scripts' losses, sampling, clipping and starts; paper-adapter: the same "
+    "over adapters; ours: the defaults named here"
 )
 PARTS = (
     "seen tasks, same or other data, unseen tasks, these in a random or PCA subspace or as "

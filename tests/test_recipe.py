@@ -85,6 +85,24 @@ def test_recipe_sets_what_the_command_line_does_not(world, tmp_path, capsys):
     assert torch.isfinite(Subspace.load(folder / "subspace").decode(vectors)).all()
 
 
+def test_the_recipe_of_adapters_is_a_linear_subspace_of_small_adapters(world, tmp_path, capsys):
+    said = msf_words(world, tmp_path, "--recipe", "paper-adapter")
+    for flag in ("--tuner", "--inner-width"):
+        place = said.index(flag)
+        del said[place : place + 2]
+    assert cli.main(said) == 0
+    assert capsys.readouterr().out.count("recipe paper-adapter, deviation: ") == 5
+    (folder,) = tmp_path.glob("msf-*")
+    config = json.loads((folder / "config.json").read_text())["config"]
+    tuner = config["tune"]["tuner"]
+    assert tuner["name"] == "adapter" and (tuner["width"], tuner["activation"]) == (16, "swish")
+    assert config["msf"]["alpha"] == 0 and config["msf"]["inner_width"] == 0
+    subspace = Subspace.load(folder / "subspace")
+    moved = torch.tensor([[1.0], [2.0], [3.0]]) * torch.ones(1, subspace.dim)
+    first, second, third = subspace.decode(moved)
+    torch.testing.assert_close(third - second, second - first)  # linear
+
+
 def test_an_unknown_recipe_is_named(world, tmp_path, capsys):
     assert cli.main(msf_words(world, tmp_path, "--recipe", "mine")) == 2
     assert "--recipe" in capsys.readouterr().err

@@ -51,7 +51,7 @@ Ist = Annotated[IstConfig, Flat]
 Out = Annotated[Path, Parameter(help=OUT)]
 Device = Annotated[str, Parameter(help=DEVICE)]
 DryRun = Annotated[bool, Parameter(help=DRY_RUN)]
-Recipe = Annotated[Literal["ours", "paper"], Parameter(help=RECIPE)]
+Recipe = Annotated[Literal["ours", "paper", "paper-adapter"], Parameter(help=RECIPE)]
 Name = Annotated[
     str,
     Parameter(help="name of the run folder; chosen from the settings where empty"),
@@ -63,7 +63,7 @@ SummaryFile = Annotated[Path | None, Parameter(help="write the means as a small 
 
 MOST_SAID = 1000  # characters of a message, more than any needs
 FOLDER_FLAGS = ("--out", "--to")
-PRESETS = ("quick", "paper")  # files of ipt/presets; `default` and `ours` have none
+PRESETS = ("quick", "paper", "paper-adapter")  # files of ipt/presets; `default` and `ours` have none
 RENAMED_FLAGS = {
     "rivals": "pruning",
     "race": "search-cost",
