@@ -170,30 +170,45 @@ def test_answers_are_those_of_each_row_alone_with_and_without_cache(model):
         assert written == [token for token in ids if token != some.end]
 
 
-def test_five_steps_of_stacked_jobs_are_those_of_each_alone():
+def test_five_steps_of_stacked_jobs_are_those_of_each_alone(model):
     """In float64 to 1e-8, each job with its own rows, rate and seed."""
     config = LoopConfig(steps=5, rows_per_step=2, eval_every=5)
-    for kind, text in (("mini", "lora:rank=2"), *((k, t) for k in ("bart", "llama") for t in ALL)):
-        model = Model(backbone(kind), parse_tuner(text))
-        rows = rows_of(model.backbone)
-        values = model.first_values(1).double()
+    rows = rows_of(model.backbone)
+    values = model.first_values(1).double()
 
-        def trained(numbers, model=model, rows=rows, values=values):
-            jobs = []
-            for place, number in enumerate(numbers):
-                own = tuple(Row(place, row) for row in (rows[number], rows[(number + 1) % 3]))
-                jobs.append(Job(str(number), (own,), own, 0.01 * (number + 1), number, 2))
-            source = Free(values, len(numbers))
-            if model.network is not None:
-                source = Decoded(values.expand(len(numbers), -1), model.network.deltas)
-            fit(model, source, jobs, config)
-            return source.values.detach()
+    def trained(numbers):
+        jobs = []
+        for place, number in enumerate(numbers):
+            own = tuple(Row(place, row) for row in (rows[number], rows[(number + 1) % 3]))
+            jobs.append(Job(str(number), (own,), own, 0.01 * (number + 1), number, 2))
+        source = Free(values, len(numbers))
+        if model.network is not None:
+            source = Decoded(values.expand(len(numbers), -1), model.network.deltas)
+        fit(model, source, jobs, config)
+        return source.values.detach()
 
-        together = trained([0, 1, 2])
-        assert not torch.allclose(together[0], values, atol=1e-4)  # control: it moves
-        for number in range(3):
-            single = trained([number])
-            torch.testing.assert_close(together[number], single[0], rtol=0, atol=1e-8)
+    together = trained([0, 1, 2])
+    assert not torch.allclose(together[0], values, atol=1e-4)  # control: it moves
+    for number in range(3):
+        single = trained([number])
+        torch.testing.assert_close(together[number], single[0], rtol=0, atol=1e-8)
+
+
+def test_single_precision_is_as_alone_to_its_own_rounding(model):
+    some = model.backbone
+    rows = rows_of(some)
+    together, apart = (deltas_of(model).float().requires_grad_() for _ in range(2))
+    some.model.float()
+    try:
+        found = model.nll(together, torch.arange(3), rows)
+        expected = alone(model, apart, rows)
+        found.sum().backward()
+        expected.sum().backward()
+    finally:
+        some.model.double()
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    size = apart.grad.norm()
+    assert (together.grad - apart.grad).norm() <= 1e-5 * size and size > 0
 
 
 def test_every_tuner_is_here():

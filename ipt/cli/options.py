@@ -63,7 +63,8 @@ SummaryFile = Annotated[Path | None, Parameter(help="write the means as a small 
 
 MOST_SAID = 1000  # characters of a message, more than any needs
 FOLDER_FLAGS = ("--out", "--to")
-PRESETS = ("quick", "paper", "paper-adapter")  # files of ipt/presets; `default` and `ours` have none
+# Files of ipt/presets; `default` and `ours` have none.
+PRESETS = ("quick", "paper", "paper-adapter")
 RENAMED_FLAGS = {
     "rivals": "pruning",
     "race": "search-cost",
