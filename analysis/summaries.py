@@ -157,8 +157,58 @@ def summary(pair: Sequence[RunResult], command: str, seed: int) -> Record:
             "unseen": mean_reference(last, last.split.unseen + last.split.out_of_kind),
         },
         "about": _about(last),
+        "dim": last.dim,
         "lines": line_records,
         "tasks": _task_scores(shown),
+        "subcategories": _subcategories(last),
+    }
+
+
+def _subcategories(result: RunResult) -> dict[str, str]:
+    """Return the subcategory of each task that has one."""
+    named = {}
+    for name, task in result.tasks.items():
+        if task.subcategory:
+            named[name] = task.subcategory
+    return named
+
+
+def tuning_summary(tuned: Record, command: str) -> Record:
+    """Return what `ipt tune` wrote about its tasks as a study keeps it: a cell without a subspace.
+
+    It has a run's fields, so that the study's table has a line for it: no recovery, a reference.
+    """
+    tasks = {}
+    scores: dict[bool, list[float]] = {True: [], False: []}
+    subcategories = {}
+    for name, task in tuned["tasks"].items():
+        # Tuning is its own reference.
+        tasks[name] = {
+            "score": task["score"],
+            "ranked": task["ranked"],
+            "reference": task["score"],
+            "floor": task["floor"],
+        }
+        scores[task["is_seen"]].append(task["score"])
+        if task["subcategory"]:
+            subcategories[name] = task["subcategory"]
+
+    means = {}
+    for part, values in (("seen", scores[True]), ("unseen", scores[False])):
+        means[part] = round(float(np.mean(values)), 6) if values else None
+    return {
+        "kind": "tuning",
+        "command": command,
+        "seed": tuned["seed"],
+        "digest": tuned["digest"],
+        "prompts": "",
+        "parameters": None,
+        "reference": means,
+        "about": tuned["about"],
+        "dim": None,
+        "lines": [],
+        "tasks": {"tuned": tasks},
+        "subcategories": subcategories,
     }
 
 
