@@ -97,7 +97,11 @@ class Dimension:
         value = self._bounded(self.value)
         if math.isnan(self.low):
             return value
-        return f"{value} ({self._bounded(self.low)} … {self._bounded(self.high)})"
+        low, high = self._bounded(self.low), self._bounded(self.high)
+        # A bound whose interval is the same bound says it once.
+        if low == value == high and value[0] in ">≤":
+            return value
+        return f"{value} ({low} … {high})"
 
     def _bounded(self, value: float) -> str:
         # Outside of the measured d no value is known.

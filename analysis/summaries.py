@@ -5,7 +5,9 @@ Each record has a `kind`, the command that makes it again, its seed and a digest
 | kind | of | made by |
 |---|---|---|
 | recovery | an MSF and an IST run | `summary` |
+| tuning | deltas without a subspace | `tuning_summary` |
 | study | many of them | `ipt.analysis.study.study_summary` |
+| dimensions | a study by its methods | `ipt.analysis.dimensions.dimensions_summary` |
 | quality | prompts or definitions by group of tasks | `quality` |
 | stability | methods over seeds | `ipt stability` |
 | angles | tangent spaces of several runs | `ipt report` |
@@ -28,6 +30,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from ipt.analysis.dimensions import dimensions_brief, dimensions_table
 from ipt.analysis.markup import TextTable, markdown
 from ipt.analysis.plots.bars import recovery_bars
 from ipt.analysis.scores import (
@@ -178,24 +181,25 @@ def tuning_summary(tuned: Record, command: str) -> Record:
 
     It has a run's fields, so that the study's table has a line for it: no recovery, a reference.
     """
-    tasks = {}
-    scores: dict[bool, list[float]] = {True: [], False: []}
+    tasks: dict[str, dict[str, Record]] = {}
     subcategories = {}
     for name, task in tuned["tasks"].items():
         # Tuning is its own reference.
-        tasks[name] = {
+        figures = {
             "score": task["score"],
             "ranked": task["ranked"],
             "reference": task["score"],
             "floor": task["floor"],
         }
-        scores[task["is_seen"]].append(task["score"])
+        part = "tuned_seen" if task["is_seen"] else "tuned_unseen"
+        tasks.setdefault(part, {})[name] = figures
         if task["subcategory"]:
             subcategories[name] = task["subcategory"]
 
-    means = {}
-    for part, values in (("seen", scores[True]), ("unseen", scores[False])):
-        means[part] = round(float(np.mean(values)), 6) if values else None
+    means: dict[str, float | None] = {"seen": None, "unseen": None}
+    for part, of_part in tasks.items():
+        scores = [figures["score"] for figures in of_part.values()]
+        means[part.removeprefix("tuned_")] = round(float(np.mean(scores)), 6)
     return {
         "kind": "tuning",
         "command": command,
@@ -207,7 +211,7 @@ def tuning_summary(tuned: Record, command: str) -> Record:
         "about": tuned["about"],
         "dim": None,
         "lines": [],
-        "tasks": {"tuned": tasks},
+        "tasks": tasks,
         "subcategories": subcategories,
     }
 
@@ -462,11 +466,17 @@ def _measured_text(value: float | None) -> str:
 TEXT_TABLES: dict[str, Callable[[Record], TextTable]] = {
     "recovery": recovery_table,
     "study": study_table,
+    "dimensions": dimensions_table,
     "quality": quality_table,
     "stability": stability_table,
     "angles": angles_table,
     "bench": bench_table,
     "overview": overview_table,
+}
+# The main columns of those that have more than a page has room for.
+BRIEF_TABLES: dict[str, Callable[[Record], TextTable]] = {
+    "study": brief_table,
+    "dimensions": dimensions_brief,
 }
 
 
@@ -474,7 +484,7 @@ def table_of(records: Sequence[Record], short: bool = False) -> str:
     """Return records of one kind as a Markdown table; those of several seeds are averaged.
 
     short: a row for each condition, with E_rel (and number) of the groups of tasks beside it; of a
-        study the lines that have a cell and the main columns.
+        study the main columns, and of its cells those lines that have one.
     Raises ValueError where the records are not of one split and d.
     """
     first = records[0]
@@ -489,8 +499,8 @@ def table_of(records: Sequence[Record], short: bool = False) -> str:
         return _recovery_text(records, short)
 
     # Tables of the other kinds are short enough.
-    is_brief = short and kind == "study"
-    table = brief_table(first) if is_brief else text_table(first)
+    brief = BRIEF_TABLES.get(str(kind)) if short else None
+    table = brief(first) if brief else text_table(first)
     return markdown(table.columns, table.rows)
 
 

@@ -199,16 +199,21 @@ def write_tables(
     cells: Sequence[Cell],
     settings: Mapping[str, Settings],
 ) -> None:
-    """Print the table of a study, and write it as JSON, Markdown and a figure."""
+    """Print the table of a study, and write it as JSON, Markdown and a figure.
+
+    Where methods were measured at several d, recovery against d is a second table and figure.
+    """
     from ipt.analysis.study import study_figure, study_means, study_summary
     from ipt.analysis.summaries import table_of
 
     # Read from disk again: other processes may have filled cells meanwhile.
     lines: Lines = {}
+    methods: Lines = {}
     for cell in cells:
         record = stored_summary(cell, paths.figures, settings[cell.name])
-        # Cells of one line differ in their seed; an open one is None.
+        # Cells of one line differ in their seed, those of a method also in d; an open one is None.
         lines.setdefault(cell.line, []).append(record)
+        methods.setdefault(cell.method, []).append(record)
 
     table = study_summary(lines, f"ipt study {paths.file}")
     print_table(study_means(table))
@@ -217,3 +222,25 @@ def write_tables(
     write_atomic(Path(f"{target}.md"), table_of([table]).encode())
     study_figure(lines, Path(f"{target}.png"))
     print(f"every column, with the least and the largest seed: {target}.md")
+    if len(methods) < len(lines):
+        write_dimensions(methods, f"ipt study {paths.file}", f"{target}-dimensions")
+
+
+def write_dimensions(methods: Lines, command: str, target: str) -> None:
+    """Write the table of a study's methods, recovery against d and d90, and its figure.
+
+    methods: the record of each cell by method.
+    target: path of the files without their suffix.
+    """
+    from ipt.analysis.dimensions import dimensions_figure, dimensions_summary
+    from ipt.analysis.summaries import table_of
+
+    record = dimensions_summary(methods, command)
+    if record is None:
+        return
+    write_json(Path(f"{target}.json"), record)
+    write_atomic(Path(f"{target}.md"), table_of([record]).encode())
+    figure = dimensions_figure(record)
+    if figure is not None:
+        figure.savefig(f"{target}.png", dpi=160)
+    print(f"recovery against d, and how few numbers recover 90 %: {target}.md")

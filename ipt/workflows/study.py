@@ -53,6 +53,7 @@ WORK = (
 )
 # A cell's name is that of a run folder and of a file.
 CELL_NAME = re.compile(r"[\w.+-]+")
+DIM_IN_LINE = re.compile(r"dim \d+")
 NOT_IN_NAMES = re.compile(r"[^\w.+-]+")
 # Far more than anybody has time for; lists of a hundred values make millions in three lines.
 MOST_CELLS = 10_000
@@ -73,6 +74,12 @@ class Cell:
     """Values by flag; those of IST alone start with `ist.`."""
     verb: str = "msf"
     """One of `VERBS`."""
+
+    @property
+    def method(self) -> str:
+        """Its line without d, which the cells of one curve share."""
+        parts = [part for part in self.line.split(", ") if not DIM_IN_LINE.fullmatch(part)]
+        return ", ".join(parts)
 
     @property
     def only_tunes(self) -> bool:
