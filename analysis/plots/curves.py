@@ -27,6 +27,7 @@ NUMBERS = "numbers per task, d"
 GOAL: dict[str, Any] = {"color": GREY, "linewidth": 0.8, "linestyle": ":"}
 GOAL_SHARE = 90  # per cent, of d90
 TOP = 125  # per cent: what is drawn at most, as bands of few tasks may reach far above
+MARGIN = 1.15  # of the axis of d, as a factor
 ACROSS = 5  # panels of methods beside each other
 # Inches of panels and legends.
 WIDE, NARROW, BESIDE = 4.0, 1.9, 1.4
@@ -50,48 +51,51 @@ def curves_figure(panels: Panels, notes: Mapping[str, str]) -> Figure:
     """Return a figure with all methods above, and below a panel of each with its intervals.
 
     panels: lines by condition and method; the first two conditions are those of the upper panels.
-    notes: by method, in the order of the panels below: what stands in the panel's title.
+    notes: by method, in the order of the panels below: what stands in the panel's title. A
+        method's place decides how its line looks, whether or not others have one.
     """
-    methods = [name for name in notes if any(name in lines for lines in panels.values())]
+    names = list(notes)
+    methods = [name for name in names if any(name in lines for lines in panels.values())]
     compared = list(panels)[:2]
     across = min(ACROSS, len(methods))
     down = -(-len(methods) // across)
-    width = max(WIDE * len(compared), NARROW * across) + BESIDE
-    figure = Figure(figsize=(width, HIGH + 0.4 + LOW * down), layout="constrained")
     heights = (HIGH, 0.4 + LOW * down)
+    width = max(WIDE * len(compared), NARROW * across) + BESIDE
+    figure = Figure(figsize=(width, sum(heights)), layout="constrained")
     halves: Any = figure.subfigures(2, 1, height_ratios=heights, hspace=0.03)
     above, below = halves
 
     upper = above.subplots(1, len(compared), sharey=True, squeeze=False)[0]
     for axes, condition in zip(upper, compared, strict=True):
-        compare_methods(axes, panels[condition], methods)
+        compare_methods(axes, panels[condition], names)
         axes.set_title(printable(condition, 60), fontsize=MEDIUM, loc="left")
+        axes.label_outer()
     order = _from_the_top(panels[compared[0]], methods)
-    _legend(above, {name: _look(methods.index(name)) for name in order})
+    _legend(above, {name: _look(names.index(name)) for name in order})
 
-    lower = below.subplots(down, across, sharex=True, sharey=True, squeeze=False)
-    for axes, method in zip(lower.flat, methods, strict=False):
+    # Not `sharex`: where the last row is shorter, the panels above its end have labels too.
+    lower = list(below.subplots(down, across, sharey=True, squeeze=False).flat)
+    for number, (axes, method) in enumerate(zip(lower, methods, strict=False)):
         own = {name: lines[method] for name, lines in panels.items() if method in lines}
         compare_conditions(axes, own, list(panels))
         axes.set_title(f"{printable(method)}\n{notes[method]}", fontsize=SMALL + 1, loc="left")
-    for axes in lower.flat[len(methods) :]:
+        if number + across < len(methods):
+            axes.tick_params(labelbottom=False)
+    for axes in lower[len(methods) :]:
         axes.set_visible(False)
-    # Panels above the empty places of the last row have the labels of the axis.
-    for axes in lower.flat[max(0, len(methods) - across) : len(methods)]:
-        axes.tick_params(labelbottom=True)
+    _frame_alike([*upper, *lower], panels)
     below.supxlabel(NUMBERS, fontsize=MEDIUM)
     below.supylabel(RECOVERED, fontsize=MEDIUM)
     _legend(below, {name: _condition_look(number) for number, name in enumerate(panels)})
     return figure
 
 
-def compare_methods(axes: Axes, lines: Mapping[str, Band], methods: Sequence[str]) -> Axes:
-    """Draw a line for each method; its place among all methods decides how it looks."""
+def compare_methods(axes: Axes, lines: Mapping[str, Band], names: Sequence[str]) -> Axes:
+    """Draw a line for each method; its place among all names decides how it looks."""
     for name, band in lines.items():
-        axes.plot(band.dims, _percent(band.shares), **_look(methods.index(name)))
+        axes.plot(band.dims, _percent(band.shares), **_look(names.index(name)))
     _frame(axes, lines.values())
     tidy(axes, NUMBERS, RECOVERED)
-    axes.label_outer()
     return axes
 
 
@@ -125,9 +129,26 @@ def _frame(axes: Axes, bands: Iterable[Band]) -> None:
     axes.set_xscale("log")
     axes.set_xticks(ticks, [f"{dim:g}" for dim in ticks])
     axes.set_xticks([], minor=True)  # a log scale labels them too
+    # Room for half a mark at both ends.
+    axes.set_xlim(ticks[0] / MARGIN, ticks[-1] * MARGIN)
     axes.axhline(100, **GUIDE, zorder=0)
     axes.axhline(GOAL_SHARE, **GOAL, zorder=0)
-    axes.set_ylim(min(least - 3, axes.get_ylim()[0]) if least < 0 else 0, TOP)
+    # Shares below zero are drawn too.
+    axes.set_ylim(least - 4 if least < 0 else 0, TOP)
+
+
+def _frame_alike(all_axes: Iterable[Axes], panels: Panels) -> None:
+    """Give all panels the scales that hold what each of them shows."""
+    every_band: list[Band] = []
+    for lines in panels.values():
+        every_band += lines.values()
+    widest = Figure().subplots()
+    _frame(widest, every_band)
+    for axes in all_axes:
+        ticks = widest.get_xticks()
+        axes.set_xticks(ticks, [f"{dim:g}" for dim in ticks])
+        axes.set_xlim(widest.get_xlim())
+        axes.set_ylim(widest.get_ylim())
 
 
 def _look(number: int) -> dict[str, Any]:
