@@ -80,11 +80,13 @@ def test_by_hand_a_ratio_of_sums_and_a_mean_of_ratios():
 
 
 def test_control_a_share_that_is_never_reached_is_no_number():
-    points, clusters = planted(shares=(0.2, 0.3, 0.5, 0.7, 0.89), noise=0.02)
+    points, clusters = planted(shares=(0.2, 0.3, 0.5, 0.7, 0.88), noise=0.3)
     measured = intrinsic_dimension(curve(points), clusters=clusters)
     assert measured.value == math.inf and measured.high == math.inf
     assert measured.text().startswith("> 50 (")
-    assert Dimension.from_json(measured.to_json()) == measured
+    again = Dimension.from_json(measured.to_json())
+    assert again.low == pytest.approx(measured.low) and again.text() == measured.text()
+    assert again.value == math.inf == again.high
     points, _ = planted(shares=(0.2, 0.3, 0.4, 0.5, 0.6))
     assert intrinsic_dimension(curve(points)).text() == "> 50"
     # A lower share of the same curve is reached.
@@ -145,23 +147,23 @@ def test_tasks_by_themselves():
 
 @pytest.mark.parametrize("per_cluster", [1, 3])
 def test_the_interval_has_the_planted_value_about_as_often_as_it_says(per_cluster):
-    """96 tasks: 96 clusters or 32; 400 repeats have the stated 95 % within about 2.2 points."""
+    """96 tasks: 96 clusters or 32; 250 repeats have the stated 95 % within about 3 points."""
     inside = 0
     widths = []
-    for repeat in range(400):
+    for repeat in range(250):
         points, clusters = planted(tasks=96, per_cluster=per_cluster, noise=0.3, seed=repeat)
-        measured = intrinsic_dimension(curve(points), clusters=clusters, resamples=300)
+        measured = intrinsic_dimension(curve(points), clusters=clusters, resamples=200)
         inside += measured.low <= D90 <= measured.high
         widths.append(measured.high - measured.low)
-    assert 0.90 <= inside / 400 <= 0.98
+    assert 0.90 <= inside / 250 <= 0.98
     assert np.median(widths) > 1
 
 
 def test_control_clusters_that_are_not_named_make_intervals_too_narrow():
     """Tasks of a cluster share their shift: taken one by one they claim more than they know."""
     inside = 0
-    for repeat in range(200):
+    for repeat in range(100):
         points, _ = planted(tasks=96, per_cluster=8, noise=0.3, seed=repeat)
         measured = intrinsic_dimension(curve(points), resamples=200)
         inside += measured.low <= D90 <= measured.high
-    assert inside / 200 < 0.75
+    assert inside / 100 < 0.75
