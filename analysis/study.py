@@ -162,7 +162,7 @@ def study_summary(cells: CellsByLine, command: str) -> Record:
         "kind": "study",
         "command": command,
         "seed": ", ".join(map(str, seeds)),
-        "digest": _digest(cells),
+        "digest": digest_of_cells(cells),
         "rows": rows,
     }
 
@@ -204,7 +204,7 @@ def _row(name: str, records: Sequence[Record | None], columns: Sequence[StudyCol
     }
 
 
-def _digest(cells: CellsByLine) -> str:
+def digest_of_cells(cells: CellsByLine) -> str:
     """Return a checksum of the scores of each cell, in which open ones count too."""
     # None for an open cell: a study with more cells done is another.
     digests: list[list[str | None]] = []

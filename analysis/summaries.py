@@ -5,7 +5,9 @@ Each record has a `kind`, the command that makes it again, its seed and a digest
 | kind | of | made by |
 |---|---|---|
 | recovery | an MSF and an IST run | `summary` |
+| tuning | deltas without a subspace | `tuning_summary` |
 | study | many of them | `ipt.analysis.study.study_summary` |
+| dimensions | a study by its methods | `ipt.analysis.dimensions.dimensions_summary` |
 | quality | prompts or definitions by group of tasks | `quality` |
 | stability | methods over seeds | `ipt stability` |
 | angles | tangent spaces of several runs | `ipt report` |
@@ -28,6 +30,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from ipt.analysis.dimensions import dimensions_brief, dimensions_table
 from ipt.analysis.markup import TextTable, markdown
 from ipt.analysis.plots.bars import recovery_bars
 from ipt.analysis.scores import (
@@ -157,8 +160,59 @@ def summary(pair: Sequence[RunResult], command: str, seed: int) -> Record:
             "unseen": mean_reference(last, last.split.unseen + last.split.out_of_kind),
         },
         "about": _about(last),
+        "dim": last.dim,
         "lines": line_records,
         "tasks": _task_scores(shown),
+        "subcategories": _subcategories(last),
+    }
+
+
+def _subcategories(result: RunResult) -> dict[str, str]:
+    """Return the subcategory of each task that has one."""
+    named = {}
+    for name, task in result.tasks.items():
+        if task.subcategory:
+            named[name] = task.subcategory
+    return named
+
+
+def tuning_summary(tuned: Record, command: str) -> Record:
+    """Return what `ipt tune` wrote about its tasks as a study keeps it: a cell without a subspace.
+
+    It has a run's fields, so that the study's table has a line for it: no recovery, a reference.
+    """
+    tasks: dict[str, dict[str, Record]] = {}
+    subcategories = {}
+    for name, task in tuned["tasks"].items():
+        # Tuning is its own reference.
+        figures = {
+            "score": task["score"],
+            "ranked": task["ranked"],
+            "reference": task["score"],
+            "floor": task["floor"],
+        }
+        part = "tuned_seen" if task["is_seen"] else "tuned_unseen"
+        tasks.setdefault(part, {})[name] = figures
+        if task["subcategory"]:
+            subcategories[name] = task["subcategory"]
+
+    means: dict[str, float | None] = {"seen": None, "unseen": None}
+    for part, of_part in tasks.items():
+        scores = [figures["score"] for figures in of_part.values()]
+        means[part.removeprefix("tuned_")] = round(float(np.mean(scores)), 6)
+    return {
+        "kind": "tuning",
+        "command": command,
+        "seed": tuned["seed"],
+        "digest": tuned["digest"],
+        "prompts": "",
+        "parameters": None,
+        "reference": means,
+        "about": tuned["about"],
+        "dim": None,
+        "lines": [],
+        "tasks": tasks,
+        "subcategories": subcategories,
     }
 
 
@@ -412,11 +466,17 @@ def _measured_text(value: float | None) -> str:
 TEXT_TABLES: dict[str, Callable[[Record], TextTable]] = {
     "recovery": recovery_table,
     "study": study_table,
+    "dimensions": dimensions_table,
     "quality": quality_table,
     "stability": stability_table,
     "angles": angles_table,
     "bench": bench_table,
     "overview": overview_table,
+}
+# The main columns of those that have more than a page has room for.
+BRIEF_TABLES: dict[str, Callable[[Record], TextTable]] = {
+    "study": brief_table,
+    "dimensions": dimensions_brief,
 }
 
 
@@ -424,7 +484,7 @@ def table_of(records: Sequence[Record], short: bool = False) -> str:
     """Return records of one kind as a Markdown table; those of several seeds are averaged.
 
     short: a row for each condition, with E_rel (and number) of the groups of tasks beside it; of a
-        study the lines that have a cell and the main columns.
+        study the main columns, and of its cells those lines that have one.
     Raises ValueError where the records are not of one split and d.
     """
     first = records[0]
@@ -439,8 +499,8 @@ def table_of(records: Sequence[Record], short: bool = False) -> str:
         return _recovery_text(records, short)
 
     # Tables of the other kinds are short enough.
-    is_brief = short and kind == "study"
-    table = brief_table(first) if is_brief else text_table(first)
+    brief = BRIEF_TABLES.get(str(kind)) if short else None
+    table = brief(first) if brief else text_table(first)
     return markdown(table.columns, table.rows)
 
 

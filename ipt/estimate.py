@@ -134,6 +134,21 @@ def scoring_work(split: TaskSplit, limit: int) -> Work:
     return Work(answers=sets * rows)
 
 
+def conditions_work(split: TaskSplit, conditions: Sequence[Condition], limit: int) -> Work:
+    """Return the work of scoring these conditions alone."""
+    rows = limit or TEST_ROWS
+    return Work(answers=ist_tasks(split, conditions) * rows)
+
+
+def reference_work(tuned: int, tuned_on_other_data: int, limit: int) -> Work:
+    """Return the work of scoring what the bank keeps of so many tuned tasks.
+
+    A reference for each, and for those on their own data also the two floors that are measured.
+    """
+    rows = limit or TEST_ROWS
+    return Work(answers=(3 * tuned + tuned_on_other_data) * rows)
+
+
 def ist_tasks(split: TaskSplit, conditions: Sequence[Condition]) -> int:
     """Return how many tasks these conditions of IST find numbers for."""
     # With repeats: a task is tuned anew for each condition.

@@ -21,11 +21,13 @@ from ipt.distributed import join_processes
 from ipt.encoded import EncodedTask
 from ipt.estimate import (
     Rates,
+    Work,
+    conditions_work,
     ist_tasks,
     ist_work,
     measure_rates,
     msf_work,
-    scoring_work,
+    reference_work,
     tuning_work,
 )
 from ipt.experiment import Experiment, GivenDeltas, encode_tasks
@@ -41,7 +43,7 @@ from ipt.provenance import (
     tune_from_record,
     work_from_record,
 )
-from ipt.results import Condition, conditions_of_parts
+from ipt.results import CONDITIONS, Condition
 from ipt.run import Run, digest_of_settings
 from ipt.tasks.catalog import is_path, load_tasks, select_tasks
 from ipt.training.model import Model
@@ -50,6 +52,9 @@ from ipt.tuners.base import Tuner
 from ipt.tuners.soft_prompt import SoftPrompt
 from ipt.workflows.deltas import missing_tasks, tuned_deltas
 from ipt.workflows.study import CellConfig
+
+# What every MSF run scores; conditions of IST are chosen.
+MSF_CONDITIONS = tuple(condition for condition in CONDITIONS if condition.stage == "msf")
 
 
 def open_backbone(name: str, added_tokens: int, dtype: str, device: str) -> Backbone:
@@ -275,8 +280,7 @@ def require_rows(cells: Sequence[CellConfig]) -> None:
             work.seed,
             work.as_published,
         )
-        conditions = conditions_of_parts(cell.parts)
-        for data_seed, names in tasks_read(split, conditions).items():
+        for data_seed, names in tasks_read(split, cell.conditions).items():
             for name in sorted(names):
                 few_shot_set = (
                     work.tasks,
@@ -306,22 +310,25 @@ def cell_hours(cells: Sequence[CellConfig]) -> list[float]:
             _, rates[model] = measure_rates(experiment)
 
         # A bank's folder tells which cells share it.
-        conditions = conditions_of_parts(cell.parts)
-        missing = set()
-        for data_seed, names in tasks_read(experiment.split, conditions).items():
+        work = Work()
+        missing_counts = {}
+        for data_seed, names in tasks_read(experiment.split, cell.conditions).items():
             folder = open_bank(experiment, data_seed).folder
-            for task in missing_tasks(experiment, names, data_seed):
-                missing.add((folder, task.name))
-        missing -= tuned
-        tuned |= missing
+            missing = {(folder, task.name) for task in missing_tasks(experiment, names, data_seed)}
+            missing -= tuned
+            tuned |= missing
+            missing_counts[data_seed] = len(missing)
+        work += tuning_work(experiment.tune, sum(missing_counts.values()))
+        # The bank keeps references and floors beside its deltas: an earlier cell scores them.
+        same, other = missing_counts[SAME_DATA_SEED], missing_counts[DIFF_DATA_SEED]
+        work += reference_work(same, other, cell.work.limit)
 
         split = experiment.split
-        work = tuning_work(experiment.tune, len(missing))
-        work += msf_work(split, cell.msf)
-        work += ist_work(split, cell.ist, ist_tasks(split, conditions))
-        # Both commands score.
-        scoring = scoring_work(split, cell.work.limit)
-        seconds = rates[model].seconds(work + scoring + scoring)
+        if cell.msf is not None and cell.ist is not None:
+            work += msf_work(split, cell.msf)
+            work += ist_work(split, cell.ist, ist_tasks(split, cell.conditions))
+            work += conditions_work(split, [*MSF_CONDITIONS, *cell.conditions], cell.work.limit)
+        seconds = rates[model].seconds(work)
         hours.append(seconds / 3600)
     return hours
 

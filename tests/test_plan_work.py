@@ -18,9 +18,11 @@ from ipt.estimate import (
     Rates,
     Work,
     announce,
+    conditions_work,
     ist_tasks,
     ist_work,
     msf_work,
+    reference_work,
     scoring_work,
     tuning_work,
 )
@@ -89,6 +91,18 @@ def test_the_rows_of_the_work_by_hand():
     assert scoring_work(SPLIT, 6) == Work(0, 0, (4 * 3 + 2 * 2) * 6)
     assert tuning_work(TUNE, 0) == ist_work(SPLIT, IST, 0) == Work()
     assert Work(1, 2, 3) + Work(10, 20, 30) == Work(11, 22, 33)
+
+
+def test_the_answers_of_a_cell_by_hand():
+    """Two seen tasks, two others: a set for each task of a condition, three for a new delta."""
+    conditions = conditions_of_parts(["diff", "unseen", "pca"])
+    assert conditions_work(SPLIT, conditions, 0) == Work(answers=6 * 100)
+    assert conditions_work(SPLIT, conditions, 6) == Work(answers=6 * 6)
+    assert [condition.name for condition in plan.MSF_CONDITIONS] == [
+        "train_msf", "test_msf", "shared", "mean_code",
+    ]  # fmt: skip
+    assert reference_work(4, 2, 0) == Work(answers=(4 * 3 + 2) * 100)
+    assert reference_work(0, 0, 6) == Work()
 
 
 def keep(made, names, data_seed=100):
@@ -223,7 +237,7 @@ def test_a_task_with_too_few_rows_is_found_before_any_cell(chosen):
 
 @pytest.fixture
 def counted(monkeypatch):
-    """Let MSF, IST and both scorings of a cell take an hour each; return what they are asked."""
+    """Let MSF, IST and the scoring of a cell take an hour each; return what they are asked."""
     calls = []
 
     def tuning(config, tasks):
@@ -241,7 +255,12 @@ def counted(monkeypatch):
     monkeypatch.setattr(plan, "tuning_work", tuning)
     monkeypatch.setattr(plan, "msf_work", msf)
     monkeypatch.setattr(plan, "ist_work", ist)
-    monkeypatch.setattr(plan, "scoring_work", lambda split, limit: Work(answers=14_400))
+    def references(same, other, limit):
+        calls.append(("references", same, other))
+        return Work()
+
+    monkeypatch.setattr(plan, "reference_work", references)
+    monkeypatch.setattr(plan, "conditions_work", lambda split, found, limit: Work(answers=28_800))
     return calls
 
 
@@ -256,8 +275,8 @@ def test_the_hours_of_cells_count_prompts_that_no_earlier_cell_tunes(
     ]
     assert plan.cell_hours(cells) == [3.0, 3.0, 3.0]
     msf = ("msf", SPLIT)
-    first = [("tune", 4 + 2), msf, ("ist", 2)]
-    later = [("tune", 0), msf, ("ist", 2)]
+    first = [("tune", 4 + 2), ("references", 4, 2), msf, ("ist", 2)]
+    later = [("tune", 0), ("references", 0, 0), msf, ("ist", 2)]
     assert counted == first + later + later
     assert len(measured) == 2  # once for a model
     assert all(isinstance(made, Experiment) for made in measured)
@@ -269,7 +288,7 @@ def test_prompts_of_another_length_are_measured_and_tuned_anew(
     measured = rates_are(monkeypatch, (2.0, 4.0, 8.0))
     short = cell(out=tmp_path, device="cpu", tuner="soft-prompt:prompt_length=3")
     plan.cell_hours([cell(out=tmp_path, device="cpu"), short, short])
-    assert [tasks for what, tasks in counted if what == "tune"] == [4, 4, 0]
+    assert [call[1] for call in counted if call[0] == "tune"] == [4, 4, 0]
     assert [made.model.tuner.prompt_length for made in measured] == [10, 3]
 
 

@@ -65,7 +65,7 @@ def draw_growth(figure: Figure, views: Sequence[View]) -> None:
     """
     panels = {}  # groups of runs, a line each, by axis
     for axis in views[0].sizes:
-        groups = _groups_that_differ_in(axis, views)
+        groups = groups_that_differ_in(axis, views)
         if groups:
             panels[axis] = groups
     if not panels:
@@ -87,7 +87,7 @@ def _sizes_of(group: Sequence[View], axis: str) -> set[int]:
     return {view.sizes[axis] for view in group}
 
 
-def _groups_that_differ_in(axis: str, views: Sequence[View]) -> list[list[View]]:
+def groups_that_differ_in(axis: str, views: Sequence[View]) -> list[list[View]]:
     """Return the groups of runs that differ in this size and in seeds only.
 
     A size of 0 is unknown; a group whose size takes one value is left out.

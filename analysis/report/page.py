@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from ipt.analysis.markup import latex, markdown, rows_as_csv, to_csv
 from ipt.analysis.report.comparison import angles_record
+from ipt.analysis.report.dimensions import intrinsic_dimensions_table
 from ipt.analysis.report.sections import DRAWINGS, Drawing
 from ipt.analysis.report.svg import draw
 from ipt.analysis.report.tables import (
@@ -87,6 +88,7 @@ def write_page(
         # every setting
         settings=settings,
         compared=comparison_table(views),
+        dimensions=intrinsic_dimensions_table(views),
         notes=shared_notes(views),
         # figures, and tables below them
         figures=list(_figures(views, folder)),

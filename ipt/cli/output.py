@@ -170,9 +170,25 @@ def print_tuning(result: "TuningResult", file: Path | None, seed: int) -> None:
         {task.task.name: task.floor for task in result.tasks},
         {task.task.name: task.dev_loss for task in result.tasks},
     )
-    print_quality(found, file, seed)
+    print_quality(found | _tuned_tasks(result), file, seed)
     for folder in result.banks:
         print(f"prompts: {folder}")
+
+
+def _tuned_tasks(result: "TuningResult") -> dict[str, Any]:
+    """Return what a study needs of tuned tasks beside their means: scores, floors, parts, P."""
+    tasks = {}
+    for task in result.tasks:
+        name = task.task.name
+        ranked = sum(task.ranked) / len(task.ranked) if task.ranked else None
+        tasks[name] = {
+            "score": round(task.mean, 6),
+            "ranked": None if ranked is None else round(ranked, 6),
+            "floor": task.floor,
+            "subcategory": task.task.subcategory,
+            "is_seen": name in result.split.seen,
+        }
+    return {"about": result.split.name, "numbers": result.size, "tasks": tasks}
 
 
 def print_stability(run: Run, file: Path | None, seed: int) -> None:

@@ -154,6 +154,20 @@ def tuner_of(record: Mapping[str, Any]) -> TunerSettings:
     return TunerSettings(tune, name, settings)
 
 
+def tuner_summary(tune: Mapping[str, Any], numbers: int | None) -> dict[str, Any]:
+    """Return the tuner of a record of tuning as a summary has it.
+
+    numbers: P, those that are tuned for a task; None: not known.
+    """
+    tuner = tuner_of(tune)
+    return {
+        "name": tuner.name,
+        "settings": tuner.settings,
+        "text": tuner.text,
+        "numbers": numbers,
+    }
+
+
 def _tuner_value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()

@@ -12,9 +12,10 @@ from cyclopts import CycloptsError, Parameter
 
 from ipt.cli.options import DryRun, Out, renamed, sentence
 from ipt.cli.output import print_table
+from ipt.cli.report import tuner_summary
 from ipt.cli.settings import settings_file
 from ipt.progress import Reporter
-from ipt.storage import write_atomic, write_json
+from ipt.storage import read_json, write_atomic, write_json
 from ipt.workflows.study import (
     Cell,
     CellConfig,
@@ -124,7 +125,10 @@ def run_study(
 
 
 def parse_cell(cell: Cell, out: Path, commands: CommandLine) -> CellConfig:
-    """Return what a cell's two commands say, defaults included."""
+    """Return what a cell's commands say, defaults included."""
+    if cell.only_tunes:
+        tuned = commands.parse(cell.tune(out))
+        return CellConfig(tuned["work"], tuned["config"], msf=None, ist=None, parts=())
     # Both verbs call their own settings `config`.
     msf = commands.parse(cell.msf(out))
     ist = commands.parse(cell.ist(out))
@@ -145,24 +149,49 @@ def _print_hours(cells: Sequence[Cell], hours: Sequence[float], total: int) -> N
 
 
 def fill_cell(cell: Cell, out: Path, to: Path, settings: Settings, call: Call) -> None:
-    """Run a cell's two commands and write its figures.
+    """Run a cell's commands and write its figures.
 
     out: folder of the runs.
     to: folder of the figures.
     """
+    # The commands that a user would type: each finds what it has done before.
+    if cell.only_tunes:
+        file = out / f"{cell.name}-tuned.json"
+        call(cell.tune(out, file))
+        record = _tuned_figures(cell, file)
+    else:
+        call(cell.msf(out))
+        call(cell.ist(out))
+        record = _run_figures(cell, out, settings)
+    numbers = record.pop("numbers")
+    tuner = tuner_summary(settings.get("tune", {}), numbers)
+    to.mkdir(parents=True, exist_ok=True)
+    write_json(to / f"{cell.name}.json", record | {"tuner": tuner, "settings": settings})
+
+
+def _tuned_figures(cell: Cell, file: Path) -> dict[str, Any]:
+    """Return the figures of a cell that only tunes, and P; file: what `ipt tune` wrote."""
+    from ipt.analysis.summaries import tuning_summary
+
+    tuned = read_json(file, "remove it and give the command again")
+    return tuning_summary(tuned, cell.command) | {"numbers": tuned["numbers"]}
+
+
+def _run_figures(cell: Cell, out: Path, settings: Settings) -> dict[str, Any]:
+    """Return the figures of a cell's two runs, and P."""
     from ipt.analysis.scores import read_pair
     from ipt.analysis.summaries import summary
     from ipt.provenance import source_record
     from ipt.run import Run
 
-    # The two commands that a user would type: each finds what it has done before.
-    call(cell.msf(out))
-    call(cell.ist(out))
-    source = source_record(Run(out / cell.name))
-    run = find_ist_run(out, settings, source)
+    msf = Run(out / cell.name)
+    run = find_ist_run(out, settings, source_record(msf))
     record = summary(read_pair(run.folder).results, cell.command, run.config["seed"])
-    to.mkdir(parents=True, exist_ok=True)
-    write_json(to / f"{cell.name}.json", record | {"settings": settings})
+    # A result does not say how many numbers a delta has; the delta that all tasks share does.
+    numbers = None
+    if (msf.folder / "codes.safetensors").exists():
+        numbers = msf.tensors("codes")["shared"].numel()
+    return record | {"numbers": numbers}
 
 
 def write_tables(
@@ -170,16 +199,21 @@ def write_tables(
     cells: Sequence[Cell],
     settings: Mapping[str, Settings],
 ) -> None:
-    """Print the table of a study, and write it as JSON, Markdown and a figure."""
+    """Print the table of a study, and write it as JSON, Markdown and a figure.
+
+    Where methods were measured at several d, recovery against d is a second table and figure.
+    """
     from ipt.analysis.study import study_figure, study_means, study_summary
     from ipt.analysis.summaries import table_of
 
     # Read from disk again: other processes may have filled cells meanwhile.
     lines: Lines = {}
+    methods: Lines = {}
     for cell in cells:
         record = stored_summary(cell, paths.figures, settings[cell.name])
-        # Cells of one line differ in their seed; an open one is None.
+        # Cells of one line differ in their seed, those of a method also in d; an open one is None.
         lines.setdefault(cell.line, []).append(record)
+        methods.setdefault(cell.method, []).append(record)
 
     table = study_summary(lines, f"ipt study {paths.file}")
     print_table(study_means(table))
@@ -188,3 +222,25 @@ def write_tables(
     write_atomic(Path(f"{target}.md"), table_of([table]).encode())
     study_figure(lines, Path(f"{target}.png"))
     print(f"every column, with the least and the largest seed: {target}.md")
+    if len(methods) < len(lines):
+        write_dimensions(methods, f"ipt study {paths.file}", f"{target}-dimensions")
+
+
+def write_dimensions(methods: Lines, command: str, target: str) -> None:
+    """Write the table of a study's methods, recovery against d and d90, and its figure.
+
+    methods: the record of each cell by method.
+    target: path of the files without their suffix.
+    """
+    from ipt.analysis.dimensions import dimensions_figure, dimensions_summary
+    from ipt.analysis.summaries import table_of
+
+    record = dimensions_summary(methods, command)
+    if record is None:
+        return
+    write_json(Path(f"{target}.json"), record)
+    write_atomic(Path(f"{target}.md"), table_of([record]).encode())
+    figure = dimensions_figure(record)
+    if figure is not None:
+        figure.savefig(f"{target}.png", dpi=160)
+    print(f"recovery against d, and how few numbers recover 90 %: {target}.md")

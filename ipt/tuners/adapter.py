@@ -40,6 +40,7 @@ class Adapter(Tuner):
     """Two small layers behind each chosen sublayer."""
 
     name: ClassVar[str] = "adapter"
+    learning_rates: ClassVar[tuple[float, ...]] = (0.003, 0.01)
 
     width: int = setting(16, "hidden units of an adapter", "IPT's adapters; Houlsby 64")
     targets: tuple[str, ...] = setting(

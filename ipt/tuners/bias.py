@@ -29,6 +29,7 @@ class Bias(Tuner):
     """A vector added to the outputs of linear layers and normalizations."""
 
     name: ClassVar[str] = "bias"
+    learning_rates: ClassVar[tuple[float, ...]] = (0.03, 0.01)
 
     at: Literal["biases", "linears"] = setting(
         "biases",

@@ -32,6 +32,7 @@ class DeepPrompt(Tuner):
     """n vectors before the input's tokens, and n others before each later layer's hidden states."""
 
     name: ClassVar[str] = "deep-prompt"
+    learning_rates: ClassVar[tuple[float, ...]] = (0.3, 0.1)
 
     prompt_length: int = setting(10, "vectors of each layer, n", "not searched")
     deviation: float = setting(

@@ -30,6 +30,7 @@ class IA3(Tuner):
     """A vector of factors at each chosen linear layer."""
 
     name: ClassVar[str] = "ia3"
+    learning_rates: ClassVar[tuple[float, ...]] = (0.03, 0.1)
 
     targets: tuple[str, ...] = setting(
         ("key", "value", "down"),

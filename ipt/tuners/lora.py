@@ -36,6 +36,7 @@ class LoRA(Tuner):
     """Two thin matrices beside each chosen linear layer."""
 
     name: ClassVar[str] = "lora"
+    learning_rates: ClassVar[tuple[float, ...]] = (0.003, 0.01)
 
     rank: int = setting(8, "rank of the difference, r", "PEFT")
     alpha: float = setting(8.0, "the difference is scaled by alpha / r", "PEFT")

@@ -33,6 +33,7 @@ class Prefix(Tuner):
     """Keys and values of each attention's own."""
 
     name: ClassVar[str] = "prefix"
+    learning_rates: ClassVar[tuple[float, ...]] = (0.1, 0.03)
 
     prefix_length: int = setting(10, "keys and values before those of the text, n", "Prefix-Tuning")
     layers: tuple[int, ...] = setting((), "numbers of the layers that have a prefix, from 0; all")

@@ -13,7 +13,8 @@ combinations:
 
 Keys are flags of `ipt msf` (tune.KEY: of its prompt tuning); ist.KEY are flags of `ipt ist`. Cells
 that differ in their seed alone are one line of the table. Each cell is the two commands a user
-would type; its figures are a small JSON file.
+would type; its figures are a small JSON file. A group with verb = "tune" is of cells that only
+tune: keys are then flags of `ipt tune`, with or without `tune.` before them.
 """
 
 import itertools
@@ -29,7 +30,7 @@ from typing import Any, NamedTuple
 
 from ipt.config import WIDEST, IstConfig, MsfConfig, TuneConfig, WorkConfig
 from ipt.provenance import SOFT_PROMPT, to_argv, to_record, tuner_to_record
-from ipt.results import PARTS
+from ipt.results import PARTS, Condition, conditions_of_parts
 from ipt.run import Run
 from ipt.storage import read_json
 
@@ -52,22 +53,46 @@ WORK = (
 )
 # A cell's name is that of a run folder and of a file.
 CELL_NAME = re.compile(r"[\w.+-]+")
+DIM_IN_LINE = re.compile(r"dim \d+")
 NOT_IN_NAMES = re.compile(r"[^\w.+-]+")
 # Far more than anybody has time for; lists of a hundred values make millions in three lines.
 MOST_CELLS = 10_000
 SHOWN = 40  # names in a message
+# What a cell may do, by its key `verb`: find a subspace and tune in it, or tune alone.
+VERBS = ("msf", "tune")
 Settings = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One MSF run and the IST run in its subspace."""
+    """One MSF run and the IST run in its subspace, or tuning alone."""
 
     name: str
     line: str
     """Its row of the table, which cells share that differ in their seed alone."""
     settings: Settings
     """Values by flag; those of IST alone start with `ist.`."""
+    verb: str = "msf"
+    """One of `VERBS`."""
+
+    @property
+    def method(self) -> str:
+        """Its line without d, which the cells of one curve share."""
+        parts = [part for part in self.line.split(", ") if not DIM_IN_LINE.fullmatch(part)]
+        return ", ".join(parts)
+
+    @property
+    def only_tunes(self) -> bool:
+        """Whether it finds no subspace."""
+        return self.verb == "tune"
+
+    def tune(self, out: Path, file: Path | None = None) -> list[str]:
+        """Return the tokens of its `ipt tune`; file: where the scores are written."""
+        flags: Settings = {}
+        for key, value in self.settings.items():
+            # One spelling serves a group, whatever its cells do.
+            flags[key.removeprefix("tune.")] = value
+        return ["tune", *to_argv(flags), *to_argv({"out": out, "file": file})]
 
     def msf(self, out: Path) -> list[str]:
         """Return the tokens of its `ipt msf`."""
@@ -93,25 +118,34 @@ class Cell:
 
     @property
     def command(self) -> str:
-        """The two commands as a user would type them."""
+        """Its commands as a user would type them."""
         # The default of --out, wherever the study put its runs.
         out = Path("runs")
+        if self.only_tunes:
+            return f"ipt {' '.join(self.tune(out))}"
         return f"ipt {' '.join(self.msf(out))}, then ipt {' '.join(self.ist(out))}"
 
 
 class CellConfig(NamedTuple):
-    """What a cell's two commands say, defaults included."""
+    """What a cell's commands say, defaults included; a cell that only tunes has no MSF and IST."""
 
     work: WorkConfig
     tune: TuneConfig
-    msf: MsfConfig
-    ist: IstConfig
+    msf: MsfConfig | None
+    ist: IstConfig | None
     parts: Sequence[str]
     """Parts of IST; none: all."""
 
     def with_every_part(self) -> "CellConfig":
         """Return it with all parts of IST named where none is."""
+        if self.ist is None:
+            return self
         return self._replace(parts=tuple(self.parts) or tuple(PARTS))
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """What its IST measures."""
+        return () if self.ist is None else conditions_of_parts(self.parts)
 
 
 def read_cells(record: Mapping[str, Any], path: Path) -> list[Cell]:
@@ -168,6 +202,9 @@ def _expand(group: Any, path: Path) -> list[Cell]:
         )
     settings = flatten(group)
     del settings["name"]
+    verb = settings.pop("verb", VERBS[0])
+    if verb not in VERBS:
+        raise ValueError(f"{path}: verb of {name} must be {' or '.join(VERBS)}, found {verb!r:.80}")
     lists = {}
     for key, value in settings.items():
         if isinstance(value, list):
@@ -201,7 +238,7 @@ def _expand(group: Any, path: Path) -> list[Cell]:
                 titles.append(short if is_text else f"{key} {value}")
 
         cell_name = NOT_IN_NAMES.sub("_", "-".join(names))
-        cells.append(Cell(cell_name, ", ".join(titles), settings | chosen))
+        cells.append(Cell(cell_name, ", ".join(titles), settings | chosen, verb))
     return cells
 
 
@@ -226,16 +263,17 @@ def settings_record(config: CellConfig) -> Settings:
 
     tuner = parse_tuner(config.work.tuner)
     tune = config.tune.with_rates(tuner.learning_rates)
+    record: Settings = {
+        "work": {name: getattr(config.work, name) for name in WORK},
+        "tune": tuner_to_record(tuner, to_record(tune)),
+    }
+    if config.msf is None or config.ist is None:
+        return dict(json.loads(json.dumps(record, default=str)))
     msf = config.msf
     if msf.inner_width is None and tuner.name == SOFT_PROMPT:
         # Deltas of soft prompts are small enough for the released code's width.
         msf = replace(msf, inner_width=WIDEST)
-    record: Settings = {
-        "work": {name: getattr(config.work, name) for name in WORK},
-        "tune": tuner_to_record(tuner, to_record(tune)),
-        "msf": to_record(msf),
-        "ist": to_record(config.ist),
-    }
+    record |= {"msf": to_record(msf), "ist": to_record(config.ist)}
     if config.parts:
         record["ist_parts"] = [part for part in PARTS if part in config.parts]
     return dict(json.loads(json.dumps(record, default=str)))

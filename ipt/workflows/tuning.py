@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ipt.bank import open_bank
-from ipt.data import SAME_DATA_SEED, Task
+from ipt.data import SAME_DATA_SEED, Task, TaskSplit
 from ipt.estimate import Estimate, estimate, scoring_work, tuning_work
 from ipt.experiment import Experiment
 from ipt.results import TaskScore
@@ -45,6 +45,9 @@ class TuningResult:
 
     tasks: list[TaskQuality]
     banks: list[Path]
+    split: TaskSplit
+    size: int
+    """P, the numbers that are tuned for a task."""
 
 
 def estimate_tuning(experiment: Experiment, seeds: Sequence[int]) -> Estimate:
@@ -96,4 +99,4 @@ def run_tuning(experiment: Experiment, seeds: Sequence[int]) -> TuningResult:
         )
         tasks.append(quality)
     folders = [bank.folder for bank in banks]
-    return TuningResult(tasks, folders)
+    return TuningResult(tasks, folders, experiment.split, experiment.model.size)
