@@ -52,7 +52,7 @@ PARTS = ("seen", "unseen")
 
 
 def dimensions_summary(cells: CellsByLine, command: str) -> Record | None:
-    """Return the methods of a study as numbers; None where no cell that is done is of a method.
+    """Return the methods of a study as numbers; None where no cell has scores by task.
 
     cells: by method, the record of each cell; None: open.
     command: what makes the study again.
@@ -60,7 +60,7 @@ def dimensions_summary(cells: CellsByLine, command: str) -> Record | None:
     done = []
     for records in cells.values():
         done += _done(records)
-    if not done:
+    if not any(map(_conditions_of, done)):
         return None
     full = _mean_by_task(record for record in done if _tuner(record).get("name") == FULL)
     rows = []
@@ -68,7 +68,7 @@ def dimensions_summary(cells: CellsByLine, command: str) -> Record | None:
         rows.append(_row(name, records, full))
 
     # The d that the columns show: what most cells have, of several the least.
-    counts = Counter(record["dim"] for record in done if record.get("dim"))
+    counts = Counter(dim for dim in map(_dim_of, done) if dim)
     dims = sorted(counts, key=lambda dim: (-counts[dim], dim))
     seeds = sorted({record["seed"] for record in done})
     return {
@@ -86,11 +86,24 @@ def points_of(records: Iterable[Record], condition: str) -> list[Point]:
     points = []
     for record in records:
         tasks = {}
-        for name, figures in record["tasks"].get(condition, {}).items():
+        for name, figures in _conditions_of(record).get(condition, {}).items():
             tasks[name] = TaskFigures(figures["score"], figures["reference"], figures["floor"])
-        if tasks and record.get("dim"):
-            points.append(Point(record["dim"], tasks))
+        dim = _dim_of(record)
+        if tasks and dim:
+            points.append(Point(dim, tasks))
     return points
+
+
+def _conditions_of(record: Record) -> Record:
+    """Return the figures of tasks by condition; cells of older versions have none."""
+    return dict(record.get("tasks", {}))
+
+
+def _dim_of(record: Record) -> int | None:
+    """Return a cell's d; None of one that only tunes. Older cells have it in their settings."""
+    settings = record.get("settings", {}).get("msf", {})
+    dim = record.get("dim", settings.get("dim"))
+    return None if dim is None else int(dim)
 
 
 def condition_record(
@@ -202,7 +215,7 @@ def _mean_by_task(
     """
     by_seed: dict[str, dict[int, float]] = {}
     for record in records:
-        for condition, tasks in record["tasks"].items():
+        for condition, tasks in _conditions_of(record).items():
             if not _is_own_tuning(condition, part):
                 continue
             # Cells of one seed share their deltas: each seed counts once.

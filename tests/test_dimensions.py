@@ -121,9 +121,13 @@ def test_nothing_done_is_no_table():
 
 def test_cells_of_before_the_tuner_was_named_have_no_count():
     older = cell(5, test=0.5)
-    del older["tuner"], older["subcategories"]
+    del older["tuner"], older["subcategories"], older["dim"]
+    older["settings"] = {"msf": {"dim": 5}}
     row = rows_of(dimensions_table(dimensions_summary({"a": [older]}, "")))["a"]
     assert row["unseen, d = 5"] == "50.0 (50 … 50)" and "numbers per task" not in row
+    # Those of before tasks were kept have nothing to show.
+    del older["tasks"]
+    assert dimensions_summary({"a": [older]}, "") is None
 
 
 def test_a_marked_table_is_made_from_the_record(record, tmp_path):

@@ -55,7 +55,10 @@ def curves_figure(panels: Panels, notes: Mapping[str, str]) -> Figure:
         method's place decides how its line looks, whether or not others have one.
     """
     names = list(notes)
-    methods = [name for name in names if any(name in lines for lines in panels.values())]
+    drawn: set[str] = set()
+    for lines in panels.values():
+        drawn |= lines.keys()
+    methods = [name for name in names if name in drawn]
     compared = list(panels)[:2]
     across = min(ACROSS, len(methods))
     down = -(-len(methods) // across)
