@@ -3,11 +3,13 @@
 The only module below `ipt.cli` that imports `ipt.tasks`.
 """
 
-import os.path
+import math
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from transformers.utils.logging import disable_progress_bar
 
 from ipt.backbones.base import Backbone
@@ -51,6 +53,10 @@ from ipt.tuners.soft_prompt import SoftPrompt
 from ipt.workflows.deltas import missing_tasks, tuned_deltas
 from ipt.workflows.study import CellConfig
 
+# A trained number, its gradient and Adam's two moments, in single precision.
+BYTES_OF_NUMBER = 16
+MOST_MEMORY = 2**40
+
 
 def open_backbone(name: str, added_tokens: int, dtype: str, device: str) -> Backbone:
     """Load a backbone without transformers' own bars."""
@@ -89,6 +95,7 @@ def open_experiment(
     backbone = open_backbone(work.model, tuner.added_tokens, work.dtype, processes.device)
     require_options(backbone, split, tasks)
     model = Model(backbone, tuner, LanguageModel())
+    require_room(model)
     given = GivenDeltas()
     if work.prompts:
         given, notes = read_prompts(work.prompts, split.all, model)
@@ -105,6 +112,33 @@ def open_experiment(
         processes=processes,
         reporter=reporter,
     )
+
+
+def require_room(model: Model) -> None:
+    """Raise ValueError where the backbone cannot take the tuner, or the memory no job of it."""
+    # Asking for the size looks for the tuner's places.
+    numbers = model.size
+    if model.network is not None:
+        for shape in model.network.shapes.values():
+            numbers += math.prod(shape)
+    needed = numbers * BYTES_OF_NUMBER
+    memory = memory_of(model.device)
+    if needed > memory:
+        raise ValueError(
+            f"--tuner {model.tuner.name}: {numbers:,} numbers are trained for each job in "
+            f"{model.backbone.name}, which takes {needed / 1e9:,.1f} GB of the {memory / 1e9:,.1f} "
+            f"GB that {model.device} has; choose smaller settings"
+        )
+
+
+def memory_of(device: torch.device) -> int:
+    """Return the bytes of memory of a device; a bound that means nothing where it is not known."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    # Not each system says it.
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", ()):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return MOST_MEMORY
 
 
 def absolute_paths(work: WorkConfig) -> dict[str, str]:

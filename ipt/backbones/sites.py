@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from ipt.backbones.attention import attend, with_attention
+from ipt.backbones.attention import NAME, attend, with_attention
+from ipt.backbones.tolerance import is_close
 
 if TYPE_CHECKING:
     from ipt.backbones.base import Backbone
@@ -26,6 +27,10 @@ STACKS = ("encoder", "decoder", "cross")
 # Words of the pass: question and answer of different lengths, which tells cross attention.
 QUESTION = "a few words to read"
 ANSWER = "yes"
+# Pads the question.
+LONGER = "a much longer question of many words: is it low or high ?"
+# What attention is told where it is another than ours: half precision would hide small effects.
+OTHERWISE = {"softcap": "it caps the scores", "s_aux": "it attends to sinks"}
 # A block is an entry of the outermost list of modules.
 BLOCK = re.compile(r"^(.*?\.\d+)\.")
 
@@ -74,6 +79,8 @@ class Sites:
     blocks: tuple[Block, ...]
     linears: tuple[Linear, ...]
     attentions: tuple[Attention, ...]
+    # Why nothing can be put before the keys of a text; empty where it can.
+    own_attention: str = ""
 
     def depth(self, stack: str = "") -> int:
         """Return how many blocks a stack has; the deepest one, where none is named."""
@@ -88,6 +95,8 @@ class _Trace:
     linears: list[tuple[str, nn.Module, Tensor, Tensor]] = field(default_factory=list)
     # Name, module, number of linear layers before, and query, key, value.
     attentions: list[tuple[str, nn.Module, int, dict[str, Tensor]]] = field(default_factory=list)
+    # Of OTHERWISE, what the attention was told.
+    otherwise: set[str] = field(default_factory=set)
 
 
 def find_sites(backbone: "Backbone") -> Sites:
@@ -129,7 +138,7 @@ def find_sites(backbone: "Backbone") -> Sites:
     attentions = _name_attention(trace, linears, probes, known)
     named = tuple(linear for linear in linears if linear.block)
     _name_feed_forward(named)
-    return Sites(tuple(blocks), named, attentions)
+    return Sites(tuple(blocks), named, attentions, _own_attention(backbone, trace))
 
 
 def _run(backbone: "Backbone") -> _Trace:
@@ -149,6 +158,7 @@ def _run(backbone: "Backbone") -> _Trace:
         module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Any, **others: Any
     ) -> Any:
         made = {"query": query, "key": key, "value": value}
+        trace.otherwise |= {name for name in OTHERWISE if others.get(name) is not None}
         trace.attentions.append((names[module], module, len(trace.linears), made))
         return attend(module, query, key, value, mask, **others)
 
@@ -163,6 +173,22 @@ def _run(backbone: "Backbone") -> _Trace:
         for hook in hooks:
             hook.remove()
     return trace
+
+
+@torch.no_grad()
+def _own_attention(backbone: "Backbone", trace: _Trace) -> str:
+    """Return why a model attends otherwise than `attend` does; empty where it does not."""
+    for name in sorted(trace.otherwise):
+        return f"its attention is its own ({OTHERWISE[name]})"
+    rows = backbone.encode([QUESTION, LONGER], [ANSWER, ANSWER])
+    own, labels = backbone.answer_logits(rows)
+    with with_attention(backbone.model, NAME, attend):
+        ours, _ = backbone.answer_logits(rows)
+    # Elsewhere is padding.
+    places = labels >= 0
+    if is_close(backbone.model.dtype, ours[places], own[places]):
+        return ""
+    return "its attention is its own (plain attention gives another loss)"
 
 
 def _encoder_names(backbone: "Backbone") -> set[str]:

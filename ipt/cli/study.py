@@ -13,6 +13,7 @@ from cyclopts import CycloptsError, Parameter
 from ipt.cli.options import DryRun, Out, renamed, sentence
 from ipt.cli.output import print_table
 from ipt.cli.settings import settings_file
+from ipt.cli.tuner_flags import with_tuner
 from ipt.progress import Reporter
 from ipt.storage import write_atomic, write_json
 from ipt.workflows.study import (
@@ -129,7 +130,7 @@ def parse_cell(cell: Cell, out: Path, commands: CommandLine) -> CellConfig:
     msf = commands.parse(cell.msf(out))
     ist = commands.parse(cell.ist(out))
     return CellConfig(
-        work=msf["work"],
+        work=with_tuner(msf["work"], msf["tuner"]),
         tune=msf["tune"],
         msf=msf["config"],
         ist=ist["config"],

@@ -40,7 +40,7 @@ class DeepPrompt(Tuner):
         "not searched; VPT 0.036 for BERT's width",
     )
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         self.require_positive("prompt_length", "deviation")
 
     # Each vector takes the place of a token.
