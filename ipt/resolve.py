@@ -13,7 +13,9 @@ import torch
 from transformers.utils.logging import disable_progress_bar
 
 from ipt.backbones.base import Backbone
+from ipt.backbones.check import ANSWERS, TEXTS
 from ipt.backbones.loading import is_folder, load_backbone
+from ipt.backbones.tolerance import is_close
 from ipt.bank import open_bank
 from ipt.benchmarks.search_cost import SearchProblem
 from ipt.benchmarks.speed import BART_BASE, bart_base_sized
@@ -48,6 +50,7 @@ from ipt.run import Run, digest_of_settings
 from ipt.tasks.catalog import is_path, load_tasks, select_tasks
 from ipt.training.model import Model
 from ipt.tuners import parse_tuner
+from ipt.tuners.bare import Bare
 from ipt.tuners.base import Tuner
 from ipt.tuners.soft_prompt import SoftPrompt
 from ipt.workflows.deltas import missing_tasks, tuned_deltas
@@ -55,6 +58,8 @@ from ipt.workflows.study import CellConfig
 
 # A trained number, its gradient and Adam's two moments, in single precision.
 BYTES_OF_NUMBER = 16
+# What the deltas of two rows differ by: no start of a tuner is its own.
+NOISE = 0.01
 MOST_MEMORY = 2**40
 
 
@@ -95,7 +100,7 @@ def open_experiment(
     backbone = open_backbone(work.model, tuner.added_tokens, work.dtype, processes.device)
     require_options(backbone, split, tasks)
     model = Model(backbone, tuner, LanguageModel())
-    require_room(model)
+    require_fit(model)
     given = GivenDeltas()
     if work.prompts:
         given, notes = read_prompts(work.prompts, split.all, model)
@@ -114,10 +119,49 @@ def open_experiment(
     )
 
 
+@torch.no_grad()
+def require_fit(model: Model) -> None:
+    """Raise ValueError where the backbone cannot take the tuner: a few words, before any work.
+
+    Each row must have the loss that it has alone, under its own delta.
+    """
+    try:
+        require_room(model)
+        # Loading a model asks it the same of vectors before its rows.
+        if isinstance(model.tuner, SoftPrompt):
+            return
+        start = model.initialize(0)
+        noise = torch.randn(2, len(start), generator=torch.Generator().manual_seed(0))
+        deltas = start + NOISE * noise.to(start)
+        rows = model.backbone.encode(TEXTS, ANSWERS)
+        owner = torch.arange(2)
+        together = model.nll(deltas, owner, rows)
+        alone = []
+        for i, row in enumerate(rows):
+            alone.append(model.nll(deltas[i : i + 1], owner[:1], [row]))
+    except ValueError:
+        raise
+    except Exception as error:
+        # Whatever an architecture raises that is not made for this.
+        text = " ".join(str(error).split())
+        raise _unfit(model, f"{type(error).__name__}: {text:.160}") from error
+    if not is_close(model.backbone.model.dtype, together, torch.cat(alone)):
+        raise _unfit(model, "a row's loss depends on the rows beside it")
+
+
+def _unfit(model: Model, reason: str) -> ValueError:
+    return ValueError(
+        f"--tuner {model.tuner.name}: {model.backbone.name} cannot take it ({reason}); soft-prompt "
+        "works in every model, docs/models.md says which tuners work in which"
+    )
+
+
 def require_room(model: Model) -> None:
     """Raise ValueError where the backbone cannot take the tuner, or the memory no job of it."""
     # Asking for the size looks for the tuner's places.
     numbers = model.size
+    if numbers == 0 and not isinstance(model.tuner, Bare):
+        raise _unfit(model, "it has nothing there to tune")
     if model.network is not None:
         for shape in model.network.shapes.values():
             numbers += math.prod(shape)

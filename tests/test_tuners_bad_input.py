@@ -96,13 +96,20 @@ UNFIT = [
     ("llama", "prefix:stacks=cross", "has no attention in cross of the layers asked for; it has decoder"),
     ("gemma2", "prefix", "its attention is its own (it caps the scores); soft-prompt, p-tuning"),
     ("gpt_oss", "prefix", "its attention is its own (it attends to sinks)"),
+    # Its values are narrower than its keys.
+    ("deepseek_v2", "prefix", "deepseek_v2 cannot take it (RuntimeError: Sizes of tensors must match"),
+    # They change the shape of rows between layers.
+    ("longformer", "lora:targets=query", "longformer cannot take it (RuntimeError: The size of tensor"),
+    ("persimmon", "bias", "persimmon cannot take it (RuntimeError: The size of tensor"),
+    ("squeezebert", "bias:at=linears", "squeezebert cannot take it (it has nothing there to tune)"),
+    ("rembert", "deep-prompt", "rembert cannot take it: its embeddings have 256 numbers and its layers 32"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("kind", "text", "says"), UNFIT, ids=[f"{k}-{t}" for k, t, _ in UNFIT])
 def test_a_tuner_that_a_model_cannot_take_is_one_line(kind, text, says):
     model = Model(backbone(kind), parse_tuner(text))
-    assert says in refusal(lambda: resolve.require_room(model))
+    assert says in refusal(lambda: resolve.require_fit(model))
 
 
 FIT = [
@@ -111,6 +118,11 @@ FIT = [
     ("mixtral", "lora"),
     ("mixtral", "adapter:targets=output"),
     ("mixtral", "prefix"),
+    ("afmoe", "prefix"),
+    ("doge", "lora"),
+    ("phimoe", "prefix"),
+    ("persimmon", "bias:at=linears"),
+    ("albert", "prefix"),
     ("gemma2", "lora"),
     ("gemma2", "ia3"),
     ("mini", "bias:at=linears"),
@@ -121,7 +133,7 @@ FIT = [
 @pytest.mark.parametrize(("kind", "text"), FIT, ids=[f"{k}-{t}" for k, t in FIT])
 def test_control_what_the_message_names_works(kind, text):
     model = Model(backbone(kind), parse_tuner(text))
-    resolve.require_room(model)
+    resolve.require_fit(model)
     assert model.initialize(0).shape == (model.size,)
 
 
@@ -186,3 +198,17 @@ def test_the_command_says_so_before_it_begins(flags, says, world, tmp_path, caps
     error = capsys.readouterr().err
     assert says in error and error.count("\n") == 1 and error.startswith("ipt: --tuner ")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_tuner_whose_rows_are_not_apart_is_refused(monkeypatch):
+    """Control: the few words before any work see a tuner that gives each row the first one's delta."""
+    lora = TUNERS["lora"]
+    applied = lora.applied
+
+    def mixed(self, backbone, deltas, owner):
+        return applied(self, backbone, deltas, torch.zeros_like(owner))
+
+    model = Model(backbone("llama"), parse_tuner("lora"))
+    resolve.require_fit(model)
+    monkeypatch.setattr(lora, "applied", mixed)
+    assert "a row's loss depends on the rows beside it" in refusal(lambda: resolve.require_fit(model))

@@ -99,6 +99,8 @@ class _Trace:
     otherwise: set[str] = field(default_factory=set)
 
 
+# Also where it is first asked for without gradients, as answers are.
+@torch.enable_grad()
 def find_sites(backbone: "Backbone") -> Sites:
     """Return where a tuner can act in the backbone's model."""
     trace = _run(backbone)
@@ -148,26 +150,34 @@ def _run(backbone: "Backbone") -> _Trace:
     head = backbone.model.get_output_embeddings()
     hooks = []
 
-    def record(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    def record(module: nn.Module, args: tuple[Tensor, ...], output: Any) -> Any:
+        # Routers of experts are made from linear layers, and say more.
+        if not isinstance(output, Tensor):
+            return output
         # Zeros that gradients are taken to: the weights are frozen.
         probe = torch.zeros_like(output, requires_grad=True)
         trace.linears.append((names[module], module, args[0].detach(), probe))
         return output + probe
 
     def traced(
-        module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Any, **others: Any
+        module: nn.Module,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_mask: Any,
+        **others: Any,
     ) -> Any:
         made = {"query": query, "key": key, "value": value}
         trace.otherwise |= {name for name in OTHERWISE if others.get(name) is not None}
         trace.attentions.append((names[module], module, len(trace.linears), made))
-        return attend(module, query, key, value, mask, **others)
+        return attend(module, query, key, value, attention_mask, **others)
 
     for module in names:
         if isinstance(module, nn.Linear | Conv1D) and module is not head:
             hooks.append(module.register_forward_hook(record))
     rows = backbone.encode([QUESTION], [ANSWER])
     try:
-        with torch.enable_grad(), with_attention(backbone.model, TRACE, traced):
+        with with_attention(backbone.model, TRACE, traced):
             backbone.answer_logits(rows)
     finally:
         for hook in hooks:

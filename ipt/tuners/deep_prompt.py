@@ -75,6 +75,11 @@ class DeepPrompt(Tuner):
             # None where a text is continued: its prompt is behind it, in what the model has kept.
             if places is None:
                 return hidden
+            if hidden.shape[-1] != vectors.shape[-1]:
+                raise ValueError(
+                    f"--tuner deep-prompt: {backbone.name} cannot take it: its embeddings have "
+                    f"{vectors.shape[-1]} numbers and its layers {hidden.shape[-1]}"
+                )
             return hidden.masked_scatter(places.unsqueeze(-1), vectors.to(hidden.dtype))
 
         def ended(inputs: Tensor, output: Tensor) -> Tensor:
