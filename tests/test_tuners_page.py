@@ -4,12 +4,15 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+import architectures
+
 from ipt.backbones.loading import load_backbone
 from ipt.cli.tuner_flags import flag_name
 from ipt.config import settings_text
 from ipt.training.model import Model
 from ipt.tuners import TUNERS, parse_tuner
 
+MODELS = Path(__file__).parent.parent / "docs" / "models.md"
 PAGE = Path(__file__).parent.parent / "docs" / "tuners.md"
 BEGIN, END = "<!-- settings -->", "<!-- end of settings -->"
 
@@ -44,6 +47,19 @@ def test_the_numbers_per_task_on_the_page_are_those_of_mini():
         tuner = parse_tuner("bias:at=linears" if name == "bias" else name)
         expected[name] = f"{Model(backbone, tuner).size:,}"
     assert found == expected
+
+
+def test_the_model_types_without_an_interface_or_feed_forward_layers_are_those_listed():
+    """The page of the models, against tiny ones of each type."""
+    rows = re.findall(r"^\| (?:transformers' attention|feed-forward).*\| ([^|]+) \|$", MODELS.read_text("utf8"), re.M)
+    no_interface, no_down = (set(re.findall(r"`([\w-]+)`", row)) for row in rows)
+    assert len(no_interface) > 20 and "mixtral" in no_down
+    for architecture in architectures.ARCHITECTURES:
+        if architecture.kind in {*sorted(no_interface)[::4], *sorted(no_down)[::4], "llama", "bert"}:
+            sites = architectures.make(architecture).sites
+            roles = set().union(*[linear.roles for linear in sites.linears])
+            assert (not sites.attentions) == (architecture.kind in no_interface)
+            assert ("down" not in roles) == (architecture.kind in no_interface | no_down)
 
 
 if __name__ == "__main__":
