@@ -6,6 +6,8 @@ is in its own file.
 """
 
 import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -90,6 +92,14 @@ def require_number(name: str, value: Any, kind: type, most: float) -> None:
 
     kind: int or float; a float may be a whole number.
     """
+    require_named_number(f"--{flag(name)}", value, kind, most)
+
+
+def require_named_number(label: str, value: Any, kind: type, most: float) -> None:
+    """Raise ValueError as `require_number` does.
+
+    label: what the message calls the setting.
+    """
     # A truth value is a number in Python; nan is neither above nor below anything.
     accepted: tuple[type, ...] = (int, float)
     noun = "a finite number"
@@ -99,9 +109,9 @@ def require_number(name: str, value: Any, kind: type, most: float) -> None:
     is_number = isinstance(value, accepted) and not isinstance(value, bool)
     found = f"{value!r:.40}"
     if not is_number or not math.isfinite(value):
-        raise ValueError(f"--{flag(name)} must be {noun}, found {found}")
+        raise ValueError(f"{label} must be {noun}, found {found}")
     if abs(value) > most:
-        raise ValueError(f"--{flag(name)} must be at most {most}, found {found}")
+        raise ValueError(f"{label} must be at most {most}, found {found}")
 
 
 def require_rates(rates: tuple[float, ...]) -> None:
@@ -110,10 +120,11 @@ def require_rates(rates: tuple[float, ...]) -> None:
         raise ValueError(f"--learning-rates needs one or more numbers above 0, found {list(rates)}")
 
 
-def numbers_of(config: Any) -> list[tuple[str, Any, type, float]]:
+def numbers_of(config: Any, most_count: int = MOST_COUNT) -> list[tuple[str, Any, type, float]]:
     """Return name, value, kind and bound of each number of a configuration.
 
     Those of a tuple follow each other; what may be None and is None is left out.
+    most_count: the bound of whole numbers whose setting names no other.
     """
     found = []
     for declared in fields(cast(Any, config)):
@@ -123,12 +134,49 @@ def numbers_of(config: Any) -> list[tuple[str, Any, type, float]]:
         kind = next((kind for kind in kinds if kind in (int, float)), None)
         if kind is None or (value is None and type(None) in kinds):
             continue
-        most = MOST_COUNT if kind is int else MOST_FLOAT
+        most = most_count if kind is int else MOST_FLOAT
         most = declared.metadata.get("most", most)
         values = value if isinstance(value, tuple) else (value,)
         for number in values:
             found.append((declared.name, number, kind, most))
     return found
+
+
+def tuner_text(name: str, settings: Mapping[str, Any]) -> str:
+    """Return a tuner's name and settings, as `--tuner` takes them."""
+    described = settings_text(settings)
+    return f"{name}:{described}" if described else name
+
+
+def settings_text(settings: Mapping[str, Any]) -> str:
+    """Return a tuner's settings, as they stand behind its name."""
+    described = []
+    for name, value in settings.items():
+        if isinstance(value, bool):
+            value = str(value).lower()
+        if isinstance(value, (list, tuple)):
+            # A comma stands between settings, so values of one are joined otherwise.
+            value = "+".join(map(str, value))
+        # A comma or backslash of a value's own has a backslash before it.
+        escaped = re.sub(r"([\\,])", r"\\\1", str(value))
+        described.append(f"{name}={escaped}")
+    return ",".join(described)
+
+
+def split_tuner(text: str) -> tuple[str, dict[str, str]]:
+    """Return the name and the settings of what `--tuner` says; raise ValueError for other text."""
+    name, _, described = text.partition(":")
+    settings: dict[str, str] = {}
+    for item in re.findall(r"(?:\\.|[^,])+", described):
+        key, equals, value = item.partition("=")
+        # Both spellings, since flags have hyphens and fields cannot.
+        key = key.strip().replace("-", "_")
+        if not equals:
+            raise ValueError(f"--tuner {name}: expected setting=value, found {item!r}")
+        if key in settings:
+            raise ValueError(f"--tuner {name}: {key} is there twice; give it once")
+        settings[key] = re.sub(r"\\(.)", r"\1", value)
+    return name, settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,7 +254,8 @@ class WorkConfig(SourceConfig):
     )
     tuner: str = setting(
         "soft-prompt",
-        "what is tuned: a name, or name:setting=value,... such as soft-prompt:prompt_length=20",
+        "what is tuned (docs/tuners.md); its settings are flags, or in the same text: "
+        "soft-prompt:prompt_length=20",
     )
 
     # No result depends on these.

@@ -3,15 +3,19 @@
 The only module below `ipt.cli` that imports `ipt.tasks`.
 """
 
-import os.path
+import math
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from transformers.utils.logging import disable_progress_bar
 
 from ipt.backbones.base import Backbone
+from ipt.backbones.check import ANSWERS, TEXTS
 from ipt.backbones.loading import is_folder, load_backbone
+from ipt.backbones.tolerance import is_close
 from ipt.bank import open_bank
 from ipt.benchmarks.search_cost import SearchProblem
 from ipt.benchmarks.speed import BART_BASE, bart_base_sized
@@ -48,6 +52,7 @@ from ipt.run import Run, digest_of_settings
 from ipt.tasks.catalog import is_path, load_tasks, select_tasks
 from ipt.training.model import Model
 from ipt.tuners import parse_tuner
+from ipt.tuners.bare import Bare
 from ipt.tuners.base import Tuner
 from ipt.tuners.soft_prompt import SoftPrompt
 from ipt.workflows.deltas import missing_tasks, tuned_deltas
@@ -55,6 +60,11 @@ from ipt.workflows.study import CellConfig
 
 # What every MSF run scores; conditions of IST are chosen.
 MSF_CONDITIONS = tuple(condition for condition in CONDITIONS if condition.stage == "msf")
+# A trained number, its gradient and Adam's two moments, in single precision.
+BYTES_OF_NUMBER = 16
+# What the deltas of two rows differ by: no start of a tuner is its own.
+NOISE = 0.01
+MOST_MEMORY = 2**40
 
 
 def open_backbone(name: str, added_tokens: int, dtype: str, device: str) -> Backbone:
@@ -94,6 +104,7 @@ def open_experiment(
     backbone = open_backbone(work.model, tuner.added_tokens, work.dtype, processes.device)
     require_options(backbone, split, tasks)
     model = Model(backbone, tuner, LanguageModel())
+    require_fit(model)
     given = GivenDeltas()
     if work.prompts:
         given, notes = read_prompts(work.prompts, split.all, model)
@@ -110,6 +121,72 @@ def open_experiment(
         processes=processes,
         reporter=reporter,
     )
+
+
+@torch.no_grad()
+def require_fit(model: Model) -> None:
+    """Raise ValueError where the backbone cannot take the tuner: a few words, before any work.
+
+    Each row must have the loss that it has alone, under its own delta.
+    """
+    try:
+        require_room(model)
+        # Loading a model asks it the same of vectors before its rows.
+        if isinstance(model.tuner, SoftPrompt):
+            return
+        start = model.initialize(0)
+        noise = torch.randn(2, len(start), generator=torch.Generator().manual_seed(0))
+        deltas = start + NOISE * noise.to(start)
+        rows = model.backbone.encode(TEXTS, ANSWERS)
+        owner = torch.arange(2)
+        together = model.nll(deltas, owner, rows)
+        alone = []
+        for i, row in enumerate(rows):
+            alone.append(model.nll(deltas[i : i + 1], owner[:1], [row]))
+    except ValueError:
+        raise
+    except Exception as error:
+        # Whatever an architecture raises that is not made for this.
+        text = " ".join(str(error).split())
+        raise _unfit(model, f"{type(error).__name__}: {text:.160}") from error
+    if not is_close(model.backbone.model.dtype, together, torch.cat(alone)):
+        raise _unfit(model, "a row's loss depends on the rows beside it")
+
+
+def _unfit(model: Model, reason: str) -> ValueError:
+    return ValueError(
+        f"--tuner {model.tuner.name}: {model.backbone.name} cannot take it ({reason}); soft-prompt "
+        "works in every model, docs/models.md says which tuners work in which"
+    )
+
+
+def require_room(model: Model) -> None:
+    """Raise ValueError where the backbone cannot take the tuner, or the memory no job of it."""
+    # Asking for the size looks for the tuner's places.
+    numbers = model.size
+    if numbers == 0 and not isinstance(model.tuner, Bare):
+        raise _unfit(model, "it has nothing there to tune")
+    if model.network is not None:
+        for shape in model.network.shapes.values():
+            numbers += math.prod(shape)
+    needed = numbers * BYTES_OF_NUMBER
+    memory = memory_of(model.device)
+    if needed > memory:
+        raise ValueError(
+            f"--tuner {model.tuner.name}: {numbers:,} numbers are trained for each job in "
+            f"{model.backbone.name}, which takes {needed / 1e9:,.1f} GB of the {memory / 1e9:,.1f} "
+            f"GB that {model.device} has; choose smaller settings"
+        )
+
+
+def memory_of(device: torch.device) -> int:
+    """Return the bytes of memory of a device; a bound that means nothing where it is not known."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    # Not each system says it.
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", ()):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return MOST_MEMORY
 
 
 def absolute_paths(work: WorkConfig) -> dict[str, str]:

@@ -24,6 +24,7 @@ from ipt.backbones.base import (
     not_finite,
 )
 from ipt.backbones.causal import CausalLM
+from ipt.backbones.tolerance import is_close
 
 # Three vectors before each row, as a soft prompt has them: words, so that tokens can say the same.
 LEAD = "Say what it is:"
@@ -32,9 +33,6 @@ LEAD_TOKENS = 3
 TEXTS = ("red bird", "a much longer input, of many words, and then more words: is it low or high?")
 ANSWERS = ("yes", "no")
 WRITTEN = 3  # tokens
-# How far two ways may lie apart, as a share: rounding of the type, grown by the layers.
-TOLERANCE = {"float64": 1e-6, "float32": 3e-4}
-HALF_PRECISION = 0.1
 # Types whose rows depend on the rows beside them: rounding of half precision could hide it.
 ROWS_TOGETHER = (
     "convbert",
@@ -169,12 +167,7 @@ def _option_losses(backbone: CausalLM, prefix: Tensor, rows: Sequence[Encoded]) 
 
 def _is_close(backbone: Backbone, found: Tensor, expected: Tensor) -> bool:
     """Return whether two ways agree but for rounding."""
-    share = TOLERANCE.get(backbone.dtype, HALF_PRECISION)
-    found = found.float()
-    expected = expected.float()
-    difference = (found - expected).abs()
-    largest = expected.abs().clamp_min(1)
-    return bool((difference <= share * largest).all())
+    return is_close(backbone.model.dtype, found, expected)
 
 
 def _refused(backbone: Backbone, reason: str) -> ModelError:

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from ipt.backbones.attention import attend, with_attention
+from ipt.backbones.attention import NAME, attend, with_attention
+from ipt.backbones.tolerance import is_close
 
 if TYPE_CHECKING:
     from ipt.backbones.base import Backbone
@@ -26,6 +27,10 @@ STACKS = ("encoder", "decoder", "cross")
 # Words of the pass: question and answer of different lengths, which tells cross attention.
 QUESTION = "a few words to read"
 ANSWER = "yes"
+# Pads the question.
+LONGER = "a much longer question of many words: is it low or high ?"
+# What attention is told where it is another than ours: half precision would hide small effects.
+OTHERWISE = {"softcap": "it caps the scores", "s_aux": "it attends to sinks"}
 # A block is an entry of the outermost list of modules.
 BLOCK = re.compile(r"^(.*?\.\d+)\.")
 
@@ -74,6 +79,8 @@ class Sites:
     blocks: tuple[Block, ...]
     linears: tuple[Linear, ...]
     attentions: tuple[Attention, ...]
+    # Why nothing can be put before the keys of a text; empty where it can.
+    own_attention: str = ""
 
     def depth(self, stack: str = "") -> int:
         """Return how many blocks a stack has; the deepest one, where none is named."""
@@ -88,8 +95,12 @@ class _Trace:
     linears: list[tuple[str, nn.Module, Tensor, Tensor]] = field(default_factory=list)
     # Name, module, number of linear layers before, and query, key, value.
     attentions: list[tuple[str, nn.Module, int, dict[str, Tensor]]] = field(default_factory=list)
+    # Of OTHERWISE, what the attention was told.
+    otherwise: set[str] = field(default_factory=set)
 
 
+# Also where it is first asked for without gradients, as answers are.
+@torch.enable_grad()
 def find_sites(backbone: "Backbone") -> Sites:
     """Return where a tuner can act in the backbone's model."""
     trace = _run(backbone)
@@ -129,7 +140,7 @@ def find_sites(backbone: "Backbone") -> Sites:
     attentions = _name_attention(trace, linears, probes, known)
     named = tuple(linear for linear in linears if linear.block)
     _name_feed_forward(named)
-    return Sites(tuple(blocks), named, attentions)
+    return Sites(tuple(blocks), named, attentions, _own_attention(backbone, trace))
 
 
 def _run(backbone: "Backbone") -> _Trace:
@@ -139,30 +150,55 @@ def _run(backbone: "Backbone") -> _Trace:
     head = backbone.model.get_output_embeddings()
     hooks = []
 
-    def record(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    def record(module: nn.Module, args: tuple[Tensor, ...], output: Any) -> Any:
+        # Routers of experts are made from linear layers, and say more.
+        if not isinstance(output, Tensor):
+            return output
         # Zeros that gradients are taken to: the weights are frozen.
         probe = torch.zeros_like(output, requires_grad=True)
         trace.linears.append((names[module], module, args[0].detach(), probe))
         return output + probe
 
     def traced(
-        module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Any, **others: Any
+        module: nn.Module,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_mask: Any,
+        **others: Any,
     ) -> Any:
         made = {"query": query, "key": key, "value": value}
+        trace.otherwise |= {name for name in OTHERWISE if others.get(name) is not None}
         trace.attentions.append((names[module], module, len(trace.linears), made))
-        return attend(module, query, key, value, mask, **others)
+        return attend(module, query, key, value, attention_mask, **others)
 
     for module in names:
         if isinstance(module, nn.Linear | Conv1D) and module is not head:
             hooks.append(module.register_forward_hook(record))
     rows = backbone.encode([QUESTION], [ANSWER])
     try:
-        with torch.enable_grad(), with_attention(backbone.model, TRACE, traced):
+        with with_attention(backbone.model, TRACE, traced):
             backbone.answer_logits(rows)
     finally:
         for hook in hooks:
             hook.remove()
     return trace
+
+
+@torch.no_grad()
+def _own_attention(backbone: "Backbone", trace: _Trace) -> str:
+    """Return why a model attends otherwise than `attend` does; empty where it does not."""
+    for name in sorted(trace.otherwise):
+        return f"its attention is its own ({OTHERWISE[name]})"
+    rows = backbone.encode([QUESTION, LONGER], [ANSWER, ANSWER])
+    own, labels = backbone.answer_logits(rows)
+    with with_attention(backbone.model, NAME, attend):
+        ours, _ = backbone.answer_logits(rows)
+    # Elsewhere is padding.
+    places = labels >= 0
+    if is_close(backbone.model.dtype, ours[places], own[places]):
+        return ""
+    return "its attention is its own (plain attention gives another loss)"
 
 
 def _encoder_names(backbone: "Backbone") -> set[str]:

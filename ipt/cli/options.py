@@ -70,8 +70,6 @@ RENAMED_FLAGS = {
     "race": "search-cost",
     "race-tasks": "search-cost-tasks",
 }
-# Flags of a tuner are settings of --tuner, whatever group of flags they stood in.
-TUNER_FLAGS = {"prompt-length": "soft-prompt:prompt_length=N"}
 
 
 # Read once: a study parses two commands for each of its cells.
@@ -175,8 +173,6 @@ def renamed(error: Exception) -> str:
     # The parser has an option's name as the keyword; where there is none, as the value.
     said = error.token.keyword or error.token.value
     *groups, name = re.findall(r"[a-z][a-z-]*", said.split("=")[0].replace("_", "-")) or [""]
-    if name in TUNER_FLAGS:
-        return f"{said.split('=')[0]} is --tuner {TUNER_FLAGS[name]} now"
     if name not in RENAMED_FLAGS:
         return ""
     flag = ".".join([*groups, RENAMED_FLAGS[name]])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from cyclopts import Parameter
 
 from ipt.cli.options import Out
-from ipt.config import IstConfig, MsfConfig, TuneConfig
+from ipt.config import IstConfig, MsfConfig, TuneConfig, tuner_text
 from ipt.provenance import NOT_IN_IDENTITY, SOFT_PROMPT, from_record, to_argv
 from ipt.results import PARTS
 from ipt.run import Run, complete_runs
@@ -38,10 +38,7 @@ class TunerSettings(NamedTuple):
     @property
     def text(self) -> str:
         """What --tuner calls it, as `ipt.tuners.parse_tuner` reads it."""
-        described = []
-        for key, value in self.settings.items():
-            described.append(f"{key}={_tuner_value(value)}")
-        return ":".join(filter(None, [self.name, ",".join(described)]))
+        return tuner_text(self.name, self.settings)
 
 
 class Missing(NamedTuple):
@@ -166,14 +163,6 @@ def tuner_summary(tune: Mapping[str, Any], numbers: int | None) -> dict[str, Any
         "text": tuner.text,
         "numbers": numbers,
     }
-
-
-def _tuner_value(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return "+".join(map(str, value))
-    return str(value)
 
 
 def msf_command(view: "View", name: str, **changes: Any) -> str:

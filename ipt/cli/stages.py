@@ -20,6 +20,7 @@ from ipt.cli.options import (
     preset,
 )
 from ipt.cli.output import print_recovery, print_stability, print_tuning
+from ipt.cli.tuner_flags import NO_FLAGS, TunerFlags, with_tuner
 from ipt.config import (
     MOST_AT_ONCE,
     MOST_SEED,
@@ -43,6 +44,7 @@ SEEDS = "how many seeds, from the subspace's own on"
 def tune(
     *,
     work: Work = WorkConfig(),
+    tuner: TunerFlags = NO_FLAGS,
     more_seeds: Annotated[tuple[int, ...], Parameter(help=MORE_SEEDS)] = (),
     file: SummaryFile = None,
     config: Tune = TuneConfig(),
@@ -52,6 +54,7 @@ def tune(
     from ipt.resolve import open_experiment
     from ipt.workflows.tuning import estimate_tuning, run_tuning
 
+    work = with_tuner(work, tuner)
     seeds = (work.seed, *more_seeds)
     for seed in more_seeds:
         require_number("more_seeds", seed, int, MOST_SEED)
@@ -71,6 +74,7 @@ def tune(
 def msf(
     *,
     work: Work = WorkConfig(),
+    tuner: TunerFlags = NO_FLAGS,
     run: Name = "",
     recipe: Recipe = "ours",
     config: Msf = MsfConfig(),
@@ -81,6 +85,7 @@ def msf(
     from ipt.resolve import open_experiment
     from ipt.workflows.msf import estimate_msf, plan_msf, resolve_config, run_msf
 
+    work = with_tuner(work, tuner)
     # A name would otherwise be refused after the work is planned.
     if run and (not NAME_PATTERN.fullmatch(run) or run.lower() == BANK):
         raise ValueError(

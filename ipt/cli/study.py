@@ -14,6 +14,7 @@ from ipt.cli.options import DryRun, Out, renamed, sentence
 from ipt.cli.output import print_table
 from ipt.cli.report import tuner_summary
 from ipt.cli.settings import settings_file
+from ipt.cli.tuner_flags import with_tuner
 from ipt.progress import Reporter
 from ipt.storage import read_json, write_atomic, write_json
 from ipt.workflows.study import (
@@ -133,7 +134,7 @@ def parse_cell(cell: Cell, out: Path, commands: CommandLine) -> CellConfig:
     msf = commands.parse(cell.msf(out))
     ist = commands.parse(cell.ist(out))
     return CellConfig(
-        work=msf["work"],
+        work=with_tuner(msf["work"], msf["tuner"]),
         tune=msf["tune"],
         msf=msf["config"],
         ist=ist["config"],

@@ -3,6 +3,7 @@
 from dataclasses import Field, fields
 from typing import Any, cast, get_args
 
+from ipt.config import split_tuner
 from ipt.tuners.adapter import Adapter
 from ipt.tuners.base import Tuner
 from ipt.tuners.bias import Bias
@@ -37,7 +38,7 @@ def parse_tuner(text: str) -> Tuner:
     Settings are the fields of the tuner's dataclass; several values of one have a + between them.
     Raises ValueError for an unknown name or setting, and for a value of another kind.
     """
-    name, _, described = text.partition(":")
+    name, described = split_tuner(text)
     if name not in TUNERS:
         raise ValueError(f"--tuner must be one of {', '.join(TUNERS)}, found {name!r}")
     tuner = TUNERS[name]
@@ -46,24 +47,23 @@ def parse_tuner(text: str) -> Tuner:
         fields_by_name[field.name] = field
 
     settings = {}
-    items = described.split(",")
-    for item in filter(None, items):
-        key, equals, value = item.partition("=")
-        # Both spellings, since flags have hyphens and fields cannot.
-        key = key.strip().replace("-", "_")
-        if not equals or key not in fields_by_name:
-            names = ", ".join(fields_by_name)
+    for key, value in described.items():
+        if key not in fields_by_name:
+            names = ", ".join(fields_by_name) or "none, as it has no settings"
+            found = f"{key}={value}"
             raise ValueError(
-                f"--tuner {name}: expected setting=value with one of {names}, found {item!r}"
+                f"--tuner {name}: expected setting=value with one of {names}, found {found!r}"
             )
-        field = fields_by_name[key]
-        settings[key] = _value_of(field, value.strip(), name)
+        settings[key] = _value_of(fields_by_name[key], value, name)
     return tuner(**settings)
 
 
 def _value_of(field: Field[Any], text: str, name: str) -> Any:
     """Return a setting's value, of the kind that its default has."""
     default: Any = field.default
+    # A text may begin with a space, as a separator does; what is chosen from a list does not.
+    if field.type is not str:
+        text = text.strip()
     try:
         # Before the last line: bool("false") is True.
         if isinstance(default, bool):
@@ -72,7 +72,7 @@ def _value_of(field: Field[Any], text: str, name: str) -> Any:
             # tuple[int, ...] holds values of the kind int.
             of_part = get_args(field.type)[0]
             words = text.split("+") if text else []
-            return tuple(map(of_part, words))
+            return tuple(of_part(word.strip()) for word in words)
         return type(default)(text)
     except (ValueError, KeyError) as error:
         kind = type(default).__name__

@@ -56,7 +56,7 @@ class Adapter(Tuner):
     )
     biases: Literal["trained", "none"] = setting("trained", "none: no biases", "Houlsby; IPT none")
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         self.require_positive("width")
         self.require_choices("activation", tuple(ACTIVATIONS))
         self.require_choices("biases", ("trained", "none"))

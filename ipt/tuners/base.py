@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ipt.backbones.base import Backbone
+from ipt.config import MOST_AT_ONCE, numbers_of, require_named_number, tuner_text
 from ipt.tuners.reparameterization import Reparameterization
 
 
@@ -33,6 +34,24 @@ class Tuner(ABC):
 
     # Whether a subspace shifts and scales each part: numbers far below 1 are lost otherwise.
     rescales: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Raise ValueError, naming the setting, for a number that is impossible."""
+        # Every number first, so that a tuner's own checks compare numbers only. Whole ones are
+        # sizes of what is made at once.
+        numbers = numbers_of(self, MOST_AT_ONCE)
+        for name, value, kind, most in numbers:
+            require_named_number(f"--tuner {self.name}: {name}", value, kind, most)
+        self.check()
+        for name, value, _, _ in numbers:
+            if value < 0:
+                raise ValueError(
+                    f"--tuner {self.name}: {name} must not be negative, found {value}"
+                )
+
+    # Not abstract: many have nothing to check.
+    def check(self) -> None:  # noqa: B027
+        """Raise ValueError, naming the setting, for a value that the tuner cannot have."""
 
     @abstractmethod
     def shapes(self, backbone: Backbone) -> dict[str, tuple[int, ...]]:
@@ -62,18 +81,10 @@ class Tuner(ABC):
     @property
     def description(self) -> str:
         """Return its name and settings, as `--tuner` takes them."""
-        settings = []
+        settings = {}
         for field in fields(cast(Any, self)):
-            value = getattr(self, field.name)
-            if isinstance(value, tuple):
-                # A comma stands between settings, so values of one are joined otherwise.
-                words = map(str, value)
-                value = "+".join(words)
-            settings.append(f"{field.name}={value}")
-        if not settings:
-            return self.name
-        described = ",".join(settings)
-        return f"{self.name}:{described}"
+            settings[field.name] = getattr(self, field.name)
+        return tuner_text(self.name, settings)
 
     # Counted in every batch's budget, and against a model's fixed number of positions.
     @property
@@ -85,7 +96,7 @@ class Tuner(ABC):
         """Raise ValueError, naming the setting, where one of these fields is not above 0."""
         for name in names:
             value = getattr(self, name)
-            if not value > 0 or not math.isfinite(value):
+            if value <= 0:
                 raise ValueError(f"--tuner {self.name}: {name} must be above 0, found {value}")
 
     def require_choices(self, name: str, choices: Sequence[str]) -> None:

@@ -38,8 +38,10 @@ class Bias(Tuner):
     )
     layers: tuple[int, ...] = setting((), "with at=linears: numbers of the layers, from 0; all")
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         self.require_choices("at", ("biases", "linears"))
+        if self.layers and self.at == "biases":
+            raise ValueError("--tuner bias: layers are chosen with at=linears alone")
 
     def places(self, backbone: Backbone) -> dict[str, tuple[nn.Module, int]]:
         """Return the modules that a vector is added to, and its size, by name.
@@ -61,8 +63,8 @@ class Bias(Tuner):
                 found[name] = (module, len(bias))
         if not found:
             raise ValueError(
-                f"--tuner bias: {backbone.name} has no biases; bias:at=linears adds a vector to "
-                "the output of every linear layer"
+                f"--tuner bias: {backbone.name} has no biases; --tuner bias:at=linears adds a "
+                "vector to the output of every linear layer"
             )
         return found
 

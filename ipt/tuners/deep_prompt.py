@@ -41,7 +41,7 @@ class DeepPrompt(Tuner):
         "not searched; VPT 0.036 for BERT's width",
     )
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         self.require_positive("prompt_length", "deviation")
 
     # Each vector takes the place of a token.
@@ -76,6 +76,11 @@ class DeepPrompt(Tuner):
             # None where a text is continued: its prompt is behind it, in what the model has kept.
             if places is None:
                 return hidden
+            if hidden.shape[-1] != vectors.shape[-1]:
+                raise ValueError(
+                    f"--tuner deep-prompt: {backbone.name} cannot take it: its embeddings have "
+                    f"{vectors.shape[-1]} numbers and its layers {hidden.shape[-1]}"
+                )
             return hidden.masked_scatter(places.unsqueeze(-1), vectors.to(hidden.dtype))
 
         def ended(inputs: Tensor, output: Tensor) -> Tensor:

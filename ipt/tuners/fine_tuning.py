@@ -87,7 +87,7 @@ class PartialK(FineTuning):
 
     k: int = setting(1, "how many of the last blocks are tuned", "Prefix-Tuning's code")
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         self.require_positive("k")
 
     def prefixes(self, backbone: Backbone) -> list[str]:

@@ -51,7 +51,7 @@ class LoRA(Tuner):
         "what is trained; with b alone, A is random and the same for all jobs",
     )
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         self.require_positive("rank", "alpha")
         self.require_choices("matrices", ("both", "b"))
 

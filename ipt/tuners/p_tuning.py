@@ -50,16 +50,12 @@ class PTuning(Tuner):
         "LAMA",
     )
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         self.require_choices("network", ("lstm", "mlp"))
-        if not self.template or min(self.template) < 0 or sum(self.template) < 1:
+        if sum(self.template) < 1:
             raise ValueError(
                 "--tuner p-tuning: template must be one or more counts of vectors, "
                 f"found {list(self.template)}"
-            )
-        if self.network_width < 0:
-            raise ValueError(
-                f"--tuner p-tuning: network_width must not be negative, found {self.network_width}"
             )
 
     @property

@@ -32,6 +32,8 @@ def linears(
     Raises ValueError where a target is nowhere in the model.
     """
     require_layers(tuner, backbone, layers)
+    if not targets:
+        raise ValueError(f"--tuner {tuner}: targets must name linear layers, found nothing")
     found = []
     missing = set(targets)
     for linear in backbone.sites.linears:
@@ -42,22 +44,33 @@ def linears(
         if own and (not layers or linear.layer in layers):
             found.append(linear)
     if missing:
-        target = sorted(missing)[0]
-        names = sorted({linear.name.rsplit(".", 1)[-1] for linear in backbone.sites.linears})
-        reason = f"there is no linear layer of the kind {target!r}"
-        if target in ROLES and not backbone.sites.attentions:
-            reason = (
-                f"which linear layer is the {target} is not known, as the model does not use "
-                "transformers' attention interface"
-            )
-        listed = ", ".join(names) or "none"
-        raise ValueError(
-            f"--tuner {tuner}: {backbone.name} cannot take it: {reason}; its linear layers end "
-            f"with {listed}; {ANYWHERE} work in every model"
-        )
+        raise _no_target(tuner, backbone, sorted(missing)[0])
     if not found:
         raise ValueError(f"--tuner {tuner}: no layer of {list(layers)} has {', '.join(targets)}")
     return found
+
+
+def _no_target(tuner: str, backbone: Backbone, target: str) -> ValueError:
+    """Return that a target is nowhere in the model, why, and what is there."""
+    names = set()
+    roles: set[str] = set()
+    for linear in backbone.sites.linears:
+        names.add(linear.name.rsplit(".", 1)[-1])
+        roles |= linear.roles
+    reason = f"there is no linear layer of the kind {target!r}"
+    if target in ROLES and not backbone.sites.attentions:
+        reason = (
+            f"which linear layer is the {target} is not known, as the model does not use "
+            "transformers' attention interface"
+        )
+    elif target in ("up", "down"):
+        reason += " that reads each row by itself, as experts do not"
+    known = [role for role in ROLES if role in roles]
+    listed = ", ".join(known + sorted(names)) or "none"
+    return ValueError(
+        f"--tuner {tuner}: {backbone.name} cannot take it: {reason}; targets there: {listed}; "
+        f"{ANYWHERE} work in every model"
+    )
 
 
 def attentions(
@@ -68,13 +81,19 @@ def attentions(
 ) -> list[Attention]:
     """Return the attention modules of these stacks and layers.
 
-    Raises ValueError where the model does not use transformers' attention interface.
+    Raises ValueError where the model does not use transformers' attention interface, or attends
+    otherwise than by softmax(q k^T).
     """
     require_layers(tuner, backbone, layers)
     if not backbone.sites.attentions:
         raise ValueError(
             f"--tuner {tuner}: {backbone.name} cannot take it: the model does not use "
             f"transformers' attention interface; {ANYWHERE} work in every model"
+        )
+    if backbone.sites.own_attention:
+        raise ValueError(
+            f"--tuner {tuner}: {backbone.name} cannot take it: {backbone.sites.own_attention}; "
+            f"{ANYWHERE} work in every model, and lora, ia3, adapter where it has their layers"
         )
     found = []
     for attention in backbone.sites.attentions:

@@ -38,7 +38,7 @@ class Prefix(Tuner):
     prefix_length: int = setting(10, "keys and values before those of the text, n", "Prefix-Tuning")
     layers: tuple[int, ...] = setting((), "numbers of the layers that have a prefix, from 0; all")
     stacks: tuple[str, ...] = setting(
-        STACKS,
+        ("encoder", "decoder", "cross"),
         "which attention has a prefix, where a model has it: encoder, decoder, cross",
     )
     network: Literal["none", "mlp"] = setting(
@@ -48,7 +48,7 @@ class Prefix(Tuner):
     )
     network_width: int = setting(512, "width between the two layers", "Prefix-Tuning, GPT-2")
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         self.require_positive("prefix_length", "network_width")
         self.require_choices("stacks", STACKS)
         self.require_choices("network", ("none", "mlp"))

@@ -33,7 +33,7 @@ class Side(Tuner):
 
     width: int = setting(64, "hidden units of the side network", "not searched")
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         self.require_positive("width")
 
     def blocks(self, backbone: Backbone) -> list[Block]:

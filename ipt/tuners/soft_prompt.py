@@ -31,12 +31,8 @@ class SoftPrompt(Tuner):
         "not searched; paper 100",
     )
 
-    def __post_init__(self) -> None:
-        if self.prompt_length < 1:
-            raise ValueError(
-                "--tuner soft-prompt: prompt_length must be above 0, "
-                f"found {self.prompt_length}"
-            )
+    def check(self) -> None:
+        self.require_positive("prompt_length")
 
     # Each vector takes the place of a token.
     @property
