@@ -40,18 +40,24 @@ class Biases(Kind):
 
     def read(self, opened: PeftFolder, model: Model) -> Tensor:
         backbone = model.backbone
+        tuner = model.tuner
+        assert isinstance(tuner, Bias)
         names = []
         for name in filter(self.uses, sorted(opened.tensors)):
             names.append(name.removeprefix(WRAPPED).removesuffix(END))
+        # By the module: the model's own biases are named from its body on.
+        own_names = {}
         parts = {}
-        for name, shape in model.tuner.shapes(backbone).items():
-            parts[name] = torch.zeros(shape)
+        for name, (module, size) in tuner.places(backbone).items():
+            own_names[module] = name
+            parts[name] = torch.zeros(size)
         for linear in known_linears(opened, names, backbone):
-            if linear.name not in parts:
+            if linear.module not in own_names:
                 raise self.unlike(opened, model, self.fitting(opened, backbone))
             key = f"{WRAPPED}{linear.name}{END}"
             require_shape(opened, key, (1, linear.outputs), backbone)
-            parts[linear.name] = numbers_of(opened.folder, key, opened.tensors[key]).flatten()
+            numbers = numbers_of(opened.folder, key, opened.tensors[key])
+            parts[own_names[linear.module]] = numbers.flatten()
         return flattened(parts, model)
 
     def write(self, delta: Tensor, model: Model) -> Written:

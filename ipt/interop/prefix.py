@@ -62,6 +62,13 @@ class Prefixes(Kind):
         shapes = fitting.shapes(backbone)
         if shapes != model.tuner.shapes(backbone):
             raise self.unlike(opened, model, fitting)
+        submodules = opened.config.get("num_transformer_submodules")
+        expected = 2 if isinstance(backbone, EncoderDecoder) else 1
+        if submodules not in (None, expected):
+            raise ValueError(
+                f"{opened.folder}: num_transformer_submodules must be {expected} for --model "
+                f"{backbone.name}, found {submodules!r:.40}"
+            )
         pairs = self._pairs(opened, found, next(iter(shapes.values())))
         parts = {}
         for attention in found:
