@@ -9,6 +9,7 @@ from pathlib import Path
 import peft
 import pytest
 import torch
+from conftest import msf_words
 from peft import PeftModel
 from peft_models import copied, nll_of, peft_model
 from test_tuners import MODELS, SETTINGS, deltas_of, rows_of
@@ -16,9 +17,11 @@ from test_tuners import backbone as loaded
 from torch import Tensor
 
 from ipt.backbones.base import Backbone
+from ipt.cli import app as cli
 from ipt.interop.folder import CONFIG, WEIGHTS
 from ipt.interop.layout import ABOUT, PARTS
 from ipt.interop.peft import KINDS, read_prompts, write_delta
+from ipt.run import Run
 from ipt.storage import read_json, read_tensors, write_json, write_tensors
 from ipt.training.model import Model
 from ipt.tuners import parse_tuner
@@ -215,6 +218,39 @@ def test_a_folder_that_peft_wrote_gives_the_loss_it_has_in_peft(tmp_path, name, 
             read(tmp_path, other)
         again = str(told.value).rpartition("set --tuner ")[2]
         assert torch.equal(read(tmp_path, model_of(name, again)), delta)
+
+
+# --- by the commands
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("lora:rank=2", "PEFT folder: {folder}"),
+        ("adapter:width=2", "folder: {folder} (not for PEFT: PEFT has no kind of adapter"),
+    ],
+)
+def test_exported_deltas_make_the_run_that_their_tuning_made(world, tmp_path, capsys, text, says):
+    out, given = tmp_path / "runs", tmp_path / "given"
+    assert cli.main(msf_words(world, out, "--tuner", text)) == 0
+    run = Run(next(out.glob("msf-*")))
+    for name in (*run.config["parts"]["seen"], *run.config["parts"]["unseen"]):
+        words = ["export", run.folder.name, name, "--to", str(given / name), "--out", str(out)]
+        assert cli.main(words) == 0
+        assert says.format(folder=given / name) in capsys.readouterr().out
+    again = tmp_path / "again"
+    assert cli.main(msf_words(world, again, "--tuner", text, "--prompts", given)) == 0
+    said = capsys.readouterr()
+    assert f"deltas of {text} of 5 tasks are taken from {given}; 0 are tuned" in said.out + said.err
+    result = Run(next(again.glob("msf-*"))).result
+    assert result["scores"] == run.result["scores"]
+    assert result["reference"] == run.result["reference"]
+    # Control: with another tuner's flag there is one line, and no run.
+    none = tmp_path / "none"
+    assert cli.main(msf_words(world, none, "--tuner", "ia3", "--prompts", given)) == 2
+    error = capsys.readouterr().err
+    # PEFT's settings in PEFT's words: names of modules for the roles.
+    assert "set --tuner " + text in error and "Traceback" not in error and not none.exists()
 
 
 # --- folders that do not fit

@@ -377,3 +377,13 @@ def test_an_adapter_is_a_module_put_in_before_the_residual(kind):
         holder = theirs.get_submodule(parent)
         setattr(holder, last, Behind(getattr(holder, last), own))
     require_equal(theirs, model, delta)
+
+
+def test_places_are_found_where_nothing_is_differentiated():
+    """`ipt export` and `ipt predict` ask for them first under no_grad."""
+    for kind in ("t5", "gpt2", "bert"):
+        some = backbone(kind)
+        expected = some.sites
+        del some.__dict__["sites"]
+        with torch.no_grad():
+            assert some.sites == expected and len(expected.attentions) > 1
