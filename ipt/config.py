@@ -249,8 +249,9 @@ class WorkConfig(SourceConfig):
     # settings are in its file.
     prompts: Path | None = setting(
         None,
-        "folder of PEFT prompt-tuning folders named after tasks: these prompts are taken, not "
-        "tuned",
+        "folder of folders named after tasks: what they hold is taken, not tuned; of PEFT "
+        "(PROMPT_TUNING, P_TUNING, PREFIX_TUNING, LORA, IA3, BEFT) or of `ipt export`, and of "
+        "what --tuner says",
     )
     tuner: str = setting(
         "soft-prompt",

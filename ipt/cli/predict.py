@@ -82,13 +82,16 @@ def export(
     out: Out = Path("runs"),
     mixture: Mixture = False,
 ) -> None:
-    """Write a task's prompt as a PEFT folder: tuned (MSF run), or decoded (IST run)."""
-    from ipt.interop.peft import write_peft
+    """Write a task's delta as a PEFT folder: tuned (MSF run), or decoded (IST run).
+
+    Soft prompts, prefixes, LoRA, IA3 and biases of linear layers are PEFT's kinds; what PEFT cannot
+    hold is written in a layout of our own, and the output says why. `--prompts` reads both.
+    """
+    from ipt.interop.peft import write_delta
 
     opened = _open_prompt(run, task, out, mixture=mixture)
     delta = opened.delta
-    write_peft(delta.delta, opened.experiment.model, to, delta.about)
-    print(f"PEFT folder: {to}")
+    print(write_delta(delta.delta, opened.experiment.model, to, delta.about))
 
 
 def _open_prompt(run: Path, task: str, out: Path, *, mixture: bool) -> OpenedPrompt:

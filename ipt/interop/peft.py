@@ -1,86 +1,89 @@
-"""Soft prompts as PEFT writes them: adapter_config.json and adapter_model.safetensors.
+"""Deltas as folders: PEFT's adapter_config.json and adapter_model.safetensors, or our own.
 
-Our own record stands beside them in ipt.json, since PEFT warns of keys it does not know.
+Our own record stands beside PEFT's files in ipt.json, since PEFT warns of keys it does not know.
+What PEFT has no kind for has a layout of ours (`ipt.interop.layout`).
 """
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor
 
-from ipt.backbones.base import Backbone
-from ipt.backbones.causal import CausalLM
-from ipt.backbones.encoder_decoder import EncoderDecoder
 from ipt.experiment import GivenDeltas
-from ipt.storage import read_tensors, write_json, write_tensors
+from ipt.interop.beft import Biases
+from ipt.interop.folder import (
+    CONFIG,
+    PEFT_TASKS,
+    WEIGHTS,
+    Kind,
+    NotInPeft,
+    PeftFolder,
+    further,
+    open_peft,
+    require_same_use,
+    spelled,
+)
+from ipt.interop.ia3 import Rescaling
+from ipt.interop.layout import ABOUT, PARTS, read_parts, write_parts
+from ipt.interop.lora import LowRank
+from ipt.interop.prefix import Prefixes
+from ipt.interop.prompts import MadePrompts, Prompts, prompt_of
+from ipt.storage import write_json, write_tensors
 from ipt.training.model import Model
-from ipt.tuners.soft_prompt import SoftPrompt
 
-# PEFT's names of the families; it has no prompt tuning for masked models.
-PEFT_TASKS: dict[type[Backbone], str] = {
-    EncoderDecoder: "SEQ_2_SEQ_LM",
-    CausalLM: "CAUSAL_LM",
+# By PEFT's name; one file each.
+KINDS: dict[str, Kind] = {
+    Prompts.name: Prompts(),
+    MadePrompts.name: MadePrompts(),
+    Prefixes.name: Prefixes(),
+    LowRank.name: LowRank(),
+    Rescaling.name: Rescaling(),
+    Biases.name: Biases(),
 }
-# Names that PEFT's loader asks for.
-CONFIG = "adapter_config.json"
-WEIGHTS = "adapter_model.safetensors"
-KEY = "prompt_embeddings"
-MOST_BYTES = 1_000_000  # of a configuration; PEFT's have a thousand
 
 
 def write_peft(delta: Tensor, model: Model, folder: Path, about: dict[str, Any]) -> None:
     """Write a folder that `PeftModel.from_pretrained` loads.
 
-    delta: [P] of a soft prompt.
+    delta: [P] of the model's tuner.
     about: where it comes from, written to ipt.json.
-    Raises ValueError for another tuner, and for a masked model.
+    Raises NotInPeft, before anything is written, where PEFT cannot hold it.
     """
     backbone = model.backbone
-    kind = PEFT_TASKS.get(type(backbone))
-    if not isinstance(model.tuner, SoftPrompt):
-        raise ValueError(
-            f"soft prompts can be written for PEFT, this run has the tuner {model.tuner.name}"
-        )
-    if kind is None:
-        raise ValueError(f"PEFT has no prompt tuning for masked models such as {backbone.name}")
-    # PEFT has the vectors in rows where we have one flat delta.
-    prompt = model.tuner.parts(backbone, delta)["prompt"]  # [n, h]
-    length, width = prompt.shape
+    kinds = [kind for kind in KINDS.values() if kind.writes is type(model.tuner)]
+    if not kinds:
+        raise NotInPeft(f"PEFT has no kind of adapter for deltas of the tuner {model.tuner.name}")
+    written = kinds[0].write(delta, model)
     config = {
-        "peft_type": "PROMPT_TUNING",
-        "task_type": kind,
+        "peft_type": kinds[0].name,
+        "task_type": PEFT_TASKS.get(type(backbone)),
         "base_model_name_or_path": backbone.name,
-        "num_virtual_tokens": length,
-        # PEFT's prompt tuning reads only the encoder's side of an encoder-decoder.
-        "num_transformer_submodules": 1,
-        "token_dim": width,
         "inference_mode": True,
+        **written.config,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    write_tensors(folder / WEIGHTS, {KEY: prompt}, {"format": "pt"})
+    write_tensors(folder / WEIGHTS, written.tensors, {"format": "pt"})
     write_json(folder / CONFIG, config)
-    write_json(folder / "ipt.json", about)
+    write_json(folder / ABOUT, about)
+    # Of an earlier export to the same folder.
+    (folder / PARTS).unlink(missing_ok=True)
 
 
-class PeftFolder(NamedTuple):
-    """What a PEFT folder with a soft prompt holds."""
+def write_delta(delta: Tensor, model: Model, folder: Path, about: dict[str, Any]) -> str:
+    """Write a folder for PEFT, or one of our own where PEFT cannot hold the delta.
 
-    folder: Path
-    config: dict[str, Any]
-    tensors: dict[str, Tensor]
-
-    @property
-    def tuned_for(self) -> str:
-        """The model, as PEFT names it."""
-        return str(self.config.get("base_model_name_or_path") or "a model without a name")
-
-    @property
-    def further(self) -> list[str]:
-        """Names of the tensors beside the prompt."""
-        return sorted(name for name in self.tensors if name != KEY)
+    Returns what was written, and why, for the user.
+    """
+    try:
+        write_peft(delta, model, folder, about)
+    except NotInPeft as reason:
+        write_parts(delta, model, folder, about)
+        for name in (CONFIG, WEIGHTS):
+            (folder / name).unlink(missing_ok=True)
+        return f"folder: {folder} (not for PEFT: {reason}; --prompts reads it)"
+    return f"PEFT folder: {folder}"
 
 
 def read_peft(folder: Path, length: int, width: int) -> tuple[Tensor, str]:
@@ -90,118 +93,35 @@ def read_peft(folder: Path, length: int, width: int) -> tuple[Tensor, str]:
     or width. Of 2 n rows (an encoder-decoder's two submodules) PEFT's forward pass uses the first
     n, and so do we.
     """
-    opened = open_peft(folder)
-    return _prompt_of(opened, length, width), opened.tuned_for
+    opened = open_peft(folder, (Prompts.name, MadePrompts.name))
+    return prompt_of(opened, length, width), opened.tuned_for
 
 
-def open_peft(folder: Path) -> PeftFolder:
-    """Read a PEFT folder; raise ValueError where it holds no soft prompt."""
-    config = _read_config(folder)
-    # Older folders have a pickle, which runs what it holds.
-    if not (folder / WEIGHTS).is_file():
-        raise ValueError(
-            f"{folder} has no {WEIGHTS}; save it in that format (other formats may run code and "
-            "are not read)"
-        )
-    tensors, _ = read_tensors(folder / WEIGHTS)
-    return PeftFolder(folder, config, tensors)
-
-
-def _prompt_of(opened: PeftFolder, length: int, width: int) -> Tensor:
-    """Return the prompt [n, h]; raise ValueError where it is of another size, or no numbers."""
-    folder = opened.folder
-    prompt = opened.tensors.get(KEY)
-    declared = opened.config.get("num_virtual_tokens")
-    # Rows that the file may have: n, or n for each of two submodules.
-    accepted = [declared]
-    if isinstance(declared, int):
-        accepted.append(2 * declared)
-    is_prompt = prompt is not None and prompt.ndim == 2 and len(prompt) > 0
-    if prompt is None or not is_prompt or len(prompt) not in accepted:
-        shapes = {name: list(tensor.shape) for name, tensor in opened.tensors.items()}
-        raise ValueError(f"{folder}: expected {KEY} of {declared} rows, found {shapes}")
-    if declared != length:
-        raise ValueError(
-            f"{folder} holds a prompt of {declared} vectors, {length} were asked for: set the "
-            f"prompt length to {declared}"
-        )
-    # The name is said and not compared: the same weights may lie under another name or path.
-    if prompt.shape[1] != width:
-        raise ValueError(
-            f"{folder} holds vectors of {prompt.shape[1]} numbers (for {opened.tuned_for}), "
-            f"--model reads {width}; use the model it is for"
-        )
-    if not prompt.is_floating_point():
-        raise ValueError(f"{folder}: {KEY} must be of floating-point numbers, found {prompt.dtype}")
-    # After the conversion: a large number of double precision is infinite in single precision.
-    prompt = prompt[:length].float()
-    if not prompt.isfinite().all():
-        raise ValueError(
-            f"{folder}: {KEY} holds numbers that are not finite (nan or infinity, in float32); "
-            "its training went wrong, tune it again"
-        )
-    return prompt
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    """Return the configuration of a PEFT folder that holds a soft prompt."""
-    path = folder / CONFIG
+def read_adapter(opened: PeftFolder, model: Model) -> Tensor:
+    """Return the delta [P] of a PEFT folder; raise ValueError where it does not fit the model."""
+    kind = KINDS[opened.config["peft_type"]]
     try:
-        # A device or a pipe has no end.
-        if not path.is_file() or path.stat().st_size > MOST_BYTES:
-            raise ValueError(f"no regular file of at most {MOST_BYTES} bytes")
-        config = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise ValueError(
-            f"{folder} is no PEFT folder: {CONFIG} cannot be read ({reason})"
-        ) from error
-    kind = config.get("peft_type") if isinstance(config, dict) else None
-    if kind != "PROMPT_TUNING":
-        raise ValueError(
-            f"{folder} holds a PEFT adapter of the kind {kind!s:.40}; soft prompts of the kind "
-            "PROMPT_TUNING can be read"
-        )
-    return dict(config)
-
-
-def require_same_use(opened: PeftFolder, backbone: Backbone) -> None:
-    """Raise ValueError where PEFT would do something else with the folder than we do.
-
-    That is another task than a language model's, and weights beside the prompt that the model does
-    not have: a classifier's head, embeddings.
-    """
-    expected = PEFT_TASKS.get(type(backbone))
-    kind = opened.config.get("task_type")
-    # PEFT leaves it open where nobody said it.
-    if kind is not None and kind != expected:
-        reads = f"of task_type {expected}" if expected else "without a task_type"
-        raise ValueError(
-            f"{opened.folder}: the prompt was tuned for task_type {kind!s:.40}, and --model "
-            f"{backbone.name} takes prompts {reads}; choose others or another model"
-        )
-    weights = backbone.model.state_dict()
-    for name in opened.further:
-        # PEFT wraps the model once.
-        own = weights.get(name.removeprefix("base_model."))
-        saved = opened.tensors[name]
-        if own is None or own.shape != saved.shape or not own.equal(saved.to(own)):
-            raise ValueError(
-                f"{opened.folder} brings weights beside the prompt, which would not be used "
-                f"({name} {list(saved.shape)}): a head or embeddings of its own; save the prompt "
-                "without them, or the whole model as the folder of --model"
-            )
+        if not isinstance(model.tuner, kind.reads):
+            raise kind.unlike(opened, model, kind.fitting(opened, model.backbone))
+        delta = kind.read(opened, model)
+    except NotInPeft as error:
+        raise ValueError(f"{opened.folder} cannot be read: {error}; tune it here") from error
+    require_same_use(opened, kind, model.backbone)
+    return delta
 
 
 def find_folders(root: Path) -> dict[str, Path]:
-    """Return the PEFT folders below `root`, by the name of their task.
+    """Return the folders with a delta below `root`, PEFT's and our own, by the name of their task.
 
     PEFT saves an adapter that is not named `default` one folder below, under its name.
     Raises ValueError where a task has several and none of them is the default.
     """
     if not root.is_dir():
         raise ValueError(f"--prompts {root} is no folder")
-    folders = {path.parent.name: path.parent for path in root.glob(f"*/{CONFIG}")}
+    folders = {}
+    for file in (PARTS, CONFIG):
+        for path in root.glob(f"*/{file}"):
+            folders[path.parent.name] = path.parent
     named: dict[str, list[Path]] = {}
     for path in root.glob(f"*/*/{CONFIG}"):
         folder = path.parent
@@ -219,50 +139,52 @@ def find_folders(root: Path) -> dict[str, Path]:
 
 
 def read_prompts(root: Path, names: Sequence[str], model: Model) -> tuple[GivenDeltas, list[str]]:
-    """Return the deltas of a folder with one PEFT folder per task, and notes for the user.
+    """Return the deltas of a folder with one folder per task, and notes for the user.
 
-    names: the tasks of the split. Raises ValueError where none of them has a folder, where one
-    cannot be read, and for a tuner other than soft prompts.
+    names: the tasks of the split. Raises ValueError where none of them has a folder, and where one
+    cannot be read or does not fit the model and its tuner.
     """
     backbone = model.backbone
-    if not isinstance(model.tuner, SoftPrompt):
-        raise ValueError(f"--prompts holds soft prompts, --tuner is {model.tuner.name}")
     paths = find_folders(root)
     # Sorted, as the digest below must not depend on the file system.
     folders = sorted(paths)
     taken = [name for name in folders if name in names]
     if not taken:
         found = ", ".join(folders[:5]) or "none"
-        if (root / CONFIG).is_file():
+        if (root / CONFIG).is_file() or (root / PARTS).is_file():
             found = "one there itself; put it into a folder named after its task"
         raise ValueError(f"--prompts {root}: no PEFT folder is named after a task; found {found}")
-    # The digest identifies runs and banks with these prompts: by names and numbers, wherever the
+    # The digest identifies runs and banks with these deltas: by names and numbers, wherever the
     # folder lies.
     deltas = {}
     models = set()
     with_weights = []
     content = hashlib.sha256()
     for name in taken:
-        opened = open_peft(paths[name])
-        prompt = _prompt_of(opened, model.tuner.prompt_length, backbone.hidden_size)
-        require_same_use(opened, backbone)
-        deltas[name] = prompt.flatten()  # [P]
-        models.add(opened.tuned_for)
-        if opened.further:
-            with_weights.append(name)
-        numbers = prompt.contiguous().numpy()
+        if (paths[name] / CONFIG).is_file():
+            opened = open_peft(paths[name], tuple(KINDS))
+            delta = read_adapter(opened, model)
+            tuned_for = opened.tuned_for
+            if further(opened, KINDS[opened.config["peft_type"]]):
+                with_weights.append(name)
+        else:
+            delta, tuned_for = read_parts(paths[name], model)
+        deltas[name] = delta  # [P]
+        models.add(tuned_for)
+        numbers = delta.contiguous().numpy()
         content.update(name.encode() + numbers.tobytes())
 
-    # Neither is an error: a folder may hold more tasks than the split, and prompts may be tried
+    # Neither is an error: a folder may hold more tasks than the split, and deltas may be tried
     # on another model of the same width.
     to_tune = len(set(names) - set(taken))
-    notes = [f"prompts of {len(taken)} tasks are taken from {root}; {to_tune} are tuned"]
+    noun = "prompts" if model.tuner.added_tokens else f"deltas of {spelled(model.tuner)}"
+    notes = [f"{noun} of {len(taken)} tasks are taken from {root}; {to_tune} are tuned"]
     unknown = sorted(set(folders) - set(taken))
     if unknown:
         notes.append(f"note: PEFT folders of no task here: {', '.join(unknown[:5])}")
     if with_weights:
         some = ", ".join(with_weights[:5])
-        notes.append(f"note: saved with embeddings that are the model's own: {some}")
+        notes.append(f"note: saved with weights that are the model's own: {some}")
     others = sorted(models - {backbone.name})
     if others:
         notes.append(f"note: tuned for {', '.join(others[:3])}, used with {backbone.name}")

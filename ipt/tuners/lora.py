@@ -77,19 +77,29 @@ class LoRA(Tuner):
 
     @contextmanager
     def applied(self, backbone: Backbone, deltas: Tensor, owner: Tensor) -> Iterator[None]:
-        parts = self.parts(backbone, deltas[owner])
-        # Frozen matrices follow each other in one generator's numbers.
-        generator = torch.Generator().manual_seed(FROZEN_SEED)
         changes = []
-        for linear in self.linears(backbone):
-            up = parts[f"{linear.name}.B"]  # [B, out, r]
-            if self.matrices == "both":
-                down = parts[f"{linear.name}.A"]  # [B, r, in]
-            else:
-                down = _uniform((1, self.rank, linear.inputs), generator).to(up)
+        for linear, down, up in self.low_rank(backbone, deltas[owner]):
             changes.append((linear.module, partial(self._add, down, up)))
         with changed_outputs(changes):
             yield
+
+    def low_rank(self, backbone: Backbone, deltas: Tensor) -> list[tuple[Linear, Tensor, Tensor]]:
+        """Return A [U, r, in] and B [U, out, r] of deltas [U, P], at each linear layer.
+
+        A that is frozen is [1, r, in].
+        """
+        parts = self.parts(backbone, deltas)
+        # Frozen matrices follow each other in one generator's numbers.
+        generator = torch.Generator().manual_seed(FROZEN_SEED)
+        found = []
+        for linear in self.linears(backbone):
+            up = parts[f"{linear.name}.B"]
+            if self.matrices == "both":
+                down = parts[f"{linear.name}.A"]
+            else:
+                down = _uniform((1, self.rank, linear.inputs), generator).to(up)
+            found.append((linear, down, up))
+        return found
 
     def _add(self, down: Tensor, up: Tensor, inputs: Tensor, output: Tensor) -> Tensor:
         """Return output + (alpha / r) B A inputs, of each row its own."""
