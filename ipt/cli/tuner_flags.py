@@ -6,11 +6,11 @@ The settings are the fields of the dataclasses in `TUNERS`. They are read from t
 
 import ast
 from collections.abc import Mapping
-from dataclasses import Field, dataclass, field, fields, make_dataclass, replace
+from dataclasses import Field, field, fields, make_dataclass, replace
 from functools import cache, reduce
 from importlib.resources import files
 from operator import or_
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args, get_origin
 
 from cyclopts import Parameter
 
@@ -25,8 +25,8 @@ from ipt.config import (
 )
 
 GROUP = "Tuner"
-# What the declaration of a setting is written with.
-WORDS = {"setting": setting, "ClassVar": ClassVar, "Literal": Literal}
+# What a setting may be, or its parts.
+KINDS = {"int": int, "float": float, "str": str, "bool": bool}
 Settings = dict[str, Field[Any]]
 
 
@@ -43,8 +43,8 @@ def settings_of_tuners() -> dict[str, Settings]:
     found = {}
     entries = ast.parse((folder / "__init__.py").read_text(encoding="utf8"))
     for kind in _listed(entries):
-        declared = _declarations(kind, classes)
-        found[declared.name] = {field.name: field for field in fields(declared)}
+        name, settings = _declarations(kind, classes)
+        found[name] = settings
     return found
 
 
@@ -56,21 +56,38 @@ def _listed(tree: ast.Module) -> list[str]:
     raise LookupError("TUNERS is not declared in ipt/tuners/__init__.py")
 
 
-def _declarations(name: str, classes: Mapping[str, ast.ClassDef]) -> Any:
-    """Return a dataclass of what a tuner's class declares, and those that it is made from."""
-    node = classes[name]
-    bases = [ast.unparse(base) for base in node.bases]
-    bases = [base for base in bases if base in classes]
-    words: dict[str, Any] = dict(WORDS)
-    for base in bases:
-        words[base] = _declarations(base, classes)
-    kept = ast.parse(f"class {name}({', '.join(bases)}): pass")
-    cast(ast.ClassDef, kept.body[0]).body += [
-        item for item in node.body if isinstance(item, ast.AnnAssign)
-    ]
-    # Our own file, the lines of its settings alone.
-    exec(compile(kept, name, "exec"), words)  # noqa: S102
-    return dataclass(words[name])
+def _declarations(kind: str, classes: Mapping[str, ast.ClassDef]) -> tuple[str, Settings]:
+    """Return the name and the settings that a class declares, with those of its bases."""
+    node = classes[kind]
+    name = ""
+    settings: Settings = {}
+    for base in node.bases:
+        if ast.unparse(base) in classes:
+            settings |= _declarations(ast.unparse(base), classes)[1]
+    for item in node.body:
+        if not isinstance(item, ast.AnnAssign):
+            continue
+        target = ast.unparse(item.target)
+        if target == "name" and item.value is not None:
+            name = ast.literal_eval(item.value)
+        elif isinstance(item.value, ast.Call):
+            given = [ast.literal_eval(value) for value in item.value.args]
+            named = {word.arg: ast.literal_eval(word.value) for word in item.value.keywords}
+            declared = setting(*given, **cast(Any, named))
+            declared.name = target
+            declared.type = _type_of(item.annotation)
+            settings[target] = declared
+    return name, settings
+
+
+def _type_of(node: ast.expr) -> Any:
+    """Return the type of a setting: int, float, str, bool, a tuple of one of them, or a Literal."""
+    if not isinstance(node, ast.Subscript):
+        return KINDS[ast.unparse(node)]
+    if ast.unparse(node.value) == "Literal":
+        return Literal[ast.literal_eval(node.slice)]
+    part: Any = _type_of(cast(ast.Tuple, node.slice).elts[0])
+    return tuple[part, ...]
 
 
 def flag_name(tuner: str, name: str) -> str:
