@@ -90,6 +90,7 @@ class _Trace:
     attentions: list[tuple[str, nn.Module, int, dict[str, Tensor]]] = field(default_factory=list)
 
 
+@torch.enable_grad()
 def find_sites(backbone: "Backbone") -> Sites:
     """Return where a tuner can act in the backbone's model."""
     trace = _run(backbone)
@@ -157,7 +158,7 @@ def _run(backbone: "Backbone") -> _Trace:
             hooks.append(module.register_forward_hook(record))
     rows = backbone.encode([QUESTION], [ANSWER])
     try:
-        with torch.enable_grad(), with_attention(backbone.model, TRACE, traced):
+        with with_attention(backbone.model, TRACE, traced):
             backbone.answer_logits(rows)
     finally:
         for hook in hooks:
