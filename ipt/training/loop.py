@@ -344,8 +344,8 @@ def rows_of(jobs: Sequence[Job]) -> Iterator[Encoded]:
     """Yield the tokens of all rows that these jobs read."""
     for job in jobs:
         for group in (*job.groups, job.dev):
-            for row in group:
-                yield row.tokens
+            for _, tokens in group:
+                yield tokens
 
 
 def require_finite_start(

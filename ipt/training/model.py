@@ -113,10 +113,12 @@ class Model:
         itself is returned, where the tuner acts from the first block on, or where a pass that
         begins above it is not the same as a whole one.
         """
-        waiting = sorted(dict.fromkeys(rows), key=lambda row: row.tokens)
         count = self.tuner.lowest(self.backbone)
+        if count == 0:
+            return self
+        waiting = sorted(dict.fromkeys(rows), key=lambda row: row.tokens)
         # Of a single row nothing could tell whether rows are mixed up.
-        if count == 0 or len(waiting) < 2:
+        if len(waiting) < 2:
             return self
         model = replace(self, kept=KeptStates(self.backbone, count))
         shortest_middle_longest = [waiting[0], waiting[len(waiting) // 2], waiting[-1]]
