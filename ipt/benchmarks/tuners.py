@@ -8,6 +8,7 @@ layers alone is measured with and without what its lower blocks' states being ke
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -211,7 +212,7 @@ def _measure(
             actions[f"{name}, whole passes"] = stacked_steps(own, start, jobs, tune, 1)
         if has_peft(own):
             loop = PeftLoop(own, tune)
-            actions[f"{name}, PEFT"] = lambda loop=loop: loop.step_all(jobs)  # type: ignore[misc]
+            actions[f"{name}, PEFT"] = partial(loop.step_all, jobs)
     times = median_times(actions, repeats, model.device)
 
     rows = len(jobs) * tune.rows_per_step
