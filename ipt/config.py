@@ -618,6 +618,10 @@ class BenchmarkConfig(Checked):
         "stacked jobs J at which a step is timed",
         most=MOST_AT_ONCE,
     )
+    tuner: str = setting(
+        "",
+        "`all`, or one as in `ipt tune`: a step of each beside the shallow prompt, and beside PEFT",
+    )
     search_cost: str = setting(
         "",
         "name of an MSF run below --out: ways of IST in its subspace, and baselines without one",

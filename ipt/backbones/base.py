@@ -73,6 +73,9 @@ class Backbone(ABC):
     # Whether the answer's tokens stand behind the input's, in one sequence.
     shares_positions = True
 
+    # Whether rows of a batch are padded before their tokens, else behind them.
+    pads_left = False
+
     # transformers' class that loads a model of the family.
     loader: ClassVar[Any]
 

@@ -17,6 +17,7 @@ class CausalLM(Backbone):
     """Everything in one sequence, padded on the left; only answers have a loss."""
 
     loader = AutoModelForCausalLM
+    pads_left = True
 
     # Whether options go on from what the model keeps of the input; a few models keep nothing, or
     # cannot go on by several tokens, and read the input again for each option.

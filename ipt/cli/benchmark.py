@@ -26,6 +26,7 @@ def bench(
     from ipt.analysis.summaries import bench_notes, bench_table
     from ipt.benchmarks.search_cost import measure_search_cost
     from ipt.benchmarks.speed import measure, report
+    from ipt.benchmarks.tuners import measure_tuners
     from ipt.progress import Reporter
     from ipt.resolve import open_search_problem, open_speed_benchmark
 
@@ -35,11 +36,14 @@ def bench(
         raise ValueError(
             f"ipt bench needs {' and '.join(missing)}: pip install 'intrinsic-prompt-tuning[bench]'"
         )
-    # Two benchmarks in one verb: both end with lines of one kind.
+    # Three benchmarks in one verb: all end with lines of one kind.
     if config.search_cost:
         problem = open_search_problem(source, config, out)
         model = problem.model
         measurements = measure_search_cost(problem, Reporter())
+    elif config.tuner:
+        model, tasks = open_speed_benchmark(source, config)
+        measurements = measure_tuners(model, tasks, config, Reporter())
     else:
         model, tasks = open_speed_benchmark(source, config)
         start = model.initialize(source.seed)

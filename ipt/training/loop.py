@@ -14,7 +14,7 @@ uninterrupted one.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
@@ -307,6 +307,8 @@ def fit(
         device=model.device,
     )  # [J]
 
+    if not loop.done.all():
+        model = model.keeping(rows_of(jobs), config.token_budget)
     all_steps = config.steps * len(jobs)
     while not loop.done.all():
         # A job that is done leaves its place to the next: a batch stays full until the last jobs.
@@ -336,6 +338,14 @@ def fit(
     loop.restore_best()
     checkpoint.save(loop.tensors())
     return loop.outcomes()
+
+
+def rows_of(jobs: Sequence[Job]) -> Iterator[Encoded]:
+    """Yield the tokens of all rows that these jobs read."""
+    for job in jobs:
+        for group in (*job.groups, job.dev):
+            for _, tokens in group:
+                yield tokens
 
 
 def require_finite_start(

@@ -1,17 +1,22 @@
 """A frozen backbone, the tuner that acts in it, and the head that reads it."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from ipt.backbones.base import Backbone, Encoded
+from ipt.backbones.kept import KeptStates
 from ipt.heads.base import Head, Prediction
 from ipt.heads.language_model import LanguageModel
 from ipt.tuners.bare import Bare
 from ipt.tuners.base import Tuner
 from ipt.tuners.reparameterization import Reparameterization
+
+# Two ways to one loss agree where they differ by so many roundings of its type at most.
+ROUNDINGS = 8
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,9 @@ class Model:
     backbone: Backbone
     tuner: Tuner
     head: Head = LanguageModel()
+
+    # What the blocks below the tuner make of some rows; None where each pass runs all blocks.
+    kept: KeptStates | None = field(default=None, compare=False)
 
     @property
     def device(self) -> torch.device:
@@ -38,7 +46,7 @@ class Model:
     @property
     def bare(self) -> "Model":
         """Return the model without a tuner; its deltas are [U, 0]."""
-        return replace(self, tuner=Bare())
+        return replace(self, tuner=Bare(), kept=None)
 
     def initialize(self, seed: int) -> Tensor:
         """Return the delta [P] that every job of this seed starts from."""
@@ -78,11 +86,13 @@ class Model:
         smoothing: share of the target that is spread evenly over all classes.
         """
         losses = []
-        passes = self._passes(owner)
+        passes = []
+        for places in self._passes(owner):
+            passes += self._by_kept(places, rows)
         for places in passes:
             some = [rows[i] for i in places]
             # The head reads inside the context: only there does a row run under its own delta.
-            with self.tuner.applied(self.backbone, deltas, owner[places]):
+            with self.tuner.applied(self.backbone, deltas, owner[places]), self._resumed(some):
                 losses.append(self.head.losses(self.backbone, some, smoothing))
         if len(passes) == 1:
             return losses[0]
@@ -98,6 +108,74 @@ class Model:
         for place, number in enumerate(owners):
             places.setdefault(number, []).append(place)
         return list(places.values())
+
+    # --- what no number of the tuner changes
+
+    @torch.no_grad()
+    def keeping(self, rows: Iterable[Encoded], token_budget: int = 0) -> "Model":
+        """Return a model that runs the blocks below the tuner once for each of these rows, now.
+
+        Its losses are the same but for rounding. As many rows as fit are kept; none, and the model
+        itself is returned, where the tuner acts from the first block on, or where a pass that
+        begins above it is not the same as a whole one.
+        """
+        count = self.tuner.lowest(self.backbone)
+        if count == 0:
+            return self
+        waiting = sorted(dict.fromkeys(rows), key=lambda row: row.tokens)
+        # Of a single row nothing could tell whether rows are mixed up.
+        if len(waiting) < 2:
+            return self
+        model = replace(self, kept=KeptStates(self.backbone, count))
+        shortest_middle_longest = [waiting[0], waiting[len(waiting) // 2], waiting[-1]]
+        if not model._resumes(shortest_middle_longest):
+            return self
+
+        def record(indices: list[int]) -> None:
+            model._record([waiting[i] for i in indices])
+
+        self.in_batches(waiting, record, token_budget)
+        return model
+
+    def _resumes(self, rows: Sequence[Encoded]) -> bool:
+        """Return whether a pass over these rows that begins at kept states is as a whole one."""
+        start = self.initialize(0)
+        generator = torch.Generator().manual_seed(0)
+        # Numbers unlike those that the states are recorded with: they must not matter.
+        noise = torch.randn(self.size, generator=generator).to(start)
+        delta = (start + 0.1 * start.abs().mean() * noise + 0.01 * noise)[None]
+        owner = torch.zeros(len(rows), dtype=torch.long, device=self.device)
+        whole = self.nll(delta, owner, rows)
+        try:
+            self._record(rows)
+            resumed = self.nll(delta, owner, rows)
+        except (RuntimeError, ValueError, TypeError, IndexError, KeyError):
+            # Whatever a block that returns something else than hidden states leads to.
+            return False
+        rounding = ROUNDINGS * torch.finfo(self.backbone.weight.dtype).eps
+        return torch.allclose(whole, resumed, rtol=rounding, atol=rounding)
+
+    def _record(self, rows: Sequence[Encoded]) -> None:
+        """Keep what the blocks below the tuner make of these rows."""
+        assert self.kept is not None
+        owner = torch.zeros(len(rows), dtype=torch.long, device=self.device)
+        zeros = torch.zeros(1, self.size, device=self.device)
+        with self.tuner.applied(self.backbone, zeros, owner), self.kept.recorded(rows):
+            self.head.losses(self.backbone, rows)
+
+    def _resumed(self, rows: Sequence[Encoded]) -> AbstractContextManager[None]:
+        """Return a context in which a pass over these rows begins at what is kept, if it is."""
+        if self.kept is None or rows[0] not in self.kept:
+            return nullcontext()
+        return self.kept.resumed(rows)
+
+    def _by_kept(self, places: list[int], rows: Sequence[Encoded]) -> list[list[int]]:
+        """Return the places of kept rows, and those of the others."""
+        if self.kept is None:
+            return [places]
+        kept = [i for i in places if rows[i] in self.kept]
+        others = [i for i in places if rows[i] not in self.kept]
+        return [some for some in (kept, others) if some]
 
     def losses(self, deltas: Tensor, owner: Tensor, rows: Sequence[Encoded]) -> Tensor:
         """Return [B] nats per target, averaged over each row's own."""

@@ -25,7 +25,7 @@ from ipt.backbones.hooks import changed_outputs
 from ipt.backbones.sites import Linear
 from ipt.config import setting
 from ipt.tuners.base import Tuner
-from ipt.tuners.places import linears
+from ipt.tuners.places import first_block, linears
 
 DEVIATION = 1e-3
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -63,6 +63,9 @@ class Adapter(Tuner):
 
     def linears(self, backbone: Backbone) -> list[Linear]:
         return linears(self.name, backbone, self.targets, self.layers)
+
+    def lowest(self, backbone: Backbone) -> int:
+        return first_block(backbone, [linear.name for linear in self.linears(backbone)])
 
     def shapes(self, backbone: Backbone) -> dict[str, tuple[int, ...]]:
         shapes: dict[str, tuple[int, ...]] = {}

@@ -78,6 +78,11 @@ class Tuner(ABC):
         """Return the network that is trained in the place of a delta; None: the delta itself."""
         return None
 
+    # What lies below is computed once for each row (`Model.keeping`).
+    def lowest(self, backbone: Backbone) -> int:
+        """Return the first block, in running order, that the numbers change; 0 may be all."""
+        return 0
+
     @property
     def description(self) -> str:
         """Return its name and settings, as `--tuner` takes them."""

@@ -21,7 +21,7 @@ from ipt.backbones.base import Backbone
 from ipt.backbones.hooks import changed_outputs
 from ipt.config import setting
 from ipt.tuners.base import Tuner
-from ipt.tuners.places import require_layers
+from ipt.tuners.places import first_block, require_layers
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,9 @@ class Bias(Tuner):
                 "vector to the output of every linear layer"
             )
         return found
+
+    def lowest(self, backbone: Backbone) -> int:
+        return first_block(backbone, self.places(backbone))
 
     def shapes(self, backbone: Backbone) -> dict[str, tuple[int, ...]]:
         return {name: (size,) for name, (_, size) in self.places(backbone).items()}

@@ -100,3 +100,6 @@ class PartialK(FineTuning):
                 f"{backbone.name}, found {self.k}"
             )
         return [f"{name}." for name in names[-self.k :]]
+
+    def lowest(self, backbone: Backbone) -> int:
+        return len(backbone.sites.blocks) - self.k

@@ -22,7 +22,7 @@ from ipt.backbones.hooks import changed_inputs, changed_outputs
 from ipt.backbones.sites import Linear
 from ipt.config import setting
 from ipt.tuners.base import Tuner
-from ipt.tuners.places import linears
+from ipt.tuners.places import first_block, linears
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,9 @@ class IA3(Tuner):
 
     def linears(self, backbone: Backbone) -> list[Linear]:
         return linears(self.name, backbone, self.targets, self.layers)
+
+    def lowest(self, backbone: Backbone) -> int:
+        return first_block(backbone, [linear.name for linear in self.linears(backbone)])
 
     def shapes(self, backbone: Backbone) -> dict[str, tuple[int, ...]]:
         shapes: dict[str, tuple[int, ...]] = {}

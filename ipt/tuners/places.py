@@ -1,9 +1,9 @@
 """Which places of a model a tuner asked for, or one line that says why there are none."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ipt.backbones.base import Backbone
-from ipt.backbones.sites import ROLES, Attention, Linear
+from ipt.backbones.sites import BLOCK, ROLES, Attention, Linear
 
 # What works in every model that can be loaded.
 ANYWHERE = "soft-prompt, p-tuning, deep-prompt, partial-k and full"
@@ -71,6 +71,21 @@ def _no_target(tuner: str, backbone: Backbone, target: str) -> ValueError:
         f"--tuner {tuner}: {backbone.name} cannot take it: {reason}; targets there: {listed}; "
         f"{ANYWHERE} work in every model"
     )
+
+
+def first_block(backbone: Backbone, names: Iterable[str]) -> int:
+    """Return the first block, in running order, that has a module of these names.
+
+    0 where one is in no block.
+    """
+    blocks = [block.name for block in backbone.sites.blocks]
+    first = len(blocks)
+    for name in names:
+        found = BLOCK.match(f"{name}.")
+        if found is None or found[1] not in blocks:
+            return 0
+        first = min(first, blocks.index(found[1]))
+    return first
 
 
 def attentions(

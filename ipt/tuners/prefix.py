@@ -24,7 +24,7 @@ from ipt.backbones.base import Backbone
 from ipt.backbones.sites import STACKS
 from ipt.config import setting
 from ipt.tuners.base import Tuner
-from ipt.tuners.places import attentions
+from ipt.tuners.places import attentions, first_block
 from ipt.tuners.reparameterization import Mlp, Reparameterization
 
 
@@ -64,6 +64,10 @@ class Prefix(Tuner):
             shape = (2, self.prefix_length, attention.heads, attention.width)
             shapes[attention.name] = shape
         return shapes
+
+    def lowest(self, backbone: Backbone) -> int:
+        found = attentions(self.name, backbone, self.stacks, self.layers)
+        return first_block(backbone, [attention.name for attention in found])
 
     def initialize(self, backbone: Backbone, generator: torch.Generator) -> Tensor:
         """Return numbers from N(0, 1), as torch's embedding has them (P-Tuning v2's code)."""

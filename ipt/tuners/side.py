@@ -42,6 +42,10 @@ class Side(Tuner):
         stack = "encoder" if sites.depth("encoder") else "decoder"
         return [block for block in sites.blocks if block.stack == stack]
 
+    # It reads the first layer's input and changes the last one's output: none in between.
+    def lowest(self, backbone: Backbone) -> int:
+        return len(self.blocks(backbone))
+
     def shapes(self, backbone: Backbone) -> dict[str, tuple[int, ...]]:
         size = backbone.hidden_size
         return {
