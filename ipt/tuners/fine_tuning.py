@@ -74,6 +74,7 @@ class Full(FineTuning):
     """All parameters."""
 
     name: ClassVar[str] = "full"
+    learning_rates: ClassVar[tuple[float, ...]] = (0.0003, 0.001)
 
     def prefixes(self, backbone: Backbone) -> list[str]:
         return [""]
@@ -84,6 +85,7 @@ class PartialK(FineTuning):
     """The last k blocks; of an encoder-decoder those of the decoder."""
 
     name: ClassVar[str] = "partial-k"
+    learning_rates: ClassVar[tuple[float, ...]] = (0.001, 0.0003)
 
     k: int = setting(1, "how many of the last blocks are tuned", "Prefix-Tuning's code")
 

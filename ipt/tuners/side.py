@@ -30,6 +30,7 @@ class Side(Tuner):
     """Two layers beside all of the backbone's, and how much each counts."""
 
     name: ClassVar[str] = "side"
+    learning_rates: ClassVar[tuple[float, ...]] = (0.01, 0.03)
 
     width: int = setting(64, "hidden units of the side network", "not searched")
 
