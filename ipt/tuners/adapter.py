@@ -22,10 +22,8 @@ from torch import Tensor, nn
 
 from ipt.backbones.base import Backbone
 from ipt.backbones.hooks import changed_outputs
-from ipt.backbones.sites import Linear
 from ipt.config import setting
-from ipt.tuners.base import Tuner
-from ipt.tuners.places import first_block, linears
+from ipt.tuners.places import AtLinears
 
 DEVIATION = 1e-3
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -36,7 +34,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @dataclass(frozen=True)
-class Adapter(Tuner):
+class Adapter(AtLinears):
     """Two small layers behind each chosen sublayer."""
 
     name: ClassVar[str] = "adapter"
@@ -60,12 +58,6 @@ class Adapter(Tuner):
         self.require_positive("width")
         self.require_choices("activation", tuple(ACTIVATIONS))
         self.require_choices("biases", ("trained", "none"))
-
-    def linears(self, backbone: Backbone) -> list[Linear]:
-        return linears(self.name, backbone, self.targets, self.layers)
-
-    def lowest(self, backbone: Backbone) -> int:
-        return first_block(backbone, [linear.name for linear in self.linears(backbone)])
 
     def shapes(self, backbone: Backbone) -> dict[str, tuple[int, ...]]:
         shapes: dict[str, tuple[int, ...]] = {}

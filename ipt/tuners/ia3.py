@@ -19,14 +19,12 @@ from torch import Tensor
 
 from ipt.backbones.base import Backbone
 from ipt.backbones.hooks import changed_inputs, changed_outputs
-from ipt.backbones.sites import Linear
 from ipt.config import setting
-from ipt.tuners.base import Tuner
-from ipt.tuners.places import first_block, linears
+from ipt.tuners.places import AtLinears
 
 
 @dataclass(frozen=True)
-class IA3(Tuner):
+class IA3(AtLinears):
     """A vector of factors at each chosen linear layer."""
 
     name: ClassVar[str] = "ia3"
@@ -38,12 +36,6 @@ class IA3(Tuner):
         "paper, section 3.3",
     )
     layers: tuple[int, ...] = setting((), "numbers of the layers that have one, from 0; all")
-
-    def linears(self, backbone: Backbone) -> list[Linear]:
-        return linears(self.name, backbone, self.targets, self.layers)
-
-    def lowest(self, backbone: Backbone) -> int:
-        return first_block(backbone, [linear.name for linear in self.linears(backbone)])
 
     def shapes(self, backbone: Backbone) -> dict[str, tuple[int, ...]]:
         shapes: dict[str, tuple[int, ...]] = {}

@@ -24,15 +24,14 @@ from ipt.backbones.base import Backbone
 from ipt.backbones.hooks import changed_outputs
 from ipt.backbones.sites import Linear
 from ipt.config import setting
-from ipt.tuners.base import Tuner
-from ipt.tuners.places import first_block, linears
+from ipt.tuners.places import AtLinears
 
 # Of the A that is frozen: it is the same in every run, as a model's weights are.
 FROZEN_SEED = 0
 
 
 @dataclass(frozen=True)
-class LoRA(Tuner):
+class LoRA(AtLinears):
     """Two thin matrices beside each chosen linear layer."""
 
     name: ClassVar[str] = "lora"
@@ -54,12 +53,6 @@ class LoRA(Tuner):
     def check(self) -> None:
         self.require_positive("rank", "alpha")
         self.require_choices("matrices", ("both", "b"))
-
-    def linears(self, backbone: Backbone) -> list[Linear]:
-        return linears(self.name, backbone, self.targets, self.layers)
-
-    def lowest(self, backbone: Backbone) -> int:
-        return first_block(backbone, [linear.name for linear in self.linears(backbone)])
 
     def shapes(self, backbone: Backbone) -> dict[str, tuple[int, ...]]:
         shapes: dict[str, tuple[int, ...]] = {}

@@ -1,12 +1,30 @@
 """Which places of a model a tuner asked for, or one line that says why there are none."""
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from ipt.backbones.base import Backbone
 from ipt.backbones.sites import BLOCK, ROLES, Attention, Linear
+from ipt.tuners.base import Tuner
 
 # What works in every model that can be loaded.
 ANYWHERE = "soft-prompt, p-tuning, deep-prompt, partial-k and full"
+
+
+class AtLinears(Tuner):
+    """A tuner at the linear layers that its settings `targets` and `layers` choose."""
+
+    if TYPE_CHECKING:
+        # Declared by each tuner, with its own defaults.
+        targets: tuple[str, ...]
+        layers: tuple[int, ...]
+
+    def linears(self, backbone: Backbone) -> list[Linear]:
+        """Return them in running order; raise ValueError where a target is nowhere."""
+        return linears(self.name, backbone, self.targets, self.layers)
+
+    def lowest(self, backbone: Backbone) -> int:
+        return first_block(backbone, [linear.name for linear in self.linears(backbone)])
 
 
 def require_layers(tuner: str, backbone: Backbone, layers: Sequence[int]) -> None:
