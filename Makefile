@@ -1,4 +1,4 @@
-# Two commands do all the set-up: `make demo` runs the main job, `make test` the tests. Others: venv, check, fuzz, torture, mutants, suite, docs, smollm2, smollm2-study, clean.
+# Two commands do all the set-up: `make demo` runs the main job, `make test` the tests. Others: venv, check, fuzz, torture, mutants, suite, docs, smollm2, smollm2-study, smollm2-tuners, clean.
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= runs/demo
@@ -8,7 +8,7 @@ EXAMPLES ?= 5000
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install -q -c constraints.txt
 
-.PHONY: venv demo test check fuzz torture mutants suite docs smollm2 smollm2-study clean
+.PHONY: venv demo test check fuzz torture mutants suite docs smollm2 smollm2-study smollm2-tuners clean
 
 venv: $(VENV)/installed
 
@@ -75,6 +75,14 @@ smollm2-study: models/smollm2/config.json
 	'"seen": ["induction_diff", "names_gender", "ni_1508_wordnet_antonyms", "crawl_domain", "word_inflection_google", "lexrel_evalution", "emorynlp_emotion", "glue_cola", "pp_attachment", "google_wellformed_query", "snips_intent", "nq_open"],' \
 	'"unseen": ["ni_471_haspart_answer_generation", "mpqa", "ni_143_odd_man_out_classification_generate_category", "ni_095_conala_max_absolute_value", "trec", "csqa2"]}' > runs/smollm2/eighteen.json
 	$(BIN)/ipt study analysis/studies/smollm2.toml --out runs/smollm2 --to results/smollm2
+
+# Every tuner on the six of these tasks with the shortest inputs; TASKS as above
+smollm2-tuners: models/smollm2/config.json
+	mkdir -p runs/smollm2
+	echo '{"tasks": "$(abspath $(TASKS))",' \
+	'"seen": ["induction_diff", "names_gender", "ni_1508_wordnet_antonyms", "crawl_domain"], "unseen": ["mpqa", "word_inflection_google"]}' > runs/smollm2/six.json
+	$(BIN)/ipt study analysis/studies/smollm2-tuners.toml --out runs/smollm2 --to results/smollm2-tuners
+	$(BIN)/ipt score --model models/smollm2 --tasks runs/smollm2/six.json --limit 50 --file results/smollm2-tuners/manual.json
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -202,7 +202,8 @@ def write_tables(
 ) -> None:
     """Print the table of a study, and write it as JSON, Markdown and a figure.
 
-    Where methods were measured at several d, recovery against d is a second table and figure.
+    Where methods were measured at several d, or only tuned, what their own tuning scores and what d
+    numbers recover of it is a second table and figure.
     """
     from ipt.analysis.study import study_figure, study_means, study_summary
     from ipt.analysis.summaries import table_of
@@ -223,7 +224,8 @@ def write_tables(
     write_atomic(Path(f"{target}.md"), table_of([table]).encode())
     study_figure(lines, Path(f"{target}.png"))
     print(f"every column, with the least and the largest seed: {target}.md")
-    if len(methods) < len(lines):
+    tunes_alone = any(cell.only_tunes for cell in cells)
+    if len(methods) < len(lines) or tunes_alone:
         write_dimensions(methods, f"ipt study {paths.file}", f"{target}-dimensions")
 
 

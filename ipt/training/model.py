@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +18,14 @@ from ipt.tuners.reparameterization import Reparameterization
 
 # Two ways to one loss agree where they differ by so many roundings of its type at most.
 ROUNDINGS = 8
+
+
+class Pass(NamedTuple):
+    """Rows that may be read together."""
+
+    places: list[int]  # among the rows of a batch
+    deltas: Tensor  # [U, P], or [1, P] of one job
+    owner: Tensor  # [B] index of each row's delta, of all rows of the batch
 
 
 @dataclass(frozen=True)
@@ -86,28 +95,32 @@ class Model:
         smoothing: share of the target that is spread evenly over all classes.
         """
         losses = []
-        passes = []
-        for places in self._passes(owner):
-            passes += self._by_kept(places, rows)
-        for places in passes:
-            some = [rows[i] for i in places]
-            # The head reads inside the context: only there does a row run under its own delta.
-            with self.tuner.applied(self.backbone, deltas, owner[places]), self._resumed(some):
-                losses.append(self.head.losses(self.backbone, some, smoothing))
-        if len(passes) == 1:
+        order: list[int] = []
+        for shared in self._passes(deltas, owner):
+            for places in self._by_kept(shared.places, rows):
+                some = [rows[i] for i in places]
+                applied = self.tuner.applied(self.backbone, shared.deltas, shared.owner[places])
+                # The head reads inside the context: only there does a row run under its own delta.
+                with applied, self._resumed(some):
+                    losses.append(self.head.losses(self.backbone, some, smoothing))
+                order += places
+        if len(losses) == 1:
             return losses[0]
-        order = torch.tensor(sum(passes, []), device=self.device)
-        return torch.cat(losses)[order.argsort()]
+        places_of_rows = torch.tensor(order, device=self.device)
+        return torch.cat(losses)[places_of_rows.argsort()]
 
-    def _passes(self, owner: Tensor) -> list[list[int]]:
-        """Return the places of the rows that may share a pass, pass by pass."""
+    def _passes(self, deltas: Tensor, owner: Tensor) -> list[Pass]:
+        """Return which rows may share a pass, under which deltas, pass by pass."""
         owners = owner.tolist()
         if self.tuner.mixes_rows:
-            return [list(range(len(owners)))]
+            return [Pass(list(range(len(owners))), deltas, owner)]
         places: dict[int, list[int]] = {}
         for place, number in enumerate(owners):
             places.setdefault(number, []).append(place)
-        return list(places.values())
+        # Cut once: a slice for each pass would write a gradient of all deltas in each.
+        single = deltas.split(1)
+        first = torch.zeros_like(owner)
+        return [Pass(own, single[number], first) for number, own in places.items()]
 
     # --- what no number of the tuner changes
 
@@ -203,9 +216,9 @@ class Model:
         options: where given, the likeliest of them is predicted as well.
         """
         predicted: dict[int, Prediction] = {}
-        for places in self._passes(owner):
+        for places, own, numbers in self._passes(deltas, owner):
             some = [rows[i] for i in places]
-            with self.tuner.applied(self.backbone, deltas, owner[places]):
+            with self.tuner.applied(self.backbone, own, numbers[places]):
                 found = self.head.predict(self.backbone, some, max_tokens, options)
             predicted.update(zip(places, found, strict=True))
         return [predicted[i] for i in range(len(rows))]
