@@ -105,7 +105,7 @@ DEFAULTS = {
     },
     ProbeConfig: {"grid": 15, "margin": 0.5, "tasks": 16, "points": 9},
     BenchmarkConfig: {
-        "jobs": 32, "steps": 2, "repeats": 3, "trained_jobs": 4, "train_steps": 60, "jobs_grown": (1, 4, 16, 64, 256),
+        "jobs": 32, "steps": 2, "repeats": 3, "trained_jobs": 4, "train_steps": 60, "jobs_grown": (1, 4, 16, 64, 256), "tuner": "",
         "search_cost": "", "search_cost_tasks": 20,
     },
     PretrainConfig: {
@@ -151,7 +151,7 @@ def test_each_field_has_a_help_text_and_the_source_of_its_default():
 
 
 # Their text says it, or they are no choice.
-UNSOURCED = {"token_budget", "sampling", "codes", "search_cost", "search_cost_tasks", "jobs_grown"}
+UNSOURCED = {"tuner", "token_budget", "sampling", "codes", "search_cost", "search_cost_tasks", "jobs_grown"}
 SOURCED = (
     TuneConfig,
     MsfConfig,

@@ -120,14 +120,14 @@ def test_every_stage_tells_how_far_it_is(empty):
     scored = ("reconstructed prompts", "the mean code", "the shared prompt")
     scored += ("prompt tuning, data seed 100", "the empty prompt", "the untrained start")
     assert list(empty.told.bars) == [
-        "prompt tuning",
+        "tuning",
         *TITLES,
         *(f"scoring {what}" for what in scored),
     ]
     assert all(empty.told.bars.values())
     empty.ist()
     settings = ("train_same", "train_diff", "test")
-    expected = {"prompt tuning", "tuning ist-train_same-train_diff-test"}
+    expected = {"tuning", "tuning ist-train_same-train_diff-test"}
     expected |= {f"scoring IST, {setting}" for setting in settings}
     expected |= {"tuning mixtures of seen prompts", "scoring mixtures of seen prompts"}
     expected |= {"scoring the best seen code", "scoring prompt tuning, data seed 21"}

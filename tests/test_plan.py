@@ -313,7 +313,9 @@ def test_given_prompts_are_read_at_the_prompt_length_and_told(chosen, tmp_path, 
 
 
 def test_a_model_that_only_ranks_is_refused_for_tasks_without_options(chosen, monkeypatch):
-    masked = SimpleNamespace(generates=False, name="bert", hidden_size=16)
+    masked = SimpleNamespace(
+        generates=False, name="bert", hidden_size=16, device=torch.device("cpu")
+    )
     monkeypatch.setattr(plan, "open_backbone", lambda *arguments: masked)
     with pytest.raises(ValueError) as error:
         plan.open_experiment(WorkConfig(model="bert", device="cpu"), TuneConfig())

@@ -31,6 +31,7 @@ class PTuning(Tuner):
     """Soft prompts before and between the parts of an input, made by a network."""
 
     name: ClassVar[str] = "p-tuning"
+    learning_rates: ClassVar[tuple[float, ...]] = (0.01, 0.003)
     rescales: ClassVar[bool] = False  # the vectors are embeddings, of about the same size
 
     template: tuple[int, ...] = setting(

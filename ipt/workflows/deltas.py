@@ -171,7 +171,7 @@ def _that_fit(missing: Sequence[Missing]) -> list[Sequence[Missing]]:
     first = missing[0].experiment
     # The values, their gradient, Adam's two moments and the best values, for each rate.
     of_one = STATES * first.model.trained_size * FLOAT32 * len(first.tune.learning_rates)
-    count = max(1, MOST_BYTES // of_one)
+    count = max(1, MOST_BYTES // max(1, of_one))
     return [missing[i : i + count] for i in range(0, len(missing), count)]
 
 
