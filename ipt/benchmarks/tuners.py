@@ -203,7 +203,7 @@ def _measure(
 ) -> list[Measurement]:
     """Measure a step of these jobs with each tuner, all in turns."""
     actions: dict[str, Action] = {}
-    models = {tuner.description: replace(model, tuner=tuner) for tuner in tuners}
+    models = {tuner.label: replace(model, tuner=tuner) for tuner in tuners}
     for name, own in models.items():
         start = own.initialize(1)
         kept = own.keeping(rows_of(jobs))
@@ -216,7 +216,7 @@ def _measure(
     times = median_times(actions, repeats, model.device)
 
     rows = len(jobs) * tune.rows_per_step
-    shallow = times[tuners[0].description]
+    shallow = times[tuners[0].label]
     some = [row for _, row in take_rows(jobs[0], 0)]
     measurements = []
     for name, own in models.items():

@@ -91,6 +91,16 @@ class Tuner(ABC):
             settings[field.name] = getattr(self, field.name)
         return tuner_text(self.name, settings)
 
+    @property
+    def label(self) -> str:
+        """Return its name with the settings that are not the defaults, as `--tuner` takes them."""
+        settings = {}
+        for field in fields(cast(Any, self)):
+            value = getattr(self, field.name)
+            if value != field.default:
+                settings[field.name] = value
+        return tuner_text(self.name, settings)
+
     # Counted in every batch's budget, and against a model's fixed number of positions.
     @property
     def added_tokens(self) -> int:
