@@ -67,7 +67,7 @@ def test_the_command_prints_and_writes_each_tuner(world, tmp_path, capsys):
     file = tmp_path / "bench.json"
     assert cli.main(words(world, "--tuner", "partial-k", "--file", str(file))) == 0
     values = json.loads(file.read_text())["values"]
-    found = {(value["what"].split(":")[0], value["against"]) for value in values}
+    found = {(value["what"].split(",")[0], value["against"]) for value in values}
     assert found == {
         ("soft-prompt", "the shallow prompt"),
         ("soft-prompt", "PEFT, one job at a time"),
