@@ -3,7 +3,6 @@
 The only module below `ipt.cli` that imports `ipt.tasks`.
 """
 
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -50,6 +49,7 @@ from ipt.provenance import (
 from ipt.results import CONDITIONS, Condition
 from ipt.run import Run, digest_of_settings
 from ipt.tasks.catalog import is_path, load_tasks, select_tasks
+from ipt.training.loop import STATE_BYTES
 from ipt.training.model import Model
 from ipt.tuners import parse_tuner
 from ipt.tuners.bare import Bare
@@ -60,8 +60,6 @@ from ipt.workflows.study import CellConfig
 
 # What every MSF run scores; conditions of IST are chosen.
 MSF_CONDITIONS = tuple(condition for condition in CONDITIONS if condition.stage == "msf")
-# A trained number, its gradient and Adam's two moments, in single precision.
-BYTES_OF_NUMBER = 16
 # What the deltas of two rows differ by: no start of a tuner is its own.
 NOISE = 0.01
 MOST_MEMORY = 2**40
@@ -163,13 +161,10 @@ def _unfit(model: Model, reason: str) -> ValueError:
 def require_room(model: Model) -> None:
     """Raise ValueError where the backbone cannot take the tuner, or the memory no job of it."""
     # Asking for the size looks for the tuner's places.
-    numbers = model.size
-    if numbers == 0 and not isinstance(model.tuner, Bare):
+    if model.size == 0 and not isinstance(model.tuner, Bare):
         raise _unfit(model, "it has nothing there to tune")
-    if model.network is not None:
-        for shape in model.network.shapes.values():
-            numbers += math.prod(shape)
-    needed = numbers * BYTES_OF_NUMBER
+    numbers = model.trained_size
+    needed = numbers * STATE_BYTES
     memory = memory_of(model.device)
     if needed > memory:
         raise ValueError(

@@ -26,7 +26,7 @@ from ipt.benchmarks.speed import (
 from ipt.config import BenchmarkConfig, TuneConfig
 from ipt.encoded import EncodedTask
 from ipt.progress import Reporter
-from ipt.training.loop import Job, rows_of, take_rows
+from ipt.training.loop import STATE_BYTES, Job, rows_of, take_rows
 from ipt.training.model import Model
 from ipt.training.sweep import Sweep
 from ipt.tuners import TUNERS, parse_tuner
@@ -41,8 +41,6 @@ ALL = "all"
 SHALLOW = "soft-prompt"
 ROWS = (8, 32)  # of a job in one of its steps
 RATE = 1e-3  # speed does not depend on it
-# A loop's numbers of one trained number: itself, gradient, best value, Adam's mean and square.
-NUMBERS = 5
 BYTES = 4  # of a number in float32
 
 
@@ -60,12 +58,8 @@ def job_memory(model: Model, rows: int) -> JobMemory:
     20 bytes a trained number; 8 bytes times P for each of its rows, which a pass gathers. A tuner
     whose passes hold rows of one job gathers its delta once.
     """
-    network = model.network
-    trained = model.size
-    if network is not None:
-        trained = sum(torch.Size(shape).numel() for shape in network.shapes.values())
     copies = rows if model.tuner.mixes_rows else 1
-    return JobMemory(NUMBERS * BYTES * trained, 2 * BYTES * model.size * copies)
+    return JobMemory(STATE_BYTES * model.trained_size, 2 * BYTES * model.size * copies)
 
 
 class PeftLoop(PeftTuning):

@@ -31,6 +31,10 @@ from ipt.training.model import Model
 from ipt.training.optimizer import StackedAdam, rate_factor
 from ipt.training.source import Source
 
+# Of a job, for each number that is trained: itself, its gradient, its best value and Adam's two
+# moments, in float32.
+STATE_BYTES = 5 * 4
+
 Progress = Callable[[int, int, float], None]
 """Is told job steps done, job steps in all, and the mean train loss."""
 

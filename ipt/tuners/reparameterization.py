@@ -5,7 +5,7 @@ The bank and every later stage see the deltas that a network makes, never its we
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -57,6 +57,19 @@ class Reparameterization(ABC):
         return named
 
 
+def two_layers(
+    part: Mapping[str, Tensor],
+    inputs: Tensor,
+    activation: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """Return W2 f(W1 x + b1) + b2 [U, n, outputs] of inputs [U, n, ...], each job by its own."""
+    # One product for all jobs: each has its own weights, [U, out, in].
+    first_bias = part["first.bias"].unsqueeze(1)
+    hidden = torch.baddbmm(first_bias, inputs, part["first.weight"].mT)
+    second_bias = part["second.bias"].unsqueeze(1)
+    return torch.baddbmm(second_bias, activation(hidden), part["second.weight"].mT)
+
+
 class Mlp(Reparameterization):
     """Prefix-Tuning's network (Li and Liang 2021, section 4.3).
 
@@ -94,12 +107,7 @@ class Mlp(Reparameterization):
 
     def deltas(self, weights: Tensor) -> Tensor:
         part = self.parts(weights)
-        hidden = torch.baddbmm(
-            part["first.bias"].unsqueeze(1), part["embedding"], part["first.weight"].mT
-        )  # [U, n, width]
-        outputs = torch.baddbmm(
-            part["second.bias"].unsqueeze(1), hidden.tanh(), part["second.weight"].mT
-        )
+        outputs = two_layers(part, part["embedding"], torch.tanh)
         made = []
         for shape, numbers in zip(self.sites, outputs.split(self.sizes, -1), strict=True):
             both = numbers.unflatten(-1, (2, *shape[2:]))  # [U, n, 2, heads, width]
@@ -152,10 +160,7 @@ class BiLstm(Reparameterization):
             for direction in ("forward", "backward"):
                 ways.append(self._run(part, f"lstm.{layer}.{direction}", states))
             states = torch.cat(ways, -1)  # [U, n, 2 width]
-        hidden = torch.baddbmm(part["first.bias"].unsqueeze(1), states, part["first.weight"].mT)
-        vectors = torch.baddbmm(
-            part["second.bias"].unsqueeze(1), hidden.relu(), part["second.weight"].mT
-        )
+        vectors = two_layers(part, states, torch.relu)
         return vectors.flatten(1)
 
     def _run(self, part: dict[str, Tensor], place: str, inputs: Tensor) -> Tensor:
@@ -202,10 +207,5 @@ class PromptMlp(Reparameterization):
 
     def deltas(self, weights: Tensor) -> Tensor:
         part = self.parts(weights)
-        hidden = torch.baddbmm(
-            part["first.bias"].unsqueeze(1), part["embedding"], part["first.weight"].mT
-        )
-        vectors = torch.baddbmm(
-            part["second.bias"].unsqueeze(1), hidden.relu(), part["second.weight"].mT
-        )
+        vectors = two_layers(part, part["embedding"], torch.relu)
         return vectors.flatten(1)

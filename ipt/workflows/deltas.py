@@ -17,7 +17,7 @@ from ipt.data import SAME_DATA_SEED, Task, digest_of
 from ipt.experiment import Experiment, encode_tasks
 from ipt.methods.tuning import Start, TunedDelta, tune_deltas
 from ipt.storage import REMOVE_FILE, lock_folders, read_metadata, remove_drafts
-from ipt.training.loop import Execution
+from ipt.training.loop import STATE_BYTES, Execution
 from ipt.training.model import Model
 
 
@@ -39,8 +39,6 @@ class Begun(NamedTuple):
 CHECKPOINTS = "checkpoint-tune-*.safetensors"
 # Of a stack's training state: full fine-tuning has millions of numbers a job.
 MOST_BYTES = 2_000_000_000
-STATES = 5
-FLOAT32 = 4  # bytes
 
 
 def missing_tasks(experiment: Experiment, names: Sequence[str], data_seed: int) -> list[Task]:
@@ -169,8 +167,8 @@ def tune_missing(
 def _that_fit(missing: Sequence[Missing]) -> list[Sequence[Missing]]:
     """Cut deltas into stacks whose training state fits into memory, in their order."""
     first = missing[0].experiment
-    # The values, their gradient, Adam's two moments and the best values, for each rate.
-    of_one = STATES * first.model.trained_size * FLOAT32 * len(first.tune.learning_rates)
+    # A job for each rate.
+    of_one = STATE_BYTES * first.model.trained_size * len(first.tune.learning_rates)
     count = max(1, MOST_BYTES // max(1, of_one))
     return [missing[i : i + count] for i in range(0, len(missing), count)]
 
