@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ipt.backbones.base import MAX_ANSWER, Backbone, Encoded
+from ipt.backbones.base import Backbone, Encoded
 from ipt.config import TuneConfig, WorkConfig
 from ipt.data import Task, TaskSplit
 from ipt.distributed import Processes
@@ -117,11 +117,7 @@ def note_cut_rows(experiment: Experiment, rows: Sequence[Encoded]) -> None:
     # Said once for all rows: tokens that are cut may be those that the answer depends on. A row
     # that fills its length exactly counts too, as nothing tells it apart.
     longest = experiment.backbone.max_input
-    cut = 0
-    for row in rows:
-        fills_input = len(row.input_ids) >= longest
-        fills_answer = len(row.label_ids) >= MAX_ANSWER
-        cut += fills_input or fills_answer
+    cut = sum(row.may_be_cut(longest) for row in rows)
     if cut:
         experiment.reporter.note(
             f"note: {cut} of {len(rows)} rows fill {longest} input or {MAX_ANSWER} "
