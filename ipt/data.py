@@ -1,8 +1,9 @@
 """Tasks in one schema, and the split into tasks that MSF sees and tasks that it does not.
 
-A task is a list of examples, text in and accepted answers out, with its metric. Classification
-tasks name their labels in `options`; all others generate. Few-shot sets are drawn from a task by
-`ipt.fewshot`; the tasks of a paper may bring a test set and draws of their own.
+A task is a list of examples (`ipt.example`), text in and accepted answers out, with its metric.
+Classification tasks name their labels in `options`, tagging tasks their tags. Few-shot sets are
+drawn from a task by `ipt.fewshot`; the tasks of a paper may bring a test set and draws of their
+own.
 
 Source of categories, shots and splits: Qin et al., arXiv 2110.07867, section 4.1.
 """
@@ -14,6 +15,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
+
+from ipt.example import (
+    CATEGORIES,
+    POSITIVE,
+    Example,
+    check_writable,
+    read_examples,
+    tags_of,
+    write_examples,
+)
 
 # Few-shot sets that the deltas of MSF are tuned on, and other ones of the same tasks.
 SAME_DATA_SEED = 100
@@ -41,9 +52,14 @@ METRICS = (
     "pearson",
     "bleu",
     "published-F1",
+    "entity-F1",
+    "tag-accuracy",
+    "F1a",
+    "group-EM",
 )
-# What the paper's splits tell apart: classification, and everything else.
-CATEGORIES = ("cls", "non-cls")
+# What belongs to one kind of task only.
+TAG_METRICS = ("entity-F1", "tag-accuracy")
+CLS_METRICS = ("F1a", "group-EM")
 
 # Files and folders are named after tasks and runs: without a leading dot and without a slash,
 # a name never points out of its folder.
@@ -54,37 +70,25 @@ MOST_NAME_BYTES = 200
 TEXT_FIELDS = ("category", "subcategory", "metric", "definition", "source", "family")
 # Fields that are true or false; JSON written by hand has "no", too, which would count as true.
 TRUTH_FIELDS = ("novel", "knowledge")
-SHOWN_OPTIONS = 200  # characters of the list of options, in an error
 SEED_DIGITS = 18  # of the data seed of a draw
 
 
-@dataclass(frozen=True)
-class Example:
-    """One row of a task: bare input, accepted outputs (the first is trained on), and its entity."""
+class DrawnSets(NamedTuple):
+    """The train and dev set of a data seed, as indices of a task's examples."""
 
-    input: str
-    output: tuple[str, ...]
-    entity: str = ""
-
-    @property
-    def key(self) -> str:
-        """What train, dev and test must not share: the entity, else the input without case."""
-        # Spaces are joined too: a row copied with another line break is the same row.
-        return self.entity or " ".join(self.input.casefold().split())
-
-    @property
-    def line(self) -> str:
-        """The row as the task's digest reads it."""
-        return "\t".join((self.input, self.entity, *self.output))
+    train: tuple[int, ...]
+    dev: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Task:
-    """A text-to-text task in the one schema of all tasks.
+    """A task in the one schema of all tasks.
 
     test: the task's own test set; empty: one is chosen among `examples`.
     draws: for a task with its own test set, the order of `examples` of each data seed, as indices;
         train and dev are filled from it.
+    sets: in place of draws, whole train and dev sets of each data seed.
+    Without both, train and dev are drawn by `ipt.fewshot`.
     """
 
     name: str
@@ -93,13 +97,14 @@ class Task:
     metric: str
     definition: str  # the instruction in words, never part of the input
     examples: tuple[Example, ...] = field(repr=False)
-    options: tuple[str, ...] | None = None  # the labels of a cls task
+    options: tuple[str, ...] | None = None  # the labels of a cls task, the tags of a tags task
     novel: bool = False  # never in the embedded backbone's pre-training
     knowledge: bool = False  # needs facts that examples cannot teach
     source: str = ""
     family: str = ""  # tasks of one family are made alike; a split keeps them together
     test: tuple[Example, ...] = field(default=(), repr=False)
     draws: Mapping[int, Sequence[int]] = field(default_factory=dict, repr=False, hash=False)
+    sets: Mapping[int, DrawnSets] = field(default_factory=dict, repr=False, hash=False)
 
     @classmethod
     def from_dict(cls, record: dict[str, Any], where: str = "task") -> "Task":
@@ -112,31 +117,48 @@ class Task:
         _check_fields(record, where)
         options = tuple(record["options"]) if record.get("options") else None
         for option in options or ():
-            _check_writable(option, f"{where}: an option")
+            check_writable(option, f"{where}: an option")
         if record["category"] == "cls" and not options:
             raise ValueError(f"{where}: a cls task needs 'options', the list of its labels")
 
         _check_list(record, "examples", where)
         _check_list(record, "test", where)
-        examples = _read_examples(record["examples"], options, f"{where}: example")
-        test = _read_examples(record.get("test") or (), options, f"{where}: test example")
-        if record["metric"] == "pearson":
-            _check_numbers(examples, f"{where}: example")
-            _check_numbers(test, f"{where}: test example")
+        category = record["category"]
+        metric = record["metric"]
+        examples = read_examples(
+            record["examples"],
+            category=category,
+            metric=metric,
+            options=options,
+            where=f"{where}: example",
+        )
+        # A published test set may have tags that nobody can learn; they count as wrong.
+        test = read_examples(
+            record.get("test") or (),
+            category=category,
+            metric=metric,
+            options=None if category == "tags" else options,
+            where=f"{where}: test example",
+        )
+        if category == "tags" and not options:
+            options = tags_of(examples)
+        _check_metric(metric, examples, options, f"{where}: example")
+        _check_metric(metric, test, options, f"{where}: test example")
 
-        # A published test set without its draws (or the other way) is half of what was published:
-        # sets drawn here could not be compared with the paper's.
         draws = _read_draws(record.get("draws") or {}, len(examples), where)
-        if bool(test) != bool(draws):
-            single = "test" if test else "draws"
-            raise ValueError(f"{where}: 'test' and 'draws' belong together, found only {single}")
+        sets = _read_sets(record.get("sets") or {}, len(examples), where)
+        # Draws that were published are nothing without the test set that they leave alone.
+        if (draws or sets) and not test:
+            raise ValueError(f"{where}: 'draws' and 'sets' need the task's own 'test' set")
+        if draws and sets:
+            raise ValueError(f"{where}: a task has 'draws' or 'sets', found both")
 
         # null and a missing field mean the same: JSON written by hand has both.
         return cls(
             name=record["name"],
-            category=record["category"],
+            category=category,
             subcategory=str(record.get("subcategory") or ""),
-            metric=record["metric"],
+            metric=metric,
             definition=str(record.get("definition") or ""),
             examples=examples,
             options=options,
@@ -146,6 +168,7 @@ class Task:
             family=str(record.get("family") or record["name"]),
             test=test,
             draws=draws,
+            sets=sets,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -161,11 +184,15 @@ class Task:
             "source": self.source,
             "family": self.family,
             "options": list(self.options) if self.options else None,
-            "examples": _write_examples(self.examples),
+            "examples": write_examples(self.examples),
         }
         if self.test:
-            record["test"] = _write_examples(self.test)
+            record["test"] = write_examples(self.test)
             record["draws"] = {str(seed): list(order) for seed, order in self.draws.items()}
+        if self.sets:
+            record["sets"] = {}
+            for seed, drawn in self.sets.items():
+                record["sets"][str(seed)] = {"train": list(drawn.train), "dev": list(drawn.dev)}
         return record
 
     @cached_property
@@ -189,6 +216,10 @@ class Task:
         for seed, order in sorted(self.draws.items()):
             indices = ",".join(map(str, order))
             lines.append(f"{seed}:{indices}")
+        for seed, drawn in sorted(self.sets.items()):
+            train = ",".join(map(str, drawn.train))
+            dev = ",".join(map(str, drawn.dev))
+            lines.append(f"{seed}:{train}|{dev}")
         text = "\n".join(lines)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -207,7 +238,7 @@ class Task:
 
     @property
     def default_shots(self) -> int:
-        """K: 16 per label, or 32 rows of a non-cls task (16 of a small one)."""
+        """K: 16 per label of a cls task, or 32 rows of any other (16 of a small one)."""
         if self.category == "cls":
             return SHOTS_PER_LABEL
         return SMALL_TASK_SHOTS if self.is_small else SHOTS
@@ -260,7 +291,7 @@ def _check_fields(record: Mapping[str, Any], where: str) -> None:
             f"it), found {size}; write fewer letters"
         )
     for field_name in TEXT_FIELDS:
-        _check_writable(record.get(field_name), f"{where}: field '{field_name}'")
+        check_writable(record.get(field_name), f"{where}: field '{field_name}'")
     for field_name in TRUTH_FIELDS:
         value = record.get(field_name)
         if value is not None and not isinstance(value, bool):
@@ -277,6 +308,11 @@ def _check_fields(record: Mapping[str, Any], where: str) -> None:
     if metric not in METRICS:
         expected = ", ".join(METRICS)
         raise ValueError(f"{where}: metric must be one of {expected}, found {metric!r:.60}")
+    for names, owner in ((TAG_METRICS, "tags"), (CLS_METRICS, "cls")):
+        if metric in names and category != owner:
+            raise ValueError(
+                f"{where}: the metric {metric} is for category {owner}, found {category}"
+            )
 
 
 def _check_list(record: Mapping[str, Any], name: str, where: str) -> None:
@@ -287,91 +323,24 @@ def _check_list(record: Mapping[str, Any], name: str, where: str) -> None:
         raise ValueError(f"{where}: field '{name}' must be a list of examples, found {kind}")
 
 
-class HalfSign(NamedTuple):
-    """Half of a sign in a text (a lone surrogate): no file holds it, and no tokenizer reads it."""
-
-    sign: str
-    place: int  # from one
-
-
-def half_sign(text: str) -> HalfSign | None:
-    """Return the first half of a sign in a text, None where it has none."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        return HalfSign(text[error.start], error.start + 1)
-    return None
-
-
-def _check_writable(text: Any, where: str) -> None:
-    """Raise ValueError where a text has half of a sign: neither a file nor a tokenizer takes it.
-
-    text: what is no text is another check's.
-    where: what the text is, the start of the error.
-    """
-    if not isinstance(text, str):
-        return
-    half = half_sign(text)
-    if half is not None:
-        sign = ascii(half.sign).strip("'")
-        raise ValueError(
-            f"{where} has a lone surrogate ({sign}, sign {half.place}), which is half of a "
-            "sign and no text; write the whole sign or remove it"
-        )
-
-
-def _read_examples(
-    rows: Sequence[Any],
+def _check_metric(
+    metric: str,
+    examples: Sequence[Example],
     options: Sequence[str] | None,
     where: str,
-) -> tuple[Example, ...]:
-    """Read the rows of one set; errors name a row by its number, from 1."""
-    examples = []
-    for number, row in enumerate(rows, start=1):
-        examples.append(_read_example(row, options, f"{where} {number}"))
-    return tuple(examples)
-
-
-def _read_example(row: Any, options: Sequence[str] | None, where: str) -> Example:
-    """Read one row; raise ValueError where it has no input, no output, or an unknown label."""
-    text = row.get("input") if isinstance(row, dict) else None
-    if not isinstance(text, str) or not text.strip():
-        raise ValueError(f"{where}: 'input' must be a text that is not empty")
-
-    # One answer may be given as a plain text.
-    output = row.get("output")
-    if isinstance(output, str):
-        output = [output]
-    if not _is_list_of_texts(output):
-        raise ValueError(f"{where}: 'output' must be a list of texts that are not empty")
-    entity = _read_entity(row.get("entity"), where)
-    _check_writable(text, f"{where}: 'input'")
-    _check_writable(entity, f"{where}: 'entity'")
-    for answer in output:
-        _check_writable(answer, f"{where}: 'output'")
-
-    # Only the first answer is trained on; the others are accepted as they are.
-    label = output[0]
-    if options and label not in options:
-        shown = f"{list(options)!s:.{SHOWN_OPTIONS}}"
-        raise ValueError(f"{where}: label {label!r:.60} is not among the options {shown}")
-    return Example(text, tuple(output), entity)
-
-
-def _read_entity(value: Any, where: str) -> str:
-    """Return a row's entity, "" for none; raise ValueError for what names none."""
-    if value is None:
-        return ""
-    # A number may name an entity, 0 as well as 7.
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError(f"{where}: 'entity' must be a text or a number, found {value!r:.60}")
-    return str(value)
-
-
-def _is_list_of_texts(value: Any) -> bool:
-    if not isinstance(value, list | tuple) or not value:
-        return False
-    return all(isinstance(text, str) and text.strip() for text in value)
+) -> None:
+    """Raise ValueError where the metric has nothing to count in these rows."""
+    if metric == "pearson":
+        _check_numbers(examples, where)
+    if metric == "F1a" and not any(option.lower() in POSITIVE for option in options or ()):
+        raise ValueError(
+            f"{where.removesuffix('example').rstrip()} the metric F1a needs an option "
+            f"{', '.join(POSITIVE)}, found {list(options or ())!s:.100}"
+        )
+    if metric == "group-EM":
+        for number, example in enumerate(examples, start=1):
+            if not example.group:
+                raise ValueError(f"{where} {number}: the metric group-EM needs 'group'")
 
 
 def _check_numbers(examples: Sequence[Example], where: str) -> None:
@@ -411,6 +380,30 @@ def _read_draws(record: Any, count: int, where: str) -> dict[int, tuple[int, ...
     return draws
 
 
+def _read_sets(record: Any, count: int, where: str) -> dict[int, DrawnSets]:
+    """Read train and dev of each data seed; raise ValueError where they are none.
+
+    record: {"train": [...], "dev": [...]} for each data seed, lists of indices.
+    count: how many examples there are.
+    """
+    if not isinstance(record, dict) or not all(map(_is_seed, record)):
+        raise ValueError(f"{where}: 'sets' must give 'train' and 'dev' for each data seed")
+    sets = {}
+    for seed, drawn in record.items():
+        drawn = drawn if isinstance(drawn, dict) else {}
+        train = drawn.get("train")
+        dev = drawn.get("dev")
+        # One list of different numbers: no row is in both.
+        both = [*train, *dev] if isinstance(train, list) and isinstance(dev, list) else None
+        if not train or not dev or not _is_order(both, count):
+            raise ValueError(
+                f"{where}: sets {seed} must list 'train' and 'dev', different numbers from 0 to "
+                f"{count - 1}"
+            )
+        sets[int(seed)] = DrawnSets(tuple(train), tuple(dev))
+    return sets
+
+
 def _is_seed(text: Any) -> bool:
     digits = str(text)
     return digits.isascii() and digits.isdigit() and len(digits) <= SEED_DIGITS
@@ -425,11 +418,3 @@ def _is_order(order: Any, count: int) -> bool:
             return False
     # A row listed twice could be drawn into train and dev.
     return len(set(order)) == len(order)
-
-
-def _write_examples(examples: Sequence[Example]) -> list[dict[str, Any]]:
-    rows = []
-    for example in examples:
-        row = {"input": example.input, "output": list(example.output), "entity": example.entity}
-        rows.append(row)
-    return rows

@@ -126,7 +126,8 @@ def _score_of_itself(data: EncodedTask) -> float:
     """Return the score of the test set's own answers."""
     answers = [example.output[0] for example in data.test_examples]
     accepted = [example.output for example in data.test_examples]
-    return score(data.task.metric, answers, accepted)
+    groups = [example.group for example in data.test_examples]
+    return score(data.task.metric, answers, accepted, groups if any(groups) else ())
 
 
 def _some(names: Sequence[str]) -> str:

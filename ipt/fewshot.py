@@ -5,8 +5,8 @@ otherwise, a dev set of the same size, and a test set that all draws share. Here
 chosen by a hash, whatever the seed. Data seed 100 ("same") draws first from the other rows; every
 other data seed ("diff") draws from what seed 100 left, so that no row and no entity is shared.
 
-A task that brings its own test set and draws (CrossFit's) keeps them; its data seeds may then
-share rows, as in the paper.
+A task that brings its own test set and draws (CrossFit's), or whole sets (FewGLUE's), keeps them;
+its data seeds may then share rows, as in the paper.
 """
 
 import hashlib
@@ -55,15 +55,18 @@ class _Set:
 def few_shot(task: Task, data_seed: int, shots: int | None = None) -> FewShot:
     """Draw the sets of a data seed.
 
-    shots: K, per label for cls, in all for non-cls; None: the task's default.
+    shots: K, per label for cls, in all for any other; None: the task's default, or all rows of
+        sets that it brings.
     Raises ValueError with the counts where the task has too few rows for K.
     """
+    if task.sets:
+        return _given_sets(task, data_seed, shots)
     if shots is None:
         shots = task.default_shots
-    if task.test:
+    if task.draws:
         return _published(task, data_seed, shots)
 
-    test = test_rows(task)
+    test = task.test or test_rows(task)
     taken = _keys(test)
     if data_seed != SAME_DATA_SEED:
         # MSF has seen the rows of seed 100: no other seed may train or choose on them.
@@ -150,6 +153,43 @@ def _published(task: Task, data_seed: int, shots: int) -> FewShot:
     )
 
 
+def _given_sets(task: Task, data_seed: int, shots: int | None) -> FewShot:
+    """Return the task's own sets: all of their rows, or the first K of each label."""
+    if data_seed not in task.sets:
+        seeds = ", ".join(map(str, task.sets))
+        raise ValueError(f"task {task.name} has sets for the data seeds {seeds}, found {data_seed}")
+    given = task.sets[data_seed]
+    return FewShot(
+        train=_first_of_each(task, given.train, shots, "train"),
+        dev=_first_of_each(task, given.dev, shots, "dev"),
+        test=task.test,
+    )
+
+
+def _first_of_each(
+    task: Task,
+    indices: Iterable[int],
+    shots: int | None,
+    part: str,
+) -> tuple[Example, ...]:
+    """Return the first K rows of each label of a set, in its order; all rows where K is None."""
+    rows = [task.examples[index] for index in indices]
+    if shots is None:
+        return tuple(rows)
+    chosen = _Set(shots)
+    for row in rows:
+        label = _label_of(task, row)
+        if chosen.has_room(label):
+            chosen.add(row, label)
+    largest = max(chosen.counts.values())
+    if largest < shots:
+        raise ValueError(
+            f"task {task.name}: its own {part} set has at most {largest} rows of a label, "
+            f"found --shots {shots}; leave --shots out to take all {len(rows)}"
+        )
+    return tuple(chosen.rows)
+
+
 def _draw(task: Task, data_seed: int, shots: int, taken: set[str]) -> _Draw:
     """Fill train and dev label by label, in the order of the seed's hash.
 
@@ -212,7 +252,7 @@ def _keys(examples: Iterable[Example]) -> set[str]:
 
 
 def _labels(task: Task) -> tuple[str, ...]:
-    """Return the labels of a cls task; all rows of any other task have the one label ""."""
+    """Return the labels of a cls task; all rows of any other kind have the one label ""."""
     # With a single label for tasks without, one loop over labels serves both kinds.
     if task.category == "cls" and task.options:
         return task.options

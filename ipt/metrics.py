@@ -16,20 +16,31 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.metrics import f1_score, matthews_corrcoef
 
+from ipt.example import OUTSIDE, POSITIVE
+
 if TYPE_CHECKING:
     from rouge_score.rouge_scorer import RougeScorer
 
 # [N] rows, each with one accepted answer or more.
 References = Sequence[Sequence[str]]
 Metric = Callable[[Sequence[str], References], float]
+Chunk = tuple[str, int, int]  # an entity: its kind, its first and its last word
+
+GROUP_EM = "group-EM"
 
 
-def score(metric: str, predictions: Sequence[str], references: References) -> float:
+def score(
+    metric: str,
+    predictions: Sequence[str],
+    references: References,
+    groups: Sequence[str] = (),
+) -> float:
     """Return the score of predictions against accepted answers.
 
     metric: a name of SCORERS.
     predictions: [N] generated answers.
     references: [N][>= 1] accepted answers.
+    groups: [N] what counts together, for `group-EM`; none: each row is a group of its own.
     Raises ValueError on an unknown metric, on none or on another number of predictions.
     """
     if metric not in SCORERS:
@@ -40,6 +51,8 @@ def score(metric: str, predictions: Sequence[str], references: References) -> fl
             f"{metric} needs one prediction per reference, "
             f"found {len(predictions)} and {len(references)}"
         )
+    if metric == GROUP_EM and groups:
+        return group_em(predictions, references, groups)
     return SCORERS[metric](predictions, references)
 
 
@@ -125,6 +138,64 @@ def pearson(predictions: Sequence[str], references: References) -> float:
     return float(np.corrcoef(pairs)[0, 1])
 
 
+def entity_f1(predictions: Sequence[str], references: References) -> float:
+    """Micro F1 of entities, kind and both ends right; 0 where no entity is right.
+
+    As seqeval's default mode reads tags (conlleval): one that begins no entity by the letter, such
+    as an I- of another kind than the tag before it, begins one all the same.
+    A predicted row that is too short ends in O, one that is too long is cut.
+    """
+    gold: list[str] = []
+    given: list[str] = []
+    for prediction, accepted in zip(predictions, references, strict=True):
+        tags = accepted[0].split()
+        # Between rows stands an O, so that no entity goes over their end.
+        gold += [*tags, OUTSIDE]
+        given += [*_fitted(prediction.split(), len(tags)), OUTSIDE]
+    right_chunks = _chunks(gold)
+    given_chunks = _chunks(given)
+    right = len(right_chunks & given_chunks)
+    if not right:
+        return 0.0
+    return 2 * right / (len(right_chunks) + len(given_chunks))
+
+
+def tag_accuracy(predictions: Sequence[str], references: References) -> float:
+    """Share of words whose tag is right, over all rows together."""
+    right = 0
+    total = 0
+    for prediction, accepted in zip(predictions, references, strict=True):
+        tags = accepted[0].split()
+        pairs = zip(tags, prediction.split(), strict=False)
+        right += sum(tag == predicted for tag, predicted in pairs)
+        total += len(tags)
+    return right / total
+
+
+def f1a(predictions: Sequence[str], references: References) -> float:
+    """F1 of the label true (or yes, 1) over all rows, as MultiRC's F1 over all answers."""
+    gold = [_is_positive(accepted[0]) for accepted in references]
+    given = [_is_positive(prediction) for prediction in predictions]
+    return float(f1_score(gold, given, zero_division=0))
+
+
+def group_em(
+    predictions: Sequence[str],
+    references: References,
+    groups: Sequence[str] = (),
+) -> float:
+    """Share of groups whose rows are all right, case ignored: MultiRC's exact match of questions.
+
+    groups: [N] names; none: each row is a group of its own.
+    """
+    names = groups or list(map(str, range(len(predictions))))
+    right: dict[str, bool] = {}
+    for prediction, accepted, name in zip(predictions, references, names, strict=True):
+        is_right = _label(prediction) in map(_label, accepted)
+        right[name] = right.get(name, True) and is_right
+    return sum(right.values()) / len(right)
+
+
 def bleu(predictions: Sequence[str], references: References) -> float:
     """Corpus BLEU (sacrebleu's defaults) divided by 100.
 
@@ -185,6 +256,42 @@ def _mean_of_best(
         similarities = [similarity(prediction, answer) for answer in accepted]
         best.append(max(similarities))
     return sum(best) / len(best)
+
+
+def _fitted(tags: list[str], size: int) -> list[str]:
+    """Return so many tags: the rest is cut, or O where there are fewer."""
+    missing = size - len(tags)
+    return tags[:size] + [OUTSIDE] * missing
+
+
+def _chunks(tags: Sequence[str]) -> set[Chunk]:
+    """Return the entities of tags that end in O.
+
+    Source: seqeval 1.2.2, `get_entities`, `start_of_chunk`, `end_of_chunk`; it knows the ends E-
+    and S- of other schemes too, and reads a bare B as an entity of kind "_".
+    """
+    chunks = set()
+    begin = 0
+    mark_before = OUTSIDE
+    kind_before = ""
+    for place, tag in enumerate(tags):
+        mark = tag[0]
+        kind = tag[1:].split("-", maxsplit=1)[-1] or "_"
+        is_other = kind != kind_before
+
+        ends = mark_before in "ES" or (mark_before in "BI" and mark in "BSO")
+        if ends or (mark_before not in "O." and is_other):
+            chunks.add((kind_before, begin, place - 1))
+        begins = mark in "BS" or (mark in "EI" and mark_before in "ESO")
+        if begins or (mark not in "O." and is_other):
+            begin = place
+        mark_before = mark
+        kind_before = kind
+    return chunks
+
+
+def _is_positive(text: str) -> bool:
+    return _label(text) in POSITIVE
 
 
 def _label(text: str) -> str:
@@ -313,4 +420,8 @@ SCORERS: dict[str, Metric] = {
     "pearson": pearson,
     "bleu": bleu,
     "published-F1": published_f1,
+    "entity-F1": entity_f1,
+    "tag-accuracy": tag_accuracy,
+    "F1a": f1a,
+    GROUP_EM: group_em,
 }

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ipt.data import SAME_DATA_SEED, half_sign
+from ipt.data import SAME_DATA_SEED
+from ipt.example import half_sign
 from ipt.experiment import Experiment, note_cut_rows
 from ipt.methods.subspace import Subspace
 from ipt.results import RunResult

@@ -81,7 +81,7 @@ def test_schema_round_trip():
     ("change", "message"),
     [
         ({"name": ""}, "field 'name' is missing"),
-        ({"category": "regression"}, "category must be one of cls, non-cls, found 'regression'"),
+        ({"category": "regression"}, "category must be one of cls, non-cls, tags, span, choice, found 'regression'"),
         ({"metric": "blue"}, "metric must be one of"),
         ({"options": None}, "a cls task needs 'options'"),
         ({"examples": []}, "field 'examples' is missing or empty"),
@@ -148,7 +148,7 @@ def test_draws_survive_the_schema_and_are_checked():
     assert Task.from_dict(record).digest == task.digest
     assert Task.from_dict(record | {"test": None, "draws": None}).digest != task.digest
     for change, message in (
-        ({"draws": None}, "belong together"),
+        ({"test": None}, "'draws' and 'sets' need the task's own 'test' set"),
         ({"draws": {"100": [0, 0]}}, "draw 100 must list different numbers from 0 to 79"),
         ({"draws": {"100": [80]}}, "draw 100 must list"),
         ({"draws": {"x": [1]}}, "for each data seed"),

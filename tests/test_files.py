@@ -72,9 +72,9 @@ WRONG = {
         "example 2: label 'maybe' is not among the options",
     ),
     "a name that is a path": (a_record("../toy"), "a name is up to 100 letters"),
-    "a test set without draws": (
-        a_record(test=[{"input": "a", "output": ["b"]}]),
-        "'test' and 'draws' belong together",
+    "draws without a test set": (
+        a_record(draws={"100": [0]}),
+        "'draws' and 'sets' need the task's own 'test' set",
     ),
     "one input with two labels": (
         a_record(

@@ -119,7 +119,7 @@ def test_options_are_different_texts(tmp_path, options, says):
 def test_a_wrong_field_is_told_once_however_many_rows_there_are(tmp_path):
     rows = [{"input": f"{i}", "output": ["b"]} for i in range(30)]
     (problem,) = check(tmp_path, a_record(category="other", examples=rows))
-    assert problem == "category must be one of cls, non-cls, found 'other'"
+    assert problem == "category must be one of cls, non-cls, tags, span, choice, found 'other'"
 
 
 @pytest.mark.parametrize(
@@ -217,8 +217,7 @@ def test_a_label_of_the_test_set_alone_is_had(tmp_path):
     own = {"test": [{"input": "t", "output": ["no"]}], "draws": {"100": [0, 1, 2]}}
     assert check(tmp_path, a_record(**LABELS, examples=rows, **own)) == []
     assert check(tmp_path, a_record(**LABELS, examples=rows)) == ["no example has the label 'no'"]
-    (problem,) = check(tmp_path, a_record(**LABELS, examples=rows, test=own["test"]))
-    assert problem == "'test' and 'draws' belong together, found only test"
+    assert check(tmp_path, a_record(**LABELS, examples=rows, test=own["test"])) == []
 
 
 def test_files_that_share_a_name_are_told_after_all_others(tmp_path):

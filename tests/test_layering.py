@@ -20,6 +20,7 @@ BASE = {
     "hub",
 }
 ROWS = (
+    {"example"},
     BASE,
     {"checkpoint", "fewshot", "results"},
     {"run"},

@@ -260,9 +260,11 @@ def test_true_answers_score_one_as_a_plain_float(metric):
     gold = [("1",), ("2",), ("2",), ("4",)]
     if metric == "bleu":
         gold = [("1 2 3 4 5",), ("5 6 7 8",)]
+    if metric == "entity-F1":
+        gold = [("B-1",), ("B-2",), ("B-2",), ("B-4",)]
     found = score(metric, [accepted[0] for accepted in gold], gold)
     assert found == pytest.approx(1) and type(found) is float
-    wrong = ["2", "1", "4", "2"][: len(gold)]
+    wrong = ["2", "O", "4", "2"][: len(gold)]
     assert score(metric, wrong, gold) < 0.5  # control
 
 

@@ -108,8 +108,15 @@ def score_deltas(
 
 def score_answers(task: EncodedTask, part: Part, answers: Sequence[str]) -> float:
     """Return the task's metric over these answers to one of its sets."""
-    accepted = accepted_answers(task.examples(part))
-    return score(task.task.metric, answers, accepted)
+    examples = task.examples(part)
+    accepted = accepted_answers(examples)
+    return score(task.task.metric, answers, accepted, groups_of(examples))
+
+
+def groups_of(examples: Sequence[Example]) -> list[str]:
+    """Return the rows' groups; none where no row has one."""
+    groups = [example.group for example in examples]
+    return groups if any(groups) else []
 
 
 def accepted_answers(examples: Sequence[Example]) -> list[tuple[str, ...]]:
@@ -237,20 +244,37 @@ def answer_with_options(
 def chance(data: EncodedTask) -> float:
     """Return the best test score of one constant answer.
 
-    Any label (cls), else any of the dev set's eight most frequent answers.
+    Any label (cls); any tag for each word (tags); any place among the choices (choice); else any of
+    the dev set's eight most frequent answers.
     """
-    accepted = accepted_answers(data.test_examples)
+    examples = data.test_examples
+    accepted = accepted_answers(examples)
+    groups = groups_of(examples)
+    scores = []
+    for answers in _constant_answers(data, examples):
+        scores.append(score(data.task.metric, answers, accepted, groups))
+    return max(scores)
+
+
+def _constant_answers(data: EncodedTask, examples: Sequence[Example]) -> list[list[str]]:
+    """Return for each constant answer what it says to each of the rows."""
+    if data.task.category == "choice":
+        # A row with fewer choices gets its last.
+        most = max(len(example.choices) for example in examples)
+        by_place = []
+        for place in range(most):
+            by_place.append([(*example.choices[: place + 1],)[-1] for example in examples])
+        return by_place
     constants: Sequence[str] = data.task.options or ()
+    if data.task.category == "tags":
+        by_tag = []
+        for tag in constants:
+            by_tag.append([" ".join([tag] * len(example.tokens)) for example in examples])
+        return by_tag
     if not constants:
         counts: Counter[str] = Counter()
         for example in data.dev_examples:
             counts[example.output[0]] += 1
         frequent = dict(counts.most_common(CONSTANT_ANSWERS))
         constants = list(frequent)
-
-    scores = []
-    for constant in constants:
-        answers = [constant] * len(accepted)
-        value = score(data.task.metric, answers, accepted)
-        scores.append(value)
-    return max(scores)
+    return [[constant] * len(examples) for constant in constants]
