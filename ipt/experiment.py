@@ -13,11 +13,11 @@ from typing import Any
 
 from torch import Tensor
 
-from ipt.backbones.base import Backbone, Encoded
+from ipt.backbones.base import MAX_ANSWER, Backbone, Encoded
 from ipt.config import TuneConfig, WorkConfig
 from ipt.data import Task, TaskSplit
 from ipt.distributed import Processes
-from ipt.encoded import EncodedTask, notes_on_answers
+from ipt.encoded import EncodedTask, drawn_sets, notes_on_answers
 from ipt.progress import Reporter
 from ipt.run import Run
 from ipt.training.model import Model
@@ -94,20 +94,19 @@ def encode_tasks(
     backbone = experiment.backbone
     encoded = []
     for task in experiment.tasks_named(names):
-        data = EncodedTask.draw(
-            backbone,
-            task,
-            data_seed,
-            experiment.tune.shots,
-            experiment.work.limit,
-            experiment.work.held_out,
-        )
+        work = experiment.work
+        shots = experiment.tune.shots
+        sets = drawn_sets(task, data_seed, shots, work.limit, work.held_out)
+        head = experiment.model.head
+        data = EncodedTask.of_sets(backbone, head, task, sets, data_seed)
         encoded.append(data)
     rows: list[Encoded] = []
     for data in encoded:
         rows += [*data.train, *data.dev, *data.test]
     note_cut_rows(experiment, rows)
-    for note in notes_on_answers(backbone, encoded):
+    # Of heads there are no answers that could not be written.
+    notes = [] if experiment.model.head.reads_states else notes_on_answers(backbone, encoded)
+    for note in notes:
         experiment.reporter.note(note)
     return encoded
 

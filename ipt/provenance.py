@@ -39,6 +39,7 @@ LEGACY_DEFAULTS: Record = {
 LEGACY_PRUNING = {"halve": "halving", "all": "none"}
 # The one tuner that older versions had; they name its length beside tuning's settings.
 SOFT_PROMPT = "soft-prompt"
+LANGUAGE_MODEL = "language-model"
 # What a run's settings must name, so that it can be opened again.
 REQUIRED = {
     "split",
@@ -105,6 +106,7 @@ def tune_from_record(record: Mapping[str, Any]) -> "tuple[TuneConfig, Tuner]":
     """Return the tuning's configuration and the tuner of a record that `tuner_to_record` made."""
     # A record without a tuner has the one that older versions had.
     values = dict(record)
+    values.pop("head", None)
     settings = values.pop("tuner", {"name": SOFT_PROMPT})
     if "prompt_length" in values:
         settings["prompt_length"] = values.pop("prompt_length")
@@ -128,7 +130,12 @@ def tuner_from_record(record: Mapping[str, Any]) -> "Tuner":
 
 def tune_record(experiment: "Experiment") -> Record:
     """Return what a tuned delta depends on beside model and data: tuning's settings, the tuner."""
-    return tuner_to_record(experiment.model.tuner, to_record(experiment.tune))
+    record = tuner_to_record(experiment.model.tuner, to_record(experiment.tune))
+    # Older runs have a language model's only, and do not name it.
+    head = experiment.model.head
+    if head.name != LANGUAGE_MODEL:
+        record["head"] = head.description
+    return record
 
 
 def bank_record(experiment: "Experiment", data_seed: int) -> Record:
@@ -210,6 +217,7 @@ def work_from_record(settings: Record) -> WorkConfig:
         seed=settings["seed"],
         limit=settings["limit"],
         held_out=settings.get("held_out", "test"),
+        head=settings["tune"].get("head", LANGUAGE_MODEL),
     )
 
 

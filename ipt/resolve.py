@@ -35,7 +35,7 @@ from ipt.estimate import (
 )
 from ipt.experiment import Experiment, GivenDeltas, encode_tasks
 from ipt.fewshot import few_shot
-from ipt.heads import LanguageModel
+from ipt.heads import parse_head
 from ipt.interop.peft import read_prompts
 from ipt.methods.subspace import Subspace
 from ipt.progress import Reporter
@@ -65,11 +65,17 @@ NOISE = 0.01
 MOST_MEMORY = 2**40
 
 
-def open_backbone(name: str, added_tokens: int, dtype: str, device: str) -> Backbone:
+def open_backbone(
+    name: str,
+    added_tokens: int,
+    dtype: str,
+    device: str,
+    reads_states: bool = False,
+) -> Backbone:
     """Load a backbone without transformers' own bars."""
     # They would break the one line that our own bars rewrite.
     disable_progress_bar()
-    return load_backbone(name, added_tokens, dtype, device)
+    return load_backbone(name, added_tokens, dtype, device, reads_states)
 
 
 def open_experiment(
@@ -84,6 +90,7 @@ def open_experiment(
     Raises ValueError for what does not exist or does not fit together.
     """
     tuner = tuner or parse_tuner(work.tuner)
+    head = parse_head(work.head)
 
     # Tasks before the backbone: a wrong name is said in a second, and not after a download.
     processes = join_processes(work.device)
@@ -98,10 +105,18 @@ def open_experiment(
     if skipped:
         names = ", ".join(skipped)
         reporter.info(f"skipped, too few rows for the few-shot sets: {names}")
+    head.require([tasks[name] for name in split.all])
     # The tuner's tokens take places of the input away, so the backbone must know them.
-    backbone = open_backbone(work.model, tuner.added_tokens, work.dtype, processes.device)
-    require_options(backbone, split, tasks)
-    model = Model(backbone, tuner, LanguageModel())
+    backbone = open_backbone(
+        work.model,
+        tuner.added_tokens,
+        work.dtype,
+        processes.device,
+        head.reads_states,
+    )
+    if not head.reads_states:
+        require_options(backbone, split, tasks)
+    model = Model(backbone, tuner, head)
     require_fit(model)
     given = GivenDeltas()
     if work.prompts:
@@ -132,10 +147,11 @@ def require_fit(model: Model) -> None:
         # Loading a model asks it the same of vectors before its rows.
         if isinstance(model.tuner, SoftPrompt):
             return
-        start = model.initialize(0)
+        rows = model.backbone.encode(TEXTS, ANSWERS)
+        rows = [model.head.typical(row) for row in rows]
+        start = model.first_numbers(rows)
         noise = torch.randn(2, len(start), generator=torch.Generator().manual_seed(0))
         deltas = start + NOISE * noise.to(start)
-        rows = model.backbone.encode(TEXTS, ANSWERS)
         owner = torch.arange(2)
         together = model.nll(deltas, owner, rows)
         alone = []
@@ -161,7 +177,7 @@ def _unfit(model: Model, reason: str) -> ValueError:
 def require_room(model: Model) -> None:
     """Raise ValueError where the backbone cannot take the tuner, or the memory no job of it."""
     # Asking for the size looks for the tuner's places.
-    if model.size == 0 and not isinstance(model.tuner, Bare):
+    if model.size == 0 and not (isinstance(model.tuner, Bare) and model.has_head_numbers):
         raise _unfit(model, "it has nothing there to tune")
     numbers = model.trained_size
     needed = numbers * STATE_BYTES
@@ -228,7 +244,14 @@ def reopen_experiment(
     tasks = unchanged_tasks(settings, work)
     processes = join_processes(device)
     model = located(settings, "model")
-    backbone = open_backbone(model, tuner.added_tokens, work.dtype, processes.device)
+    head = parse_head(work.head)
+    backbone = open_backbone(
+        model,
+        tuner.added_tokens,
+        work.dtype,
+        processes.device,
+        head.reads_states,
+    )
     # What a run in this run's subspace is named after: the model as it was typed.
     backbone.name = work.model
     # A hub id or a folder may hold other weights than then, for which the deltas are meaningless.
@@ -244,7 +267,7 @@ def reopen_experiment(
     # The deltas themselves are in the bank by now.
     given = settings.get("given", {"names": [], "digest": ""})
     return Experiment(
-        model=Model(backbone, tuner, LanguageModel()),
+        model=Model(backbone, tuner, head),
         split=TaskSplit(settings["split"], **parts),
         tasks=tasks,
         work=replace(work, out=out, limit=limit or work.limit, device=device),

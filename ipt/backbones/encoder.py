@@ -17,7 +17,6 @@ from ipt.backbones.base import Encoded
 from ipt.backbones.causal import CausalLM
 from ipt.backbones.masked import MaskedLM
 
-
 # Tokens of a question before a long text; longer ones are cut.
 MAX_QUESTION = 64
 

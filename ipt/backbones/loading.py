@@ -135,7 +135,7 @@ def _read_model(
 def _may_have_pooler(config: PretrainedConfig) -> bool:
     """Return whether the bare model of a configuration can be made without its pooler."""
     kind = AutoModel._model_mapping.get(type(config), None)
-    return "add_pooling_layer" in inspect.signature(kind.__init__).parameters
+    return "add_pooling_layer" in inspect.signature(kind).parameters
 
 
 def _wrong_weights(model: PreTrainedModel, report: dict[str, Any]) -> list[str]:

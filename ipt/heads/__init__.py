@@ -1,5 +1,6 @@
 """What the loss is, and what is predicted: one file a head, one line here."""
 
+from ipt.config import parse_described
 from ipt.heads.base import Head, Prediction
 from ipt.heads.by_kind import ByKind
 from ipt.heads.choice import Choice
@@ -19,5 +20,11 @@ HEADS: dict[str, type[Head]] = {
     ByKind.name: ByKind,
     LabelEmbedding.name: LabelEmbedding,
 }
+
+
+def parse_head(text: str) -> Head:
+    """Return the head that `--head` describes; raise ValueError for any other text."""
+    return parse_described(text, HEADS, "head")
+
 
 __all__ = ["HEADS", "Head", "LanguageModel", "Prediction", "parse_head"]

@@ -8,7 +8,7 @@ long as the job's task has classes. They are no part of a subspace.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Literal, cast, get_args, get_origin
 
 import torch
 from torch import Tensor
@@ -41,7 +41,15 @@ class Head(ABC):
     categories: ClassVar[tuple[str, ...]]
 
     def __post_init__(self) -> None:
-        """Raise ValueError, naming the setting, for a number that is impossible."""
+        """Raise ValueError, naming the setting, for a value that is impossible."""
+        for field in fields(cast(Any, self)):
+            choices = get_args(field.type)
+            value = getattr(self, field.name)
+            if get_origin(field.type) is Literal and value not in choices:
+                raise ValueError(
+                    f"--head {self.name}: {field.name} must be of {', '.join(choices)}, found "
+                    f"{value!r}"
+                )
         self.check()
 
     # Not abstract: many have nothing to check.

@@ -12,38 +12,19 @@ from typing import ClassVar
 from torch import Tensor
 
 from ipt.backbones.base import Backbone, Encoded, answer_nll, not_finite
-from ipt.data import CATEGORIES, Example, Task
+from ipt.backbones.text_rows import TextRows
+from ipt.data import CATEGORIES
 from ipt.heads.base import Head, Prediction
 
 
 @dataclass(frozen=True)
-class LanguageModel(Head):
+class LanguageModel(TextRows, Head):
     """Answers are texts: their tokens' loss, greedy generation, ranking of options."""
 
     name: ClassVar[str] = "language-model"
     reads_states: ClassVar[bool] = False
     # Every task is text to text.
     categories: ClassVar[tuple[str, ...]] = CATEGORIES
-
-    def encode(
-        self,
-        backbone: Backbone,
-        task: Task,
-        examples: Sequence[Example],
-    ) -> list[Encoded]:
-        inputs = []
-        answers = []
-        for example in examples:
-            inputs.append(example.input)
-            # Others of its answers count as right, but the first is the one that is learned.
-            answers.append(example.output[0])
-        return backbone.encode(inputs, answers)
-
-    def encode_options(self, backbone: Backbone, task: Task) -> list[Encoded]:
-        if task.category != "cls" or not task.options:
-            return []
-        # As inputs and as answers: only the answers are read.
-        return backbone.encode(task.options, task.options)
 
     def losses(
         self,

@@ -1,6 +1,7 @@
 """A span of a text as the answer to a question: where it begins and where it ends.
 
-    loss of a row = sum over its windows of -log softmax(start)[first token] - log softmax(end)[last]
+    loss of a row = sum over its windows of
+        -log softmax(start)[first token of the answer] - log softmax(end)[its last token]
 
 Over the places of the text and the first place, which stands for no answer (BERT's way on SQuAD;
 Devlin et al. 2019). Long texts are read in windows; one without the answer has none.

@@ -62,6 +62,18 @@ def missing_tasks(experiment: Experiment, names: Sequence[str], data_seed: int) 
 
 def tuned_deltas(experiment: Experiment, names: Sequence[str], data_seed: int) -> Tensor:
     """Return the tuned deltas [T, P] of these tasks, tuning those missing in the bank."""
+    return tuned_numbers(experiment, names, data_seed)[0]
+
+
+def tuned_numbers(
+    experiment: Experiment,
+    names: Sequence[str],
+    data_seed: int,
+) -> tuple[Tensor, Tensor]:
+    """Return the tuned deltas [T, P] and heads [T, H] of these tasks, tuning those missing.
+
+    Heads of fewer classes are filled up.
+    """
     processes = experiment.processes
     bank = open_bank(experiment, data_seed)
     # Before the bank is read below: tuning passes over them.
@@ -72,22 +84,27 @@ def tuned_deltas(experiment: Experiment, names: Sequence[str], data_seed: int) -
     # Read back from the bank also what was just tuned: a later run computes with the same numbers.
     tasks = experiment.tasks_named(names)
     tuned = processes.on_main_process(lambda: [bank.get(task) for task in tasks])
+    model = experiment.model
     deltas = []
-    for name, entry in zip(names, tuned, strict=True):
-        path = bank.folder / f"{name}.safetensors"
+    heads = []
+    for task, entry in zip(tasks, tuned, strict=True):
+        path = bank.folder / f"{task.name}.safetensors"
         if entry is None:
             raise ValueError(
                 f"{path} was taken away or written by another task, such as one whose name "
                 "differs in case alone; run again"
             )
-        if len(entry.delta) != experiment.model.size:
-            raise ValueError(
-                f"{path} holds {len(entry.delta)} numbers, {experiment.model.size} were expected; "
-                f"{REMOVE_FILE}"
-            )
+        head_size = model.head.size(model.backbone, model.head.classes(task))
+        for numbers, size in ((entry.delta, model.size), (entry.head, head_size)):
+            if len(numbers) != size:
+                raise ValueError(
+                    f"{path} holds {len(numbers)} numbers, {size} were expected; {REMOVE_FILE}"
+                )
         deltas.append(entry.delta)
+        heads.append(entry.head)
     stacked = torch.stack(deltas)  # [T, P]
-    return stacked.to(experiment.model.device)
+    filled_up = torch.nn.utils.rnn.pad_sequence(heads, batch_first=True)  # [T, H]
+    return stacked.to(model.device), filled_up.to(model.device)
 
 
 def put_given(experiment: Experiment, names: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ The conditions of one source are one stacked run.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,7 +38,7 @@ from ipt.results import PARTS, Condition, RunResult
 from ipt.run import Run
 from ipt.storage import tensors_digest, write_tensors
 from ipt.training.loop import Execution
-from ipt.training.source import mix_deltas
+from ipt.training.source import decoded_with_heads, mix_deltas
 from ipt.workflows.deltas import missing_tasks, tuned_deltas
 from ipt.workflows.evaluation import Scores, floor_scores, reference_scores, score_tasks
 from ipt.workflows.msf import task_records
@@ -291,7 +292,10 @@ def tune_in_subspace(
         )
     # Every process scores its share of what all have tuned.
     gathered = processes.gather_rows(vectors)  # [T, d]
-    return Tuned(gathered, subspace.decode, starts[:, 0])
+    decode = partial(decoded_with_heads, count=subspace.dim, decode=subspace.decode)
+    # Without a head: of untrained ones nothing would come.
+    best = None if experiment.model.has_head_numbers else starts[:, 0]
+    return Tuned(gathered, decode, best)
 
 
 def choose_vectors(
@@ -306,7 +310,8 @@ def choose_vectors(
     bank = tuned_deltas(experiment, names, SAME_DATA_SEED)  # [S, P]
     vectors = subspace.encode(bank)  # [S, d]
     seen = SeenVectors(vectors, names)
-    if config.start != "seen":
+    # Untrained heads tell no vector from another.
+    if config.start != "seen" or experiment.model.has_head_numbers:
         return starts_without_search(config, subspace, seen, len(tasks), seed)
     with experiment.reporter.bar(f"best seen codes, {subspace.kind} subspace"):
         # As many for a seen task, whose own vector is none of them, as for an unseen one.
@@ -350,7 +355,8 @@ def tune_mixture(
             execution,
         )
     gathered = processes.gather_rows(weights)  # [T, S]
-    return Tuned(gathered, lambda numbers: mix_deltas(numbers, bank))
+    mix = partial(mix_deltas, bank=bank)
+    return Tuned(gathered, partial(decoded_with_heads, count=len(bank), decode=mix))
 
 
 def ist_result(
