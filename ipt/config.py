@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar, cast, get_args
 Described = TypeVar("Described")
 # Words that a flag accepts: a wrong one is an error of the parser, with the list.
 Preset = Literal["default", "quick"]
+DeltaStart = Literal["own", "shared"]
 Pruning = Literal["halving", "none"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 
@@ -477,6 +478,12 @@ class TuneConfig(SearchConfig):
         "where --learning-rates is not given: how many of the tuner's own are tried, the best "
         "first; 0: all",
         "all: LOG.md",
+    )
+    # P-Tuning v2's multi-task learning: on all data sets of a kind first, each with its own head.
+    delta_start: DeltaStart = setting(
+        "own",
+        "where a delta begins: own: the tuner's start; shared: one delta that all tasks of a kind "
+        "have tuned together, each with its own head",
     )
     # None and not a number, as the paper's K depends on the kind of task.
     shots: int | None = setting(

@@ -11,7 +11,7 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ipt.config import TuneConfig, WorkConfig
-from ipt.data import SAME_DATA_SEED, TaskSplit
+from ipt.data import SAME_DATA_SEED, TaskSplit, digest_of
 from ipt.run import Run, digest_of_settings
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ LEGACY_DEFAULTS: Record = {
     "pruning": "none",
     "starts": 1,
     "rates_tried": 0,
+    "delta_start": "own",
 }
 # Values under a name that a setting once had.
 LEGACY_PRUNING = {"halve": "halving", "all": "none"}
@@ -146,6 +147,9 @@ def bank_record(experiment: "Experiment", data_seed: int) -> Record:
         "seed": experiment.seed,
         "data_seed": data_seed,
     }
+    # A shared start is made of all tasks of the split.
+    if experiment.tune.delta_start == "shared":
+        record["shared"] = digest_of(experiment.tasks_named(experiment.split.all))
     # Deltas that were tuned elsewhere are of the first data seed; the other's bank is shared with
     # runs that were given none.
     if experiment.given.digest and data_seed == SAME_DATA_SEED:

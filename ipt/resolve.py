@@ -118,6 +118,11 @@ def open_experiment(
         require_options(backbone, split, tasks)
     model = Model(backbone, tuner, head)
     require_fit(model)
+    if tune is not None and tune.delta_start == "shared" and model.network is not None:
+        raise ValueError(
+            f"--delta-start shared: --tuner {work.tuner} trains the network that makes a delta, of "
+            "which there is no shared start; choose network=none, or another tuner"
+        )
     given = GivenDeltas()
     if work.prompts:
         given, notes = read_prompts(work.prompts, split.all, model)

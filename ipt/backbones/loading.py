@@ -134,7 +134,7 @@ def _read_model(
 
 def _may_have_pooler(config: PretrainedConfig) -> bool:
     """Return whether the bare model of a configuration can be made without its pooler."""
-    kind = AutoModel._model_mapping.get(type(config), None)
+    kind: Any = AutoModel._model_mapping.get(type(config), None)
     return "add_pooling_layer" in inspect.signature(kind).parameters
 
 

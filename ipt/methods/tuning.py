@@ -28,11 +28,13 @@ class Start:
 
     values: of deltas [P] for all tasks or [T, P]; of vectors [T, S, d], S starts for each task.
     network: makes the deltas, where `values` are its weights [K] or [T, K].
+    heads: [T, H] of the tasks; the heads' own starts, if not given.
     """
 
     values: Tensor
     seeds: Seeds
     network: Reparameterization | None = None
+    heads: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,10 @@ def tune_deltas(
         weights = values.expand(jobs_count, -1)
         source = Decoded(weights, start.network.deltas)
 
-    first_heads = head_starts(model, tasks, start.seeds).repeat_interleave(rates, 0)  # [J, H]
-    source = with_heads(source, first_heads)
+    heads = start.heads
+    if heads is None:
+        heads = head_starts(model, tasks, start.seeds)
+    source = with_heads(source, heads.repeat_interleave(rates, 0))  # [J, H]
     jobs = sweep.jobs(config)
     outcomes = fit(model, source, jobs, config, execution)
     # Halving has ended trials by dev loss; dev loss decides among the others too.
