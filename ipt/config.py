@@ -484,6 +484,7 @@ class TuneConfig(SearchConfig):
         "own",
         "where a delta begins: own: the tuner's start; shared: one delta that all tasks of a kind "
         "have tuned together, each with its own head",
+        "P-Tuning v2 compares both",
     )
     # None and not a number, as the paper's K depends on the kind of task.
     shots: int | None = setting(

@@ -94,6 +94,13 @@ class Head(ABC):
         """Return the inputs that the backbone reads for a row."""
         return [row]
 
+    def inputs(self, rows: Sequence[Encoded]) -> list[Encoded]:
+        """Return what the backbone reads for these rows, in order."""
+        inputs: list[Encoded] = []
+        for row in rows:
+            inputs += self.sequences(row)
+        return inputs
+
     def classes_of(self, row: Encoded) -> int:
         """Return how many classes the numbers of a row's head are for."""
         return 0

@@ -117,7 +117,7 @@ class Span(StatesHead):
         weights: Tensor,
         smoothing: float = 0.0,
     ) -> Tensor:
-        windows = [window for row in rows for window in self.sequences(row)]
+        windows = self.inputs(rows)
         logits = self.logits(features, weights)[..., :BORDERS]  # [N, M, 2]
         allowed = self._allowed(windows, logits)  # [N, M]
         nll = logits.new_zeros(len(windows))
@@ -137,7 +137,7 @@ class Span(StatesHead):
         rows: Sequence[Encoded],
         weights: Tensor,
     ) -> list[Prediction]:
-        windows = [window for row in rows for window in self.sequences(row)]
+        windows = self.inputs(rows)
         logits = self.logits(features, weights)[..., :BORDERS]
         allowed = self._allowed(windows, logits)
         scores = logits.masked_fill(~allowed[..., None], -torch.inf).cpu()

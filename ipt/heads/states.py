@@ -97,8 +97,7 @@ class StatesHead(Head):
 
     def features(self, backbone: Encoder, rows: Sequence[Encoded]) -> list[Tensor]:
         """Return what is read of each row."""
-        sequences = [sequence for row in rows for sequence in self.sequences(row)]
-        states = backbone.states(sequences)
+        states = backbone.states(self.inputs(rows))
         features = []
         first = 0
         for row in rows:
@@ -114,7 +113,9 @@ class StatesHead(Head):
         weights: [B, H].
         """
         counts = torch.tensor([len(one) for one in features], device=weights.device)
-        inputs = [one for row in features for one in row]
+        inputs: list[Tensor] = []
+        for row in features:
+            inputs += row.unbind()
         states = nn.utils.rnn.pad_sequence(inputs, batch_first=True).to(weights.dtype)
         width = states.shape[-1]
         of_inputs = weights.repeat_interleave(counts, 0)  # [N, H]

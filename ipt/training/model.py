@@ -265,13 +265,9 @@ class Model:
         owner = torch.zeros(len(rows), dtype=torch.long, device=self.device)
         deltas, weights = self._split(numbers, owner)
         of_rows = Pass(list(range(len(rows))), deltas, owner)
-        inputs = self._inputs(rows)
+        inputs = self.head.inputs(rows)
         with self._applied(of_rows, of_rows.places, rows), self.kept.recorded(inputs):
             self.head.losses(self.backbone, rows, weights=weights)
-
-    def _inputs(self, rows: Sequence[Encoded]) -> list[Encoded]:
-        """Return what the backbone reads for these rows, in order."""
-        return [sequence for row in rows for sequence in self.head.sequences(row)]
 
     def _is_kept(self, row: Encoded) -> bool:
         assert self.kept is not None
@@ -281,7 +277,7 @@ class Model:
         """Return a context in which a pass over these rows begins at what is kept, if it is."""
         if self.kept is None or not self._is_kept(rows[0]):
             return nullcontext()
-        return self.kept.resumed(self._inputs(rows))
+        return self.kept.resumed(self.head.inputs(rows))
 
     def _by_kept(self, places: list[int], rows: Sequence[Encoded]) -> list[list[int]]:
         """Return the places of kept rows, and those of the others."""
