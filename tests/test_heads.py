@@ -37,12 +37,20 @@ SETTINGS = {
     "by-kind:pooling=last": ("choice", "tags", "cls"),
     "label-embedding": ("cls", "cls", "cls"),
 }
-TUNERS = ("bare:", "lora:rank=2", "prefix:prefix_length=2", "soft-prompt:prompt_length=3")
+TUNERS = (
+    "bare:",
+    "lora:rank=2",
+    "prefix:prefix_length=2",
+    "soft-prompt:prompt_length=3",
+    "deep-prompt:prompt_length=2,deviation=0.5",
+)
 FEW = ("bert", "lora:rank=2"), ("llama", "prefix:prefix_length=2"), ("mini", "bare:")
 CASES = [(kind, tuner, head) for kind, tuner in FEW for head in SETTINGS]
 CASES += [(kind, tuner, "by-kind:stride=4") for kind in MODELS for tuner in TUNERS]
 CASES += [("roberta", "full:", "tags"), ("bert", "side:width=4", "span:stride=4")]
 CASES += [("bert", "p-tuning:template=1+2,network=mlp", "tags")]
+CASES += [("bert", text, "by-kind:pooling=last") for text in ("ia3:", "adapter:width=2", "bias:")]
+CASES += [("bert", "partial-k:k=1", "by-kind:pooling=last")]
 _LOADED: dict[str, Encoder] = {}
 
 

@@ -44,13 +44,14 @@ class Encoder(MaskedLM):
     def states(self, sequences: Sequence[Encoded]) -> list[Tensor]:
         """Return the last hidden states [L, h] of each sequence's own tokens."""
         embeds, mask = self.embedded([sequence.input_ids for sequence in sequences])
+        # What a tuner has put between the tokens is none of a row's own. Asked now: a tuner takes
+        # the places away once it has used them.
+        assert self.vector_places is not None
+        own = mask.bool() & ~self.vector_places  # [B, n + L]
         settings: dict[str, Any] = self._later_positions(mask)
         if "use_cache" in inspect.signature(self.model.forward).parameters:
             settings["use_cache"] = False
         output = self.model(inputs_embeds=embeds, attention_mask=mask, **settings)
-        # What a tuner has put between the tokens is none of them.
-        assert self.vector_places is not None
-        own = mask.bool() & ~self.vector_places  # [B, n + L]
         states = output.last_hidden_state[own]
         return list(states.split(own.sum(1).tolist()))
 
