@@ -4,7 +4,7 @@ It may be a split of the suite, `all`, names of suite tasks (with * and ?, separ
 task file or a folder of them, or a JSON file that lists seen and unseen tasks:
 {"seen": [...], "unseen": [...], "tasks": "folder, relative to this file"}
 (without "tasks": names of the suite; "crossfit": CrossFit's). With crossfit/ before it, a split,
-`all` or names are CrossFit's.
+`all` or names are CrossFit's; with superglue/ before it, `all` or names are SuperGLUE's.
 """
 
 import os.path
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ipt.data import Task, TaskSplit
 from ipt.tasks.names import LIST_COMMAND, check_name, match_tasks, repeated_names
-from ipt.tasks.readers import schema
+from ipt.tasks.readers import schema, superglue
 from ipt.tasks.readers.contents import read_json
 from ipt.tasks.readers.tables import is_list_of_texts
 from ipt.tasks.splits import draw_split, make_split
@@ -60,6 +60,8 @@ def load_tasks(source: str, as_published: bool = False) -> tuple[Task, ...]:
     task_list = _read_list(path)
     if source.startswith(crossfit.PREFIX):
         return crossfit.load(crossfit.select(source).names, as_published)
+    if source.startswith(superglue.PREFIX) and not as_published:
+        return superglue.load(source)
     if task_list and task_list.folder == CROSSFIT:
         return crossfit.load(task_list.names, as_published)
     if as_published:
@@ -82,7 +84,7 @@ def load_tasks(source: str, as_published: bool = False) -> tuple[Task, ...]:
 
 def is_path(source: str) -> bool:
     """Return whether `--tasks` names a file or a folder."""
-    is_name = source == ALL or source.startswith(crossfit.PREFIX)
+    is_name = source == ALL or source.startswith((crossfit.PREFIX, superglue.PREFIX))
     # Names separated by commas may be too long for a file's name: Path.exists would raise.
     return not is_name and os.path.exists(source)
 

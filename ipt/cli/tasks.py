@@ -115,6 +115,8 @@ def check_tasks(path: Path) -> None:
     if problems:
         count = "one problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise ValueError(f"{count} in {path}")
+    for line in schema.find_notes(path):
+        print(f"note: {line}")
     print(f"{path}: {len(schema.load(path))} tasks, no problem")
 
 

@@ -7,13 +7,14 @@ where they are named themselves.
 
 import os.path
 import unicodedata
+from collections.abc import Container
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ipt.data import Task
 from ipt.storage import read_user_text
 from ipt.tasks.names import repeated_names
-from ipt.tasks.readers import kinds, tables
+from ipt.tasks.readers import kinds, sets, superglue, tables
 from ipt.tasks.readers.contents import read_json
 
 SUFFIXES = (".json", ".json.gz", *tables.TASK_FILES)  # ends of a task file's name
@@ -37,6 +38,7 @@ class _Contents(NamedTuple):
 
     tasks: list[Task]
     problems: list[str]  # each led by its file
+    notes: tuple[str, ...] = ()  # what is no fault, but cannot be learned
 
 
 class _FirstRow(NamedTuple):
@@ -67,22 +69,37 @@ def find_problems(path: Path | str) -> list[str]:
     return _read(Path(path)).problems
 
 
+def find_notes(path: Path | str) -> list[str]:
+    """Return what is no fault but worth a look: tags of test rows that no row teaches."""
+    return list(_read(Path(path)).notes)
+
+
 def _read(path: Path) -> _Contents:
     """Read one file, or every file of a folder."""
     # A name that is too long for a file is that of none: Path.exists would raise.
     if not os.path.exists(path):
         return _Contents([], [f"{path}: no such file or folder"])
+    if superglue.is_folder(path):
+        return _read_superglue(path)
     # A file that is named itself is read whatever its name is.
-    files = _task_files(path) if path.is_dir() else [path]
-    if not files:
+    files = [path]
+    found = sets.Found([], set())
+    if path.is_dir():
+        found = sets.find(path)
+        files = _task_files(path, found.files)
+    if not files and not found.sets:
         patterns = ", ".join(f"*{suffix}" for suffix in (*SUFFIXES, *tables.FORMATS))
         return _Contents([], [f"{path}: no task files in this folder ({patterns})"])
 
-    contents = _Contents([], [])
-    for file in files:
-        of_file = _read_file(file)
-        contents.tasks.extend(of_file.tasks)
-        contents.problems.extend(of_file.problems)
+    every = [_read_file(file) for file in files]
+    every += [_read_set(files_of_set) for files_of_set in found.sets]
+    notes: tuple[str, ...] = ()
+    for part in every:
+        notes += part.notes
+    contents = _Contents([], [], notes)
+    for part in every:
+        contents.tasks.extend(part.tasks)
+        contents.problems.extend(part.problems)
 
     # A name stands for one task in everything that is written: banks, results, lists.
     names = [task.name for task in contents.tasks]
@@ -104,9 +121,12 @@ def _case_problems(path: Path, names: list[str]) -> list[str]:
     return problems
 
 
-def _task_files(folder: Path) -> list[Path]:
-    """Return a folder's task files, in the order of their names; its tables where it has none."""
-    files = sorted(folder.iterdir())
+def _task_files(folder: Path, taken: Container[Path]) -> list[Path]:
+    """Return a folder's task files, in the order of their names; its tables where it has none.
+
+    taken: files of the folder's sets.
+    """
+    files = [file for file in sorted(folder.iterdir()) if file not in taken]
     task_files = [file for file in files if _is_task_file(file)]
     # Beside task files a table is their data.
     if task_files:
@@ -131,7 +151,61 @@ def _read_file(path: Path) -> _Contents:
     problems = record_problems(record, str(path))
     if problems:
         return _Contents([], problems)
-    return _Contents([Task.from_dict(record, str(path))], [])
+    task = Task.from_dict(record, str(path))
+    return _Contents([task], [], _unlearned_tags(task, f"{path}: test example"))
+
+
+def _read_superglue(path: Path) -> _Contents:
+    try:
+        return _Contents(superglue.load_folder(path), [])
+    except ValueError as error:
+        return _Contents([], [str(error)])
+
+
+def _read_set(files: sets.SetFiles) -> _Contents:
+    """Return the task of a set's files, or the problems of each file."""
+    problems: list[str] = []
+    rows: dict[Path, list[dict[str, Any]]] = {}
+    header: dict[str, Any] = {}
+    for file in (files.train, files.test):
+        if file is None:
+            continue
+        try:
+            kind, rows[file] = tables.kind_rows(file)
+        except ValueError as error:
+            return _Contents([], [str(error)])
+        # Both files are of the kind and by the metric of the first.
+        header = header or kinds.header(files.name, kind, rows[file])
+        if kind != header["category"]:
+            problems.append(f"{file}: its rows are no {header['category']} rows as {files.train}'s")
+            continue
+        problems += record_problems(header | {"examples": rows[file]}, str(file))
+    if problems:
+        return _Contents([], problems)
+    test = rows[files.test] if files.test else []
+    record = header | {"examples": rows[files.train], "test": test}
+    task = Task.from_dict(record, str(files.train))
+    return _Contents([task], [], _unlearned_tags(task, f"{files.test}: example"))
+
+
+def _unlearned_tags(task: Task, where: str) -> tuple[str, ...]:
+    """Return a note for each tag that test rows have and no other row, with its first row.
+
+    where: the test rows' file, the start of every note.
+    """
+    if task.category != "tags":
+        return ()
+    known = set(task.options or ())
+    notes = []
+    for number, example in enumerate(task.test, 1):
+        for tag in example.tags:
+            if tag not in known:
+                known.add(tag)
+                notes.append(
+                    f"{where} {number}: no row to train on has the tag {tag!r:.60}; "
+                    "it counts as wrong"
+                )
+    return tuple(notes)
 
 
 def _read_record(path: Path) -> Any:
