@@ -160,20 +160,6 @@ class Answer(NamedTuple):
     value: Any
 
 
-def answer_texts(
-    delta: Tensor,
-    experiment: Experiment,
-    name: str,
-    texts: Sequence[str],
-    max_tokens: int,
-) -> list[str]:
-    """Return an answer per text: generated, the likeliest option, or what a head answers with.
-
-    delta: [P + H]. name: of the task, whose options they are.
-    """
-    return [answer.text for answer in answer_rows(delta, experiment, name, texts, max_tokens)]
-
-
 @torch.no_grad()
 def answer_rows(
     delta: Tensor,

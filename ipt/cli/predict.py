@@ -90,7 +90,9 @@ def export(
 
     opened = _open_prompt(run, task, out, mixture=mixture)
     delta = opened.delta
-    print(write_delta(delta.delta, opened.experiment.model, to, delta.about))
+    experiment = opened.experiment
+    of_task = experiment.tasks[task]
+    print(write_delta(delta.delta, experiment.model, to, delta.about, of_task))
 
 
 def _open_prompt(run: Path, task: str, out: Path, *, mixture: bool) -> OpenedPrompt:
