@@ -124,6 +124,11 @@ def open_experiment(
             "which there is no shared start; choose network=none, or another tuner"
         )
     given = GivenDeltas()
+    if work.prompts and model.has_head_numbers:
+        raise ValueError(
+            f"--prompts: deltas are read without heads, and --head {head.name} has numbers that "
+            "are tuned beside each delta; leave --prompts out, or take --head language-model"
+        )
     if work.prompts:
         given, notes = read_prompts(work.prompts, split.all, model)
         for note in notes:

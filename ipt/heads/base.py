@@ -26,6 +26,7 @@ class Prediction:
 
     text: str
     option: int | None = None  # its number among the options
+    span: tuple[int, int] | None = None  # [start, end) in characters, of a part of the context
 
 
 class Head(ABC):
@@ -55,6 +56,10 @@ class Head(ABC):
     # Not abstract: many have nothing to check.
     def check(self) -> None:  # noqa: B027
         """Raise ValueError, naming the setting, for a value that the head cannot have."""
+
+    def of_task(self, task: Task) -> "Head":
+        """Return the head that answers a task: itself, where it is no choice among several."""
+        return self
 
     # --- its numbers
 

@@ -32,7 +32,7 @@ class ByKind(StatesHead):
     pooling: Pooling = setting("auto", "where labels and options are read")
     stride: int = setting(64, "tokens that a window of a long text shares with the next")
 
-    def _of_task(self, task: Task) -> StatesHead:
+    def of_task(self, task: Task) -> StatesHead:
         heads: dict[str, StatesHead] = {
             "cls": Classification(self.layers, self.pooling),
             "tags": Tags(self.layers),
@@ -51,7 +51,7 @@ class ByKind(StatesHead):
         return heads[type(row)]
 
     def classes(self, task: Task) -> int:
-        return self._of_task(task).classes(task)
+        return self.of_task(task).classes(task)
 
     def typical(self, row: Encoded) -> Encoded:
         return Classification(self.layers, self.pooling).typical(row)
@@ -65,7 +65,7 @@ class ByKind(StatesHead):
         task: Task,
         examples: Sequence[Example],
     ) -> list[Encoded]:
-        return self._of_task(task).encode(backbone, task, examples)
+        return self.of_task(task).encode(backbone, task, examples)
 
     def target_count(self, row: Encoded) -> int:
         return self._of_row(row).target_count(row)

@@ -146,7 +146,9 @@ class Span(StatesHead):
         for encoded in rows:
             row = cast(SpanRow, encoded)
             own = scores[first : first + len(row.windows)]
-            predictions.append(Prediction(best_answer(row, own)))
+            span = best_span(row, own)
+            text = row.context[slice(*span)] if span else ""
+            predictions.append(Prediction(text, span=span))
             first += len(row.windows)
         return predictions
 
@@ -183,13 +185,13 @@ def window_of(piece: Piece, spans: Sequence[tuple[int, int]]) -> Window:
     return Window(piece.input_ids, labels, own[0], own[-1], piece.offsets)
 
 
-def best_answer(row: SpanRow, scores: Tensor) -> str:
-    """Return the likeliest span's text; empty where none is likelier.
+def best_span(row: SpanRow, scores: Tensor) -> tuple[int, int] | None:
+    """Return the likeliest span's characters [start, end); None where no answer is likelier.
 
     scores: [W, M, 2] of start and end, -inf where none may be.
     """
     best = -torch.inf
-    answer = ""
+    span = None
     nothing = torch.inf
     for window, of_window in zip(row.windows, scores, strict=True):
         start, end = of_window.double().unbind(1)  # [M]
@@ -203,5 +205,14 @@ def best_answer(row: SpanRow, scores: Tensor) -> str:
         if float(value) > best:
             best = float(value)
             first, last = divmod(int(place), len(start))
-            answer = row.context[window.offsets[first][0] : window.offsets[last][1]].strip()
-    return "" if row.may_be_empty and nothing >= best else answer
+            span = _without_spaces(
+                row.context, window.offsets[first][0], window.offsets[last][1]
+            )
+    return None if row.may_be_empty and nothing >= best else span
+
+
+def _without_spaces(text: str, start: int, end: int) -> tuple[int, int]:
+    """Return a part of a text without the spaces at its ends, which some tokens begin with."""
+    part = text[start:end]
+    first = start + len(part) - len(part.lstrip())
+    return first, first + len(part.strip())

@@ -6,7 +6,7 @@ As P-Tuning v2 labels entities, parts of speech and semantic roles; words are fo
 the places of its tokens, so that the text is tokenized as any other.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, cast
@@ -134,16 +134,16 @@ def word_places(piece: Piece, words: Sequence[str]) -> list[int]:
     """Return the place of each word's first token, of words joined by spaces; none of cut ones."""
     own = []
     ends = []
-    for place, (part, (start, end)) in enumerate(zip(piece.parts, piece.offsets, strict=True)):
-        # Some tokens are of no sign, such as the space before a word.
-        if part == 0 and end > start:
+    for place, (part, (_, end)) in enumerate(zip(piece.parts, piece.offsets, strict=True)):
+        if part == 0:
             own.append(place)
             ends.append(end)
     places = []
     first = 0
     for word in words:
-        # The first token that ends behind the word's first character begins it.
-        number = bisect_right(ends, first)
+        # The first token that does not end before the word: a space that is a token of its own is
+        # the word's, as tokenizers counts.
+        number = bisect_left(ends, first)
         if number == len(own):
             break
         places.append(own[number])
