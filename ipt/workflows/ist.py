@@ -385,6 +385,7 @@ def ist_result(
         floor=floor_scores(experiment, names),
         scores=scores,
         pca_dim=pca_dim,
+        heads=experiment.head_sizes,
     )
 
 
