@@ -24,7 +24,7 @@ POSITIVE = ("true", "yes", "1")  # labels that F1a is the F1 of, case ignored
 
 SHOWN_OPTIONS = 200  # characters of the list of options, in an error
 IOB2_TAG = re.compile(r"O|[BI]-\S+")
-IOB2_REMEDY = "in IOB2 every entity begins with B-; convert the tags (tag_scheme: IOB1 does it)"
+IOB2_REMEDY = "in IOB2 an entity begins with B-; tag_scheme: IOB1 in a task file converts tags"
 
 
 @dataclass(frozen=True)

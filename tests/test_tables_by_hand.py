@@ -341,7 +341,7 @@ def test_templates_may_have_filters_of_their_own_and_reach_no_code():
         (
             {"data_files: rows.jsonl": ""},
             "",
-            "'data_files' belongs to dataset_path csv, json, parquet, and these need it",
+            "'data_files' belongs to dataset_path csv, json, parquet, conll, and these need it",
         ),
         ({"dataset_path: json": "dataset_path: set"}, "", "'data_files' belongs to dataset_path"),
         ({"rows.jsonl": "lost.jsonl"}, "", "lost.jsonl is not there"),

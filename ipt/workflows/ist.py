@@ -38,6 +38,7 @@ from ipt.results import PARTS, Condition, RunResult
 from ipt.run import Run
 from ipt.storage import tensors_digest, write_tensors
 from ipt.training.loop import Execution
+from ipt.training.model import Model
 from ipt.training.source import decoded_with_heads, mix_deltas
 from ipt.workflows.deltas import missing_tasks, tuned_deltas
 from ipt.workflows.evaluation import Scores, floor_scores, reference_scores, score_tasks
@@ -72,9 +73,11 @@ class Tuned:
     """The numbers that the tasks of one source were tuned to, and what makes deltas of them."""
 
     numbers: Tensor
-    """[T, d] vectors, or [T, S] weights of the seen deltas."""
+    """[T, d + H] vectors, or [T, S + H] weights of the seen deltas, each with its task's head."""
     decode: Callable[[Tensor], Tensor]
-    """[U, d] or [U, S] to deltas [U, P]."""
+    """[U, d + H] or [U, S + H] to deltas [U, P + H]."""
+    count: int
+    """d, or S."""
     starts: Tensor | None = None
     """[T, d] the best start of each task; None of a mixture."""
 
@@ -148,7 +151,9 @@ def score_conditions(
     for condition, tasks in encoded:
         part = slice(first, first + len(tasks))
         first = part.stop
-        numbers = tuned.numbers[part].contiguous()
+        # Heads of other conditions' tasks, which were stacked beside them, may be wider.
+        width = tuned.count + widest_head(experiment.model, tasks)
+        numbers = tuned.numbers[part, :width].contiguous()
         title = SOURCES[condition.source].format(condition.name)
         deltas = tuned.decode(numbers)
         scored.scores[condition.name] = score_tasks(experiment, title, deltas, tasks)
@@ -162,6 +167,11 @@ def score_conditions(
             deltas = tuned.decode(starts[part])
             title = "the best seen code"
             scored.scores["best_code"] = score_tasks(experiment, title, deltas, tasks)
+
+
+def widest_head(model: Model, tasks: Sequence[EncodedTask]) -> int:
+    """Return the most numbers H that a head of these tasks has."""
+    return max(model.head.size(model.backbone, data.classes) for data in tasks)
 
 
 def plan_ist(
@@ -295,7 +305,7 @@ def tune_in_subspace(
     decode = partial(decoded_with_heads, count=subspace.dim, decode=subspace.decode)
     # Without a head: of untrained ones nothing would come.
     best = None if experiment.model.has_head_numbers else starts[:, 0]
-    return Tuned(gathered, decode, best)
+    return Tuned(gathered, decode, subspace.dim, best)
 
 
 def choose_vectors(
@@ -356,7 +366,8 @@ def tune_mixture(
         )
     gathered = processes.gather_rows(weights)  # [T, S]
     mix = partial(mix_deltas, bank=bank)
-    return Tuned(gathered, partial(decoded_with_heads, count=len(bank), decode=mix))
+    decode = partial(decoded_with_heads, count=len(bank), decode=mix)
+    return Tuned(gathered, decode, len(bank))
 
 
 def ist_result(

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ipt.data import Task
+from ipt.storage import read_user_text
 from ipt.tasks.names import repeated_names
-from ipt.tasks.readers import tables
+from ipt.tasks.readers import kinds, tables
 from ipt.tasks.readers.contents import read_json
 
 SUFFIXES = (".json", ".json.gz", *tables.TASK_FILES)  # ends of a task file's name
@@ -135,15 +136,28 @@ def _read_file(path: Path) -> _Contents:
 
 def _read_record(path: Path) -> Any:
     """Return what a file holds; raise ValueError where it cannot be read as any kind of task."""
+    suffix = Path(path.name.removesuffix(".gz")).suffix
     try:
-        if Path(path.name.removesuffix(".gz")).suffix in tables.FORMATS:
+        # A text file is read where it is named: in a folder it may be anything.
+        is_text = suffix == ".txt" and not read_user_text(path).lstrip().startswith("{")
+        if suffix in tables.FORMATS or is_text:
             return tables.from_table(path)
         if path.suffix in tables.TASK_FILES:
             return tables.from_task_file(path)
     except OSError as error:
         raise ValueError(str(error)) from error
     # Whatever its name is: a user may have named it.
-    return read_json(path)
+    value = read_json(path)
+    if suffix == ".json" and _is_table(value):
+        return tables.from_table(path)
+    return value
+
+
+def _is_table(value: Any) -> bool:
+    """Return whether a JSON value is no task, but rows of tags, spans or choices."""
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return bool(kinds.kind_of(value[0]))
+    return kinds.is_squad(value)
 
 
 def record_problems(record: Any, where: str) -> list[str]:
@@ -216,10 +230,22 @@ def _is_filled(value: Any) -> bool:
 def _header_problem(record: dict[str, Any], where: str) -> str:
     """Return what the schema says of a record whatever its examples are, "" where it is right."""
     # One right example in place of the record's own: what is still wrong is none of their faults.
-    options = record.get("options") or ["1"]
-    example = {"input": "a", "output": [options[0]]}
+    example = _right_example(record.get("category"), record.get("options") or ["1"])
     problems = _schema_problems(_with_examples(record, [example]), where)
     return problems[0] if problems else ""
+
+
+def _right_example(category: Any, options: list[str]) -> dict[str, Any]:
+    """Return a row that is right in a task of this category, whatever its metric is."""
+    if category == "tags":
+        # A tag that no entity must stand before.
+        first = [tag for tag in options if not tag.startswith("I-")] or options
+        return {"tokens": ["a"], "tags": ["O" if options == ["1"] else first[0]]}
+    if category == "span":
+        return {"context": "a", "query": "a", "answers": []}
+    if category == "choice":
+        return {"input": "a", "output": ["1"], "choices": ["1", "2"]}
+    return {"input": "a", "output": [options[0]], "group": "1"}
 
 
 def _example_problems(record: dict[str, Any], where: str) -> list[str]:
@@ -234,9 +260,9 @@ def _example_problems(record: dict[str, Any], where: str) -> list[str]:
 
 
 def _with_examples(record: dict[str, Any], examples: list[Any]) -> dict[str, Any]:
-    """Return the record with other examples, without a test set and draws."""
-    # The draws are numbers of the record's own examples, and a test set is nothing without them.
-    return record | {"examples": examples, "draws": None, "test": None}
+    """Return the record with other examples, without a test set, draws and sets."""
+    # Draws and sets are numbers of the record's own examples.
+    return record | {"examples": examples, "draws": None, "sets": None, "test": None}
 
 
 def _schema_problems(record: dict[str, Any], where: str) -> list[str]:

@@ -1,8 +1,9 @@
 """Tasks from tables: a task file (YAML) says how rows become inputs and outputs, or a bare table.
 
 The fields of a task file are named after lm-evaluation-harness (`dataset_path`, `doc_to_text`,
-...) and mean what they mean there (lm_eval/api/task.py, doc_to_target). Tables are CSV, JSON lines
-and Parquet beside the task file, a data set's folder as the hub has it, or a data set of the hub.
+...) and mean what they mean there (lm_eval/api/task.py, doc_to_target). Tables are CSV, JSON lines,
+CoNLL and Parquet beside the task file, a data set's folder as the hub has it, or a data set of the
+hub. Tables of tags, spans and choices (`ipt.tasks.readers.kinds`) are known by their columns.
 """
 
 import ast
@@ -16,7 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ipt.tasks.readers import fields, hub
+from ipt.tasks.readers import fields, hub, kinds
+from ipt.tasks.readers.conll import conll_rows
 from ipt.tasks.readers.contents import csv_rows, json_rows
 from ipt.tasks.readers.templates import columns, fill
 
@@ -24,19 +26,27 @@ Record = dict[str, Any]
 
 TASK_FILES = (".yaml", ".yml")
 # What `datasets` calls the format of a file.
-FORMATS = {".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".parquet": "parquet"}
+FORMATS = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".jsonl": "json",
+    ".parquet": "parquet",
+    ".conll": "conll",
+    ".iob2": "conll",
+}
 FILE_FORMATS = tuple(dict.fromkeys(FORMATS.values()))  # each once
-# Read without a guess; Parquet has types of its own.
-READERS = {"csv": csv_rows, "json": json_rows}
 # Fields of a task file; a rule is the name of a column, or a template over all of them.
 REQUIRED = (
     "task",  # name of the task
     "dataset_path",  # csv, json, parquet; a folder; a data set of the hub
-    "doc_to_text",  # rule of the input
-    "doc_to_target",  # rule of the answer, or of the number of a choice
+    "doc_to_text",  # rule of the input; not of tags and spans
+    "doc_to_target",  # rule of the answer, or of the number of a choice; not of tags and spans
     "category",
     "metric",
 )
+DOC_RULES = ("doc_to_text", "doc_to_target")
+# Rules of what rows of other kinds have; without one, the column of that name.
+KIND_RULES = ("tokens", "tags", "query", "context", "answers", "choices", "group")
 OPTIONAL = (
     "dataset_name",  # configuration of a data set
     "data_files",  # the file, for csv, json and parquet
@@ -47,8 +57,14 @@ OPTIONAL = (
     "family",
     "entity",  # rule of what train, dev and test must not share
     "rows",  # how many are taken
+    "test_splits",  # of the data set, for the task's own test set
+    "test_files",  # the file of it, for files
+    "tag_names",  # of tags that are numbers
+    "tag_scheme",  # IOB2, or IOB1: then tags are converted
+    *KIND_RULES,
 )
-LISTS = ("splits", "doc_to_choice")  # all others are texts, but for `rows` and `doc_to_target`
+# All others are texts, but for `rows`, `choices` and `doc_to_target`.
+LISTS = ("splits", "test_splits", "doc_to_choice", "tag_names")
 MOST_ROWS = 5000  # taken of a large table; `rows` in the task file says otherwise
 SHUFFLE_SEED = 42  # of the draw of these rows
 INDEX_DIGITS = 9  # of the number of a choice; a longer one is beyond any list of them
@@ -74,15 +90,20 @@ def from_table(path: Path) -> Record:
     """Return the schema's record of a bare table: a non-cls task, scored by exact match.
 
     path: a table with the columns input and output, and perhaps entity; text may be packed (.gz).
+        A table with the columns of another kind is a task of it, with that kind's usual metric.
 
     Raises ValueError where a column is missing or the table cannot be read.
     """
     unpacked = Path(path.name.removesuffix(".gz"))
-    table = _read_file(path, path, FORMATS[unpacked.suffix])
+    table = _read_file(path, path, format_of(path))
     rows = _first_rows([table], MOST_ROWS)
     if not rows:
         raise ValueError(f"{path}: the table has no rows")
     names = rows[0].values
+    kind = kinds.kind_of(names)
+    if kind:
+        examples = _of_kind(kind, rows, table, path)
+        return kinds.header(unpacked.stem, kind, examples) | {"examples": examples}
     missing = sorted({"input", "output"}.difference(names))
     if missing:
         raise ValueError(
@@ -107,15 +128,41 @@ def from_table(path: Path) -> Record:
     }
 
 
+def format_of(path: Path) -> str:
+    """Return a file's format by the end of its name: text that is not said to be JSON is CoNLL."""
+    suffix = Path(path.name.removesuffix(".gz")).suffix
+    others = {".json": "json", ".txt": "conll"}
+    return FORMATS.get(suffix) or others[suffix]
+
+
+def kind_rows(path: Path) -> tuple[str, list[Record]]:
+    """Return which kind of rows a file holds, and all of them as the schema has them.
+
+    The kind is "" for plain input and output: then there are no rows.
+    """
+    table = _read_file(path, path, format_of(path))
+    rows = _first_rows([table], len(table))
+    kind = kinds.kind_of(rows[0].values) if rows else ""
+    return kind, _of_kind(kind, rows, table, path) if kind else []
+
+
+def _of_kind(kind: str, rows: Sequence[_Row], table: Any, path: Path) -> list[Record]:
+    tag_names = kinds.class_names([table])
+    examples = []
+    for number, row in rows:
+        examples.append(kinds.schema_row(kind, row, f"{path}: row {number}", tag_names))
+    return examples
+
+
 def from_task_file(path: Path) -> Record:
     """Return the schema's record of a task file; raise ValueError naming the line or row."""
     settings = _read_settings(path)
-    rows = _read_rows(path, settings)
-    if not rows:
+    examples = _file_examples(path, settings, "data_files", "splits")
+    if not examples:
         raise ValueError(f"{path}: its table has no rows")
-    examples = []
-    for number, row in rows:
-        examples.append(_example(settings, row, f"{path}: row {number}"))
+    test: list[Record] = []
+    if "test_splits" in settings or "test_files" in settings:
+        test = _file_examples(path, settings, "test_files", "test_splits")
     return {
         "name": settings["task"],
         "category": settings["category"],
@@ -125,7 +172,45 @@ def from_task_file(path: Path) -> Record:
         "options": settings.get("doc_to_choice"),
         "family": settings.get("family", ""),
         "examples": examples,
-    }
+    } | ({"test": test} if test else {})
+
+
+def _file_examples(path: Path, settings: Record, files: str, splits: str) -> list[Record]:
+    """Return the schema's rows of the tables that two fields name."""
+    tables = _read_tables(path, settings, files, splits)
+    rows = _first_rows(tables, settings.get("rows", MOST_ROWS))
+    tag_names = settings.get("tag_names") or kinds.class_names(tables, settings.get("tags"))
+    examples = []
+    for number, row in rows:
+        source = f"{path}: {'test ' if files == 'test_files' else ''}row {number}"
+        if settings["category"] in ("tags", "span"):
+            examples.append(_kind_example(settings, row, source, tag_names))
+        else:
+            examples.append(_example(settings, row, source))
+    return examples
+
+
+def _kind_example(
+    settings: Record,
+    row: Mapping[str, Any],
+    source: str,
+    tag_names: Sequence[str] | None,
+) -> Record:
+    """Return the schema's record of a row of tags or of a span."""
+    values = dict(row)
+    for name in (*KIND_RULES, "entity"):
+        if name in settings:
+            values[name] = fill(settings[name], row, source)
+    kind = settings["category"]
+    if kind == "tags" and not kinds.kind_of(values):
+        raise ValueError(
+            f"{source}: no columns of words and tags; name them with 'tokens' and 'tags' "
+            f"(the columns are: {columns(row)})"
+        )
+    made = kinds.schema_row(kind, values, source, tag_names)
+    if settings.get("tag_scheme") == "IOB1":
+        made["tags"] = kinds.from_iob1(made["tags"])
+    return made
 
 
 def _read_settings(path: Path) -> Record:
@@ -146,6 +231,8 @@ def _check_fields(path: Path, settings: Record) -> None:
     problems = []
     # 0 and false are there: they name a choice.
     missing = [name for name in REQUIRED if settings.get(name) in (None, "", [], {})]
+    if settings.get("category") in ("tags", "span"):
+        missing = [name for name in missing if name not in DOC_RULES]
     if missing:
         problems.append(f"fields missing: {', '.join(missing)}")
     # YAML reads a bare 1 or `yes` as a number or a truth value: a name may be no text.
@@ -161,6 +248,11 @@ def _check_value(path: Path, name: str, value: Any) -> None:
     """Raise ValueError where a field's value has the wrong type."""
     if name in LISTS:
         field_type = _FieldType("a list of texts", is_list_of_texts(value))
+    elif name == "tag_scheme":
+        field_type = _FieldType("IOB2 or IOB1", value in kinds.SCHEMES)
+    elif name == "choices":
+        is_rule = isinstance(value, str) or is_list_of_texts(value)
+        field_type = _FieldType("a column, or a list of columns", is_rule)
     elif name == "rows":
         is_count = isinstance(value, int) and not isinstance(value, bool) and value > 0
         field_type = _FieldType("a whole number, 1 or more", is_count)
@@ -187,23 +279,28 @@ def is_list_of_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
-def _read_rows(path: Path, settings: Record) -> list[_Row]:
-    """Return the rows that a task file names; raise ValueError where they cannot be read."""
+def _read_tables(path: Path, settings: Record, files: str, split_field: str) -> list[Any]:
+    """Return the tables that a task file names; raise ValueError where they cannot be read.
+
+    files, split_field: the fields that name them.
+    """
     data_set = settings["dataset_path"]
-    splits = settings.get("splits", ["train"])
+    splits = settings.get(split_field, ["train"])
     is_file = data_set in FILE_FORMATS
-    if is_file != ("data_files" in settings):
+    if is_file != (files in settings):
         raise ValueError(
-            f"{path}: 'data_files' belongs to dataset_path {', '.join(FILE_FORMATS)}, "
+            f"{path}: {files!r} belongs to dataset_path {', '.join(FILE_FORMATS)}, "
             "and these need it"
         )
     if not splits:
-        raise ValueError(f"{path}: field 'splits' is empty; leave it out for the split train")
+        raise ValueError(
+            f"{path}: field {split_field!r} is empty; leave it out for the split train"
+        )
 
     tables = []
     if is_file:
         # Beside the task file, wherever the command is given.
-        file = path.parent / settings["data_files"]
+        file = path.parent / settings[files]
         for split in splits:
             tables.append(_read_file(path, file, file_format=data_set, split=split))
     else:
@@ -214,7 +311,7 @@ def _read_rows(path: Path, settings: Record) -> list[_Row]:
         config = settings.get("dataset_name")
         for split in splits:
             tables.append(_read_split(path, data_set, split=split, config=config))
-    return _first_rows(tables, settings.get("rows", MOST_ROWS))
+    return tables
 
 
 def _read_file(
@@ -232,14 +329,27 @@ def _read_file(
     # A device or a pipe would be read for ever.
     if not file.is_file():
         raise ValueError(f"{path}: {file} is no regular file")
-    if file_format not in READERS:
+    # Parquet has types of its own; the others are read without a guess.
+    if file_format == "parquet":
         return hub.read_files(str(path), file_format, files=str(file), split=split)
     try:
-        rows = READERS[file_format](file)
+        rows = _text_rows(file, file_format)
     except ValueError as error:
         # A bare table is named once.
         raise ValueError(str(error) if file == path else f"{path}: {error}") from error
     return hub.take_split(str(path), rows, split)
+
+
+def _text_rows(file: Path, file_format: str) -> Sequence[Mapping[str, Any]]:
+    """Return the rows of a text file; of SQuAD's form, a row a question."""
+    if file_format == "csv":
+        return csv_rows(file)
+    if file_format == "conll":
+        return conll_rows(file)
+    rows = json_rows(file)
+    if len(rows) == 1 and kinds.is_squad(rows[0]):
+        return kinds.squad_rows(rows[0], str(file))
+    return rows
 
 
 def _read_split(
@@ -301,6 +411,8 @@ def _example(settings: Record, row: Mapping[str, Any], source: str) -> Record:
     source: file and row, the start of every error.
     """
     choices = settings.get("doc_to_choice")
+    if settings["category"] == "choice":
+        choices = _row_choices(settings, row, source)
     target = _target(settings["doc_to_target"], row, source)
     answers = _answers(target, choices, f"{source}: the target")
     if not answers:
@@ -313,11 +425,28 @@ def _example(settings: Record, row: Mapping[str, Any], source: str) -> Record:
     text = fill(settings["doc_to_text"], row, source)
     if text is None:
         raise ValueError(f"{source}: it has no input: {settings['doc_to_text']!r:.60} is empty")
-    return {
+    made: Record = {
         "input": _text(text, f"{source}: the input"),
         "output": answers,
         "entity": _text(entity, f"{source}: the entity"),
     }
+    for name in ("query", "context", "group"):
+        if name in settings:
+            made[name] = _text(fill(settings[name], row, source), f"{source}: the {name}")
+    if settings["category"] == "choice":
+        made["choices"] = choices
+    return made
+
+
+def _row_choices(settings: Record, row: Mapping[str, Any], source: str) -> list[str]:
+    """Return a row's own options: of one column that is a list, or of a column each."""
+    rule = settings.get("choices", "choices")
+    values = [fill(item, row, source) for item in rule] if isinstance(rule, list) else None
+    if values is None:
+        values = _target(rule, row, source)
+    if not isinstance(values, list):
+        raise ValueError(f"{source}: its choices must be a list, found {_shown(values)}")
+    return [_text(value, f"{source}: a choice") for value in values]
 
 
 def _target(rule: Any, row: Mapping[str, Any], source: str) -> Any:
