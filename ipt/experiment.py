@@ -75,6 +75,17 @@ class Experiment:
         # This order is that of all tensors and of result.json.
         return [*self.split.unseen, *self.split.out_of_kind]
 
+    @property
+    def head_sizes(self) -> dict[str, int]:
+        """H, the numbers of each task's head, by task; empty where heads have none."""
+        head = self.model.head
+        if not self.model.has_head_numbers:
+            return {}
+        sizes = {}
+        for task in self.tasks_named(self.split.all):
+            sizes[task.name] = head.size(self.backbone, head.classes(task))
+        return sizes
+
     def tasks_named(self, names: Sequence[str]) -> list[Task]:
         """Return the tasks of these names, in their order."""
         return [self.tasks[name] for name in names]

@@ -59,7 +59,10 @@ from ipt.workflows.deltas import missing_tasks, tuned_deltas
 from ipt.workflows.study import CellConfig
 
 # What every MSF run scores; conditions of IST are chosen.
-MSF_CONDITIONS = tuple(condition for condition in CONDITIONS if condition.stage == "msf")
+# The head alone is a floor, which is measured in any case.
+MSF_CONDITIONS = tuple(
+    condition for condition in CONDITIONS if condition.stage == "msf" and condition.source != "head"
+)
 # What the deltas of two rows differ by: no start of a tuner is its own.
 NOISE = 0.01
 MOST_MEMORY = 2**40
@@ -404,13 +407,13 @@ def cell_hours(cells: Sequence[CellConfig]) -> list[float]:
 
     Deltas that an earlier cell tunes are counted there.
     """
-    rates: dict[tuple[str, str, str], Rates] = {}
+    rates: dict[tuple[str, ...], Rates] = {}
     hours = []
     tuned: set[tuple[Path, str]] = set()
     for cell in cells:
         experiment = open_experiment(cell.work, cell.tune)
         # Measured once for each model: cells differ in seeds and d, which change no rate.
-        model = (cell.work.model, cell.work.dtype, cell.work.tuner)
+        model = (cell.work.model, cell.work.dtype, cell.work.tuner, cell.work.head)
         if model not in rates:
             _, rates[model] = measure_rates(experiment)
 

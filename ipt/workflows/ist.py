@@ -396,6 +396,7 @@ def ist_result(
         floor=floor_scores(experiment, names),
         scores=scores,
         pca_dim=pca_dim,
+        heads=experiment.head_sizes,
     )
 
 

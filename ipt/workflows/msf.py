@@ -23,7 +23,7 @@ from ipt.methods.msf import find_shared_delta, find_subspace
 from ipt.methods.subspace import Subspace, inner_width_for
 from ipt.provenance import digest, settings_record, to_record
 from ipt.recovery import absolute_score
-from ipt.results import RunResult, TaskRecord
+from ipt.results import RunResult, TaskRecord, head_alone
 from ipt.run import Run
 from ipt.storage import replace_folder, tensors_digest, write_tensors
 from ipt.training.loop import Execution, Progress
@@ -187,6 +187,8 @@ def msf_result(
     names = [*experiment.seen, *experiment.unseen]
     reference = reference_scores(experiment, names, SAME_DATA_SEED)
     floor = floor_scores(experiment, names)
+    if experiment.model.has_head_numbers:
+        scores = scores | {"head_alone": head_alone(floor, experiment.unseen)}
     subspace.scores = card_scores(scores, reference)
     # Of the bytes: whoever computes with this bank can tell that it is the same one.
     bank_bytes = bank.cpu().numpy().tobytes()
@@ -204,6 +206,7 @@ def msf_result(
         scores=scores,
         prompts=hashlib.sha256(bank_bytes).hexdigest(),
         parameters=parameters,
+        heads=experiment.head_sizes,
     )
 
 
