@@ -180,6 +180,17 @@ def test_five_steps_of_stacked_jobs_are_those_of_each_alone(model):
     assert not torch.allclose(together[0], together[1], atol=1e-4)  # control
 
 
+@pytest.mark.parametrize("kind", ["bert", "gpt2", "mini"])
+@pytest.mark.parametrize("lengths", [(3, 60), (60, 3), (40, 50), (90, 0)])
+def test_two_texts_of_any_length_fit_and_both_are_read(kind, lengths):
+    some = backbone(kind)
+    first, second = (" ".join(["red", "bird"] * length)[: 4 * length] for length in lengths)
+    piece = some.piece(first, second)
+    assert len(piece.input_ids) <= some.max_input
+    parts = set(piece.parts) - {None}
+    assert parts == ({0, 1} if second else {0})
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 def test_what_a_head_alone_reads_is_kept_and_its_loss_is_the_same(name, monkeypatch):
     model = Model(backbone("bert"), parse_tuner("bare"), parse_head(name))

@@ -72,9 +72,9 @@ class Encoder(MaskedLM):
         return tuple(self.input_ids(text))
 
     def piece(self, first: str, second: str = "") -> Piece:
-        """Return one text or two as tokens; the first is cut where they are too long."""
+        """Return one text or two as tokens; the longer one is cut where they are too long."""
         texts = [self._led(first), second] if second else [first]
-        (piece,) = self._pieces(texts, truncation="only_first")
+        (piece,) = self._pieces(texts, truncation="longest_first")
         return piece
 
     def windows(self, first: str, second: str, stride: int) -> list[Piece]:
