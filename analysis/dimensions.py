@@ -34,7 +34,7 @@ from ipt.analysis.markup import TextTable
 from ipt.analysis.plots.curves import Band, curves_figure
 from ipt.analysis.scores import NONE
 from ipt.analysis.study import CellsByLine, digest_of_cells
-from ipt.results import BY_NAME
+from ipt.results import BY_NAME, range_text
 
 Record = dict[str, Any]
 # Seen tasks with other data, unseen tasks, controls of equal d: in the order of the table.
@@ -192,12 +192,16 @@ def _row(name: str, records: Sequence[Record | None], full: Mapping[str, float])
     for part in PARTS:
         scores[part] = _mean(_mean_by_task(done, part).values())
         floors[part] = _mean(_mean_by_task(done, part, "floor").values())
+    # The least and the largest head of its tasks; none where heads have no numbers.
+    heads = sorted({size for record in done for size in record.get("heads", {}).values()})
+    heads = heads[:1] + heads[1:][-1:]
     return {
         "name": name,
         "done": len(done),
         "planned": len(records),
         "tuner": tuner.get("text"),
         "numbers": tuner.get("numbers"),
+        **({"heads": heads} if heads else {}),
         "score": scores,
         "floor": floors,
         "conditions": conditions,
@@ -305,7 +309,9 @@ def _columns(record: Record) -> list[TextColumn]:
 
 
 def _numbers_text(row: Record) -> str:
-    return NONE if row["numbers"] is None else f"{row['numbers']:,}"
+    numbers = NONE if row["numbers"] is None else f"{row['numbers']:,}"
+    # Delta + head.
+    return f"{numbers} + {range_text(row['heads'])}" if "heads" in row else numbers
 
 
 def _score_column(figure: str, part: str, head: str) -> TextColumn:

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from ipt.recovery import Recovery, recovery
-from ipt.results import BY_NAME, CONDITIONS, Condition, RunResult, TaskScore
+from ipt.results import BY_NAME, CONDITIONS, Condition, RunResult, TaskScore, range_text
 from ipt.run import Run
 
 # What others show and compare follows from the one list of conditions.
@@ -35,6 +35,15 @@ COLUMNS = (
 )
 # Head of the two intervals in a table that averages several seeds.
 SEEDS_COLUMN = "least … largest seed"
+# Head of one more column, of runs whose heads have numbers of their own.
+NUMBERS_COLUMN = "numbers per task: delta or vector + head"
+# Stands below the tables of such runs.
+HEADS_NOTE = (
+    "each task has a head of its own outside the subspace; 'the head alone' is such a head tuned "
+    "on the frozen model, without any vector, and counts as a floor"
+)
+# What a condition tunes for a task beside its head: d numbers, if it is none of these.
+WITHOUT_A_VECTOR = ("shared", "mean vector", "best seen vector", "head")
 # Cell of a figure that there is none of.
 NONE = "–"
 
@@ -271,6 +280,27 @@ def _mean_recovery(seeds: Sequence[Recovery]) -> Recovery:
         floored_interval=(min(floored), max(floored)),
         below_floor=tuple(sorted(below_floor)),
     )
+
+
+def numbers_tuned(results: Sequence[RunResult]) -> dict[str, list[str]]:
+    """Return how many numbers each condition has of its own for a task, as one cell.
+
+    Empty where tasks have no heads with numbers of their own.
+    """
+    texts = {}
+    for result in results:
+        for name in result.scores:
+            condition = BY_NAME[name]
+            heads = [result.heads[task] for task in result.scores[name] if task in result.heads]
+            if not heads:
+                continue
+            count = result.dim
+            if condition.source == "pca":
+                count = result.pca_dim or count
+            if condition.source in WITHOUT_A_VECTOR:
+                count = 0
+            texts[name] = [f"{count:,} + {range_text(heads)}"]
+    return texts
 
 
 def per_task(results: Sequence[RunResult]) -> list[dict[str, Any]]:

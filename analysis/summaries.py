@@ -102,6 +102,9 @@ def recovery_figure(pairs: Sequence[Sequence[RunResult]], path: Path) -> None:
     values: dict[str, list[float]] = {}
     intervals: dict[str, list[Interval]] = {}
     for name in TITLES:
+        # A condition that no run has takes no room.
+        if not any(name in result.scores for pair in pairs for result in pair):
+            continue
         values[name] = [math.nan] * len(pairs)
         intervals[name] = [(math.nan, math.nan)] * len(pairs)
 
@@ -115,7 +118,8 @@ def recovery_figure(pairs: Sequence[Sequence[RunResult]], path: Path) -> None:
     width = max(7.0, 4.0 * len(labels))
     figure = Figure(figsize=(width, 4.2), layout="constrained")
     axes = figure.subplots()
-    recovery_bars(axes, values, intervals, labels, TITLES)
+    titles = {name: TITLES[name] for name in values}
+    recovery_bars(axes, values, intervals, labels, titles)
     axes.set_title(
         "Recovered share of prompt tuning by setting (95 % intervals over tasks)",
         fontsize=10,
@@ -148,7 +152,7 @@ def summary(pair: Sequence[RunResult], command: str, seed: int) -> Record:
         place = {"setting": line.setting, "group": line.group}
         line_records.append(place | to_json(line.recovery))
 
-    return {
+    record: Record = {
         "kind": "recovery",
         "command": command,
         "seed": seed,
@@ -165,6 +169,10 @@ def summary(pair: Sequence[RunResult], command: str, seed: int) -> Record:
         "tasks": _task_scores(shown),
         "subcategories": _subcategories(last),
     }
+    # Beside the d numbers of each task's vector.
+    if last.heads:
+        record["heads"] = last.heads
+    return record
 
 
 def _subcategories(result: RunResult) -> dict[str, str]:
@@ -183,6 +191,7 @@ def tuning_summary(tuned: Record, command: str) -> Record:
     """
     tasks: dict[str, dict[str, Record]] = {}
     subcategories = {}
+    heads = {}
     for name, task in tuned["tasks"].items():
         # Tuning is its own reference.
         figures = {
@@ -195,12 +204,14 @@ def tuning_summary(tuned: Record, command: str) -> Record:
         tasks.setdefault(part, {})[name] = figures
         if task["subcategory"]:
             subcategories[name] = task["subcategory"]
+        if "head" in task:
+            heads[name] = task["head"]
 
     means: dict[str, float | None] = {"seen": None, "unseen": None}
     for part, of_part in tasks.items():
         scores = [figures["score"] for figures in of_part.values()]
         means[part.removeprefix("tuned_")] = round(float(np.mean(scores)), 6)
-    return {
+    record: Record = {
         "kind": "tuning",
         "command": command,
         "seed": tuned["seed"],
@@ -214,6 +225,9 @@ def tuning_summary(tuned: Record, command: str) -> Record:
         "tasks": tasks,
         "subcategories": subcategories,
     }
+    if heads:
+        record["heads"] = heads
+    return record
 
 
 def _uses_the_subspace(condition: str) -> bool:

@@ -28,6 +28,7 @@ _MODULES = {
     "RunResult": "ipt.results",
     "Subspace": "ipt.methods.subspace",
     "answer": "ipt.api",
+    "decode": "ipt.api",
     "dev_loss": "ipt.api",
     "find_subspace": "ipt.api",
     "load_run": "ipt.run",

@@ -19,12 +19,13 @@ from ipt.data import SAME_DATA_SEED
 from ipt.experiment import Experiment, encode_tasks
 from ipt.methods import msf
 from ipt.methods.subspace import Subspace
-from ipt.predict import answer_texts
+from ipt.predict import answer_rows
 from ipt.results import TaskScore
 from ipt.run import Run
 from ipt.training.loop import Execution
+from ipt.training.source import decoded_with_heads, joined
 from ipt.tuners.base import Tuner
-from ipt.workflows.deltas import tuned_deltas
+from ipt.workflows.deltas import tuned_numbers
 from ipt.workflows.evaluation import score_tasks
 from ipt.workflows.ist import tune_in_subspace
 from ipt.workflows.landscape import dev_losses_of_deltas
@@ -36,11 +37,12 @@ def open_experiment(
     model: str = "mini",
     tuner: str | Tuner = "soft-prompt",
     tune: Mapping[str, Any] | None = None,
+    head: str = "language-model",
     **settings: Any,
 ) -> Experiment:
     """Load tasks and a frozen model.
 
-    tasks, model, tuner: what the flags of these names take; a tuner may also be an object.
+    tasks, model, tuner, head: what the flags of these names take; a tuner may also be an object.
     tune: settings of tuning, the fields of `ipt.config.TuneConfig`.
     settings: others of the work, the fields of `ipt.config.WorkConfig`, such as seed or limit.
     Raises ValueError for what does not exist or does not fit together.
@@ -48,7 +50,7 @@ def open_experiment(
     # As flags are read: whoever writes a notebook gives a folder as a text.
     if isinstance(settings.get("out"), str):
         settings["out"] = Path(settings["out"])
-    work = WorkConfig(tasks=tasks, model=model, **settings)
+    work = WorkConfig(tasks=tasks, model=model, head=head, **settings)
     # A name is kept in the settings; an object has no text that would make it again.
     chosen = None
     if isinstance(tuner, str):
@@ -67,12 +69,14 @@ def reopen_experiment(run: Run, device: str = "auto") -> Experiment:
 
 
 def tune(experiment: Experiment, names: Sequence[str] | None = None) -> Tensor:
-    """Return tuned deltas [T, P], out of the bank or tuned now.
+    """Return tuned deltas [T, P + H], out of the bank or tuned now.
 
     names: of tasks; the seen ones, if not given.
+    H: the numbers of a task's head behind those of its delta, filled up where it has fewer classes
+        than others; 0 of a language model.
     """
     names = names or experiment.seen
-    return tuned_deltas(experiment, names, SAME_DATA_SEED)
+    return joined(*tuned_numbers(experiment, names, SAME_DATA_SEED))
 
 
 def find_subspace(experiment: Experiment, **settings: Any) -> Subspace:
@@ -105,7 +109,7 @@ def tune_vectors(
     names: Sequence[str] | None = None,
     **settings: Any,
 ) -> Tensor:
-    """Return tuned intrinsic vectors [T, d] (IST).
+    """Return tuned intrinsic vectors [T, d + H] (IST), with the numbers of the tasks' heads.
 
     names: of tasks; the unseen ones, if not given.
     settings: the fields of `ipt.config.IstConfig`, such as steps or learning_rates.
@@ -119,6 +123,11 @@ def tune_vectors(
     return tuned.numbers
 
 
+def decode(subspace: Subspace, vectors: Tensor) -> Tensor:
+    """Return the deltas [T, P + H] of intrinsic vectors [T, d + H], heads unchanged."""
+    return decoded_with_heads(vectors, subspace.dim, subspace.decode)
+
+
 def score(
     experiment: Experiment,
     deltas: Tensor,
@@ -126,7 +135,7 @@ def score(
 ) -> dict[str, TaskScore]:
     """Return each task's scores on its test set under its delta.
 
-    deltas: [T, P], in the order of names.
+    deltas: [T, P + H], in the order of names.
     names: of tasks; the unseen ones, if not given.
     """
     names = names or experiment.unseen
@@ -140,7 +149,7 @@ def score(
 
 
 def dev_loss(experiment: Experiment, deltas: Tensor, name: str) -> Tensor:
-    """Return the dev loss [U] of one task under each of the deltas [U, P], nats per token."""
+    """Return the dev loss [U] of one task under each of the deltas [U, P + H], nats per target."""
     (data,) = encode_tasks(experiment, [name], SAME_DATA_SEED)
     return dev_losses_of_deltas(experiment, deltas, data)
 
@@ -150,16 +159,24 @@ def answer(
     experiment: Experiment,
     delta: Tensor | None,
     name: str,
-    texts: Sequence[str],
+    texts: Sequence[str | Mapping[str, Any]],
     max_tokens: int = 32,
-) -> list[str]:
-    """Return an answer to each text.
+) -> list[Any]:
+    """Return an answer to each text: a text, or of tags and spans what JSON lines have of them.
 
-    delta: [P]; None asks the bare model.
+    delta: [P + H]; None asks the bare model.
     name: of the task, whose options a masked model ranks.
+    texts: or objects with the fields of the task's kind: tokens; context and query; input, choices.
+    Raises ValueError for a row of another kind, and for the bare model where a head is to be tuned.
     """
+    model = experiment.model
+    if delta is None and model.has_head_numbers:
+        raise ValueError(
+            f"the head {model.head.name} has numbers of its own: give a delta with them behind it, "
+            "of ipt.tune"
+        )
     # The bare model's delta has no numbers.
     if delta is None:
-        experiment = replace(experiment, model=experiment.model.bare)
+        experiment = replace(experiment, model=model.bare)
         delta = experiment.model.initialize(experiment.seed)
-    return answer_texts(delta, experiment, name, texts, max_tokens)
+    return [one.value for one in answer_rows(delta, experiment, name, texts, max_tokens)]

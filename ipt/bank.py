@@ -25,6 +25,7 @@ from ipt.storage import (
 
 # Name of a delta's tensor in its file, as older banks have it.
 TENSOR = "prompt"
+HEAD = "head"
 # What to do about a damaged file of scores: they are measured again.
 REMOVE_SCORES = "remove it and run again: the scores in it are measured again"
 
@@ -75,17 +76,19 @@ class DeltaBank:
                 learning_rate=note["learning_rate"],
                 dev_loss=note["dev_loss"],
                 steps=note["steps"],
+                head=tensors.get(HEAD, delta.new_zeros(0)),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{path} is no tuned delta ({error!r}); remove it and run again"
             ) from error
         # A file without a sha256 may hold anything; a delta is trained in full precision.
-        if delta.dtype not in (float32, float64) or not delta.isfinite().all():
-            raise ValueError(
-                f"{path}: finite numbers of float32 were expected, found others, of {delta.dtype}; "
-                "remove it and run again"
-            )
+        for numbers in (tuned.delta, tuned.head):
+            if numbers.dtype not in (float32, float64) or not numbers.isfinite().all():
+                raise ValueError(
+                    f"{path}: finite numbers of float32 were expected, found others, of "
+                    f"{numbers.dtype}; remove it and run again"
+                )
         return tuned
 
     def put(self, task: Task, tuned: TunedDelta) -> None:
@@ -105,11 +108,10 @@ class DeltaBank:
             "digest": task.digest,
             "note": json.dumps(note),
         }
-        write_tensors(
-            self._path(task),
-            {TENSOR: tuned.delta},
-            metadata,
-        )
+        tensors = {TENSOR: tuned.delta}
+        if len(tuned.head):
+            tensors[HEAD] = tuned.head
+        write_tensors(self._path(task), tensors, metadata)
 
     def missing(self, tasks: Sequence[Task]) -> list[Task]:
         """Return the tasks whose delta is missing."""

@@ -8,12 +8,14 @@ is in its own file.
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, TypeVar, cast, get_args
 
+Described = TypeVar("Described")
 # Words that a flag accepts: a wrong one is an error of the parser, with the list.
 Preset = Literal["default", "quick"]
+DeltaStart = Literal["own", "shared"]
 Pruning = Literal["halving", "none"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 
@@ -163,8 +165,11 @@ def settings_text(settings: Mapping[str, Any]) -> str:
     return ",".join(described)
 
 
-def split_tuner(text: str) -> tuple[str, dict[str, str]]:
-    """Return the name and the settings of what `--tuner` says; raise ValueError for other text."""
+def split_tuner(text: str, flag: str = "tuner") -> tuple[str, dict[str, str]]:
+    """Return the name and the settings of what `--tuner` says; raise ValueError for other text.
+
+    flag: another one whose text is of the same form.
+    """
     name, _, described = text.partition(":")
     settings: dict[str, str] = {}
     for item in re.findall(r"(?:\\.|[^,])+", described):
@@ -172,11 +177,59 @@ def split_tuner(text: str) -> tuple[str, dict[str, str]]:
         # Both spellings, since flags have hyphens and fields cannot.
         key = key.strip().replace("-", "_")
         if not equals:
-            raise ValueError(f"--tuner {name}: expected setting=value, found {item!r}")
+            raise ValueError(f"--{flag} {name}: expected setting=value, found {item!r}")
         if key in settings:
-            raise ValueError(f"--tuner {name}: {key} is there twice; give it once")
+            raise ValueError(f"--{flag} {name}: {key} is there twice; give it once")
         settings[key] = re.sub(r"\\(.)", r"\1", value)
     return name, settings
+
+
+def parse_described(text: str, kinds: Mapping[str, type[Described]], flag: str) -> Described:
+    """Return what a text describes: NAME, or NAME:setting=value,setting=value.
+
+    Settings are the fields of the dataclass of this name; several values of one have a + between.
+    Raises ValueError for an unknown name or setting, and for a value of another kind.
+    """
+    name, described = split_tuner(text, flag)
+    if name not in kinds:
+        raise ValueError(f"--{flag} must be one of {', '.join(kinds)}, found {name!r}")
+    fields_by_name = {}
+    for declared in fields(cast(Any, kinds[name])):
+        fields_by_name[declared.name] = declared
+
+    settings = {}
+    for key, value in described.items():
+        if key not in fields_by_name:
+            names = ", ".join(fields_by_name) or "none, as it has no settings"
+            found = f"{key}={value}"
+            raise ValueError(
+                f"--{flag} {name}: expected setting=value with one of {names}, found {found!r}"
+            )
+        settings[key] = _value_of(fields_by_name[key], value, f"--{flag} {name}")
+    return kinds[name](**settings)
+
+
+def _value_of(declared: Field[Any], text: str, where: str) -> Any:
+    """Return a setting's value, of the kind that its default has."""
+    default: Any = declared.default
+    # A text may begin with a space, as a separator does; what is chosen from a list does not.
+    if declared.type is not str:
+        text = text.strip()
+    try:
+        # Before the last line: bool("false") is True.
+        if isinstance(default, bool):
+            return {"true": True, "false": False}[text.lower()]
+        if isinstance(default, tuple):
+            # tuple[int, ...] holds values of the kind int.
+            of_part = get_args(declared.type)[0]
+            words = text.split("+") if text else []
+            return tuple(of_part(word.strip()) for word in words)
+        return type(default)(text)
+    except (ValueError, KeyError) as error:
+        kind = type(default).__name__
+        raise ValueError(
+            f"{where}: {declared.name} must be of the kind {kind}, found {text!r}"
+        ) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,6 +310,11 @@ class WorkConfig(SourceConfig):
         "soft-prompt",
         "what is tuned (docs/tuners.md); its settings are flags, or in the same text: "
         "soft-prompt:prompt_length=20",
+    )
+    head: str = setting(
+        "language-model",
+        "what is predicted, and from what (docs/heads.md): language-model, classification, tags, "
+        "span, choice, by-kind, label-embedding; with settings: classification:layers=3",
     )
 
     # No result depends on these.
@@ -420,6 +478,13 @@ class TuneConfig(SearchConfig):
         "where --learning-rates is not given: how many of the tuner's own are tried, the best "
         "first; 0: all",
         "all: LOG.md",
+    )
+    # P-Tuning v2's multi-task learning: on all data sets of a kind first, each with its own head.
+    delta_start: DeltaStart = setting(
+        "own",
+        "where a delta begins: own: the tuner's start; shared: one delta that all tasks of a kind "
+        "have tuned together, each with its own head",
+        "P-Tuning v2 compares both",
     )
     # None and not a number, as the paper's K depends on the kind of task.
     shots: int | None = setting(

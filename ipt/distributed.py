@@ -83,7 +83,9 @@ class Processes:
         rows = self.gather(list(shard.cpu()))
         if not rows:
             return shard
-        return torch.stack(rows).to(shard.device)
+        # Rows with a head are as long as the widest head of their process.
+        filled_up = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        return filled_up.to(shard.device)
 
     def on_main_process(self, function: Callable[[], T]) -> T:
         """Call a function in the main process only, and return its value in every process.

@@ -2,17 +2,36 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from ipt.backbones.base import MAX_ANSWER, Backbone, Encoded
+from ipt.backbones.text_rows import TextRows
 from ipt.data import Example, Task
-from ipt.fewshot import few_shot
+from ipt.fewshot import FewShot, few_shot
 from ipt.metrics import normalise, score
 
 # A score of the very same answer, but for rounding.
 SAME = 0.999
 
 Part = Literal["dev", "test"]
+
+
+class EncodesRows(Protocol):
+    """What a head says of a task's rows (`ipt.heads`)."""
+
+    def encode(
+        self,
+        backbone: Backbone,
+        task: Task,
+        examples: Sequence[Example],
+    ) -> list[Encoded]:
+        """Return the examples' tokens, with what the head needs to know of each."""
+
+    def encode_options(self, backbone: Backbone, task: Task) -> list[Encoded]:
+        """Return the answers that are ranked."""
+
+    def classes(self, task: Task) -> int:
+        """Return how many classes the numbers of the task's head are for."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +47,7 @@ class EncodedTask:
     test: tuple[Encoded, ...]
     options: tuple[Encoded, ...]  # the labels of a classification task, else none
     max_tokens: int  # longest answer to generate, see `answer_limit`
+    classes: int = 0  # that its head's numbers are for
 
     @classmethod
     def draw(
@@ -39,39 +59,41 @@ class EncodedTask:
         limit: int = 0,
         held_out: str = "test",
     ) -> "EncodedTask":
-        """Draw and tokenize the sets.
+        """Draw the sets, and tokenize them as a language model reads them.
 
-        shots: K; None takes the task's own.
-        limit: above 0, so many test rows are kept.
-        held_out: "dev" puts the dev set in the test's place.
+        As `drawn_sets` and `of_sets`.
         """
-        sets = few_shot(task, data_seed, shots)
-        # Settings are chosen on dev sets alone, so that no choice has seen a test row.
-        test = sets.dev if held_out == "dev" else sets.test
-        if limit:
-            test = test[:limit]
+        sets = drawn_sets(task, data_seed, shots, limit, held_out)
+        return cls.of_sets(backbone, TextRows(), task, sets, data_seed)
 
-        train_rows = _encode(backbone, sets.train)
-        dev_rows = _encode(backbone, sets.dev)
-        test_rows = _encode(backbone, test)
-        options: tuple[Encoded, ...] = ()
-        if task.category == "cls" and task.options:
-            # As inputs and as answers: only the answers are read.
-            encoded = backbone.encode(task.options, task.options)
-            options = tuple(encoded)
+    @classmethod
+    def of_sets(
+        cls,
+        backbone: Backbone,
+        head: EncodesRows,
+        task: Task,
+        sets: FewShot,
+        data_seed: int,
+    ) -> "EncodedTask":
+        """Tokenize a task's sets as the head reads them."""
+        train_rows = head.encode(backbone, task, sets.train)
+        dev_rows = head.encode(backbone, task, sets.dev)
+        test_rows = head.encode(backbone, task, sets.test)
+        options = head.encode_options(backbone, task)
 
         # Test answers do not count: how long they are must not be known before they are scored.
         answered = [*train_rows, *dev_rows, *options]
         return cls(
             task=task,
             data_seed=data_seed,
-            test_examples=test,
+            test_examples=sets.test,
             dev_examples=sets.dev,
-            train=train_rows,
-            dev=dev_rows,
-            test=test_rows,
-            options=options,
+            train=tuple(train_rows),
+            dev=tuple(dev_rows),
+            test=tuple(test_rows),
+            options=tuple(options),
             max_tokens=answer_limit(answered),
+            classes=head.classes(task),
         )
 
     def rows(self, part: Part) -> tuple[Encoded, ...]:
@@ -81,6 +103,27 @@ class EncodedTask:
     def examples(self, part: Part) -> tuple[Example, ...]:
         """Return the examples of the dev or of the test set."""
         return self.dev_examples if part == "dev" else self.test_examples
+
+
+def drawn_sets(
+    task: Task,
+    data_seed: int,
+    shots: int | None = None,
+    limit: int = 0,
+    held_out: str = "test",
+) -> FewShot:
+    """Return a task's sets for a data seed.
+
+    shots: K; None takes the task's own.
+    limit: above 0, so many test rows are kept.
+    held_out: "dev" puts the dev set in the test's place.
+    """
+    sets = few_shot(task, data_seed, shots)
+    # Settings are chosen on dev sets alone, so that no choice has seen a test row.
+    test = sets.dev if held_out == "dev" else sets.test
+    if limit:
+        test = test[:limit]
+    return FewShot(sets.train, sets.dev, test)
 
 
 def notes_on_answers(backbone: Backbone, tasks: Sequence[EncodedTask]) -> list[str]:
@@ -162,19 +205,8 @@ def answer_limit(rows: Sequence[Encoded]) -> int:
 
     Rounded up to a power of 2: few different limits, so that tasks share batches.
     """
-    lengths = [len(row.label_ids) for row in rows]
+    lengths = [row.answer_tokens for row in rows]
     longest = max(lengths)
     limit = longest + longest // 2
     # The least power of 2 that is no smaller.
     return 1 << (limit - 1).bit_length()
-
-
-def _encode(backbone: Backbone, examples: Sequence[Example]) -> tuple[Encoded, ...]:
-    inputs = []
-    answers = []
-    for example in examples:
-        inputs.append(example.input)
-        # Others of its answers count as right, but the first is the one that is learned.
-        answers.append(example.output[0])
-    rows = backbone.encode(inputs, answers)
-    return tuple(rows)

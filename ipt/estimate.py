@@ -197,7 +197,7 @@ def announce(experiment: Experiment, cost: Estimate) -> None:
 def measure_rates(experiment: Experiment) -> tuple[Rates, Rates]:
     """Return the slowest and the fastest rates of a few batches, after a warm-up."""
     model = experiment.model
-    delta = model.initialize(experiment.seed)
+    delta = model.first_numbers([model.head.typical(TYPICAL_ROW)])
     # The first pass allocates memory and starts threads; the second says how many rows to take.
     warm_up = partial(train_batch, model, delta, FEWEST_ROWS // 2)
     _seconds(warm_up)
@@ -240,7 +240,7 @@ def train_batch(model: Model, delta: torch.Tensor, count: int) -> None:
     deltas = delta.expand(count, -1).clone()
     deltas.requires_grad_()
     owner = torch.arange(count, device=model.device)
-    rows = [TYPICAL_ROW] * count
+    rows = [model.head.typical(TYPICAL_ROW)] * count
     losses = model.losses(deltas, owner, rows)
     losses.sum().backward()
 
@@ -253,7 +253,7 @@ def read_batch(model: Model, delta: torch.Tensor, count: int) -> None:
         dtype=torch.long,
         device=model.device,
     )
-    rows = [TYPICAL_ROW] * count
+    rows = [model.head.typical(TYPICAL_ROW)] * count
     model.losses(delta[None], owner, rows)
 
 
@@ -268,7 +268,7 @@ def answer_batch(model: Model, delta: torch.Tensor, count: int) -> None:
         dtype=torch.long,
         device=model.device,
     )
-    rows = [TYPICAL_ROW] * count
+    rows = [model.head.typical(TYPICAL_ROW)] * count
     model.predict(
         delta[None],
         owner,

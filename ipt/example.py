@@ -143,21 +143,15 @@ def read_examples(
     examples = []
     for number, row in enumerate(rows, start=1):
         source = f"{where} {number}"
-        if category == "tags":
-            example = _read_tags(row, source)
-            if metric == ENTITY_F1:
-                _check_iob2(example.tags, source)
-            answers = example.tags
-            noun = "tag"
-        elif category == "span":
-            example = _read_span(row, source)
+        example = read_example(row, category, source)
+        if metric == ENTITY_F1 and category == "tags":
+            _check_iob2(example.tags, source)
+        # Only the first answer is trained on; the others are accepted as they are.
+        answers = example.tags if category == "tags" else example.output[:1]
+        noun = "tag" if category == "tags" else "label"
+        # A span's answer is its text's.
+        if category == "span":
             answers = ()
-            noun = ""
-        else:
-            example = _read_text(row, category == "choice", source)
-            # Only the first answer is trained on; the others are accepted as they are.
-            answers = example.output[:1]
-            noun = "label"
         for answer in answers:
             if known and answer not in known:
                 shown = f"{list(options or ())!s:.{SHOWN_OPTIONS}}"
@@ -166,6 +160,15 @@ def read_examples(
                 )
         examples.append(example)
     return tuple(examples)
+
+
+def read_example(row: Any, category: str, where: str) -> Example:
+    """Read one row; raise ValueError, which begins with `where`, for one that has not its form."""
+    if category == "tags":
+        return _read_tags(row, where)
+    if category == "span":
+        return _read_span(row, where)
+    return _read_text(row, category == "choice", where)
 
 
 def tags_of(examples: Sequence[Example]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from ipt.backbones.base import MAX_ANSWER, Backbone, Encoded
 from ipt.config import TuneConfig, WorkConfig
 from ipt.data import Task, TaskSplit
 from ipt.distributed import Processes
-from ipt.encoded import EncodedTask, notes_on_answers
+from ipt.encoded import EncodedTask, drawn_sets, notes_on_answers
 from ipt.progress import Reporter
 from ipt.run import Run
 from ipt.training.model import Model
@@ -75,6 +75,17 @@ class Experiment:
         # This order is that of all tensors and of result.json.
         return [*self.split.unseen, *self.split.out_of_kind]
 
+    @property
+    def head_sizes(self) -> dict[str, int]:
+        """H, the numbers of each task's head, by task; empty where heads have none."""
+        head = self.model.head
+        if not self.model.has_head_numbers:
+            return {}
+        sizes = {}
+        for task in self.tasks_named(self.split.all):
+            sizes[task.name] = head.size(self.backbone, head.classes(task))
+        return sizes
+
     def tasks_named(self, names: Sequence[str]) -> list[Task]:
         """Return the tasks of these names, in their order."""
         return [self.tasks[name] for name in names]
@@ -94,20 +105,19 @@ def encode_tasks(
     backbone = experiment.backbone
     encoded = []
     for task in experiment.tasks_named(names):
-        data = EncodedTask.draw(
-            backbone,
-            task,
-            data_seed,
-            experiment.tune.shots,
-            experiment.work.limit,
-            experiment.work.held_out,
-        )
+        work = experiment.work
+        shots = experiment.tune.shots
+        sets = drawn_sets(task, data_seed, shots, work.limit, work.held_out)
+        head = experiment.model.head
+        data = EncodedTask.of_sets(backbone, head, task, sets, data_seed)
         encoded.append(data)
     rows: list[Encoded] = []
     for data in encoded:
         rows += [*data.train, *data.dev, *data.test]
     note_cut_rows(experiment, rows)
-    for note in notes_on_answers(backbone, encoded):
+    # Of heads there are no answers that could not be written.
+    notes = [] if experiment.model.head.reads_states else notes_on_answers(backbone, encoded)
+    for note in notes:
         experiment.reporter.note(note)
     return encoded
 
@@ -117,11 +127,7 @@ def note_cut_rows(experiment: Experiment, rows: Sequence[Encoded]) -> None:
     # Said once for all rows: tokens that are cut may be those that the answer depends on. A row
     # that fills its length exactly counts too, as nothing tells it apart.
     longest = experiment.backbone.max_input
-    cut = 0
-    for row in rows:
-        fills_input = len(row.input_ids) >= longest
-        fills_answer = len(row.label_ids) >= MAX_ANSWER
-        cut += fills_input or fills_answer
+    cut = sum(row.may_be_cut(longest) for row in rows)
     if cut:
         experiment.reporter.note(
             f"note: {cut} of {len(rows)} rows fill {longest} input or {MAX_ANSWER} "

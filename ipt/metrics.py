@@ -264,6 +264,11 @@ def _fitted(tags: list[str], size: int) -> list[str]:
     return tags[:size] + [OUTSIDE] * missing
 
 
+def entities(tags: Sequence[str]) -> list[Chunk]:
+    """Return the entities of a row's tags, in their order: kind, first and last word."""
+    return sorted(_chunks([*tags, OUTSIDE]), key=lambda chunk: chunk[1:])
+
+
 def _chunks(tags: Sequence[str]) -> set[Chunk]:
     """Return the entities of tags that end in O.
 

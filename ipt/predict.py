@@ -1,32 +1,41 @@
 """One task's delta out of a run, and answers with it.
 
 A run of `ipt msf` has the tuned deltas of its tasks; a run of `ipt ist` has their d numbers, which
-the subspace decodes, and for unseen tasks the weights of a mixture of seen deltas.
+the subspace decodes, and for unseen tasks the weights of a mixture of seen deltas. The numbers of a
+task's head stand behind each of these.
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from ipt.data import SAME_DATA_SEED
-from ipt.example import half_sign
+from ipt.data import SAME_DATA_SEED, Task
+from ipt.example import Example, half_sign, read_example
 from ipt.experiment import Experiment, note_cut_rows
+from ipt.heads.base import Head, Prediction
 from ipt.methods.subspace import Subspace
+from ipt.metrics import entities
 from ipt.results import RunResult
 from ipt.run import Run
 from ipt.storage import without_repeats
 from ipt.training.evaluate import FORWARD_ONLY
-from ipt.training.source import mix_deltas
-from ipt.workflows.deltas import tuned_deltas
+from ipt.training.source import decoded_with_heads, joined, mix_deltas
+from ipt.workflows.deltas import tuned_deltas, tuned_numbers
+
+# What a row of some kind of task may have.
+FIELDS = ("input", "tokens", "predicate", "query", "question", "context", "choices")
+# The tags of entities begin with one of these, or are O.
+BEGINS, GOES_ON = "B-", "I-"
 
 
 @dataclass(frozen=True)
 class TaskDelta:
-    """A delta [P] and where it comes from."""
+    """A delta [P], the numbers of its head behind it [P + H], and where they come from."""
 
     delta: Tensor
     about: dict[str, Any]
@@ -63,7 +72,7 @@ def task_delta(run: Run, experiment: Experiment, name: str, mixture: bool = Fals
     }
     # MSF's own deltas are the bank's; its reconstructions are a control and no answer to give.
     if result.kind == "msf":
-        (delta,) = tuned_deltas(experiment, [name], SAME_DATA_SEED)
+        (delta,) = joined(*tuned_numbers(experiment, [name], SAME_DATA_SEED))
         about["test_score"] = result.reference[SAME_DATA_SEED][name].generated
         return TaskDelta(delta, about)
     if mixture:
@@ -86,12 +95,12 @@ def _decoded(
     subspace.to(experiment.model.device)
     vector = _numbers(run, experiment, name, condition, subspace.dim)
     about |= {
-        "vector": vector.tolist(),
+        "vector": vector[: subspace.dim].tolist(),
         "subspace": source.folder.name,
         "setting": condition,
         "test_score": result.scores[condition][name].generated,
     }
-    (delta,) = subspace.decode(vector[None])  # of [1, P]
+    (delta,) = decoded_with_heads(vector[None], subspace.dim, subspace.decode)  # of [1, P + H]
     return TaskDelta(delta, about)
 
 
@@ -106,7 +115,8 @@ def _mixture(
     numbers = _numbers(run, experiment, name, "mixture", len(experiment.seen))
     # Of d + 1 anchors; all others have weight 0 and say nothing.
     weights = {}
-    for seen, weight in zip(experiment.seen, numbers.tolist(), strict=True):
+    count = len(experiment.seen)
+    for seen, weight in zip(experiment.seen, numbers[:count].tolist(), strict=True):
         if weight:
             weights[seen] = weight
     about |= {
@@ -115,15 +125,26 @@ def _mixture(
         "test_score": result.scores["mixture_test"][name].generated,
     }
     bank = tuned_deltas(experiment, experiment.seen, SAME_DATA_SEED)
-    (delta,) = mix_deltas(numbers[None], bank)  # of [1, P]
+    mix = partial(mix_deltas, bank=bank)
+    (delta,) = decoded_with_heads(numbers[None], count, mix)  # of [1, P + H]
     return TaskDelta(delta, about)
 
 
 def _numbers(run: Run, experiment: Experiment, name: str, key: str, width: int) -> Tensor:
-    """Return a task's numbers, d or S; raise ValueError where the run does not have them."""
+    """Return a task's numbers, d or S, and H of its head.
+
+    Raises ValueError where the run does not have them.
+    """
     # Rows are in the order of the condition's tasks.
     names = experiment.seen if name in experiment.seen else experiment.unseen
-    tensor = run.numbers(key, (len(names), width))
+    model = experiment.model
+    # Stacked jobs have heads of one width, the longest's.
+    sizes = {}
+    for task_name in experiment.split.all:
+        classes = model.head.classes(experiment.tasks[task_name])
+        sizes[task_name] = model.head.size(model.backbone, classes)
+    longest = max(sizes.values())
+    tensor = run.numbers(key, (len(names), width + sizes[name]), longest - sizes[name])
     if tensor is None:
         raise ValueError(
             f"{run.folder} has no numbers for {name}: its command again, without --part, adds them"
@@ -132,29 +153,84 @@ def _numbers(run: Run, experiment: Experiment, name: str, key: str, width: int) 
     return numbers.to(experiment.model.device)
 
 
+class Answer(NamedTuple):
+    """An answer in one line of text, and as JSON has it."""
+
+    text: str
+    value: Any
+
+
 @torch.no_grad()
-def answer_texts(
+def answer_rows(
     delta: Tensor,
     experiment: Experiment,
     name: str,
-    texts: Sequence[str],
+    rows: Sequence[str | Mapping[str, Any]],
     max_tokens: int,
-) -> list[str]:
-    """Return an answer per text: generated, or with a masked model the likeliest option.
+) -> list[Answer]:
+    """Return an answer per row, a text or an object with the fields of the task's kind.
 
-    delta: [P]. name: of the task, whose options they are.
+    delta: [P + H]. name: of the task.
+    Raises ValueError, with the number of the row, for one that is not of this kind.
     """
+    task = experiment.tasks[name]
+    head = experiment.model.head.of_task(task)
+    examples = []
+    for number, row in enumerate(rows, 1):
+        examples.append(unanswered(row, task, head, f"row {number}"))
+    predictions = predict_examples(delta, experiment, name, examples, max_tokens)
+    answers = []
+    for example, prediction in zip(examples, predictions, strict=True):
+        answers.append(answer_of(example, prediction, task, head))
+    return answers
+
+
+def unanswered(row: str | Mapping[str, Any], task: Task, head: Head, where: str) -> Example:
+    """Return a row without its answer; raise ValueError where it is not of the task's kind."""
+    record = {"input": row} if isinstance(row, str) else dict(row)
+    text = record.get("input")
+    # A language model reads any text.
+    if not head.reads_states and isinstance(text, str):
+        return Example(text, ("",))
+    if isinstance(row, str) and task.category in ("span", "choice"):
+        fields = "context and query" if task.category == "span" else "input and choices"
+        raise ValueError(
+            f"{where} is a text; {task.name} is of the kind {task.category}, whose rows are JSON "
+            f"objects with {fields}, one a line of standard input"
+        )
+    known = {field: record[field] for field in FIELDS if field in record}
+    if task.category == "tags" and isinstance(text, str) and "tokens" not in known:
+        known["tokens"] = text.split()
+    # Any that it may have: an answer is a part of a row, and no head reads it here.
+    first = task.options[0] if task.options else "?"
+    choices = known.get("choices")
+    if isinstance(choices, list) and choices and isinstance(choices[0], str):
+        first = choices[0]
+    tokens = known.get("tokens")
+    count = len(tokens) if isinstance(tokens, list) else 1
+    return read_example(known | {"output": first, "tags": count * [first]}, task.category, where)
+
+
+def predict_examples(
+    delta: Tensor,
+    experiment: Experiment,
+    name: str,
+    examples: Sequence[Example],
+    max_tokens: int,
+) -> list[Prediction]:
+    """Return what is predicted for rows without their answers."""
     model = experiment.model
     backbone = model.backbone
-    no_answers = [""] * len(texts)
-    rows = backbone.encode(texts, no_answers)
+    task = experiment.tasks[name]
+    rows = model.head.encode(backbone, task, examples)
     note_cut_rows(experiment, rows)
     # A model that generates may answer anything; a masked one ranks the options.
-    names = experiment.tasks[name].options or ()
-    options = [] if backbone.generates else backbone.encode(names, names)
-    answers = [""] * len(rows)
+    ranks = not (model.head.reads_states or backbone.generates)
+    names = task.options or ()
+    options = backbone.encode(names, names) if ranks else []
+    found: dict[int, Prediction] = {}
 
-    def answer_batch(indices: list[int]) -> None:
+    def predict_batch(indices: list[int]) -> None:
         # All rows run under the one delta.
         owner = torch.zeros(len(indices), dtype=torch.long, device=delta.device)  # [B]
         tokens = [rows[i] for i in indices]
@@ -166,21 +242,61 @@ def answer_texts(
             options,
         )
         # Batches are sorted by length: each answer goes to the place of its text.
-        for i, prediction in zip(indices, predictions, strict=True):
-            if prediction.option is None:
-                answers[i] = prediction.text
-            else:
-                answers[i] = names[prediction.option]
+        found.update(zip(indices, predictions, strict=True))
 
     budget = FORWARD_ONLY * model.token_budget
-    model.in_batches(rows, answer_batch, budget, answer_tokens=max_tokens)
+    model.in_batches(rows, predict_batch, budget, answer_tokens=max_tokens)
+    predictions = []
+    for i in range(len(rows)):
+        prediction = found[i]
+        # A masked model names the option's number alone.
+        if ranks and prediction.option is not None:
+            prediction = replace(prediction, text=names[prediction.option])
+        predictions.append(prediction)
+    if not (model.head.reads_states or ranks):
+        _note_full(experiment, [one.text for one in predictions], max_tokens)
+    return predictions
+
+
+def _note_full(experiment: Experiment, answers: Sequence[str], max_tokens: int) -> None:
+    """Say how many written answers may be cut."""
     # Counted on the texts: what was generated has as many tokens, or now and then one more.
-    full = sum(len(backbone.ids(answer)) >= max_tokens for answer in answers)
-    if full and backbone.generates:
+    full = sum(len(experiment.backbone.ids(answer)) >= max_tokens for answer in answers)
+    if full:
         experiment.reporter.info(
             f"note: {full} of {len(answers)} answers fill {max_tokens} tokens; longer ones are cut"
         )
-    return answers
+
+
+def answer_of(example: Example, prediction: Prediction, task: Task, head: Head) -> Answer:
+    """Return a prediction as it is printed."""
+    text = " ".join(prediction.text.split())
+    if not head.reads_states or task.category not in ("tags", "span"):
+        return Answer(prediction.text, prediction.text)
+    if task.category == "span":
+        start, end = prediction.span or (None, None)
+        return Answer(text, {"text": prediction.text, "start": start, "end": end})
+    tags = prediction.text.split()
+    value: dict[str, Any] = {"tokens": list(example.tokens), "tags": tags}
+    if _are_entities(task):
+        value["entities"] = _entities(example.tokens, tags)
+    pairs = zip(example.tokens, tags, strict=True)
+    return Answer(" ".join(f"{word}/{tag}" for word, tag in pairs), value)
+
+
+def _are_entities(task: Task) -> bool:
+    """Return whether a task's tags are those of entities, and not one of each word's own."""
+    tags = set(task.options or ()) - {"O"}
+    return all(tag.startswith((BEGINS, GOES_ON)) for tag in tags)
+
+
+def _entities(tokens: Sequence[str], tags: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the entities of a row, each with its words [start, end)."""
+    found = []
+    for kind, first, last in entities(tags):
+        text = " ".join(tokens[first : last + 1])
+        found.append({"kind": kind, "start": first, "end": last + 1, "text": text})
+    return found
 
 
 def read_records(lines: Iterable[str]) -> list[str | dict[str, Any]]:
@@ -244,7 +360,8 @@ def record_of(line: str, number: int) -> str | dict[str, Any]:
         reason = str(error).removeprefix(f"{where}: ")
         raise ValueError(f"{where}: {reason}") from error
     text = record.get("input")
-    if not isinstance(text, str):
+    # Rows of some kinds of tasks need none.
+    if not isinstance(text, str) and not any(field in record for field in FIELDS[1:]):
         found = None if text is None else f"a {type(text).__name__}"
         raise ValueError(f"{where}: field 'input' must be a text, found {found}")
     return dict(record)

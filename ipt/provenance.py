@@ -11,7 +11,7 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ipt.config import TuneConfig, WorkConfig
-from ipt.data import SAME_DATA_SEED, TaskSplit
+from ipt.data import SAME_DATA_SEED, TaskSplit, digest_of
 from ipt.run import Run, digest_of_settings
 
 if TYPE_CHECKING:
@@ -34,11 +34,13 @@ LEGACY_DEFAULTS: Record = {
     "pruning": "none",
     "starts": 1,
     "rates_tried": 0,
+    "delta_start": "own",
 }
 # Values under a name that a setting once had.
 LEGACY_PRUNING = {"halve": "halving", "all": "none"}
 # The one tuner that older versions had; they name its length beside tuning's settings.
 SOFT_PROMPT = "soft-prompt"
+LANGUAGE_MODEL = "language-model"
 # What a run's settings must name, so that it can be opened again.
 REQUIRED = {
     "split",
@@ -105,6 +107,7 @@ def tune_from_record(record: Mapping[str, Any]) -> "tuple[TuneConfig, Tuner]":
     """Return the tuning's configuration and the tuner of a record that `tuner_to_record` made."""
     # A record without a tuner has the one that older versions had.
     values = dict(record)
+    values.pop("head", None)
     settings = values.pop("tuner", {"name": SOFT_PROMPT})
     if "prompt_length" in values:
         settings["prompt_length"] = values.pop("prompt_length")
@@ -128,7 +131,12 @@ def tuner_from_record(record: Mapping[str, Any]) -> "Tuner":
 
 def tune_record(experiment: "Experiment") -> Record:
     """Return what a tuned delta depends on beside model and data: tuning's settings, the tuner."""
-    return tuner_to_record(experiment.model.tuner, to_record(experiment.tune))
+    record = tuner_to_record(experiment.model.tuner, to_record(experiment.tune))
+    # Older runs have a language model's only, and do not name it.
+    head = experiment.model.head
+    if head.name != LANGUAGE_MODEL:
+        record["head"] = head.description
+    return record
 
 
 def bank_record(experiment: "Experiment", data_seed: int) -> Record:
@@ -139,6 +147,9 @@ def bank_record(experiment: "Experiment", data_seed: int) -> Record:
         "seed": experiment.seed,
         "data_seed": data_seed,
     }
+    # A shared start is made of all tasks of the split.
+    if experiment.tune.delta_start == "shared":
+        record["shared"] = digest_of(experiment.tasks_named(experiment.split.all))
     # Deltas that were tuned elsewhere are of the first data seed; the other's bank is shared with
     # runs that were given none.
     if experiment.given.digest and data_seed == SAME_DATA_SEED:
@@ -210,6 +221,7 @@ def work_from_record(settings: Record) -> WorkConfig:
         seed=settings["seed"],
         limit=settings["limit"],
         held_out=settings.get("held_out", "test"),
+        head=settings["tune"].get("head", LANGUAGE_MODEL),
     )
 
 

@@ -35,7 +35,7 @@ from ipt.estimate import (
 )
 from ipt.experiment import Experiment, GivenDeltas, encode_tasks
 from ipt.fewshot import few_shot
-from ipt.heads import LanguageModel
+from ipt.heads import parse_head
 from ipt.interop.peft import read_prompts
 from ipt.methods.subspace import Subspace
 from ipt.progress import Reporter
@@ -59,17 +59,26 @@ from ipt.workflows.deltas import missing_tasks, tuned_deltas
 from ipt.workflows.study import CellConfig
 
 # What every MSF run scores; conditions of IST are chosen.
-MSF_CONDITIONS = tuple(condition for condition in CONDITIONS if condition.stage == "msf")
+# The head alone is a floor, which is measured in any case.
+MSF_CONDITIONS = tuple(
+    condition for condition in CONDITIONS if condition.stage == "msf" and condition.source != "head"
+)
 # What the deltas of two rows differ by: no start of a tuner is its own.
 NOISE = 0.01
 MOST_MEMORY = 2**40
 
 
-def open_backbone(name: str, added_tokens: int, dtype: str, device: str) -> Backbone:
+def open_backbone(
+    name: str,
+    added_tokens: int,
+    dtype: str,
+    device: str,
+    reads_states: bool = False,
+) -> Backbone:
     """Load a backbone without transformers' own bars."""
     # They would break the one line that our own bars rewrite.
     disable_progress_bar()
-    return load_backbone(name, added_tokens, dtype, device)
+    return load_backbone(name, added_tokens, dtype, device, reads_states)
 
 
 def open_experiment(
@@ -84,6 +93,7 @@ def open_experiment(
     Raises ValueError for what does not exist or does not fit together.
     """
     tuner = tuner or parse_tuner(work.tuner)
+    head = parse_head(work.head)
 
     # Tasks before the backbone: a wrong name is said in a second, and not after a download.
     processes = join_processes(work.device)
@@ -98,12 +108,30 @@ def open_experiment(
     if skipped:
         names = ", ".join(skipped)
         reporter.info(f"skipped, too few rows for the few-shot sets: {names}")
+    head.require([tasks[name] for name in split.all])
     # The tuner's tokens take places of the input away, so the backbone must know them.
-    backbone = open_backbone(work.model, tuner.added_tokens, work.dtype, processes.device)
-    require_options(backbone, split, tasks)
-    model = Model(backbone, tuner, LanguageModel())
+    backbone = open_backbone(
+        work.model,
+        tuner.added_tokens,
+        work.dtype,
+        processes.device,
+        head.reads_states,
+    )
+    if not head.reads_states:
+        require_options(backbone, split, tasks)
+    model = Model(backbone, tuner, head)
     require_fit(model)
+    if tune is not None and tune.delta_start == "shared" and model.network is not None:
+        raise ValueError(
+            f"--delta-start shared: --tuner {work.tuner} trains the network that makes a delta, of "
+            "which there is no shared start; choose network=none, or another tuner"
+        )
     given = GivenDeltas()
+    if work.prompts and model.has_head_numbers:
+        raise ValueError(
+            f"--prompts: deltas are read without heads, and --head {head.name} has numbers that "
+            "are tuned beside each delta; leave --prompts out, or take --head language-model"
+        )
     if work.prompts:
         given, notes = read_prompts(work.prompts, split.all, model)
         for note in notes:
@@ -132,10 +160,11 @@ def require_fit(model: Model) -> None:
         # Loading a model asks it the same of vectors before its rows.
         if isinstance(model.tuner, SoftPrompt):
             return
-        start = model.initialize(0)
+        rows = model.backbone.encode(TEXTS, ANSWERS)
+        rows = [model.head.typical(row) for row in rows]
+        start = model.first_numbers(rows)
         noise = torch.randn(2, len(start), generator=torch.Generator().manual_seed(0))
         deltas = start + NOISE * noise.to(start)
-        rows = model.backbone.encode(TEXTS, ANSWERS)
         owner = torch.arange(2)
         together = model.nll(deltas, owner, rows)
         alone = []
@@ -161,7 +190,7 @@ def _unfit(model: Model, reason: str) -> ValueError:
 def require_room(model: Model) -> None:
     """Raise ValueError where the backbone cannot take the tuner, or the memory no job of it."""
     # Asking for the size looks for the tuner's places.
-    if model.size == 0 and not isinstance(model.tuner, Bare):
+    if model.size == 0 and not (isinstance(model.tuner, Bare) and model.has_head_numbers):
         raise _unfit(model, "it has nothing there to tune")
     numbers = model.trained_size
     needed = numbers * STATE_BYTES
@@ -228,7 +257,14 @@ def reopen_experiment(
     tasks = unchanged_tasks(settings, work)
     processes = join_processes(device)
     model = located(settings, "model")
-    backbone = open_backbone(model, tuner.added_tokens, work.dtype, processes.device)
+    head = parse_head(work.head)
+    backbone = open_backbone(
+        model,
+        tuner.added_tokens,
+        work.dtype,
+        processes.device,
+        head.reads_states,
+    )
     # What a run in this run's subspace is named after: the model as it was typed.
     backbone.name = work.model
     # A hub id or a folder may hold other weights than then, for which the deltas are meaningless.
@@ -244,7 +280,7 @@ def reopen_experiment(
     # The deltas themselves are in the bank by now.
     given = settings.get("given", {"names": [], "digest": ""})
     return Experiment(
-        model=Model(backbone, tuner, LanguageModel()),
+        model=Model(backbone, tuner, head),
         split=TaskSplit(settings["split"], **parts),
         tasks=tasks,
         work=replace(work, out=out, limit=limit or work.limit, device=device),
@@ -371,13 +407,13 @@ def cell_hours(cells: Sequence[CellConfig]) -> list[float]:
 
     Deltas that an earlier cell tunes are counted there.
     """
-    rates: dict[tuple[str, str, str], Rates] = {}
+    rates: dict[tuple[str, ...], Rates] = {}
     hours = []
     tuned: set[tuple[Path, str]] = set()
     for cell in cells:
         experiment = open_experiment(cell.work, cell.tune)
         # Measured once for each model: cells differ in seeds and d, which change no rate.
-        model = (cell.work.model, cell.work.dtype, cell.work.tuner)
+        model = (cell.work.model, cell.work.dtype, cell.work.tuner, cell.work.head)
         if model not in rates:
             _, rates[model] = measure_rates(experiment)
 

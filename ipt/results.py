@@ -9,6 +9,7 @@ where their deltas come from.
 | train_same, train_diff | seen, on the same or on other few-shot sets | tuned vectors, decoded |
 | test | unseen | tuned vectors, decoded |
 | shared, mean_code, best_code | unseen | controls that tune nothing for a task |
+| head_alone | unseen | none: heads tuned on the frozen model, where heads have numbers |
 | random_test, pca_test, mixture_test | unseen | controls of equal d |
 
 Every score stands beside a reference, tuning without a subspace on the same few-shot sets, and a
@@ -16,7 +17,7 @@ floor, the best of what doing nothing scores.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from ipt.data import DIFF_DATA_SEED, SAME_DATA_SEED, TaskSplit
@@ -122,6 +123,16 @@ CONDITIONS = (
         source="best seen vector",
         is_control=True,
     ),
+    # What a task's own head gives on the frozen model: d numbers must do more.
+    Condition(
+        name="head_alone",
+        title="the head alone",
+        column="head alone",
+        stage="msf",
+        tasks="unseen",
+        source="head",
+        is_control=True,
+    ),
     # What any d numbers give: a subspace that does no better is worth nothing.
     Condition(
         name="random_test",
@@ -186,6 +197,7 @@ class Floor:
 
     chance: float | None
     empty: float | None
+    """Of the bare backbone: with the empty prompt, or with the head alone where there is one."""
     start: float | None
 
     @property
@@ -235,6 +247,9 @@ class RunResult:
     """Numbers of the decoder; MSF only."""
     pca_dim: int | None = None
     """Dimensions of the PCA control, fewer than d where there are few seen tasks; IST only."""
+    # Of heads with numbers of their own only.
+    heads: dict[str, int] = field(default_factory=dict)
+    """H, the numbers of each task's head, which are tuned beside its delta or vector."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the record that result.json holds."""
@@ -266,6 +281,9 @@ class RunResult:
             record |= {"prompts": self.prompts, "parameters": self.parameters}
         else:
             record["pca_dim"] = self.pca_dim
+        # Results without heads stay as they were.
+        if self.heads:
+            record["heads"] = self.heads
         return record
 
     @classmethod
@@ -302,6 +320,7 @@ class RunResult:
                 prompts=record.get("prompts", ""),
                 parameters=record.get("parameters"),
                 pca_dim=record.get("pca_dim"),
+                heads=dict(record.get("heads", {})),
             )
         # A field that is missing, or one that this version does not have.
         except (KeyError, TypeError) as error:
@@ -312,6 +331,23 @@ class RunResult:
     def reference_of(self, condition: Condition) -> dict[str, TaskScore]:
         """Return tuning's scores on the same few-shot sets, by task."""
         return self.reference[condition.data_seed]
+
+
+def head_alone(floor: Mapping[str, Floor], names: Iterable[str]) -> dict[str, TaskScore]:
+    """Return what the head alone scores on these tasks, of a model whose heads have numbers."""
+    scores = {}
+    for name in names:
+        alone = floor[name].empty
+        if alone is not None:
+            scores[name] = TaskScore(alone)
+    return scores
+
+
+def range_text(counts: Iterable[int]) -> str:
+    """Return the least and the largest of some counts of numbers, as a table has them."""
+    values = list(counts)
+    least, most = min(values), max(values)
+    return f"{least:,}" if least == most else f"{least:,} … {most:,}"
 
 
 def _to_json(by_task: Mapping[str, Any]) -> dict[str, Any]:

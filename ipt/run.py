@@ -226,20 +226,23 @@ class Run:
         tensors, _ = read_tensors(self.folder / f"{name}.safetensors", REMOVE_RUN)
         return tensors
 
-    def numbers(self, name: str, shape: tuple[int, int]) -> "Tensor | None":
+    def numbers(self, name: str, shape: tuple[int, int], more: int = 0) -> "Tensor | None":
         """Return a tensor of `vectors`, None where the run has none of this name.
 
+        more: columns that it may have beyond: of longer heads than the one that is asked for.
         Raises ValueError where it has another shape, or holds what is no number.
         """
         found = self.tensors("vectors").get(name)
         if found is None:
             return None
-        if tuple(found.shape) != shape or not found.isfinite().all():
+        rows, width = shape
+        is_shaped = found.ndim == 2 and len(found) == rows
+        if not is_shaped or not 0 <= found.shape[1] - width <= more or not found.isfinite().all():
             raise ValueError(
                 f"{self.folder / 'vectors.safetensors'}: {name} must be {list(shape)} finite "
                 f"numbers, found {list(found.shape)}; {REMOVE_RUN}"
             )
-        return found
+        return found[:, :width]
 
     @property
     def source(self) -> "Run":

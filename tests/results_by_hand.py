@@ -12,10 +12,15 @@ Unseen tasks with prompt tuning (reference), floor, and tuned numbers (`test`), 
 from collections.abc import Sequence
 from typing import Any
 
-from ipt.results import RunResult
+from ipt.results import CONDITIONS, RunResult
 
 SEEN, UNSEEN = ("s1", "s2", "s3"), ("u1", "u2", "u3", "o1")
 CLS = ("s2", "s3", "u1", "u3")  # only these have ranked scores
+
+# What these runs have: they are of a language model, whose head has no numbers.
+MEASURED = [condition for condition in CONDITIONS if condition.name != "head_alone"]
+TITLES = {condition.name: condition.title for condition in MEASURED}
+CONTROLS = tuple(condition.name for condition in MEASURED if condition.is_control)
 
 Scores = dict[str, dict[str, float | None]]
 

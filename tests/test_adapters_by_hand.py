@@ -12,7 +12,7 @@ from test_families import make, prompts
 
 from ipt.interop.peft import read_peft
 from ipt.methods.subspace import Subspace
-from ipt.predict import answer_texts, record_of
+from ipt.predict import answer_rows, record_of
 from ipt.storage import read_json, read_tensors, write_tensors
 
 ALL = [*SEEN, *REST]
@@ -138,8 +138,12 @@ def test_a_run_that_is_not_complete_is_told(made, tmp_path, capsys):
     assert "is not complete; run its command again to finish it" in capsys.readouterr().err
 
 
+def answer_texts(*given) -> list[str]:
+    return [answer.text for answer in answer_rows(*given)]
+
+
 def asked(backbone, prompt, known):
-    """What `answer_texts` takes of an experiment."""
+    """What `answer_rows` takes of an experiment."""
     model = model_for(backbone, prompt[None])
     return SimpleNamespace(model=model, backbone=backbone, tasks=known, reporter=Told())
 

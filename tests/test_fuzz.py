@@ -758,15 +758,16 @@ def echo(world, done, folder, monkeypatch):
 
     (run,) = done.glob("msf-*")
     opened = verb._open_prompt(run, Run(run).config["parts"]["seen"][0], done, mixture=False)
-    answer_texts = module.answer_texts
+    answer_rows = module.answer_rows
 
-    def answers(delta, experiment, task, inputs, tokens):
+    def answers(delta, experiment, task, rows, tokens):
         name = Run(run).config["parts"]["seen"][0]
-        assert len(answer_texts(delta, experiment, name, inputs, 2)) == len(inputs)
-        return list(map(answer, inputs))
+        assert len(answer_rows(delta, experiment, name, rows, 2)) == len(rows)
+        texts = [answer(row["input"] if isinstance(row, dict) else row) for row in rows]
+        return [module.Answer(text, text) for text in texts]
 
     monkeypatch.setattr(verb, "_open_prompt", lambda *given, **more: opened)
-    monkeypatch.setattr(module, "answer_texts", answers)
+    monkeypatch.setattr(module, "answer_rows", answers)
     return opened
 
 
@@ -960,8 +961,8 @@ def test_control_a_setting_that_is_not_taken_is_found(folder, monkeypatch):
 def test_control_an_answer_in_another_place_is_found(echo, monkeypatch):
     from ipt import predict as module
 
-    right = module.answer_texts
-    monkeypatch.setattr(module, "answer_texts", lambda *given: right(*given)[::-1])
+    right = module.answer_rows
+    monkeypatch.setattr(module, "answer_rows", lambda *given: right(*given)[::-1])
     with pytest.raises(AssertionError):
         explore(lines_of_input(), check_lines, 60, find_only=True)
 

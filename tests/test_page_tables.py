@@ -6,13 +6,25 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-from results_by_hand import FLOOR, IST, TASKS, floors, made_pair, made_results, scores, task, typed
+from results_by_hand import (
+    CONTROLS,
+    FLOOR,
+    IST,
+    TASKS,
+    TITLES,
+    floors,
+    made_pair,
+    made_results,
+    scores,
+    task,
+    typed,
+)
 
 from ipt.analysis.comparison import COMPARED
 from ipt.analysis.geometry import Clusters
 from ipt.analysis.report import tables
 from ipt.analysis.report.views import Probe, Stability, StageRun, View
-from ipt.analysis.scores import COLUMNS, CONTROLS, TITLES, cells, lines
+from ipt.analysis.scores import COLUMNS, cells, lines
 
 MINUS = "−"
 

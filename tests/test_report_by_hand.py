@@ -7,10 +7,9 @@ from unittest.mock import patch
 import pytest
 from conftest import toy_task
 from matplotlib.figure import Figure
-from results_by_hand import IST, MSF, made_pair, made_results, scores, typed
+from results_by_hand import IST, MSF, TITLES, made_pair, made_results, scores, typed
 
 from ipt.analysis.plots.bars import recovery_bars, recovery_dots
-from ipt.analysis.scores import TITLES
 from ipt.analysis.spread import Spread, spread_text, to_json
 from ipt.analysis.study import (
     drawn_shares,

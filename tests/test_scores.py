@@ -6,12 +6,11 @@ import math
 from dataclasses import replace
 
 import pytest
-from results_by_hand import FLOOR, IST, SPLIT, TASKS, made_pair, made_results, task, typed
+from results_by_hand import FLOOR, IST, SPLIT, TASKS, TITLES, made_pair, made_results, task, typed
 
 from ipt.analysis.comparison import Comparison, compare, compare_groups, comparison_rows
 from ipt.analysis.markup import latex, markdown, rows_as_csv, to_csv
 from ipt.analysis.scores import (
-    TITLES,
     Line,
     cells,
     groups,

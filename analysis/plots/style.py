@@ -50,6 +50,7 @@ CONDITION_COLOURS = {
     "shared": "#c8cccf",
     "mean_code": "#b3b8bc",
     "best_code": "#989da1",
+    "head_alone": "#8a9096",
     "random_test": "#7b8186",
     "pca_test": "#4a4f54",
     # purple: no subspace at all

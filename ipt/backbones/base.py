@@ -57,7 +57,20 @@ class Encoded:
 
     @property
     def tokens(self) -> int:
-        return len(self.input_ids) + len(self.label_ids)
+        return self.input_tokens + self.answer_tokens
+
+    # What a batch's budget counts: rows of some heads have several inputs, or write nothing.
+    @property
+    def input_tokens(self) -> int:
+        return len(self.input_ids)
+
+    @property
+    def answer_tokens(self) -> int:
+        return len(self.label_ids)
+
+    def may_be_cut(self, longest_input: int) -> bool:
+        """Return whether tokens may be missing: of a text that fills its length exactly."""
+        return len(self.input_ids) >= longest_input or len(self.label_ids) >= MAX_ANSWER
 
 
 class Backbone(ABC):
@@ -271,6 +284,11 @@ class Backbone(ABC):
         Returns [B, T, V] and the tokens [B, T], NO_LABEL where a place predicts nothing.
         """
 
+    def outputs(self, rows: Sequence[Encoded]) -> Tensor:
+        """Return what is read of the rows, place by place: [N, V] logits of all answers."""
+        logits, labels = self.answer_logits(rows)
+        return logits[labels != NO_LABEL]
+
     @abstractmethod
     def logits_by_ids(self, row: Encoded) -> Tensor:
         """Return the logits [1, T, V] of one row's answer, with its tokens as tokens.
@@ -474,18 +492,18 @@ def batches(
     answer_length = 0
     by_length = sorted(
         range(len(rows)),
-        key=lambda i: (len(rows[i].input_ids), len(rows[i].label_ids)),
+        key=lambda i: (rows[i].input_tokens, rows[i].answer_tokens),
     )
     for index in by_length:
         row = rows[index]
-        longer_input = max(input_length, len(row.input_ids))
-        longer_answer = max(answer_length, len(row.label_ids))
+        longer_input = max(input_length, row.input_tokens)
+        longer_answer = max(answer_length, row.answer_tokens)
         padded = (len(batch) + 1) * (added_tokens + longer_input + longer_answer)
         if batch and padded > token_budget:
             yield batch
             batch = []
-            longer_input = len(row.input_ids)
-            longer_answer = len(row.label_ids)
+            longer_input = row.input_tokens
+            longer_answer = row.answer_tokens
         batch.append(index)
         input_length = longer_input
         answer_length = longer_answer

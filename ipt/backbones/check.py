@@ -24,6 +24,7 @@ from ipt.backbones.base import (
     not_finite,
 )
 from ipt.backbones.causal import CausalLM
+from ipt.backbones.encoder import Encoder
 from ipt.backbones.tolerance import is_close
 
 # Three vectors before each row, as a soft prompt has them: words, so that tokens can say the same.
@@ -54,7 +55,10 @@ def check(backbone: Backbone) -> None:
     """
     _check_tokens(backbone)
     try:
-        _check_losses(backbone)
+        if isinstance(backbone, Encoder):
+            _check_states(backbone)
+        else:
+            _check_losses(backbone)
     except ModelError:
         raise
     except Exception as error:
@@ -79,6 +83,26 @@ def _check_tokens(backbone: Backbone) -> None:
             f"--model {backbone.name}: its decoder_start_token_id {start!r:.40} has no "
             f"embedding among the model's {rows}; copy config.json again, or correct it"
         )
+
+
+def _check_states(backbone: Encoder) -> None:
+    """Raise ValueError where hidden states are not those of a row alone, or of its tokens."""
+    rows = backbone.encode(TEXTS, ANSWERS)
+    lead = backbone.ids(LEAD)[:LEAD_TOKENS]
+    vectors = backbone.embed(torch.tensor([lead], device=backbone.device))  # [1, n, h]
+    with backbone.prepended(vectors.expand(len(rows), -1, -1)):
+        together = backbone.states(rows)[0]
+    with backbone.prepended(vectors):
+        (alone,) = backbone.states(rows[:1])
+    if not together.isfinite().all():
+        raise not_finite(backbone, "a few words")
+    is_known = backbone.model.config.model_type in ROWS_TOGETHER
+    if is_known or not _is_close(backbone, together, alone):
+        raise _refused(backbone, "a row's states depend on the rows beside it")
+    # The same words before the row, as tokens.
+    by_ids = backbone.states_by_ids(Encoded((*lead, *rows[0].input_ids), ()))
+    if not _is_close(backbone, by_ids[len(lead) :], alone):
+        raise _refused(backbone, "it reads embeddings otherwise than the tokens they are of")
 
 
 def _check_losses(backbone: Backbone) -> None:

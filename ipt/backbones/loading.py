@@ -1,6 +1,7 @@
 """How a model is loaded: the embedded one, a folder, or the hub's copy; safetensors, no code."""
 
 import importlib.util
+import inspect
 import json
 import re
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from transformers import (
     CONFIG_MAPPING,
     AutoConfig,
+    AutoModel,
     AutoTokenizer,
     PretrainedConfig,
     PreTrainedModel,
@@ -25,6 +27,7 @@ from ipt import hub
 from ipt.backbones import BACKBONES
 from ipt.backbones.base import Backbone
 from ipt.backbones.check import check
+from ipt.backbones.encoder import Encoder
 from ipt.backbones.size import limit_of, parameters_within, require_layers_within
 
 MINI = Path(__file__).parent / "mini"
@@ -46,6 +49,7 @@ def load_backbone(
     added_tokens: int = 0,
     dtype: str = "float32",
     device: str = "auto",
+    reads_states: bool = False,
 ) -> Backbone:
     """Load `mini`, a folder in transformers' layout or a hub id.
 
@@ -53,6 +57,7 @@ def load_backbone(
 
     added_tokens: vectors that a tuner will put before each row.
     device: "auto" takes an accelerator where there is one.
+    reads_states: without its language-model head, which a model need not have then (`Encoder`).
     Raises ValueError where there is no such model, its folder is not whole, its family is not
     supported, or it cannot be read as it reads itself (`ipt.backbones.check`).
     """
@@ -61,7 +66,7 @@ def load_backbone(
     # Its reports and advice are for those who call it: what matters is checked, and said in a line.
     with _quiet_transformers():
         config = _read_config(folder, name)
-        family = family_of(config, name)
+        family = Encoder if reads_states else family_of(config, name)
         tokenizer = _read_tokenizer(folder, name)
         model = _read_model(folder, name, family, config, dtype)
     model.to(place)  # type: ignore[arg-type]  # its own decorator hides the device
@@ -100,6 +105,9 @@ def _read_model(
     if "t5" in config.model_type:
         # With its position bias plain attention is twice as fast on CPUs as the fused one (LOG.md).
         settings["attn_implementation"] = "eager"
+    if family is Encoder and _may_have_pooler(config):
+        # What it makes of the first state is not read.
+        settings["add_pooling_layer"] = False
     with _reading(folder, name, "weights"), parameters_within(limit_of(folder)):
         model, report = family.loader.from_pretrained(
             folder,
@@ -118,7 +126,16 @@ def _read_model(
             f"{type(model).__name__}: {wrong[0]}{more}; copy the model again, or take one with "
             "a language-model head"
         )
+    if family is Encoder and config.is_encoder_decoder:
+        encoder: PreTrainedModel = model.get_encoder()
+        return encoder
     return model
+
+
+def _may_have_pooler(config: PretrainedConfig) -> bool:
+    """Return whether the bare model of a configuration can be made without its pooler."""
+    kind: Any = AutoModel._model_mapping.get(type(config), None)
+    return "add_pooling_layer" in inspect.signature(kind).parameters
 
 
 def _wrong_weights(model: PreTrainedModel, report: dict[str, Any]) -> list[str]:

@@ -178,7 +178,7 @@ def _run(backbone: "Backbone") -> _Trace:
     rows = backbone.encode([QUESTION], [ANSWER])
     try:
         with with_attention(backbone.model, TRACE, traced):
-            backbone.answer_logits(rows)
+            backbone.outputs(rows)
     finally:
         for hook in hooks:
             hook.remove()
@@ -191,19 +191,18 @@ def _own_attention(backbone: "Backbone", trace: _Trace) -> str:
     for name in sorted(trace.otherwise):
         return f"its attention is its own ({OTHERWISE[name]})"
     rows = backbone.encode([QUESTION, LONGER], [ANSWER, ANSWER])
-    own, labels = backbone.answer_logits(rows)
+    own = backbone.outputs(rows)
     with with_attention(backbone.model, NAME, attend):
-        ours, _ = backbone.answer_logits(rows)
-    # Elsewhere is padding.
-    places = labels >= 0
-    if is_close(backbone.model.dtype, ours[places], own[places]):
+        ours = backbone.outputs(rows)
+    if is_close(backbone.model.dtype, ours, own):
         return ""
     return "its attention is its own (plain attention gives another loss)"
 
 
 def _encoder_names(backbone: "Backbone") -> set[str]:
     """Return the names of all modules of an encoder-decoder's encoder."""
-    if not backbone.model.config.is_encoder_decoder:
+    # A decoder's answer is what makes it one: without it, all of the model is the encoder.
+    if not backbone.model.config.is_encoder_decoder or not backbone.generates:
         return set()
     inside = set(backbone.model.get_encoder().modules())
     return {name for name, module in backbone.model.named_modules() if module in inside}

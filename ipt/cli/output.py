@@ -68,18 +68,29 @@ def print_recovery(folders: Sequence[Path]) -> None:
     folders: run folders; the table is written into the last.
     """
     from ipt.analysis.markup import markdown
-    from ipt.analysis.scores import COLUMNS, Line, cells, lines, read_results
+    from ipt.analysis.scores import (
+        COLUMNS,
+        NUMBERS_COLUMN,
+        Line,
+        cells,
+        lines,
+        numbers_tuned,
+        read_results,
+    )
 
     results = [run.result for run in read_results(folders)]
     found: list[Line] = lines(results)
     printed = [i for i in range(len(COLUMNS)) if i not in NOT_PRINTED]
 
+    numbers = numbers_tuned(results)
     columns = []
     for position in printed:
         justify: Any = "left" if position == 0 else "right"
         no_wrap = position in NOT_WRAPPED
         columns.append(Column(COLUMNS[position], no_wrap=no_wrap, justify=justify))
 
+    if numbers:
+        columns.append(Column(NUMBERS_COLUMN, no_wrap=True, justify="right"))
     table = new_table(*columns)
     # Groups of tasks stand below their condition, indented: they are parts of it.
     for line in found:
@@ -88,12 +99,14 @@ def print_recovery(folders: Sequence[Path]) -> None:
         title = texts[0] if is_overall else f"  {line.group}"
         style = "bold" if is_overall else ""
         figures = [texts[position] for position in printed[1:]]
+        figures += numbers.get(line.setting, ())
         table.add_row(title, *figures, style=style)
 
     Console().print("", table, "", sep="\n")
     _print_notes(found, results[-1])
     # The file has every column, for a paper or the log.
-    text = markdown(COLUMNS, map(cells, found))
+    rows = [(*cells(line), *numbers.get(line.setting, ())) for line in found]
+    text = markdown((*COLUMNS, *[NUMBERS_COLUMN][: len(numbers)]), rows)
     try:
         write_atomic(folders[-1] / "table.md", text.encode())
     except OSError as error:
@@ -106,6 +119,8 @@ def print_recovery(folders: Sequence[Path]) -> None:
 
 def _print_notes(lines: Sequence[Any], result: "RunResult") -> None:
     """Print which tasks a mean leaves out, and what else a reader of the table must know."""
+    from ipt.analysis.scores import HEADS_NOTE
+
     below: set[str] = set()
     undefined: set[str] = set()
     # Every task is in the group of all, so that each is named once.
@@ -121,6 +136,8 @@ def _print_notes(lines: Sequence[Any], result: "RunResult") -> None:
     if undefined:
         names = ", ".join(sorted(undefined))
         print(f"prompt tuning scores 0 or less ({len(undefined)}, left out of E_rel): {names}")
+    if result.heads:
+        print(HEADS_NOTE)
     if any(task.knowledge for task in result.tasks.values()):
         print(
             "knowledge tasks: with the embedded backbone their facts were in pre-training; "
@@ -153,15 +170,21 @@ def print_tuning(result: "TuningResult", file: Path | None, seed: int) -> None:
     from ipt.analysis.spread import spread_text
     from ipt.analysis.summaries import quality
 
-    table = new_table("task", "metric", "prompt tuning", "ranked", "floor")
+    columns = ["task", "metric", "prompt tuning", "ranked", "floor"]
+    if result.has_heads:
+        columns += ["the head alone", "numbers: delta + head"]
+    table = new_table(*columns)
     for task in result.tasks:
-        table.add_row(
+        row = [
             task.task.name,
             task.task.metric,
             spread_text(task.generated, 3),
             spread_text(task.ranked, 3),
             f"{task.floor:.3f}",
-        )
+        ]
+        if task.head_alone is not None:
+            row += [f"{task.head_alone:.3f}", f"{result.size:,} + {task.head:,}"]
+        table.add_row(*row)
     print_list(table)
     found = quality(
         "prompt tuning",
@@ -176,7 +199,7 @@ def print_tuning(result: "TuningResult", file: Path | None, seed: int) -> None:
 
 
 def _tuned_tasks(result: "TuningResult") -> dict[str, Any]:
-    """Return what a study needs of tuned tasks beside their means: scores, floors, parts, P."""
+    """Return what a study needs of tuned tasks beside their means: scores, floors, parts, P, H."""
     tasks = {}
     for task in result.tasks:
         name = task.task.name
@@ -188,6 +211,8 @@ def _tuned_tasks(result: "TuningResult") -> dict[str, Any]:
             "subcategory": task.task.subcategory,
             "is_seen": name in result.split.seen,
         }
+        if task.head_alone is not None:
+            tasks[name] |= {"head": task.head, "head_alone": task.head_alone}
     return {"about": result.split.name, "numbers": result.size, "tasks": tasks}
 
 

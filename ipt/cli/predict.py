@@ -38,10 +38,12 @@ def predict(
 ) -> None:
     """Answer texts with a task's prompt; without texts, the lines of standard input.
 
-    A line is a JSON object with `input`, or plain text. The answer of an object is its `output`;
-    of objects that have such a field, `prediction`.
+    A line is plain text, or a JSON object with `input` or the fields of the task's kind: tokens;
+    context and query; input and choices. The answer of an object is its `output`; of objects that
+    have such a field, `prediction`. Tags come as word/tag or, of an object, as tokens, tags and
+    entities; spans with their characters in the context.
     """
-    from ipt.predict import answer_texts, output_field, read_records, require_text
+    from ipt.predict import answer_rows, output_field, read_records, require_text
 
     require_number("tokens", tokens, int, MOST_AT_ONCE)
     if tokens < 1:
@@ -56,22 +58,19 @@ def predict(
     if not records:
         raise ValueError("nothing to answer: give texts, or lines on standard input")
     field = output_field(records)
-    # The other fields of a record are for the output alone.
-    inputs = []
-    for record in records:
-        inputs.append(record["input"] if isinstance(record, dict) else record)
 
     opened = _open_prompt(run, task, out, mixture=mixture)
-    outputs = answer_texts(opened.delta.delta, opened.experiment, task, inputs, tokens)
+    outputs = answer_rows(opened.delta.delta, opened.experiment, task, records, tokens)
     if field != "output":
         about = f"the records' own output stays; answers are in {field}"
         print(f"note: {about}", file=sys.stderr)
     for record, answer in zip(records, outputs, strict=True):
         # What came as JSON goes out as JSON with its other fields, what came as text as one line.
         if isinstance(record, dict):
-            print(json.dumps(record | {field: answer}, ensure_ascii=False, allow_nan=False))
+            answered = record | {field: answer.value}
+            print(json.dumps(answered, ensure_ascii=False, allow_nan=False))
         else:
-            print(" ".join(answer.split()))
+            print(" ".join(answer.text.split()))
 
 
 def export(
@@ -91,7 +90,9 @@ def export(
 
     opened = _open_prompt(run, task, out, mixture=mixture)
     delta = opened.delta
-    print(write_delta(delta.delta, opened.experiment.model, to, delta.about))
+    experiment = opened.experiment
+    of_task = experiment.tasks[task]
+    print(write_delta(delta.delta, experiment.model, to, delta.about, of_task))
 
 
 def _open_prompt(run: Path, task: str, out: Path, *, mixture: bool) -> OpenedPrompt:

@@ -143,6 +143,8 @@ def tuner_of(record: Mapping[str, Any]) -> TunerSettings:
     It stays a record: a tuner is made with torch, which commands do not need.
     """
     tune = dict(record)
+    # The head is a flag beside the tuner's.
+    tune.pop("head", None)
     settings = dict(tune.pop("tuner", {}))
     name = settings.pop("name", SOFT_PROMPT)
     # The length of a soft prompt stands beside tuning's settings.
@@ -182,6 +184,8 @@ def msf_command(view: "View", name: str, **changes: Any) -> str:
         # The digest of these prompts is recorded, their folder is not.
         settings["prompts"] = "FOLDER"
 
+    if "head" in record["tune"]:
+        settings["head"] = record["tune"]["head"]
     tuner = tuner_of(record["tune"])
     settings["tuner"] = tuner.text
     settings |= stage_settings(MsfConfig, record["msf"])

@@ -12,20 +12,26 @@ from typing import ClassVar
 from torch import Tensor
 
 from ipt.backbones.base import Backbone, Encoded, answer_nll, not_finite
+from ipt.backbones.text_rows import TextRows
+from ipt.data import CATEGORIES
 from ipt.heads.base import Head, Prediction
 
 
 @dataclass(frozen=True)
-class LanguageModel(Head):
+class LanguageModel(TextRows, Head):
     """Answers are texts: their tokens' loss, greedy generation, ranking of options."""
 
     name: ClassVar[str] = "language-model"
+    reads_states: ClassVar[bool] = False
+    # Every task is text to text.
+    categories: ClassVar[tuple[str, ...]] = CATEGORIES
 
     def losses(
         self,
         backbone: Backbone,
         rows: Sequence[Encoded],
         smoothing: float = 0.0,
+        weights: Tensor | None = None,
     ) -> Tensor:
         # Logits [B, T, V], labels [B, T]; padding has no label, and so no loss.
         logits, labels = backbone.answer_logits(rows)
@@ -41,6 +47,7 @@ class LanguageModel(Head):
         rows: Sequence[Encoded],
         max_tokens: int,
         options: Sequence[Encoded] = (),
+        weights: Tensor | None = None,
     ) -> list[Prediction]:
         if not options:
             texts = backbone.generate(rows, max_tokens)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ipt.backbones.base import Backbone
 from ipt.backbones.causal import CausalLM
+from ipt.backbones.encoder import Encoder
 from ipt.backbones.encoder_decoder import EncoderDecoder
 from ipt.backbones.masked import MaskedLM
 from ipt.backbones.sites import Linear
@@ -27,13 +28,14 @@ WEIGHTS = "adapter_model.safetensors"
 MOST_BYTES = 1_000_000  # of a configuration; PEFT's have a thousand
 # What stands before a module's name: PEFT wraps a model twice, and for prompts once.
 WRAPPED = "base_model.model."
-# PEFT's names of the families; it has none for masked models.
+# What PEFT does with a masked model under this name is what we do.
+FEATURES = "FEATURE_EXTRACTION"
+# PEFT's names of the families; it has none for masked models. Heads have names of their own.
 PEFT_TASKS: dict[type[Backbone], str] = {
     EncoderDecoder: "SEQ_2_SEQ_LM",
     CausalLM: "CAUSAL_LM",
+    Encoder: FEATURES,
 }
-# What PEFT does with a masked model under this name is what we do.
-FEATURES = "FEATURE_EXTRACTION"
 
 
 class NotInPeft(ValueError):

@@ -18,22 +18,36 @@ from ipt.training.model import Model
 
 PARTS = "delta.safetensors"
 ABOUT = "ipt.json"
+HEAD = "head"
 
 
-def write_parts(delta: Tensor, model: Model, folder: Path, about: Mapping[str, Any]) -> None:
-    """Write the named parts of a delta [P] of any tuner, and the layout beside `about`."""
+def write_parts(
+    delta: Tensor,
+    model: Model,
+    folder: Path,
+    about: Mapping[str, Any],
+    head: Tensor | None = None,
+) -> None:
+    """Write the named parts of a delta [P] of any tuner, and the layout beside `about`.
+
+    head: [H] the numbers of its head, if it has any.
+    """
     backbone = model.backbone
     shapes = {}
     for name, shape in model.tuner.shapes(backbone).items():
         shapes[name] = list(shape)
-    layout = {
+    layout: dict[str, Any] = {
         "tuner": {"name": model.tuner.name} | asdict(cast(Any, model.tuner)),
         "parts": shapes,
         "model": backbone.name,
         "fingerprint": backbone.fingerprint,
     }
+    tensors = dict(model.tuner.parts(backbone, delta))
+    if head is not None:
+        tensors[HEAD] = head
+        layout[HEAD] = {"name": about["head"], "labels": about["labels"], "numbers": len(head)}
     folder.mkdir(parents=True, exist_ok=True)
-    write_tensors(folder / PARTS, model.tuner.parts(backbone, delta))
+    write_tensors(folder / PARTS, tensors)
     write_json(folder / ABOUT, {**about, "layout": layout})
 
 
@@ -50,6 +64,10 @@ def read_parts(folder: Path, model: Model) -> tuple[Tensor, str]:
         raise ValueError(
             f"{folder}: {ABOUT} names no tuner of this version ({error}); export it again"
         ) from error
+    if HEAD in layout:
+        raise ValueError(
+            f"{folder} holds a delta with a head; heads are not read: tune the task here"
+        )
     if tuner != model.tuner:
         raise ValueError(
             f"{folder} holds a delta of another tuner than --tuner {spelled(model.tuner)}: set "

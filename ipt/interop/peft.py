@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ipt.data import Task
 from ipt.experiment import GivenDeltas
 from ipt.interop.beft import Biases
 from ipt.interop.folder import (
@@ -25,6 +26,7 @@ from ipt.interop.folder import (
     require_same_use,
     spelled,
 )
+from ipt.interop.heads import TunedHead, loading_lines, with_head
 from ipt.interop.ia3 import Rescaling
 from ipt.interop.layout import ABOUT, PARTS, read_parts, write_parts
 from ipt.interop.lora import LowRank
@@ -44,11 +46,18 @@ KINDS: dict[str, Kind] = {
 }
 
 
-def write_peft(delta: Tensor, model: Model, folder: Path, about: dict[str, Any]) -> None:
+def write_peft(
+    delta: Tensor,
+    model: Model,
+    folder: Path,
+    about: dict[str, Any],
+    tuned: TunedHead | None = None,
+) -> None:
     """Write a folder that `PeftModel.from_pretrained` loads.
 
     delta: [P] of the model's tuner.
     about: where it comes from, written to ipt.json.
+    tuned: the head, where it has numbers.
     Raises NotInPeft, before anything is written, where PEFT cannot hold it.
     """
     backbone = model.backbone
@@ -56,6 +65,9 @@ def write_peft(delta: Tensor, model: Model, folder: Path, about: dict[str, Any])
     if not kinds:
         raise NotInPeft(f"PEFT has no kind of adapter for deltas of the tuner {model.tuner.name}")
     written = kinds[0].write(delta, model)
+    if tuned is not None:
+        about = about | tuned.record
+        written = with_head(written, kinds[0].name, model, tuned)
     config = {
         "peft_type": kinds[0].name,
         "task_type": PEFT_TASKS.get(type(backbone)),
@@ -71,19 +83,49 @@ def write_peft(delta: Tensor, model: Model, folder: Path, about: dict[str, Any])
     (folder / PARTS).unlink(missing_ok=True)
 
 
-def write_delta(delta: Tensor, model: Model, folder: Path, about: dict[str, Any]) -> str:
+def write_delta(
+    delta: Tensor,
+    model: Model,
+    folder: Path,
+    about: dict[str, Any],
+    task: Task | None = None,
+) -> str:
     """Write a folder for PEFT, or one of our own where PEFT cannot hold the delta.
+
+    delta: [P + H].
+    task: whose delta it is, where it has a head.
 
     Returns what was written, and why, for the user.
     """
+    tuned = None
+    if model.has_head_numbers:
+        assert task is not None
+        tuned = _head_of(delta, model, task)
+        delta = delta[: model.size]
     try:
-        write_peft(delta, model, folder, about)
+        write_peft(delta, model, folder, about, tuned)
     except NotInPeft as reason:
-        write_parts(delta, model, folder, about)
+        head = tuned and tuned.numbers
+        write_parts(delta, model, folder, about | (tuned.record if tuned else {}), head)
         for name in (CONFIG, WEIGHTS):
             (folder / name).unlink(missing_ok=True)
+        if tuned:
+            return f"folder: {folder} (not for PEFT: {reason}; --prompts reads no heads)"
         return f"folder: {folder} (not for PEFT: {reason}; --prompts reads it)"
+    if tuned:
+        lines = loading_lines(tuned, model.backbone.name, str(folder))
+        return "\n".join([f"PEFT folder: {folder}", *lines])
     return f"PEFT folder: {folder}"
+
+
+def _head_of(delta: Tensor, model: Model, task: Task) -> TunedHead:
+    """Return the head of a task whose numbers stand behind its delta, [P + H]."""
+    head = model.head.of_task(task)
+    classes = head.classes(task)
+    first = model.size
+    numbers = delta[first : first + head.size(model.backbone, classes)]
+    labels = task.options or () if task.category in ("cls", "tags") else ()
+    return TunedHead(head, numbers, classes, labels)
 
 
 def read_peft(folder: Path, length: int, width: int) -> tuple[Tensor, str]:

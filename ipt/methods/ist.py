@@ -21,10 +21,10 @@ from ipt.backbones.base import Encoded
 from ipt.config import IstConfig
 from ipt.encoded import EncodedTask
 from ipt.methods.subspace import Subspace
-from ipt.methods.tuning import Start
+from ipt.methods.tuning import Start, head_starts
 from ipt.training.loop import Execution, fit, row_losses
 from ipt.training.model import Model
-from ipt.training.source import Decoded
+from ipt.training.source import Decoded, heads_of, joined, with_heads
 from ipt.training.sweep import Selected, Sweep, select_best
 
 # Deviation of the first values in the released code.
@@ -187,8 +187,9 @@ def tune_vectors(
     start: Start,
     execution: Execution | None = None,
 ) -> tuple[Tensor, list[Selected]]:
-    """Tune one intrinsic vector per task; return the vectors [T, d] and how each was selected.
+    """Tune one intrinsic vector per task; return the vectors and how each was selected.
 
+    Vectors: [T, d + H], the numbers of each task's head, which are tuned with it, behind it.
     start: values [T, S, d], each of a task's starts one more job per rate.
     Raises ValueError where the subspace is of another backbone or tuner.
     """
@@ -205,7 +206,10 @@ def tune_vectors(
     sweep = Sweep(tasks, rates * starts, start.seeds)
     of_trials = start.values.repeat_interleave(len(rates), 1)  # [T, S x rates, d]
     first_values = of_trials.flatten(0, 1)  # [J, d]
-    source = Decoded(first_values, subspace.decode)
+    decoded = Decoded(first_values, subspace.decode)
+    trials = len(rates) * starts
+    heads = head_starts(model, tasks, start.seeds).repeat_interleave(trials, 0)  # [J, H]
+    source = with_heads(decoded, heads)
 
     jobs = sweep.jobs(config)
     outcomes = fit(model, source, jobs, config, execution)
@@ -218,5 +222,5 @@ def tune_vectors(
         by_loss=config.prunes,
     )
     chosen = [trial.index for trial in selected]
-    vectors = source.values.detach()[chosen]  # [T, d]
-    return vectors, selected
+    vectors = decoded.values.detach()[chosen]  # [T, d]
+    return joined(vectors, heads_of(source, chosen)), selected

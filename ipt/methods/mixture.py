@@ -15,9 +15,10 @@ from torch import Tensor
 from ipt.config import IstConfig
 from ipt.encoded import EncodedTask
 from ipt.methods.ist import SeenVectors, choose_starts
+from ipt.methods.tuning import head_starts
 from ipt.training.loop import Execution, fit
 from ipt.training.model import Model
-from ipt.training.source import Mixture, mix_deltas
+from ipt.training.source import Mixture, heads_of, joined, mix_deltas, with_heads
 from ipt.training.sweep import Sweep, select_best
 
 
@@ -30,7 +31,9 @@ def tune_mixtures(  # noqa: PLR0913 (as IST's, and d)
     seed: int,
     execution: Execution | None = None,
 ) -> Tensor:
-    """Return each task's weights [T, S] of the seen deltas; `mix_deltas` makes its delta.
+    """Return each task's weights [T, S + H] of the seen deltas; `mix_deltas` makes its delta.
+
+    The numbers of a task's head, which are tuned with them, are behind them.
 
     bank: deltas [S, P] of the seen tasks, and whose they are.
 
@@ -46,20 +49,29 @@ def tune_mixtures(  # noqa: PLR0913 (as IST's, and d)
     # the same search that chooses IST's starts.
     one_hot = torch.eye(len(deltas), device=deltas.device)  # [S, S]
     picks = SeenVectors(one_hot, bank.tasks)
-    best = choose_starts(
-        model,
-        lambda weights: mix_deltas(weights, deltas),
-        tasks,
-        picks,
-        seed,
-        max(starts, dim + 1),
-    )  # [T, A, S]
+    count = max(starts, dim + 1)
+    if model.has_head_numbers:
+        # Untrained heads tell no delta from another: the mean, and the first of the seen tasks.
+        few = torch.cat([picks.mean, one_hot])[:count]  # [A, S]
+        best = few.expand(len(tasks), -1, -1)
+    else:
+        best = choose_starts(
+            model,
+            lambda weights: mix_deltas(weights, deltas),
+            tasks,
+            picks,
+            seed,
+            count,
+        )  # [T, A, S]
 
     # d + 1 anchors leave d free weights, as they add up to 1: as many numbers as IST has.
     anchors = anchor_orders(best.shape[1], starts, dim)
     of_starts = best[:, anchors].flatten(0, 1)  # [T x starts, d + 1, S]
     of_jobs = of_starts.repeat_interleave(len(rates), 0)  # [J, d + 1, S]
-    source = Mixture(of_jobs, deltas)
+    mixture = Mixture(of_jobs, deltas)
+    trials = len(rates) * len(anchors)
+    heads = head_starts(model, tasks, seed).repeat_interleave(trials, 0)  # [J, H]
+    source = with_heads(mixture, heads)
 
     sweep = Sweep(tasks, rates * len(anchors), seed)
     jobs = sweep.jobs(config)
@@ -74,8 +86,8 @@ def tune_mixtures(  # noqa: PLR0913 (as IST's, and d)
     chosen = [trial.index for trial in selected]
     # With the type of indices also where this process has no task.
     indices = torch.tensor(chosen, dtype=torch.long, device=deltas.device)
-    weights = source.weights(indices)  # [T, S]
-    return weights.detach()
+    weights = mixture.weights(indices)  # [T, S]
+    return joined(weights.detach(), heads_of(source, chosen))
 
 
 def anchor_orders(count: int, starts: int, dim: int) -> list[list[int]]:

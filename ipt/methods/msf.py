@@ -16,9 +16,10 @@ from torch import Tensor
 from ipt.config import MsfConfig
 from ipt.encoded import EncodedTask
 from ipt.methods.subspace import Scaling, Subspace, inner_width_for, reconstruction_loss
+from ipt.methods.tuning import head_starts
 from ipt.training.loop import Execution, Job, Row, fit
 from ipt.training.model import Model
-from ipt.training.source import Shared, Source
+from ipt.training.source import Shared, Source, with_heads
 
 # Rows of a step, at most: one shared delta gains nothing from more (LOG.md).
 SHARED_ROWS = 16
@@ -61,10 +62,12 @@ def find_subspace(
 ) -> Subspace:
     """Train the autoencoder on the seen tasks' deltas.
 
-    bank: [T, P] tuned deltas, in the order of tasks.
+    bank: [T, P + H] tuned deltas, in the order of tasks, with their heads' numbers behind them,
+        which stay as they are.
     seed: of the initial weights and the order of rows.
     """
-    size = bank.shape[1]
+    size = model.size
+    bank, heads = bank.split([size, bank.shape[1] - size], 1)
     width = config.inner_width
     if width is None:
         width = inner_width_for(size)
@@ -84,7 +87,7 @@ def find_subspace(
     subspace.rescale(scaling)
 
     # One job, as the parameters are all tasks' own: their gradients add up in one step.
-    source = Reconstructed(subspace, bank, config.alpha)
+    source = with_heads(Reconstructed(subspace, bank, config.alpha), heads, trained=False)
     job = _joint_job("msf", tasks, config, seed)
     fit(model, source, [job], config, execution)
     subspace.requires_grad_(False)
@@ -115,13 +118,15 @@ def find_shared_delta(
 ) -> Tensor:
     """Tune one delta [P] jointly on all seen tasks: what no intrinsic dimension gives.
 
+    Heads are each task's own, and are not returned.
     start: [P]. config: as many steps as MSF takes, at its `learning_rate`.
     """
     source = Shared(start)
     rows = min(config.rows_per_step, SHARED_ROWS)
     fewer = replace(config, rows_per_step=rows)
     job = _joint_job("shared", tasks, fewer, seed)
-    fit(model, source, [job], fewer, execution)
+    heads = head_starts(model, tasks, seed)
+    fit(model, with_heads(source, heads), [job], fewer, execution)
     return source.value.detach()[0]  # of [1, P]
 
 

@@ -8,15 +8,16 @@ bank (`ipt.bank`).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from ipt.config import TuneConfig
 from ipt.encoded import EncodedTask
 from ipt.training.loop import Execution, fit
 from ipt.training.model import Model
-from ipt.training.source import Decoded, Free, Source
+from ipt.training.source import Decoded, Free, Source, with_heads
 from ipt.training.sweep import Seeds, Sweep, all_deltas, select_best
 from ipt.tuners.reparameterization import Reparameterization
 
@@ -27,11 +28,13 @@ class Start:
 
     values: of deltas [P] for all tasks or [T, P]; of vectors [T, S, d], S starts for each task.
     network: makes the deltas, where `values` are its weights [K] or [T, K].
+    heads: [T, H] of the tasks; the heads' own starts, if not given.
     """
 
     values: Tensor
     seeds: Seeds
     network: Reparameterization | None = None
+    heads: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,16 @@ class TunedDelta:
     learning_rate: float
     dev_loss: float
     steps: int
+
+    # [H] the numbers of its head; none of a language model's.
+    head: Tensor = field(default_factory=lambda: torch.zeros(0))
+
+
+def head_starts(model: Model, tasks: Sequence[EncodedTask], seeds: Seeds) -> Tensor:
+    """Return the first numbers [T, H] of the tasks' heads."""
+    if isinstance(seeds, int):
+        seeds = [seeds] * len(tasks)
+    return model.head_start([data.classes for data in tasks], seeds)
 
 
 def tune_deltas(
@@ -64,6 +77,10 @@ def tune_deltas(
         weights = values.expand(jobs_count, -1)
         source = Decoded(weights, start.network.deltas)
 
+    heads = start.heads
+    if heads is None:
+        heads = head_starts(model, tasks, start.seeds)
+    source = with_heads(source, heads.repeat_interleave(rates, 0))  # [J, H]
     jobs = sweep.jobs(config)
     outcomes = fit(model, source, jobs, config, execution)
     # Halving has ended trials by dev loss; dev loss decides among the others too.
@@ -75,14 +92,18 @@ def tune_deltas(
         by_loss=config.prunes,
     )
 
-    deltas = all_deltas(source, jobs_count, model.device)  # [J, P]
+    numbers = all_deltas(source, jobs_count, model.device)  # [J, P + H]
     tuned = []
-    for trial in selected:
+    for data, trial in zip(tasks, selected, strict=True):
+        own = numbers[trial.index]
+        head_size = model.head.size(model.backbone, data.classes)
         quality = TunedDelta(
-            delta=deltas[trial.index],
+            delta=own[: model.size],
             learning_rate=trial.learning_rate,
             dev_loss=trial.outcome.dev_loss,
             steps=trial.outcome.steps,
+            # What fills up the numbers of fewer classes is none of them.
+            head=own[model.size : model.size + head_size],
         )
         tuned.append(quality)
     return tuned

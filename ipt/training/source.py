@@ -10,7 +10,7 @@
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -72,6 +72,59 @@ class Shared(Source):
     def forward(self, indices: Tensor) -> Tensor:
         # Expanded, not copied: the gradients of all tasks add up in the one delta.
         return self.value.expand(len(indices), -1)
+
+
+class WithHeads(Source):
+    """The deltas of another source with the numbers of each one's head behind them, [J, P + H].
+
+    The heads are trained beside whatever the source trains, and are no part of a subspace.
+    """
+
+    def __init__(self, source: Source, heads: Tensor, trained: bool = True) -> None:
+        """Start from heads [J, H], a row for each index of the source."""
+        super().__init__()
+        self.source = source
+        copied = heads.detach().clone()
+        self.heads: Tensor
+        if trained:
+            self.heads = nn.Parameter(copied)
+        else:
+            self.register_buffer("heads", copied)
+
+    def forward(self, indices: Tensor) -> Tensor:
+        deltas = self.source(indices)  # [U, P]
+        return torch.cat([deltas, self.heads[indices]], 1)
+
+    def extra_loss(self, indices: Tensor, deltas: Tensor) -> Tensor | None:
+        size = deltas.shape[1] - self.heads.shape[1]
+        return self.source.extra_loss(indices, deltas[:, :size])
+
+
+def with_heads(source: Source, heads: Tensor, trained: bool = True) -> Source:
+    """Return the source with heads [J, H] behind its deltas; itself where they have no numbers."""
+    return WithHeads(source, heads, trained) if heads.shape[1] else source
+
+
+def joined(deltas: Tensor, heads: Tensor) -> Tensor:
+    """Return deltas [T, P] with the numbers of their heads [T, H] behind them."""
+    return torch.cat([deltas, heads.to(deltas)], 1) if heads.shape[1] else deltas
+
+
+def heads_of(source: Source, indices: Sequence[int]) -> Tensor:
+    """Return the heads [A, H] of these deltas as they are now."""
+    if isinstance(source, WithHeads):
+        return source.heads.detach()[list(indices)]
+    return torch.zeros(len(indices), 0)
+
+
+def decoded_with_heads(
+    numbers: Tensor,
+    count: int,
+    decode: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """Return the deltas [T, P + H] of numbers [T, count + H], heads unchanged."""
+    vectors, heads = numbers.split([count, numbers.shape[1] - count], 1)
+    return joined(decode(vectors), heads)
 
 
 def mix_deltas(weights: Tensor, bank: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from ipt.bank import open_bank
 from ipt.checkpoint import Checkpoint
 from ipt.data import SAME_DATA_SEED, Task, digest_of
 from ipt.experiment import Experiment, encode_tasks
+from ipt.methods.multi_task import find_shared_start
 from ipt.methods.tuning import Start, TunedDelta, tune_deltas
 from ipt.storage import REMOVE_FILE, lock_folders, read_metadata, remove_drafts
 from ipt.training.loop import STATE_BYTES, Execution
@@ -62,6 +63,18 @@ def missing_tasks(experiment: Experiment, names: Sequence[str], data_seed: int) 
 
 def tuned_deltas(experiment: Experiment, names: Sequence[str], data_seed: int) -> Tensor:
     """Return the tuned deltas [T, P] of these tasks, tuning those missing in the bank."""
+    return tuned_numbers(experiment, names, data_seed)[0]
+
+
+def tuned_numbers(
+    experiment: Experiment,
+    names: Sequence[str],
+    data_seed: int,
+) -> tuple[Tensor, Tensor]:
+    """Return the tuned deltas [T, P] and heads [T, H] of these tasks, tuning those missing.
+
+    Heads of fewer classes are filled up.
+    """
     processes = experiment.processes
     bank = open_bank(experiment, data_seed)
     # Before the bank is read below: tuning passes over them.
@@ -72,22 +85,27 @@ def tuned_deltas(experiment: Experiment, names: Sequence[str], data_seed: int) -
     # Read back from the bank also what was just tuned: a later run computes with the same numbers.
     tasks = experiment.tasks_named(names)
     tuned = processes.on_main_process(lambda: [bank.get(task) for task in tasks])
+    model = experiment.model
     deltas = []
-    for name, entry in zip(names, tuned, strict=True):
-        path = bank.folder / f"{name}.safetensors"
+    heads = []
+    for task, entry in zip(tasks, tuned, strict=True):
+        path = bank.folder / f"{task.name}.safetensors"
         if entry is None:
             raise ValueError(
                 f"{path} was taken away or written by another task, such as one whose name "
                 "differs in case alone; run again"
             )
-        if len(entry.delta) != experiment.model.size:
-            raise ValueError(
-                f"{path} holds {len(entry.delta)} numbers, {experiment.model.size} were expected; "
-                f"{REMOVE_FILE}"
-            )
+        head_size = model.head.size(model.backbone, model.head.classes(task))
+        for numbers, size in ((entry.delta, model.size), (entry.head, head_size)):
+            if len(numbers) != size:
+                raise ValueError(
+                    f"{path} holds {len(numbers)} numbers, {size} were expected; {REMOVE_FILE}"
+                )
         deltas.append(entry.delta)
+        heads.append(entry.head)
     stacked = torch.stack(deltas)  # [T, P]
-    return stacked.to(experiment.model.device)
+    filled_up = torch.nn.utils.rnn.pad_sequence(heads, batch_first=True)  # [T, H]
+    return stacked.to(model.device), filled_up.to(model.device)
 
 
 def put_given(experiment: Experiment, names: Sequence[str]) -> None:
@@ -313,7 +331,7 @@ def _tune(missing: Sequence[Missing], data_seed: int) -> tuple[Checkpoint, list[
     for experiment, task in share:
         tasks.append(encoded[task.name])
         seeds.append(experiment.seed)
-    values = _initial_deltas(first.model, seeds, first.seed)
+    start = _start(first, share, data_seed)
 
     # The checkpoint is named after what is tuned: a run that was killed goes on only with the same
     # tasks. One seed is not named, as the bank's folder has it.
@@ -330,9 +348,60 @@ def _tune(missing: Sequence[Missing], data_seed: int) -> tuple[Checkpoint, list[
     )
     with first.reporter.bar("tuning") as progress:
         execution = Execution(checkpoint, progress)
-        start = Start(values, seeds, first.model.network)
         tuned = tune_deltas(first.model, tasks, first.tune, start, execution)
     return checkpoint, processes.gather(tuned)
+
+
+def _start(first: Experiment, share: Sequence[Missing], data_seed: int) -> Start:
+    """Return where these deltas begin; first: whose model and settings they have."""
+    seeds = [experiment.seed for experiment, _ in share]
+    if first.tune.delta_start == "own" or not share:
+        values = _initial_deltas(first.model, seeds, first.seed)
+        return Start(values, seeds, first.model.network)
+
+    # A start for each seed and kind of tasks, made of all tasks of the split.
+    known: dict[tuple[int, str], dict[str, tuple[Tensor, Tensor]]] = {}
+    deltas = []
+    heads = []
+    for experiment, task in share:
+        key = (experiment.seed, task.category)
+        if key not in known:
+            known[key] = _shared_start(experiment, task.category, data_seed)
+        delta, head = known[key][task.name]
+        deltas.append(delta)
+        heads.append(head)
+    filled_up = torch.nn.utils.rnn.pad_sequence(heads, batch_first=True)
+    return Start(torch.stack(deltas), seeds, heads=filled_up)
+
+
+def _shared_start(
+    experiment: Experiment,
+    category: str,
+    data_seed: int,
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return the delta and the head that each task of a kind begins with."""
+    names = []
+    for name in experiment.split.all:
+        if experiment.tasks[name].category == category:
+            names.append(name)
+    tasks = encode_tasks(experiment, names, data_seed)
+    folder = open_bank(experiment, data_seed).folder
+    seconds = experiment.tune.checkpoint_seconds
+    checkpoint = Checkpoint(folder, f"shared-{category}", seconds)
+    with experiment.reporter.bar(f"one delta for all {category} tasks") as progress:
+        execution = Execution(checkpoint, progress)
+        found = find_shared_start(
+            experiment.model,
+            tasks,
+            experiment.tune,
+            experiment.seed,
+            execution,
+        )
+    checkpoint.discard()
+    starts = {}
+    for data, head in zip(tasks, found.heads, strict=True):
+        starts[data.task.name] = (found.delta, head)
+    return starts
 
 
 def _initial_deltas(model: Model, seeds: Sequence[int], any_seed: int) -> Tensor:

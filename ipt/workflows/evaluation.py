@@ -2,20 +2,27 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ipt.bank import open_bank, scored_rows
 from ipt.data import SAME_DATA_SEED
 from ipt.encoded import EncodedTask
 from ipt.experiment import Experiment, encode_tasks
+from ipt.methods.tuning import Start, head_starts, tune_deltas
 from ipt.results import Floor, TaskScore
 from ipt.training.evaluate import chance, score_deltas
+from ipt.training.loop import Execution
 from ipt.training.model import Model
-from ipt.workflows.deltas import tuned_deltas
+from ipt.training.source import joined
+from ipt.workflows.deltas import tuned_numbers
 
 Scores = dict[str, TaskScore]
+# Of a head alone.
+HEAD_RATES = (0.003, 0.01, 0.03)
 
 
 def score_tasks(
@@ -28,7 +35,7 @@ def score_tasks(
 ) -> Scores:
     """Return each task's scores on its held-out rows; each process scores its share.
 
-    deltas: [T, P], in the order of tasks.
+    deltas: [T, P + H], in the order of tasks.
     model: the experiment's, if not given.
     rank: also rank the options of cls tasks.
     """
@@ -73,7 +80,7 @@ def _measure_reference(
     data_seed: int,
 ) -> dict[str, Any]:
     title = f"prompt tuning, data seed {data_seed}"
-    deltas = tuned_deltas(experiment, names, data_seed)
+    deltas = joined(*tuned_numbers(experiment, names, data_seed))
     tasks = encode_tasks(experiment, names, data_seed)
     scores = score_tasks(experiment, title, deltas, tasks)
     # As the bank's JSON has them.
@@ -105,15 +112,15 @@ def _measure_floor(experiment: Experiment, names: Sequence[str]) -> dict[str, An
     # The bare backbone takes deltas of no numbers. Floors are of generated answers only, hence
     # no ranking, which would cost a pass for each option.
     start = model.initialize(experiment.seed).expand(len(tasks), -1)  # [T, P]
-    nothing = start.new_zeros(len(tasks), 0)  # [T, 0]
     empty_scores = score_tasks(
         experiment,
-        "the empty prompt",
-        nothing,
+        "the head alone" if model.has_head_numbers else "the empty prompt",
+        head_alone(experiment, tasks),
         tasks,
         model=model.bare,
         rank=False,
     )
+    start = joined(start, head_starts(model, tasks, experiment.seed))
     # An untrained delta may help: a soft prompt starts from words of the vocabulary.
     start_scores = score_tasks(
         experiment,
@@ -131,6 +138,24 @@ def _measure_floor(experiment: Experiment, names: Sequence[str]) -> dict[str, An
             "start": start_scores[name].generated,
         }
     return records
+
+
+def head_alone(experiment: Experiment, tasks: Sequence[EncodedTask]) -> Tensor:
+    """Return what the bare backbone runs under, [T, H]: heads tuned without anything else.
+
+    A language model's has no numbers.
+    """
+    model = experiment.model.bare
+    nothing = torch.zeros(len(tasks), 0, device=model.device)
+    if not model.has_head_numbers:
+        return nothing
+    config = replace(experiment.tune, learning_rates=HEAD_RATES)
+    with torch.enable_grad(), experiment.reporter.bar("tuning heads alone") as progress:
+        share = experiment.processes.shard(tasks)
+        start = Start(nothing[: len(share)], experiment.seed)
+        tuned = tune_deltas(model, share, config, start, Execution(progress=progress))
+    heads = [one.head for one in experiment.processes.gather(tuned)]
+    return torch.nn.utils.rnn.pad_sequence(heads, batch_first=True).to(model.device)
 
 
 def _kept_or_measured(

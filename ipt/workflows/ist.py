@@ -9,6 +9,7 @@ The conditions of one source are one stacked run.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,7 +38,8 @@ from ipt.results import PARTS, Condition, RunResult
 from ipt.run import Run
 from ipt.storage import tensors_digest, write_tensors
 from ipt.training.loop import Execution
-from ipt.training.source import mix_deltas
+from ipt.training.model import Model
+from ipt.training.source import decoded_with_heads, mix_deltas
 from ipt.workflows.deltas import missing_tasks, tuned_deltas
 from ipt.workflows.evaluation import Scores, floor_scores, reference_scores, score_tasks
 from ipt.workflows.msf import task_records
@@ -71,9 +73,11 @@ class Tuned:
     """The numbers that the tasks of one source were tuned to, and what makes deltas of them."""
 
     numbers: Tensor
-    """[T, d] vectors, or [T, S] weights of the seen deltas."""
+    """[T, d + H] vectors, or [T, S + H] weights of the seen deltas, each with its task's head."""
     decode: Callable[[Tensor], Tensor]
-    """[U, d] or [U, S] to deltas [U, P]."""
+    """[U, d + H] or [U, S + H] to deltas [U, P + H]."""
+    count: int
+    """d, or S."""
     starts: Tensor | None = None
     """[T, d] the best start of each task; None of a mixture."""
 
@@ -147,7 +151,9 @@ def score_conditions(
     for condition, tasks in encoded:
         part = slice(first, first + len(tasks))
         first = part.stop
-        numbers = tuned.numbers[part].contiguous()
+        # Heads of other conditions' tasks, which were stacked beside them, may be wider.
+        width = tuned.count + widest_head(experiment.model, tasks)
+        numbers = tuned.numbers[part, :width].contiguous()
         title = SOURCES[condition.source].format(condition.name)
         deltas = tuned.decode(numbers)
         scored.scores[condition.name] = score_tasks(experiment, title, deltas, tasks)
@@ -161,6 +167,11 @@ def score_conditions(
             deltas = tuned.decode(starts[part])
             title = "the best seen code"
             scored.scores["best_code"] = score_tasks(experiment, title, deltas, tasks)
+
+
+def widest_head(model: Model, tasks: Sequence[EncodedTask]) -> int:
+    """Return the most numbers H that a head of these tasks has."""
+    return max(model.head.size(model.backbone, data.classes) for data in tasks)
 
 
 def plan_ist(
@@ -291,7 +302,10 @@ def tune_in_subspace(
         )
     # Every process scores its share of what all have tuned.
     gathered = processes.gather_rows(vectors)  # [T, d]
-    return Tuned(gathered, subspace.decode, starts[:, 0])
+    decode = partial(decoded_with_heads, count=subspace.dim, decode=subspace.decode)
+    # Without a head: of untrained ones nothing would come.
+    best = None if experiment.model.has_head_numbers else starts[:, 0]
+    return Tuned(gathered, decode, subspace.dim, best)
 
 
 def choose_vectors(
@@ -306,7 +320,8 @@ def choose_vectors(
     bank = tuned_deltas(experiment, names, SAME_DATA_SEED)  # [S, P]
     vectors = subspace.encode(bank)  # [S, d]
     seen = SeenVectors(vectors, names)
-    if config.start != "seen":
+    # Untrained heads tell no vector from another.
+    if config.start != "seen" or experiment.model.has_head_numbers:
         return starts_without_search(config, subspace, seen, len(tasks), seed)
     with experiment.reporter.bar(f"best seen codes, {subspace.kind} subspace"):
         # As many for a seen task, whose own vector is none of them, as for an unseen one.
@@ -350,7 +365,9 @@ def tune_mixture(
             execution,
         )
     gathered = processes.gather_rows(weights)  # [T, S]
-    return Tuned(gathered, lambda numbers: mix_deltas(numbers, bank))
+    mix = partial(mix_deltas, bank=bank)
+    decode = partial(decoded_with_heads, count=len(bank), decode=mix)
+    return Tuned(gathered, decode, len(bank))
 
 
 def ist_result(
@@ -379,6 +396,7 @@ def ist_result(
         floor=floor_scores(experiment, names),
         scores=scores,
         pca_dim=pca_dim,
+        heads=experiment.head_sizes,
     )
 
 

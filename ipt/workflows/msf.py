@@ -23,11 +23,12 @@ from ipt.methods.msf import find_shared_delta, find_subspace
 from ipt.methods.subspace import Subspace, inner_width_for
 from ipt.provenance import digest, settings_record, to_record
 from ipt.recovery import absolute_score
-from ipt.results import RunResult, TaskRecord
+from ipt.results import RunResult, TaskRecord, head_alone
 from ipt.run import Run
 from ipt.storage import replace_folder, tensors_digest, write_tensors
 from ipt.training.loop import Execution, Progress
-from ipt.workflows.deltas import missing_tasks, tuned_deltas
+from ipt.training.source import joined
+from ipt.workflows.deltas import missing_tasks, tuned_numbers
 from ipt.workflows.evaluation import Scores, floor_scores, reference_scores, score_tasks
 
 
@@ -42,7 +43,7 @@ class MsfOutput:
 def run_msf(experiment: Experiment, config: MsfConfig, run: Run) -> RunResult:
     """Find the subspace, score its reconstructions and the controls, and finish the run folder."""
     seen, unseen = experiment.seen, experiment.unseen
-    bank = tuned_deltas(experiment, [*seen, *unseen], SAME_DATA_SEED)
+    bank, heads = tuned_numbers(experiment, [*seen, *unseen], SAME_DATA_SEED)
     tasks = encode_tasks(experiment, [*seen, *unseen], SAME_DATA_SEED)
     if config.dim >= len(seen):
         experiment.reporter.info(
@@ -59,7 +60,7 @@ def run_msf(experiment: Experiment, config: MsfConfig, run: Run) -> RunResult:
         execution = _joint(experiment, run.checkpoint("msf", seconds, of), progress)
         subspace = find_subspace(
             experiment.model,
-            bank[: len(seen)],
+            joined(bank, heads)[: len(seen)],
             seen_tasks,
             config,
             experiment.seed,
@@ -71,7 +72,7 @@ def run_msf(experiment: Experiment, config: MsfConfig, run: Run) -> RunResult:
         shared = find_control(experiment, seen_tasks, config, execution)
 
     output = MsfOutput(subspace, shared)
-    scores = score_conditions(experiment, output, bank, tasks)
+    scores = score_conditions(experiment, output, bank, heads, tasks)
     result = msf_result(experiment, config, subspace, bank, scores)
     # Only the first process writes: all have the same numbers.
     experiment.processes.on_main_process(lambda: write(run, output, bank, result))
@@ -143,18 +144,20 @@ def score_conditions(
     experiment: Experiment,
     output: MsfOutput,
     bank: Tensor,
+    heads: Tensor,
     tasks: list[EncodedTask],
 ) -> dict[str, Scores]:
     """Return the scores of the conditions of MSF, by condition and task.
 
     bank: [T, P] the deltas of the seen tasks, then of the unseen ones, as `tasks`.
+    heads: [T, H] tuned with them, and kept whatever delta is scored.
     """
     subspace = output.subspace
     seen = len(experiment.seen)
     vectors = subspace.encode(bank)  # [T, d]
     rebuilt = subspace.decode(vectors)  # [T, P]
     # Seen and unseen tasks in one pass: full batches of both.
-    reconstructed = score_tasks(experiment, "reconstructed prompts", rebuilt, tasks)
+    reconstructed = score_tasks(experiment, "reconstructed prompts", joined(rebuilt, heads), tasks)
 
     # Controls: one delta for every unseen task, that of the seen tasks' mean vector, or one tuned
     # on all of them. What they score needs none of the d dimensions.
@@ -164,6 +167,7 @@ def score_conditions(
     mean_vector = seen_vectors.mean(0, keepdim=True)  # [1, d]
     mean = subspace.decode(mean_vector).expand(count, -1)  # [T, P]
     shared = output.shared.expand(count, -1)  # [T, P]
+    mean, shared = joined(mean, heads[seen:]), joined(shared, heads[seen:])
     return {
         "train_msf": {name: reconstructed[name] for name in experiment.seen},
         "test_msf": {name: reconstructed[name] for name in experiment.unseen},
@@ -183,6 +187,8 @@ def msf_result(
     names = [*experiment.seen, *experiment.unseen]
     reference = reference_scores(experiment, names, SAME_DATA_SEED)
     floor = floor_scores(experiment, names)
+    if experiment.model.has_head_numbers:
+        scores = scores | {"head_alone": head_alone(floor, experiment.unseen)}
     subspace.scores = card_scores(scores, reference)
     # Of the bytes: whoever computes with this bank can tell that it is the same one.
     bank_bytes = bank.cpu().numpy().tobytes()
@@ -200,6 +206,7 @@ def msf_result(
         scores=scores,
         prompts=hashlib.sha256(bank_bytes).hexdigest(),
         parameters=parameters,
+        heads=experiment.head_sizes,
     )
 
 

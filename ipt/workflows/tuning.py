@@ -22,6 +22,10 @@ class TaskQuality:
     floor: float
     dev_loss: float
     """Nats per token, averaged over the seeds."""
+    head: int = 0
+    """H, the numbers of its head, which are tuned beside the P of its delta."""
+    head_alone: float | None = None
+    """What such a head scores on the frozen model; None where it has no numbers."""
 
     @property
     def generated(self) -> list[float]:
@@ -47,7 +51,12 @@ class TuningResult:
     banks: list[Path]
     split: TaskSplit
     size: int
-    """P, the numbers that are tuned for a task."""
+    """P, the numbers that are tuned for a task beside those of its head."""
+
+    @property
+    def has_heads(self) -> bool:
+        """Whether tasks have heads with numbers of their own."""
+        return any(task.head for task in self.tasks)
 
 
 def estimate_tuning(experiment: Experiment, seeds: Sequence[int]) -> Estimate:
@@ -85,6 +94,7 @@ def run_tuning(experiment: Experiment, seeds: Sequence[int]) -> TuningResult:
         banks.append(open_bank(seeded, SAME_DATA_SEED))
 
     tasks = []
+    heads = experiment.head_sizes
     for task in experiment.tasks_named(names):
         losses = []
         for bank in banks:
@@ -96,6 +106,8 @@ def run_tuning(experiment: Experiment, seeds: Sequence[int]) -> TuningResult:
             scores=[of_seed[task.name] for of_seed in scores],
             floor=floors[task.name].best,
             dev_loss=sum(losses) / len(experiments),
+            head=heads.get(task.name, 0),
+            head_alone=floors[task.name].empty if heads else None,
         )
         tasks.append(quality)
     folders = [bank.folder for bank in banks]
