@@ -281,10 +281,9 @@ def _read_tags(row: Any, where: str) -> Example:
         raise ValueError(
             f"{where}: {len(tokens)} tokens and {len(tags)} tags; expected one tag a token"
         )
-    for token in tokens:
-        check_writable(token, f"{where}: 'tokens'")
-    for tag in tags:
-        check_writable(tag, f"{where}: 'tags'")
+    check_writable(" ".join(tokens), f"{where}: 'tokens'")
+    check_writable(" ".join(tags), f"{where}: 'tags'")
+    for tag in dict.fromkeys(tags):
         # Tags are one text, joined by spaces.
         if len(tag.split()) != 1 or tag != tag.strip():
             raise ValueError(f"{where}: tag {tag!r:.60} has a space; write a tag without spaces")

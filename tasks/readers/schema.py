@@ -251,9 +251,9 @@ def record_problems(record: Any, where: str) -> list[str]:
         return [f"{where}: field 'examples' is missing or empty"]
 
     # Each step reads what the steps before it found right, so the first that finds something ends.
-    problems = _example_problems(record, where)
-    if not problems:
-        problems = _schema_problems(record, where)
+    problems = _schema_problems(record, where)
+    if problems:
+        problems = _example_problems(record, where) or problems
     if not problems and record["category"] == "cls":
         task = Task.from_dict(record, where)
         problems = _contradictions(task, where) + _unused_options(task, where)
