@@ -38,20 +38,20 @@ def test_a_setting_that_cannot_be_is_one_line(text, says):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder with classification tasks alone, and a mixed one."""
+    """Splits of two classification tasks, and of two with spans."""
     root = tmp_path_factory.mktemp("heads")
-    for kinds in (("cls",), ("span",)):
-        place = root / "-".join(kinds)
-        place.mkdir()
-        for kind in kinds:
-            for number in (0, 1):
-                record = task(kind, number, rows=160).to_dict()
-                write_json(place / f"{record['name']}.json", record)
+    for kind in ("cls", "span"):
+        (root / kind).mkdir()
+        for number in (0, 1):
+            record = task(kind, number, rows=160).to_dict()
+            write_json(root / kind / f"{record['name']}.json", record)
+        split = {"seen": [f"{kind}-0"], "unseen": [f"{kind}-1"], "tasks": kind}
+        write_json(root / f"{kind}.json", split)
     return root
 
 
 def words(folder, verb, kind, *more):
-    place = ["--tasks", str(folder / kind), "--limit", "4", "--out", str(folder / "runs")]
+    place = ["--tasks", str(folder / f"{kind}.json"), "--limit", "4", "--out", str(folder / "runs")]
     return [verb, *place, *more]
 
 
@@ -69,8 +69,6 @@ CASES = [
 
 @pytest.mark.parametrize(("verb", "kind", "more", "says"), CASES, ids=[c[3] for c in CASES])
 def test_the_command_says_so_before_it_begins(verb, kind, more, says, folder, capsys):
-    if verb == "msf":
-        more = [*more, "--seen", "1", "--unseen", "1"]
     assert cli.main(words(folder, verb, kind, *more)) == 2
     error = capsys.readouterr().err
     assert says in error and error.strip().count("\n") == 0
@@ -80,7 +78,7 @@ def test_the_command_says_so_before_it_begins(verb, kind, more, says, folder, ca
 def test_folders_of_deltas_have_no_heads(folder, capsys):
     (folder / "given").mkdir(exist_ok=True)
     more = ["--head", "classification", "--prompts", str(folder / "given"), "--dim", "2"]
-    assert cli.main(words(folder, "msf", "cls", *more, "--seen", "1", "--unseen", "1")) == 2
+    assert cli.main(words(folder, "msf", "cls", *more)) == 2
     assert "deltas without the numbers of --head classification" in capsys.readouterr().err
 
 

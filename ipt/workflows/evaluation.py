@@ -85,7 +85,7 @@ def predictions_record(tasks: Sequence[EncodedTask], measured: Mapping[str, Scor
         for example, answer in zip(data.test_examples, predictions, strict=True):
             if len(rows) == MOST_PREDICTIONS:
                 break
-                shown = shortened(example.input)
+            shown = shortened(example.input)
             rows.append({"input": shown, "right": list(example.output), "answer": answer})
         record[data.task.name] = {"held_out": len(predictions), "rows": rows}
     return record
