@@ -13,6 +13,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from ipt.backbones.base import Backbone
 from ipt.backbones.check import ANSWERS, TEXTS
+from ipt.backbones.encoder import MAX_QUESTION, Encoder
 from ipt.backbones.loading import is_folder, load_backbone
 from ipt.backbones.tolerance import is_close
 from ipt.bank import open_bank
@@ -35,7 +36,8 @@ from ipt.estimate import (
 )
 from ipt.experiment import Experiment, GivenDeltas, encode_tasks
 from ipt.fewshot import few_shot
-from ipt.heads import parse_head
+from ipt.heads import Head, parse_head
+from ipt.heads.states import TYPICAL_CLASSES
 from ipt.interop.peft import read_prompts
 from ipt.methods.subspace import Subspace
 from ipt.progress import Reporter
@@ -65,6 +67,8 @@ MSF_CONDITIONS = tuple(
 )
 # What the deltas of two rows differ by: no start of a tuner is its own.
 NOISE = 0.01
+# Of a window: [CLS], and [SEP] behind the question and the text, or two each as RoBERTa has it.
+SIGNS = 4
 MOST_MEMORY = 2**40
 
 
@@ -119,7 +123,17 @@ def open_experiment(
     )
     if not head.reads_states:
         require_options(backbone, split, tasks)
+    elif isinstance(backbone, Encoder):
+        # A tokenizer that cannot say where its tokens are is refused here, and not in mid-work.
+        backbone.piece(TEXTS[0])
+        if any(tasks[name].category == "span" for name in split.all):
+            require_windows(backbone, head)
     model = Model(backbone, tuner, head)
+    if work.prompts and model.has_head_numbers:
+        raise ValueError(
+            f"--prompts: its folders hold deltas without the numbers of --head {head.name}; tune "
+            "them here, or take --head language-model"
+        )
     require_fit(model)
     if tune is not None and tune.delta_start == "shared" and model.network is not None:
         raise ValueError(
@@ -187,12 +201,33 @@ def _unfit(model: Model, reason: str) -> ValueError:
     )
 
 
+def require_windows(backbone: Encoder, head: Head) -> None:
+    """Raise ValueError where windows of a long text would share more than they hold."""
+    stride = getattr(head, "stride", 0)
+    room = backbone.max_input - MAX_QUESTION - SIGNS
+    if stride >= room:
+        raise ValueError(
+            f"--head {head.name}: stride must be below {room}, what a window of {backbone.name} "
+            f"holds beside a question; found {stride}"
+        )
+
+
+def require_no_heads(experiment: Experiment, verb: str) -> None:
+    """Raise ValueError where a command would ignore the numbers of heads."""
+    head = experiment.model.head
+    if experiment.model.has_head_numbers:
+        raise ValueError(
+            f"{verb} does not know the numbers of --head {head.name} that this run's tasks have "
+            "beside their vectors; choose a run of --head language-model or label-embedding"
+        )
+
+
 def require_room(model: Model) -> None:
     """Raise ValueError where the backbone cannot take the tuner, or the memory no job of it."""
     # Asking for the size looks for the tuner's places.
     if model.size == 0 and not (isinstance(model.tuner, Bare) and model.has_head_numbers):
         raise _unfit(model, "it has nothing there to tune")
-    numbers = model.trained_size
+    numbers = model.trained_size + model.head.size(model.backbone, TYPICAL_CLASSES)
     needed = numbers * STATE_BYTES
     memory = memory_of(model.device)
     if needed > memory:
@@ -489,6 +524,7 @@ def open_search_problem(
         )
     folder = run.folder.parent
     experiment = reopen_experiment(run.config, folder, source.limit, source.device)
+    require_no_heads(experiment, "ipt bench --search-cost")
     names = experiment.unseen[: config.search_cost_tasks]
     return SearchProblem(
         model=experiment.model,

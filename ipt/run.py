@@ -51,6 +51,9 @@ NOT_IN_IDENTITY = ("paths", "subspace")
 # Name of the digest of a run's settings in its result.
 SETTINGS = "sha256 of the settings"
 
+# What was predicted for held-out rows: beside result.json, of runs whose head reads states.
+PREDICTIONS = "predictions.json"
+
 # The folder of tuned deltas, beside those of the runs.
 BANK = "bank"
 

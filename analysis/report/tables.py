@@ -11,8 +11,9 @@ import numpy as np
 
 from ipt.analysis.comparison import COMPARED, compare_groups, comparison_rows
 from ipt.analysis.geometry import Clusters, clusters
+from ipt.analysis.report.predictions import confusion_rows, entity_rows, error_rows
 from ipt.analysis.report.views import ScoredTask, StageRun, View, percent
-from ipt.analysis.scores import COLUMNS, NONE, cells
+from ipt.analysis.scores import COLUMNS, HEADS_NOTE, NONE, NUMBERS_COLUMN, cells, numbers_tuned
 from ipt.analysis.summaries import stability_table
 from ipt.recovery import MARGIN
 from ipt.results import BY_NAME, CONDITIONS
@@ -120,9 +121,13 @@ def settings_table(views: Sequence[View]) -> Table:
     """Return the run folders' table; with several runs those of a condition and group follow."""
     # Rows by condition and group: those of the runs come one below the other
     by_key: dict[tuple[str, str], list[tuple[str, ...]]] = {}
+    has_heads = any(view.ist.result.heads for view in views)
     for view in views:
+        tuned = numbers_tuned(view.results)
         for line in view.lines:
             title, group, *figures = cells(line)
+            if has_heads:
+                figures += tuned.get(line.setting, [NONE])
             row = (title, group, *_run_cell(view, views), *figures)
             by_key.setdefault((title, group), []).append(row)
 
@@ -139,6 +144,7 @@ def settings_table(views: Sequence[View]) -> Table:
             *texts(CONDITION_COLUMN, GROUP_COLUMN),
             *_run_column(views),
             *numbers(*FIGURE_COLUMNS),
+            *numbers(*[NUMBERS_COLUMN][: int(has_heads)]),
         ],
         rows=rows,
         strong=frozenset(strong),
@@ -322,6 +328,28 @@ def further_tables(view: View) -> dict[str, Table]:
         "mixtures": mixtures_table(view),
         "stability": seeds_table(view),
         "words": words_table(view),
+        "confusion": Table(
+            label="Labels that were taken for others, on held-out rows",
+            columns=[
+                *texts("task", "right label"),
+                *numbers("rows", "answered right", "share"),
+                *texts("answered with others"),
+            ],
+            rows=list(confusion_rows(view)),
+        ),
+        "entities": Table(
+            label="Entities by kind, on held-out rows",
+            columns=[
+                *texts("task", "kind"),
+                *numbers("there", "predicted", "precision", "recall", "F1"),
+            ],
+            rows=list(entity_rows(view)),
+        ),
+        "errors": Table(
+            label="Wrong answers, the first of each task",
+            columns=texts("task", "input", "right", "answered"),
+            rows=list(error_rows(view)),
+        ),
     }
 
 
@@ -375,6 +403,8 @@ def notes(view: View) -> Iterator[str]:
     if undefined:
         names = ", ".join(sorted(undefined))
         yield f"Left out of E_rel ({len(undefined)}), as prompt tuning scores 0: {names}."
+    if view.ist.result.heads:
+        yield f"{HEADS_NOTE[0].upper()}{HEADS_NOTE[1:]}."
     if not view.compresses:
         yield "d is at or above the number of seen tasks: their prompts are not compressed."
     yield from _notes_on_settings(view)

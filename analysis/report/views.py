@@ -28,7 +28,7 @@ from ipt.analysis.scores import (
 from ipt.analysis.summaries import summary
 from ipt.recovery import relative_score
 from ipt.results import BY_NAME, CONDITIONS, RunResult, TaskRecord
-from ipt.run import Run, complete_runs
+from ipt.run import PREDICTIONS, Run, complete_runs
 from ipt.storage import read_json
 
 # The first of these that a run has stands for a task: the harder one, as the paper's figures do
@@ -122,6 +122,8 @@ class View:
     ist: StageRun
     vectors: Arrays  # intrinsic vectors [T, d] and weights of mixtures, by condition
     probe: Probe | None = None  # None: `ipt probe` was not called
+    # Of heads that read states: by condition and task, the rows that `ipt ist` keeps
+    predictions: Mapping[str, Any] = field(default_factory=dict)
     stability: Stability | None = None  # of the newest run in the same subspace, beside the run
     # Empty where one run is shown: decoders are compared with those of other runs
     tangents: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 0)))
@@ -375,6 +377,7 @@ def _read_view(folder: Path) -> View:
         ist=ist,
         vectors=_arrays(folder, "vectors"),
         probe=_read_probe(folder),
+        predictions=_read_predictions(folder),
         stability=_read_stability(folder),
     )
 
@@ -386,6 +389,11 @@ def _with_settings(run: FinishedRun) -> StageRun:
 def _arrays(folder: Path, name: str) -> Arrays:
     tensors = Run(folder).tensors(name)
     return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+
+def _read_predictions(folder: Path) -> dict[str, Any]:
+    path = folder / PREDICTIONS
+    return read_json(path) if path.exists() else {}
 
 
 def _read_probe(folder: Path) -> Probe | None:

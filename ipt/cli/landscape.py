@@ -23,7 +23,7 @@ def probe(
     config: Annotated[ProbeConfig, Flat] = ProbeConfig(),
 ) -> None:
     """Look at an IST run through the model: loss landscape, curvature, transfer, decoded words."""
-    from ipt.resolve import load_subspace, reopen_experiment
+    from ipt.resolve import load_subspace, reopen_experiment, require_no_heads
     from ipt.workflows.landscape import middle_task, run_probe
 
     source = Run.find(run, out)
@@ -40,6 +40,7 @@ def probe(
         raise ValueError(f"--task {chosen} is not one of the run's: {some}, ...")
 
     experiment = reopen_experiment(source.config, source.folder.parent, device=device)
+    require_no_heads(experiment, "ipt probe")
     subspace = load_subspace(source.source, experiment)
     if subspace.dim < 2:
         # The landscape is a plane through where IST ends and its two best starts.

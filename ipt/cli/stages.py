@@ -146,7 +146,7 @@ def stability(
     The ways: tuning, IST, mixtures of seen deltas, and tuning from these two.
     """
     from ipt.estimate import announce
-    from ipt.resolve import find_msf, load_subspace, reopen_experiment
+    from ipt.resolve import find_msf, load_subspace, reopen_experiment, require_no_heads
     from ipt.workflows.stability import estimate_stability, plan_stability, run_stability
 
     if runs < 2:
@@ -156,6 +156,7 @@ def stability(
     print_deviations(recipe)
     source = find_msf(choice)
     experiment = reopen_experiment(source.config, choice.out, choice.limit, choice.device)
+    require_no_heads(experiment, "ipt stability")
     subspace = load_subspace(source, experiment)
     seeds = list(range(experiment.seed, experiment.seed + runs))
     announce(experiment, estimate_stability(experiment, config, seeds))

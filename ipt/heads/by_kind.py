@@ -17,7 +17,7 @@ from ipt.data import Example, Task
 from ipt.heads.base import Prediction
 from ipt.heads.choice import Choice, ChoiceRow
 from ipt.heads.classification import Classification, ClassRow
-from ipt.heads.span import Span, SpanRow
+from ipt.heads.span import Span, SpanRow, check_stride
 from ipt.heads.states import Pooling, StatesHead
 from ipt.heads.tags import TagRow, Tags
 
@@ -31,6 +31,10 @@ class ByKind(StatesHead):
 
     pooling: Pooling = setting("auto", "where labels and options are read")
     stride: int = setting(64, "tokens that a window of a long text shares with the next")
+
+    def check(self) -> None:
+        super().check()
+        check_stride(self.name, self.stride)
 
     def of_task(self, task: Task) -> StatesHead:
         heads: dict[str, StatesHead] = {

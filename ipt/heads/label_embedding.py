@@ -7,6 +7,7 @@ For sentence transformers, whose cosines mean something before any training; the
 are those of the frozen model. The scale is that of their own loss (MultipleNegativesRankingLoss).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, cast
@@ -41,8 +42,10 @@ class LabelEmbedding(Head):
     scale: float = setting(20.0, "what cosines are multiplied by", "sentence-transformers' own")
 
     def check(self) -> None:
-        if self.scale <= 0:
-            raise ValueError(f"--head label-embedding: scale must be above 0, found {self.scale}")
+        if not 0 < self.scale < math.inf:
+            raise ValueError(
+                f"--head label-embedding: scale must be a finite number above 0, found {self.scale}"
+            )
 
     def typical(self, row: Encoded) -> Encoded:
         return EmbeddingRow(row.input_ids, (0,))

@@ -69,8 +69,7 @@ class Span(StatesHead):
 
     def check(self) -> None:
         super().check()
-        if self.stride < 0:
-            raise ValueError(f"--head span: stride must not be negative, found {self.stride}")
+        check_stride(self.name, self.stride)
 
     def classes(self, task: Task) -> int:
         return BORDERS
@@ -161,6 +160,12 @@ class Span(StatesHead):
             inside = (places >= window.first) & (places <= window.last)
             rows.append(inside | (places == NOTHING))
         return torch.stack(rows)
+
+
+def check_stride(head: str, stride: int) -> None:
+    """Raise ValueError for a count of tokens that windows cannot share."""
+    if stride < 0:
+        raise ValueError(f"--head {head}: stride must not be negative, found {stride}")
 
 
 def window_of(piece: Piece, spans: Sequence[tuple[int, int]]) -> Window:

@@ -1,7 +1,7 @@
 """Scores of an experiment's tasks: of any deltas, of the reference, of doing nothing."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,13 +14,17 @@ from ipt.encoded import EncodedTask
 from ipt.experiment import Experiment, encode_tasks
 from ipt.methods.tuning import Start, head_starts, tune_deltas
 from ipt.results import Floor, TaskScore
-from ipt.training.evaluate import chance, score_deltas
+from ipt.training.evaluate import Score, chance, score_deltas
 from ipt.training.loop import Execution
 from ipt.training.model import Model
 from ipt.training.source import joined
 from ipt.workflows.deltas import tuned_numbers
 
 Scores = dict[str, TaskScore]
+# By task: how many rows were held out, and the first of them with what was predicted.
+Predicted = dict[str, dict[str, Any]]
+MOST_PREDICTIONS = 500  # rows of a task
+MOST_LETTERS = 400  # of a row's input
 # Of a head alone.
 HEAD_RATES = (0.003, 0.01, 0.03)
 
@@ -39,6 +43,20 @@ def score_tasks(
     model: the experiment's, if not given.
     rank: also rank the options of cls tasks.
     """
+    measured = measure_tasks(experiment, title, deltas, tasks, model, rank)
+    # As result.json has it: scores that are kept and scores of this moment are equal.
+    return {name: score.rounded() for name, score in measured.items()}
+
+
+def measure_tasks(
+    experiment: Experiment,
+    title: str,
+    deltas: Tensor,
+    tasks: Sequence[EncodedTask],
+    model: Model | None = None,
+    rank: bool = True,
+) -> dict[str, Score]:
+    """Return what `score_tasks` does, with the predictions."""
     processes = experiment.processes
     # Places and not tasks are shared out, as they index the deltas too.
     places = processes.shard(range(len(tasks)))
@@ -54,9 +72,29 @@ def score_tasks(
     gathered = processes.gather(scores)
     by_task = {}
     for data, score in zip(tasks, gathered, strict=True):
-        # As result.json has it: scores that are kept and scores of this moment are equal.
-        by_task[data.task.name] = score.rounded()
+        by_task[data.task.name] = score
     return by_task
+
+
+def predictions_record(tasks: Sequence[EncodedTask], measured: Mapping[str, Score]) -> Predicted:
+    """Return what was predicted for the first held-out rows of each task, as JSON has it."""
+    record = {}
+    for data in tasks:
+        rows = []
+        predictions = measured[data.task.name].predictions
+        for example, answer in zip(data.test_examples, predictions, strict=True):
+            if len(rows) == MOST_PREDICTIONS:
+                break
+            shown = shortened(example.input)
+            rows.append({"input": shown, "right": list(example.output), "answer": answer})
+        record[data.task.name] = {"held_out": len(predictions), "rows": rows}
+    return record
+
+
+def shortened(text: str) -> str:
+    """Return a text without its middle where it is long."""
+    half = MOST_LETTERS // 2
+    return text if len(text) <= MOST_LETTERS else f"{text[:half]} … {text[-half:]}"
 
 
 def reference_scores(experiment: Experiment, names: Sequence[str], data_seed: int) -> Scores:

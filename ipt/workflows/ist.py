@@ -2,7 +2,7 @@
 
 resolve: which conditions the run is missing, the bank of seen deltas, encoded tasks
 compute: for each source (the subspace, control subspaces, mixtures) d numbers per task, then scores
-write:   vectors.safetensors, result.json
+write:   vectors.safetensors, predictions.json (heads that read states), result.json
 
 The conditions of one source are one stacked run.
 """
@@ -35,13 +35,21 @@ from ipt.provenance import (
     to_record,
 )
 from ipt.results import PARTS, Condition, RunResult
-from ipt.run import Run
-from ipt.storage import tensors_digest, write_tensors
+from ipt.run import PREDICTIONS, Run
+from ipt.storage import read_json, tensors_digest, write_json, write_tensors
 from ipt.training.loop import Execution
 from ipt.training.model import Model
 from ipt.training.source import decoded_with_heads, mix_deltas
 from ipt.workflows.deltas import missing_tasks, tuned_deltas
-from ipt.workflows.evaluation import Scores, floor_scores, reference_scores, score_tasks
+from ipt.workflows.evaluation import (
+    Predicted,
+    Scores,
+    floor_scores,
+    measure_tasks,
+    predictions_record,
+    reference_scores,
+    score_tasks,
+)
 from ipt.workflows.msf import task_records
 
 ALL_CONDITIONS = tuple(PARTS.values())
@@ -84,10 +92,12 @@ class Tuned:
 
 @dataclass(frozen=True)
 class Scored:
-    """What is known of the conditions so far: scores by condition, and numbers that are kept."""
+    """What is known of the conditions so far: scores, numbers and predictions that are kept."""
 
     scores: dict[str, Scores] = field(default_factory=dict)
     tensors: dict[str, Tensor] = field(default_factory=dict)
+    # Of heads that read states; a language model's are not kept.
+    predictions: dict[str, Predicted] = field(default_factory=dict)
 
 
 def run_ist(
@@ -131,7 +141,7 @@ def run_ist(
         result = merged(RunResult.from_json(previous), result)
     # Only the first process writes: the folder is one, and all have the same result.
     processes.on_main_process(
-        lambda: write(run, scored.tensors, result, had_result=previous is not None)
+        lambda: write(run, scored, result, had_result=previous is not None)
     )
     return result
 
@@ -156,7 +166,11 @@ def score_conditions(
         numbers = tuned.numbers[part, :width].contiguous()
         title = SOURCES[condition.source].format(condition.name)
         deltas = tuned.decode(numbers)
-        scored.scores[condition.name] = score_tasks(experiment, title, deltas, tasks)
+        measured = measure_tasks(experiment, title, deltas, tasks)
+        scores = {name: score.rounded() for name, score in measured.items()}
+        scored.scores[condition.name] = scores
+        if experiment.model.head.reads_states and condition.source == "msf":
+            scored.predictions[condition.name] = predictions_record(tasks, measured)
         if condition.name in TENSORS:
             scored.tensors[TENSORS[condition.name]] = numbers
 
@@ -410,11 +424,16 @@ def merged(previous: RunResult, result: RunResult) -> RunResult:
     )
 
 
-def write(run: Run, tensors: dict[str, Tensor], result: RunResult, had_result: bool) -> None:
-    """Write the numbers beside those of an earlier result, and finish the run."""
+def write(run: Run, scored: Scored, result: RunResult, had_result: bool) -> None:
+    """Write numbers and predictions beside those of an earlier result, and finish the run."""
+    tensors = scored.tensors
     path = run.folder / "vectors.safetensors"
     if had_result:
         tensors = run.tensors("vectors") | tensors
     write_tensors(path, tensors)
+    if scored.predictions:
+        path = run.folder / PREDICTIONS
+        kept = read_json(path) if had_result and path.is_file() else {}
+        write_json(path, kept | scored.predictions)
     # Last, as the result marks the run complete.
     run.finish(result.to_json())

@@ -104,6 +104,11 @@ def resolve_config(experiment: Experiment, config: MsfConfig) -> MsfConfig:
     Raises ValueError where d is not below that size.
     """
     size = experiment.model.size
+    if size == 0:
+        raise ValueError(
+            f"--tuner {experiment.model.tuner.name}: a head alone has no delta to find a subspace "
+            "of; choose a tuner, or tune it with ipt tune"
+        )
     if config.dim >= size:
         raise ValueError(f"--dim must be below a delta's {size} numbers, found {config.dim}")
     # Chosen here and not later, so that the run's settings name it.
