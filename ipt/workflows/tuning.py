@@ -8,7 +8,7 @@ from ipt.bank import open_bank
 from ipt.data import SAME_DATA_SEED, Task, TaskSplit
 from ipt.estimate import Estimate, estimate, scoring_work, tuning_work
 from ipt.experiment import Experiment
-from ipt.results import TaskScore
+from ipt.results import Floor, TaskScore
 from ipt.workflows.deltas import missing_tasks, tune_missing
 from ipt.workflows.evaluation import floor_scores, reference_scores
 
@@ -19,7 +19,9 @@ class TaskQuality:
 
     task: Task
     scores: list[TaskScore]
-    floor: float
+    floors: Floor
+    head_size: int
+    """H, the numbers of its head, beside the delta's."""
     dev_loss: float
     """Nats per token, averaged over the seeds."""
 
@@ -85,6 +87,7 @@ def run_tuning(experiment: Experiment, seeds: Sequence[int]) -> TuningResult:
         banks.append(open_bank(seeded, SAME_DATA_SEED))
 
     tasks = []
+    model = experiment.model
     for task in experiment.tasks_named(names):
         losses = []
         for bank in banks:
@@ -94,7 +97,8 @@ def run_tuning(experiment: Experiment, seeds: Sequence[int]) -> TuningResult:
         quality = TaskQuality(
             task=task,
             scores=[of_seed[task.name] for of_seed in scores],
-            floor=floors[task.name].best,
+            floors=floors[task.name],
+            head_size=model.head.size(model.backbone, model.head.classes(task)),
             dev_loss=sum(losses) / len(experiments),
         )
         tasks.append(quality)
