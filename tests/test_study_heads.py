@@ -1,6 +1,9 @@
 """Studies over heads: what cells say and keep, the table of methods, the files that come with it."""
 
+import gzip
+import importlib.util
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,10 +18,18 @@ from ipt.analysis.methods import (
 )
 from ipt.analysis.summaries import table_of, update_text
 from ipt.cli import app as cli
+from ipt.cli.settings import settings_file
 from ipt.cli.study import CommandLine, parse_cell
+from ipt.heads import parse_head
 from ipt.storage import read_json, write_compact
+from ipt.tuners import parse_tuner
 from ipt.workflows.study import read_cells, settings_record
 
+FOLDER = Path(__file__).parent.parent / "analysis" / "studies"
+# A script beside the studies, in no package.
+SPEC = importlib.util.spec_from_file_location("heads_data", FOLDER / "heads_data.py")
+heads_data = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(heads_data)
 COMMANDS = CommandLine(cli.parse, cli.call)
 
 
@@ -171,3 +182,94 @@ def test_pages_hold_the_table(tmp_path):
     write_compact(tmp_path / "x.json", methods_summary(study(), "ipt study x"))
     text = update_text("<!-- table x.json -->\n<!-- end short -->\n", tmp_path)
     assert "minus full |" in text and "`ipt study x` (seed 1, 2: scores " in text
+
+
+def test_cells_of_several_lists_of_tasks_are_one_method():
+    cells = read_cells({"cells": [{"name": "a", "tasks": ["x.json", "y.json"], "seed": [1, 2]}, {"name": "b", "tasks": "x"}]}, "f")
+    assert [cell.over_tasks for cell in cells] == ["a", "a", "a", "a", "b"]
+    parts = [stored(1, {"ner": 0.5}), stored(1, {"pos": 0.7, "srl": 0.9})]
+    record = methods_summary({"a": parts}, "")
+    assert record["rows"][0]["means"]["all"]["mean"] == 0.7 and record["rows"][0]["means"]["all"]["seeds"] == 1
+    # A seed of which a list is open counts where it is whole.
+    half = methods_summary({"a": [*parts, stored(2, {"ner": 0.1}), None]}, "")["rows"][0]["means"]
+    assert half["all"] == record["rows"][0]["means"]["all"] and half["NER"]["mean"] == 0.3
+
+
+STUDIES = sorted(path.name for path in FOLDER.glob("heads-*.toml"))
+METHODS = (
+    "bare mlp-2 mlp-3 soft-prompt p-tuning prefix prefix-mlp deep-prompt lora ia3 adapter bias side partial-k full"
+).split()
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_studies_that_come_with_the_package(name):
+    path = FOLDER / name
+    first = path.read_text(encoding="utf8").splitlines()[0]
+    assert first == f"# ipt study analysis/studies/{name} --out runs/heads --to results/heads/{path.stem}"
+    cells = read_cells(settings_file(path, "the study"), path)
+    is_minilm = path.stem.endswith("-minilm")
+    for cell in cells:
+        if cell.settings["seed"] != 42:
+            continue
+        config = parse_cell(cell, "runs", COMMANDS)
+        record = settings_record(config)
+        assert config.work.model == ("models/minilm" if is_minilm else "mini")
+        # Rates are the study's own.
+        assert config.tune.learning_rates and config.work.limit >= 100
+        if "ipt" not in path.stem:
+            assert cell.only_tunes and len(config.tune.learning_rates) == 2
+            assert (config.tune.steps, config.tune.rows_per_step, config.tune.eval_every) == (80, 4, 20)
+        assert ("head" in record["tune"]) == (config.work.head != "language-model")
+    seeds = {cell.settings["seed"] for cell in cells}
+    assert seeds == ({42} if "ipt" in path.stem else {42, 43, 44})
+
+
+@pytest.mark.parametrize("study", ["superglue", "tagging", "qa"])
+@pytest.mark.parametrize("suffix", ["", "-minilm"])
+def test_all_methods_are_in_the_comparisons(study, suffix):
+    path = FOLDER / f"heads-{study}{suffix}.toml"
+    cells = read_cells(settings_file(path, "the study"), path)
+    assert list(dict.fromkeys(cell.over_tasks for cell in cells)) == METHODS
+    heads = {cell.line: cell.settings["head"] for cell in cells}
+    for layers in (2, 3):
+        assert parse_head(heads[f"mlp-{layers}"]).layers == layers
+    assert parse_head(heads["bare"]).layers == 1 and heads["bare"] == heads["full"]
+
+
+def test_layers_are_added_from_both_ends():
+    for suffix, count in (("", 4), ("-minilm", 6)):
+        path = FOLDER / f"heads-depth{suffix}.toml"
+        layers = {}
+        for cell in read_cells(settings_file(path, "the study"), path):
+            layers[cell.over_tasks] = parse_tuner(cell.settings["tuner"]).layers
+        assert layers.pop("all") == ()
+        assert set(layers) == {f"{end}-{k}" for end in ("first", "last") for k in range(1, count)}
+        for name, chosen in layers.items():
+            end, k = name.split("-")
+            wanted = range(int(k)) if end == "first" else range(count - int(k), count)
+            assert chosen == tuple(wanted)
+
+
+def test_the_lists_of_tasks(tmp_path):
+    data = tmp_path / "data"
+    for name in heads_data.FOLDERS:
+        (data / name).mkdir(parents=True)
+    for i in range(40):
+        task = {
+            "name": f"t{i:02}",
+            "category": "cls" if i != 5 else "non-cls",
+            "subcategory": f"kind{i % 5}",
+            "options": ["a"] * (9 if i == 6 else 2),
+            "examples": [{}] * (599 if i == 7 else 600),
+        }
+        (data / "real-tasks" / f"t{i:02}.json.gz").write_bytes(gzip.compress(json.dumps(task).encode()))
+    for _ in range(2):
+        heads_data.main(data, tmp_path / "runs")
+    chosen = json.loads((tmp_path / "runs" / "cls.json").read_text())
+    assert (len(chosen["seen"]), len(chosen["unseen"])) == (24, 8) and not set(chosen["seen"]) & set(chosen["unseen"])
+    assert not {"t05", "t06", "t07"} & {*chosen["seen"], *chosen["unseen"]}
+    glue = json.loads((tmp_path / "runs" / "superglue.json").read_text())
+    assert len(glue["seen"]) == 7 and "ReCoRD" not in glue["seen"]
+    assert (tmp_path / "runs" / "fewglue").resolve() == data / "fewglue"
+    with pytest.raises(ValueError, match="missing: "):
+        heads_data.main(tmp_path, tmp_path / "other")

@@ -4,14 +4,14 @@ Scores come in per cent, 100 = all right.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ipt.analysis.plots.style import COLOURS, GREY, MEDIUM, SHADE, SMALL, folded, printable, tidy
 
-LINES = ("-", "--", ":")
+LINES: tuple[Any, ...] = ("-", "--", ":")
 WIDEST = 4  # panels beside each other
 
 
@@ -24,7 +24,7 @@ class Group(NamedTuple):
 
 
 def methods_panels(names: Sequence[str], panels: Mapping[str, Group]) -> Figure:
-    """Draw a row for each method and a panel for each group: a dot in its interval, floors as lines.
+    """Draw a row for each method and a panel for each group: dots in intervals, floors as lines.
 
     names: of the methods, the first on top.
     """
@@ -38,7 +38,7 @@ def methods_panels(names: Sequence[str], panels: Mapping[str, Group]) -> Figure:
     grid = figure.subplots(down, across, sharey=True, squeeze=False)
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
-    lines: dict[str, str] = {}
+    lines: dict[str, Any] = {}
     for axes, (title, group) in zip(grid.flat, panels.items(), strict=False):
         for y in range(1, len(names), 2):
             axes.axhspan(y - 0.5, y + 0.5, color=SHADE, zorder=0)

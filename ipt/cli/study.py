@@ -212,11 +212,13 @@ def write_tables(
     # Read from disk again: other processes may have filled cells meanwhile.
     lines: Lines = {}
     methods: Lines = {}
+    over_tasks: Lines = {}
     for cell in cells:
         record = stored_summary(cell, paths.figures, settings[cell.name])
         # Cells of one line differ in their seed, those of a method also in d; an open one is None.
         lines.setdefault(cell.line, []).append(record)
         methods.setdefault(cell.method, []).append(record)
+        over_tasks.setdefault(cell.over_tasks, []).append(record)
 
     table = study_summary(lines, f"ipt study {paths.file}")
     print_table(study_means(table))
@@ -229,7 +231,7 @@ def write_tables(
     if len(methods) < len(lines) or tunes_alone:
         write_dimensions(methods, f"ipt study {paths.file}", f"{target}-dimensions")
     if all(cell.only_tunes for cell in cells):
-        write_methods(lines, f"ipt study {paths.file}", f"{target}-methods")
+        write_methods(over_tasks, f"ipt study {paths.file}", f"{target}-methods")
 
 
 def write_dimensions(methods: Lines, command: str, target: str) -> None:
@@ -255,7 +257,7 @@ def write_dimensions(methods: Lines, command: str, target: str) -> None:
 def write_methods(lines: Lines, command: str, target: str) -> None:
     """Write the table of a study whose cells only tune, scores by group of tasks, and its figure.
 
-    lines: the record of each cell by line.
+    lines: the record of each cell by line, those of several lists of tasks in one.
     target: path of the files without their suffix.
     """
     from ipt.analysis.methods import methods_figure, methods_summary

@@ -82,6 +82,11 @@ class Cell:
         return ", ".join(parts)
 
     @property
+    def over_tasks(self) -> str:
+        """Its line without its tasks, which a group may have a list of."""
+        return self.line.replace(f", {self.settings.get('tasks')}", "")
+
+    @property
     def only_tunes(self) -> bool:
         """Whether it finds no subspace."""
         return self.verb == "tune"
@@ -158,8 +163,8 @@ def read_cells(record: Mapping[str, Any], path: Path) -> list[Cell]:
     # A key beside these would be read by nobody: most likely a flag of a group that slipped out.
     groups = record.get("cells")
     shared = record.get("shared", {})
-    is_list = isinstance(groups, list) and groups
-    if not is_list or not isinstance(shared, dict) or record.keys() - {"cells", "shared"}:
+    others = record.keys() - {"cells", "shared"}
+    if not isinstance(groups, list) or not groups or not isinstance(shared, dict) or others:
         keys = ", ".join(record) or "nothing"
         raise ValueError(
             f"{path}: a study is a list of `cells`, each with a name and flags; found {keys} "
