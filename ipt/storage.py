@@ -133,6 +133,32 @@ def write_json(path: Path, record: Any) -> None:
     write_atomic(path, f"{text}\n".encode())
 
 
+def write_compact(path: Path, record: Any) -> None:
+    """Write a JSON file with sorted keys, in which what holds plain values alone is one line."""
+    write_atomic(path, f"{_compact(record)}\n".encode())
+
+
+def _compact(value: Any, indent: str = "") -> str:
+    inner = value.values() if isinstance(value, dict) else value
+    is_flat = not isinstance(value, (dict, list, tuple)) or not any(
+        isinstance(item, (dict, list, tuple)) for item in inner
+    )
+    if is_flat:
+        return json.dumps(value, ensure_ascii=False, sort_keys=True)
+    deeper = f"{indent} "
+    lines = []
+    if isinstance(value, dict):
+        for key in sorted(value):
+            name = json.dumps(key, ensure_ascii=False)
+            lines.append(f"{deeper}{name}: {_compact(value[key], deeper)}")
+        start, end = "{", "}"
+    else:
+        lines = [f"{deeper}{_compact(item, deeper)}" for item in value]
+        start, end = "[", "]"
+    inside = ",\n".join(lines)
+    return f"{start}\n{inside}\n{indent}{end}"
+
+
 def without_repeats(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """Return the fields of a JSON object; raise ValueError where one is there twice.
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -68,8 +69,7 @@ def test_the_empty_floor_is_the_head_tuned_alone(made):
     names = [*experiment.seen, *experiment.unseen]
     data = encode_tasks(experiment, names, SAME_DATA_SEED)
     bare = experiment.model.bare
-    config = experiment.tune.with_rates(HEAD_RATES)
-    object.__setattr__(config, "learning_rates", HEAD_RATES)
+    config = replace(experiment.tune, learning_rates=HEAD_RATES)
     tuned = tune_deltas(bare, data, config, Start(torch.zeros(4, 0), 3))
     for one, d in zip(tuned, data, strict=True):
         (score,) = score_deltas(bare, one.head[None], [d])

@@ -3,6 +3,7 @@
 import math
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -180,7 +181,7 @@ def print_tuning(result: "TuningResult", file: Path | None, seed: int) -> None:
             task.task.metric,
             spread_text(task.generated, 3),
             spread_text(task.ranked, 3),
-            f"{task.floor:.3f}",
+            f"{task.floors.best:.3f}",
         ]
         if task.head_alone is not None:
             row += [f"{task.head_alone:.3f}", f"{result.size:,} + {task.head:,}"]
@@ -190,7 +191,7 @@ def print_tuning(result: "TuningResult", file: Path | None, seed: int) -> None:
         "prompt tuning",
         [task.task for task in result.tasks],
         {task.task.name: task.mean for task in result.tasks},
-        {task.task.name: task.floor for task in result.tasks},
+        {task.task.name: task.floors.best for task in result.tasks},
         {task.task.name: task.dev_loss for task in result.tasks},
     )
     print_quality(found | _tuned_tasks(result), file, seed)
@@ -203,11 +204,12 @@ def _tuned_tasks(result: "TuningResult") -> dict[str, Any]:
     tasks = {}
     for task in result.tasks:
         name = task.task.name
-        ranked = sum(task.ranked) / len(task.ranked) if task.ranked else None
         tasks[name] = {
             "score": round(task.mean, 6),
-            "ranked": None if ranked is None else round(ranked, 6),
-            "floor": task.floor,
+            "floor": task.floors.best,
+            "floors": asdict(task.floors),
+            "numbers": result.size + task.head,
+            "category": task.task.category,
             "subcategory": task.task.subcategory,
             "is_seen": name in result.split.seen,
         }

@@ -16,7 +16,7 @@ from ipt.cli.report import tuner_summary
 from ipt.cli.settings import settings_file
 from ipt.cli.tuner_flags import with_tuner
 from ipt.progress import Reporter
-from ipt.storage import read_json, write_atomic, write_json
+from ipt.storage import read_json, write_atomic, write_compact, write_json
 from ipt.workflows.study import (
     Cell,
     CellConfig,
@@ -167,7 +167,7 @@ def fill_cell(cell: Cell, out: Path, to: Path, settings: Settings, call: Call) -
     numbers = record.pop("numbers")
     tuner = tuner_summary(settings.get("tune", {}), numbers)
     to.mkdir(parents=True, exist_ok=True)
-    write_json(to / f"{cell.name}.json", record | {"tuner": tuner, "settings": settings})
+    write_compact(to / f"{cell.name}.json", record | {"tuner": tuner, "settings": settings})
 
 
 def _tuned_figures(cell: Cell, file: Path) -> dict[str, Any]:
@@ -203,7 +203,8 @@ def write_tables(
     """Print the table of a study, and write it as JSON, Markdown and a figure.
 
     Where methods were measured at several d, or only tuned, what their own tuning scores and what d
-    numbers recover of it is a second table and figure.
+    numbers recover of it is a second table and figure; where all cells only tune, their scores by
+    group of tasks are another.
     """
     from ipt.analysis.study import study_figure, study_means, study_summary
     from ipt.analysis.summaries import table_of
@@ -211,11 +212,13 @@ def write_tables(
     # Read from disk again: other processes may have filled cells meanwhile.
     lines: Lines = {}
     methods: Lines = {}
+    over_tasks: Lines = {}
     for cell in cells:
         record = stored_summary(cell, paths.figures, settings[cell.name])
         # Cells of one line differ in their seed, those of a method also in d; an open one is None.
         lines.setdefault(cell.line, []).append(record)
         methods.setdefault(cell.method, []).append(record)
+        over_tasks.setdefault(cell.over_tasks, []).append(record)
 
     table = study_summary(lines, f"ipt study {paths.file}")
     print_table(study_means(table))
@@ -227,6 +230,8 @@ def write_tables(
     tunes_alone = any(cell.only_tunes for cell in cells)
     if len(methods) < len(lines) or tunes_alone:
         write_dimensions(methods, f"ipt study {paths.file}", f"{target}-dimensions")
+    if all(cell.only_tunes for cell in cells):
+        write_methods(over_tasks, f"ipt study {paths.file}", f"{target}-methods")
 
 
 def write_dimensions(methods: Lines, command: str, target: str) -> None:
@@ -247,3 +252,21 @@ def write_dimensions(methods: Lines, command: str, target: str) -> None:
     if figure is not None:
         figure.savefig(f"{target}.png", dpi=160)
     print(f"recovery against d, and how few numbers recover 90 %: {target}.md")
+
+
+def write_methods(lines: Lines, command: str, target: str) -> None:
+    """Write the table of a study whose cells only tune, scores by group of tasks, and its figure.
+
+    lines: the record of each cell by line, those of several lists of tasks in one.
+    target: path of the files without their suffix.
+    """
+    from ipt.analysis.methods import methods_figure, methods_summary
+    from ipt.analysis.summaries import table_of
+
+    record = methods_summary(lines, command)
+    write_compact(Path(f"{target}.json"), record)
+    write_atomic(Path(f"{target}.md"), table_of([record]).encode())
+    figure = methods_figure(record)
+    if figure is not None:
+        figure.savefig(f"{target}.png", dpi=160)
+    print(f"scores by group of tasks, with floors and differences: {target}.md")

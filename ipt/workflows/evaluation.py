@@ -11,11 +11,10 @@ from torch import Tensor
 from ipt.bank import open_bank, scored_rows
 from ipt.data import SAME_DATA_SEED
 from ipt.encoded import EncodedTask
-from ipt.experiment import Experiment, encode_tasks
-from ipt.methods.tuning import Start, head_starts, tune_deltas
+from ipt.experiment import Experiment, GivenDeltas, encode_tasks
+from ipt.methods.tuning import head_starts
 from ipt.results import Floor, TaskScore
 from ipt.training.evaluate import Score, chance, score_deltas
-from ipt.training.loop import Execution
 from ipt.training.model import Model
 from ipt.training.source import joined
 from ipt.workflows.deltas import tuned_numbers
@@ -147,17 +146,8 @@ def _measure_floor(experiment: Experiment, names: Sequence[str]) -> dict[str, An
     model = experiment.model
     tasks = encode_tasks(experiment, names, SAME_DATA_SEED)
 
-    # The bare backbone takes deltas of no numbers. Floors are of generated answers only, hence
-    # no ranking, which would cost a pass for each option.
     start = model.initialize(experiment.seed).expand(len(tasks), -1)  # [T, P]
-    empty_scores = score_tasks(
-        experiment,
-        "the head alone" if model.has_head_numbers else "the empty prompt",
-        head_alone(experiment, tasks),
-        tasks,
-        model=model.bare,
-        rank=False,
-    )
+    empty_scores = _empty_scores(experiment, tasks)
     start = joined(start, head_starts(model, tasks, experiment.seed))
     # An untrained delta may help: a soft prompt starts from words of the vocabulary.
     start_scores = score_tasks(
@@ -178,22 +168,19 @@ def _measure_floor(experiment: Experiment, names: Sequence[str]) -> dict[str, An
     return records
 
 
-def head_alone(experiment: Experiment, tasks: Sequence[EncodedTask]) -> Tensor:
-    """Return what the bare backbone runs under, [T, H]: heads tuned without anything else.
-
-    A language model's has no numbers.
-    """
+def _empty_scores(experiment: Experiment, tasks: Sequence[EncodedTask]) -> Scores:
+    """Return what the backbone scores without a tuner."""
     model = experiment.model.bare
+    if model.has_head_numbers:
+        # The head tuned alone, out of a bank of its own: it is the same beside every tuner.
+        tune = replace(experiment.tune, learning_rates=HEAD_RATES)
+        alone = replace(experiment, model=model, tune=tune, given=GivenDeltas())
+        names = [data.task.name for data in tasks]
+        return reference_scores(alone, names, SAME_DATA_SEED)
+    # Deltas of no numbers. Floors are of generated answers only, hence no ranking, which would
+    # cost a pass for each option.
     nothing = torch.zeros(len(tasks), 0, device=model.device)
-    if not model.has_head_numbers:
-        return nothing
-    config = replace(experiment.tune, learning_rates=HEAD_RATES)
-    with torch.enable_grad(), experiment.reporter.bar("tuning heads alone") as progress:
-        share = experiment.processes.shard(tasks)
-        start = Start(nothing[: len(share)], experiment.seed)
-        tuned = tune_deltas(model, share, config, start, Execution(progress=progress))
-    heads = [one.head for one in experiment.processes.gather(tuned)]
-    return torch.nn.utils.rnn.pad_sequence(heads, batch_first=True).to(model.device)
+    return score_tasks(experiment, "the empty prompt", nothing, tasks, model=model, rank=False)
 
 
 def _kept_or_measured(

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ipt.config import WIDEST, IstConfig, MsfConfig, TuneConfig, WorkConfig
-from ipt.provenance import SOFT_PROMPT, to_argv, to_record, tuner_to_record
+from ipt.provenance import LANGUAGE_MODEL, SOFT_PROMPT, to_argv, to_record, tuner_to_record
 from ipt.results import PARTS, Condition, conditions_of_parts
 from ipt.run import Run
 from ipt.storage import read_json
@@ -80,6 +80,11 @@ class Cell:
         """Its line without d, which the cells of one curve share."""
         parts = [part for part in self.line.split(", ") if not DIM_IN_LINE.fullmatch(part)]
         return ", ".join(parts)
+
+    @property
+    def over_tasks(self) -> str:
+        """Its line without its tasks, which a group may have a list of."""
+        return self.line.replace(f", {self.settings.get('tasks')}", "")
 
     @property
     def only_tunes(self) -> bool:
@@ -155,17 +160,21 @@ def read_cells(record: Mapping[str, Any], path: Path) -> list[Cell]:
     path: the file, for messages.
     Raises ValueError where it is no list of cells, or where two cells have one name.
     """
-    # A key beside `cells` would be read by nobody: most likely a flag of a group that slipped out.
+    # A key beside these would be read by nobody: most likely a flag of a group that slipped out.
     groups = record.get("cells")
-    if not isinstance(groups, list) or not groups or record.keys() != {"cells"}:
+    shared = record.get("shared", {})
+    others = record.keys() - {"cells", "shared"}
+    if not isinstance(groups, list) or not groups or not isinstance(shared, dict) or others:
         keys = ", ".join(record) or "nothing"
         raise ValueError(
-            f"{path}: a study is a list of `cells`, each with a name and flags; found {keys}"
+            f"{path}: a study is a list of `cells`, each with a name and flags; found {keys} "
+            "(flags of all cells may stand in a table `shared`)"
         )
+    common = flatten(shared)
     # Groups are independent: a table often needs cells that no product of lists makes.
     cells = []
     for group in groups:
-        cells += _expand(group, path)
+        cells += _expand(group, common, path)
         if len(cells) > MOST_CELLS:
             raise ValueError(f"{path}: more than {MOST_CELLS} cells; give fewer")
 
@@ -192,15 +201,18 @@ def choose_cells(cells: Sequence[Cell], pattern: str) -> list[Cell]:
     return chosen
 
 
-def _expand(group: Any, path: Path) -> list[Cell]:
-    """Return a cell for each combination of the values of a group's lists."""
+def _expand(group: Any, shared: Settings, path: Path) -> list[Cell]:
+    """Return a cell for each combination of the values of a group's lists.
+
+    shared: settings that the group has where it does not say them itself.
+    """
     name = group.get("name") if isinstance(group, dict) else None
     if not isinstance(name, str) or not CELL_NAME.fullmatch(name):
         raise ValueError(
             f"{path}: each of `cells` needs a name of letters, digits and . _ + -, "
             f"found {group!r:.80}"
         )
-    settings = flatten(group)
+    settings = shared | flatten(group)
     del settings["name"]
     verb = settings.pop("verb", VERBS[0])
     if verb not in VERBS:
@@ -259,14 +271,19 @@ def settings_record(config: CellConfig) -> Settings:
 
     However it is said, the same cell has the same record.
     """
+    from ipt.heads import parse_head
     from ipt.tuners import parse_tuner
 
     tuner = parse_tuner(config.work.tuner)
+    head = parse_head(config.work.head)
     tune = config.tune.with_rates(tuner.learning_rates)
     record: Settings = {
         "work": {name: getattr(config.work, name) for name in WORK},
         "tune": tuner_to_record(tuner, to_record(tune)),
     }
+    # As banks and runs have it: older ones have a language model's only, and do not name it.
+    if head.name != LANGUAGE_MODEL:
+        record["tune"]["head"] = head.description
     if config.msf is None or config.ist is None:
         return dict(json.loads(json.dumps(record, default=str)))
     msf = config.msf

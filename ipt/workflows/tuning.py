@@ -8,7 +8,7 @@ from ipt.bank import open_bank
 from ipt.data import SAME_DATA_SEED, Task, TaskSplit
 from ipt.estimate import Estimate, estimate, scoring_work, tuning_work
 from ipt.experiment import Experiment
-from ipt.results import TaskScore
+from ipt.results import Floor, TaskScore
 from ipt.workflows.deltas import missing_tasks, tune_missing
 from ipt.workflows.evaluation import floor_scores, reference_scores
 
@@ -19,13 +19,16 @@ class TaskQuality:
 
     task: Task
     scores: list[TaskScore]
-    floor: float
+    floors: Floor
     dev_loss: float
     """Nats per token, averaged over the seeds."""
     head: int = 0
     """H, the numbers of its head, which are tuned beside the P of its delta."""
-    head_alone: float | None = None
-    """What such a head scores on the frozen model; None where it has no numbers."""
+
+    @property
+    def head_alone(self) -> float | None:
+        """What such a head scores on the frozen model; None where it has no numbers."""
+        return self.floors.empty if self.head else None
 
     @property
     def generated(self) -> list[float]:
@@ -104,10 +107,9 @@ def run_tuning(experiment: Experiment, seeds: Sequence[int]) -> TuningResult:
         quality = TaskQuality(
             task=task,
             scores=[of_seed[task.name] for of_seed in scores],
-            floor=floors[task.name].best,
+            floors=floors[task.name],
             dev_loss=sum(losses) / len(experiments),
             head=heads.get(task.name, 0),
-            head_alone=floors[task.name].empty if heads else None,
         )
         tasks.append(quality)
     folders = [bank.folder for bank in banks]
