@@ -375,7 +375,7 @@ def _read_view(folder: Path) -> View:
         label=f"{split}, d = {ist.result.dim}, seed {seed}",
         msf=msf,
         ist=ist,
-        vectors=_arrays(folder, "vectors"),
+        vectors=_without_heads(_arrays(folder, "vectors"), ist.result),
         probe=_read_probe(folder),
         predictions=_read_predictions(folder),
         stability=_read_stability(folder),
@@ -384,6 +384,15 @@ def _read_view(folder: Path) -> View:
 
 def _with_settings(run: FinishedRun) -> StageRun:
     return StageRun(run.folder, run.result, read_json(run.folder / "config.json"))
+
+
+def _without_heads(vectors: Arrays, result: RunResult) -> Arrays:
+    """Return vectors [T, d] and mixtures [T, S] without the heads' numbers behind them."""
+    cut = {}
+    for name, numbers in vectors.items():
+        width = len(result.split.seen) if name == "mixture" else result.dim
+        cut[name] = numbers[:, :width]
+    return cut
 
 
 def _arrays(folder: Path, name: str) -> Arrays:

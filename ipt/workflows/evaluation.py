@@ -79,7 +79,7 @@ def predictions_record(tasks: Sequence[EncodedTask], measured: Mapping[str, Scor
     """Return what was predicted for the first held-out rows of each task, as JSON has it."""
     record = {}
     for data in tasks:
-        rows = []
+        rows: list[dict[str, Any]] = []
         predictions = measured[data.task.name].predictions
         for example, answer in zip(data.test_examples, predictions, strict=True):
             if len(rows) == MOST_PREDICTIONS:
