@@ -173,7 +173,7 @@ def _empty_scores(experiment: Experiment, tasks: Sequence[EncodedTask]) -> Score
     model = experiment.model.bare
     if model.has_head_numbers:
         # The head tuned alone, out of a bank of its own: it is the same beside every tuner.
-        tune = replace(experiment.tune, learning_rates=HEAD_RATES)
+        tune = replace(experiment.tune, learning_rates=HEAD_RATES, delta_start="own")
         alone = replace(experiment, model=model, tune=tune, given=GivenDeltas())
         names = [data.task.name for data in tasks]
         return reference_scores(alone, names, SAME_DATA_SEED)
