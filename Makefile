@@ -94,7 +94,7 @@ models/minilm/config.json: | $(VENV)/installed
 
 # Links to the folders fewglue, tagging, qa and real-tasks of DATA, and the lists of tasks beside them
 heads-data: $(VENV)/installed
-	$(BIN)/python analysis/studies/heads_data.py $(DATA) runs/data
+	$(BIN)/python -m ipt.analysis.heads_data $(DATA) runs/data
 
 # What P-Tuning v2 compares, on mini and MiniLM, and the subspace with heads; given again after a kill it goes on
 heads: models/minilm/config.json

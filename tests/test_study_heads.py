@@ -1,13 +1,13 @@
 """Studies over heads: what cells say and keep, the table of methods, the files that come with it."""
 
 import gzip
-import importlib.util
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ipt.analysis import heads_data
 from ipt.analysis.dimensions import task_figures
 from ipt.analysis.methods import (
     mean_interval,
@@ -26,10 +26,6 @@ from ipt.tuners import parse_tuner
 from ipt.workflows.study import read_cells, settings_record
 
 FOLDER = Path(__file__).parent.parent / "analysis" / "studies"
-# A script beside the studies, in no package.
-SPEC = importlib.util.spec_from_file_location("heads_data", FOLDER / "heads_data.py")
-heads_data = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(heads_data)
 COMMANDS = CommandLine(cli.parse, cli.call)
 
 

@@ -1,7 +1,7 @@
-"""Make the lists of tasks that the studies `heads-*` read: `heads_data.py DATA FOLDER`.
+"""Make the lists of tasks that the studies `heads-*` read.
 
-DATA holds the folders fewglue, tagging, qa and real-tasks; FOLDER gets a link to each and the list
-files beside them.
+`python -m ipt.analysis.heads_data DATA FOLDER`: DATA holds the folders fewglue, tagging, qa and
+real-tasks; FOLDER gets a link to each and the list files beside them.
 
 Of the real tasks those with labels are taken that have at most eight of them and 600 examples, one
 of each subcategory: the first by name, then the second of each, until there are 32. In the order of
