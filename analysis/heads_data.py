@@ -14,13 +14,13 @@ import sys
 from pathlib import Path
 
 # ReCoRD is left out: its rows have up to twenty options of 256 tokens.
-CHOICES = ["COPA"]
-LABELS = ["BoolQ", "CB", "MultiRC", "RTE", "WSC", "WiC"]
+CHOICES = ["copa"]
+LABELS = ["boolq", "cb", "multirc", "rte", "wsc", "wic"]
 LISTS = {
     "superglue": ("fewglue", sorted(CHOICES + LABELS)),
     "superglue-cls": ("fewglue", LABELS),
     "tagging": ("tagging", ["ner_uner_ewt", "ner_wnut17", "pos_ewt", "srl_ewt"]),
-    "qa": ("qa", ["squad2", "xquad"]),
+    "qa": ("qa", ["squad2_train", "xquad.en"]),
 }
 FOLDERS = ("fewglue", "tagging", "qa", "real-tasks")
 MOST_LABELS = 8
