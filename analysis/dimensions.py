@@ -205,8 +205,10 @@ def _row(name: str, records: Sequence[Record | None], full: Mapping[str, float])
         scores[part] = _mean(_mean_by_task(done, part).values())
         floors[part] = _mean(_mean_by_task(done, part, "floor").values())
     # The least and the largest head of its tasks; none where heads have no numbers.
-    heads = sorted({size for record in done for size in record.get("heads", {}).values()})
-    heads = heads[:1] + heads[1:][-1:]
+    sizes: set[int] = set()
+    for record in done:
+        sizes |= set(record.get("heads", {}).values())
+    heads = [min(sizes), max(sizes)][: len(sizes)] if sizes else []
     return {
         "name": name,
         "done": len(done),

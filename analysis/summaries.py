@@ -103,9 +103,13 @@ def recovery_figure(pairs: Sequence[Sequence[RunResult]], path: Path) -> None:
     # NaN leaves a bar out.
     values: dict[str, list[float]] = {}
     intervals: dict[str, list[Interval]] = {}
+    measured: set[str] = set()
+    for pair in pairs:
+        for result in pair:
+            measured |= set(result.scores)
     for name in TITLES:
         # A condition that no run has takes no room.
-        if not any(name in result.scores for pair in pairs for result in pair):
+        if name not in measured:
             continue
         values[name] = [math.nan] * len(pairs)
         intervals[name] = [(math.nan, math.nan)] * len(pairs)

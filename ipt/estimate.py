@@ -197,7 +197,7 @@ def announce(experiment: Experiment, cost: Estimate) -> None:
 def measure_rates(experiment: Experiment) -> tuple[Rates, Rates]:
     """Return the slowest and the fastest rates of a few batches, after a warm-up."""
     model = experiment.model
-    delta = model.first_numbers([model.head.typical(TYPICAL_ROW)])
+    delta = model.first_numbers([model.head.typical(TYPICAL_ROW)], experiment.seed)
     # The first pass allocates memory and starts threads; the second says how many rows to take.
     warm_up = partial(train_batch, model, delta, FEWEST_ROWS // 2)
     _seconds(warm_up)

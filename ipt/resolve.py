@@ -129,11 +129,6 @@ def open_experiment(
         if any(tasks[name].category == "span" for name in split.all):
             require_windows(backbone, head)
     model = Model(backbone, tuner, head)
-    if work.prompts and model.has_head_numbers:
-        raise ValueError(
-            f"--prompts: its folders hold deltas without the numbers of --head {head.name}; tune "
-            "them here, or take --head language-model"
-        )
     require_fit(model)
     if tune is not None and tune.delta_start == "shared" and model.network is not None:
         raise ValueError(

@@ -79,7 +79,7 @@ def test_folders_of_deltas_have_no_heads(folder, capsys):
     (folder / "given").mkdir(exist_ok=True)
     more = ["--head", "classification", "--prompts", str(folder / "given"), "--dim", "2"]
     assert cli.main(words(folder, "msf", "cls", *more)) == 2
-    assert "deltas without the numbers of --head classification" in capsys.readouterr().err
+    assert "deltas are read without heads, and --head classification" in capsys.readouterr().err
 
 
 def test_a_dry_run_measures_a_head_and_tunes_nothing(folder, capsys):

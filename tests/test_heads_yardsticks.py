@@ -374,7 +374,7 @@ def test_the_best_span_is_the_best_of_all(may_be_empty):
             last = length - 2
             windows.append(Window((7,) * length, (0, 0), 3, last, (*offsets, (0, 0))))
             scores = 3 * torch.randn(50, 2, generator=generator)
-            scores[NOTHING] += 3
+            scores[NOTHING] += 5
             scores[1:3], scores[last + 1 :] = -torch.inf, -torch.inf
             rows.append(scores)
         row = SpanRow((), (), 2, (), tuple(windows), context, may_be_empty)

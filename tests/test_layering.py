@@ -56,7 +56,7 @@ ROW = {name: row for row, names in enumerate(ROWS) for name in names}
 # What is stricter than the rows.
 ONLY = {
     "tasks": {"example", "data", "fewshot", "hub", "storage", "tasks"},
-    "analysis": {"data", "run", "results", "recovery", "storage", "analysis"},
+    "analysis": {"data", "metrics", "run", "results", "recovery", "storage", "analysis"},
     "__init__": set(),
 }
 

@@ -342,6 +342,7 @@ class Counted:
 
     def __init__(self, generates=True):
         self.backbone = SimpleNamespace(generates=generates)
+        self.head = SimpleNamespace(typical=lambda row: row)
         self.calls = []
 
     def losses(self, deltas, owner, rows):
@@ -431,7 +432,8 @@ def test_a_bench_measures_the_first_tasks_again_and_again(monkeypatch):
 def test_search_costs_are_measured_on_the_first_unseen_tasks_of_their_run(monkeypatch, tmp_path):
     run = msf_run(tmp_path / "out", "mine", 100)
     opened = []
-    model = SimpleNamespace(device="cpu")
+    head = SimpleNamespace(name="language-model")
+    model = SimpleNamespace(device="cpu", head=head, has_head_numbers=False)
     made = SimpleNamespace(
         model=model,
         split=SPLIT,

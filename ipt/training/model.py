@@ -251,12 +251,12 @@ class Model:
         rounding = ROUNDINGS * torch.finfo(self.backbone.weight.dtype).eps
         return torch.allclose(whole, resumed, rtol=rounding, atol=rounding)
 
-    def first_numbers(self, rows: Sequence[Encoded]) -> Tensor:
+    def first_numbers(self, rows: Sequence[Encoded], seed: int = 0) -> Tensor:
         """Return first numbers [P + H] of a delta, and of a head that fits all of these rows."""
         classes = max(map(self.head.classes_of, rows))
-        generator = torch.Generator().manual_seed(0)
+        generator = torch.Generator().manual_seed(seed)
         head = self.head.initialize(self.backbone, classes, generator)
-        return torch.cat([self.initialize(0), head])
+        return torch.cat([self.initialize(seed), head])
 
     def _record(self, rows: Sequence[Encoded]) -> None:
         """Keep what the blocks below the tuner make of these rows."""
