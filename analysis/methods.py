@@ -182,21 +182,26 @@ def mean_interval(values: np.ndarray) -> Record | None:
 # ------------------------------------------------------------ text
 
 
+def ordered_groups(record: Record) -> list[str]:
+    """Return the groups by name, that of all tasks last."""
+    return sorted(record["groups"], key=lambda group: (group == ALL, group))
+
+
 def methods_table(record: Record) -> TextTable:
     """Return the table as text: scores and differences in points of 100, with 95 % intervals."""
-    return _text_table(record, list(record["groups"]), differences=True)
+    return _text_table(record, ordered_groups(record), differences=True)
 
 
 def methods_brief(record: Record) -> TextTable:
     """Return the table with the difference over all tasks alone."""
-    return _text_table(record, list(record["groups"])[-1:], differences=False)
+    return _text_table(record, ordered_groups(record)[-1:], differences=False)
 
 
 def _text_table(record: Record, compared: Sequence[str], differences: bool) -> TextTable:
-    groups = record["groups"]
+    groups = ordered_groups(record)
     reference = record["reference"]
     heads = ["method", "seeds", "numbers per task: delta + head"]
-    heads += [_group_title(group, count) for group, count in groups.items()]
+    heads += [_group_title(group, record["groups"][group]) for group in groups]
     # With one group its title is said by the column before it.
     for group in compared:
         of_group = f", {group}" if differences and len(groups) > 1 else ""
@@ -251,7 +256,8 @@ def methods_figure(record: Record) -> Figure | None:
     if not names:
         return None
     panels = {}
-    for group, count in record["groups"].items():
+    for group in ordered_groups(record):
+        count = record["groups"][group]
         done = [row for row in record["rows"] if row["done"]]
         panels[_group_title(group, count)] = Group(
             points=[_point(row["means"][group]) for row in done],

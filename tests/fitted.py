@@ -176,6 +176,8 @@ class Bowl:
         return SimpleNamespace(name="bowl", generates=True)
 
     tuner = SimpleNamespace(name="soft-prompt", rescales=False)
+    # A language model's head has none.
+    has_head_numbers = False
 
     def keeping(self, rows, token_budget=0):
         return self

@@ -285,7 +285,7 @@ def task(options, answers, metric="exact-match"):
     """A stand-in for a drawn task, with what the notes read of it."""
     def drawn(backbone):
         rows = tuple(backbone.encode(["it"] * len(answers), answers))
-        examples = [SimpleNamespace(output=(answer,)) for answer in answers]
+        examples = [SimpleNamespace(output=(answer,), group="") for answer in answers]
         return EncodedTask(
             task=SimpleNamespace(name="this", metric=metric),
             data_seed=0,

@@ -228,6 +228,7 @@ def test_cut_rows_are_noted(empty, monkeypatch):
     assert not any("note" in text for text in empty.told.said)
     monkeypatch.setattr("ipt.backbones.base.MAX_INPUT", 5)
     monkeypatch.setattr("ipt.experiment.MAX_ANSWER", 3)
+    monkeypatch.setattr("ipt.backbones.base.MAX_ANSWER", 3)
     empty.tune("--patience", "9")
     note = f"note: {sum(full)} of 18 rows fill 5 input or 3 answer tokens; longer ones are cut"
     told = [text for text in empty.told.said if "note" in text]

@@ -180,7 +180,8 @@ def opened(monkeypatch):
     """Stand-ins for what is read from disk; the list is what was asked of them."""
     asked = []
 
-    def backbone(name, added_tokens, dtype, device):
+    def backbone(name, added_tokens, dtype, device, reads_states=False):
+        assert not reads_states
         asked.append((name, added_tokens, dtype, device))
         return BACKBONE
 

@@ -38,7 +38,7 @@ COLUMNS = ("input", "output", "entity")
 def rows():
     """Every row of every task, as the schema has them."""
     found = []
-    files = sorted(schema._task_files(Path(FOLDER)))
+    files = sorted(schema._task_files(Path(FOLDER), ()))
     for file in files:
         for example in read_json(file)["examples"]:
             entity = example.get("entity") or ""

@@ -218,7 +218,7 @@ def test_a_run_has_another_key_for_all_else_that_it_depends_on(model):
 
 # what each flag of a command is to its result: the run has another key, or the same
 CHANGING = {"tasks", "model", "dtype", "seed", "limit", "held_out", "seen", "unseen"}
-CHANGING |= {"prompts", "as_published", "tuner"}
+CHANGING |= {"prompts", "as_published", "tuner", "head"}
 SAME = {
     "device",
     "out",
@@ -236,7 +236,7 @@ def typed(tmp_path, monkeypatch, model):
     monkeypatch.chdir(tmp_path)
     kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
-    def open_backbone(name, added_tokens, dtype, device):
+    def open_backbone(name, added_tokens, dtype, device, reads_states=False):
         backbone: Backbone = toy_backbone(0 if name == "mini" else 1, kinds[dtype])
         backbone.name = name
         return backbone
@@ -246,7 +246,7 @@ def typed(tmp_path, monkeypatch, model):
 
 
 def test_each_flag_of_the_work_is_part_of_a_runs_key_or_named_as_none(typed):
-    """as_published belongs to CrossFit's tasks alone, and is shown above."""
+    """as_published belongs to CrossFit's tasks alone, and is shown above; heads are in test_heads_pipeline.py."""
     plain = {"tasks": "tasks", "seen": 2, "unseen": 1}
     tune = TuneConfig()
     others = {
@@ -257,7 +257,7 @@ def test_each_flag_of_the_work_is_part_of_a_runs_key_or_named_as_none(typed):
     assert (
         {field.name for field in fields(WorkConfig)}
         == CHANGING | SAME
-        == {*others, "prompts", "as_published"}
+        == {*others, "prompts", "as_published", "head"}
     )
 
     def key(**changes):

@@ -122,7 +122,7 @@ def test_rows_of_one_batch_run_each_under_its_own_delta():
 
 def test_an_unknown_tuner_or_setting_is_one_line(world, tmp_path, capsys):
     for text, says in (
-        ("lorra", "full, layer-scale, found 'lorra'"),
+        ("lorra", "bare, layer-scale, found 'lorra'"),
         ("layer-scale:rank=3", "expected setting=value with one of size_of_step, found 'rank=3'"),
         ("soft-prompt:prompt_length=x", "prompt_length must be of the kind int, found 'x'"),
     ):

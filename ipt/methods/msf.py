@@ -66,7 +66,7 @@ def find_subspace(
         which stay as they are.
     seed: of the initial weights and the order of rows.
     """
-    size = model.size
+    size = model.size if model.has_head_numbers else bank.shape[1]
     bank, heads = bank.split([size, bank.shape[1] - size], 1)
     width = config.inner_width
     if width is None:

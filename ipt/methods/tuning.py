@@ -51,7 +51,9 @@ class TunedDelta:
 
 
 def head_starts(model: Model, tasks: Sequence[EncodedTask], seeds: Seeds) -> Tensor:
-    """Return the first numbers [T, H] of the tasks' heads."""
+    """Return the first numbers [T, H] of the tasks' heads; H = 0 where they have none."""
+    if not model.has_head_numbers:
+        return torch.zeros(len(tasks), 0)
     if isinstance(seeds, int):
         seeds = [seeds] * len(tasks)
     return model.head_start([data.classes for data in tasks], seeds)
@@ -93,17 +95,20 @@ def tune_deltas(
     )
 
     numbers = all_deltas(source, jobs_count, model.device)  # [J, P + H]
+    size = numbers.shape[1] - heads.shape[1]
     tuned = []
     for data, trial in zip(tasks, selected, strict=True):
         own = numbers[trial.index]
-        head_size = model.head.size(model.backbone, data.classes)
+        head_size = 0
+        if model.has_head_numbers:
+            head_size = model.head.size(model.backbone, data.classes)
         quality = TunedDelta(
-            delta=own[: model.size],
+            delta=own[:size],
             learning_rate=trial.learning_rate,
             dev_loss=trial.outcome.dev_loss,
             steps=trial.outcome.steps,
             # What fills up the numbers of fewer classes is none of them.
-            head=own[model.size : model.size + head_size],
+            head=own[size : size + head_size],
         )
         tuned.append(quality)
     return tuned
