@@ -19,6 +19,7 @@ LABELS = ["boolq", "cb", "multirc", "rte", "wsc", "wic"]
 LISTS = {
     "superglue": ("fewglue", sorted(CHOICES + LABELS)),
     "superglue-cls": ("fewglue", LABELS),
+    "wnut": ("tagging", ["ner_wnut17"]),
     "tagging": ("tagging", ["ner_uner_ewt", "ner_wnut17", "pos_ewt", "srl_ewt"]),
     "qa": ("qa", ["squad2_train", "xquad.en"]),
 }

@@ -153,9 +153,10 @@ def _matrix(scores: Scores, other: Scores | None, names: Sequence[str]) -> np.nd
     """Return scores [S, T], or how far they are above others, of seeds that have all tasks."""
     rows = []
     for seed in sorted(scores):
+        own = scores[seed]
         base = dict.fromkeys(names, 0.0) if other is None else other.get(seed, {})
-        if all(name in scores[seed] and name in base for name in names):
-            rows.append([scores[seed][name] - base[name] for name in names])
+        if own.keys() >= set(names) and base.keys() >= set(names):
+            rows.append([own[name] - base[name] for name in names])
     return np.array(rows).reshape(len(rows), len(names))
 
 
@@ -270,8 +271,10 @@ def _point(found: Record | None) -> tuple[float, float, float]:
     """Return mean, low and high in per cent; NaN where there are none."""
     if found is None:
         return (np.nan, np.nan, np.nan)
-    low = found["mean"] if found["low"] is None else found["low"]
-    high = found["mean"] if found["high"] is None else found["high"]
-    return (100 * found["mean"], 100 * low, 100 * high)
+    mean = 100 * found["mean"]
+    # Of a single score there is no interval.
+    if found["low"] is None:
+        return (mean, mean, mean)
+    return (mean, 100 * found["low"], 100 * found["high"])
 
 

@@ -150,6 +150,16 @@ def tuner_text(name: str, settings: Mapping[str, Any]) -> str:
     return f"{name}:{described}" if described else name
 
 
+def changed_settings_of(described: Any) -> dict[str, Any]:
+    """Return those of its settings that are not the defaults."""
+    changed = {}
+    for declared in fields(described):
+        value = getattr(described, declared.name)
+        if value != declared.default:
+            changed[declared.name] = value
+    return changed
+
+
 def settings_text(settings: Mapping[str, Any]) -> str:
     """Return a tuner's settings, as they stand behind its name."""
     described = []

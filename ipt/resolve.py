@@ -36,7 +36,7 @@ from ipt.estimate import (
 )
 from ipt.experiment import Experiment, GivenDeltas, encode_tasks
 from ipt.fewshot import few_shot
-from ipt.heads import Head, parse_head
+from ipt.heads import ByKind, Span, parse_head
 from ipt.heads.states import TYPICAL_CLASSES
 from ipt.interop.peft import read_prompts
 from ipt.methods.subspace import Subspace
@@ -126,7 +126,8 @@ def open_experiment(
     elif isinstance(backbone, Encoder):
         # A tokenizer that cannot say where its tokens are is refused here, and not in mid-work.
         backbone.piece(TEXTS[0])
-        if any(tasks[name].category == "span" for name in split.all):
+        reads_windows = any(tasks[name].category == "span" for name in split.all)
+        if reads_windows and isinstance(head, Span | ByKind):
             require_windows(backbone, head)
     model = Model(backbone, tuner, head)
     require_fit(model)
@@ -196,14 +197,13 @@ def _unfit(model: Model, reason: str) -> ValueError:
     )
 
 
-def require_windows(backbone: Encoder, head: Head) -> None:
+def require_windows(backbone: Encoder, head: Span | ByKind) -> None:
     """Raise ValueError where windows of a long text would share more than they hold."""
-    stride = getattr(head, "stride", 0)
     room = backbone.max_input - MAX_QUESTION - SIGNS
-    if stride >= room:
+    if head.stride >= room:
         raise ValueError(
             f"--head {head.name}: stride must be below {room}, what a window of {backbone.name} "
-            f"holds beside a question; found {stride}"
+            f"holds beside a question; found {head.stride}"
         )
 
 

@@ -7,6 +7,7 @@ models for token labels. No pooler: in RoBERTa's checkpoints it is a random laye
 
 import inspect
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, NoReturn
 
 import torch
@@ -49,11 +50,16 @@ class Encoder(MaskedLM):
         assert self.vector_places is not None
         own = mask.bool() & ~self.vector_places  # [B, n + L]
         settings: dict[str, Any] = self._later_positions(mask)
-        if "use_cache" in inspect.signature(self.model.forward).parameters:
+        if self._may_cache:
             settings["use_cache"] = False
         output = self.model(inputs_embeds=embeds, attention_mask=mask, **settings)
         states = output.last_hidden_state[own]
         return list(states.split(own.sum(1).tolist()))
+
+    @cached_property
+    def _may_cache(self) -> bool:
+        """Whether the model would keep keys and values, which nobody reads here."""
+        return "use_cache" in inspect.signature(self.model.forward).parameters
 
     def states_by_ids(self, sequence: Encoded) -> Tensor:
         """Return the last hidden states [L, h] as the model embeds the tokens itself."""

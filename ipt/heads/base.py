@@ -7,14 +7,14 @@ long as the job's task has classes. They are no part of a subspace.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Literal, cast, get_args, get_origin
 
 import torch
 from torch import Tensor
 
 from ipt.backbones.base import Backbone, Encoded
-from ipt.config import tuner_text
+from ipt.config import changed_settings_of, tuner_text
 from ipt.data import Example, Task
 
 
@@ -157,20 +157,12 @@ class Head(ABC):
     @property
     def description(self) -> str:
         """Return its name and settings, as `--head` takes them."""
-        settings = {}
-        for field in fields(cast(Any, self)):
-            settings[field.name] = getattr(self, field.name)
-        return tuner_text(self.name, settings)
+        return tuner_text(self.name, asdict(cast(Any, self)))
 
     @property
     def label(self) -> str:
         """Return its name with the settings that are not the defaults."""
-        settings = {}
-        for field in fields(cast(Any, self)):
-            value = getattr(self, field.name)
-            if value != field.default:
-                settings[field.name] = value
-        return tuner_text(self.name, settings)
+        return tuner_text(self.name, changed_settings_of(self))
 
     def require(self, tasks: Sequence[Task]) -> None:
         """Raise ValueError where it has no answer for a task."""

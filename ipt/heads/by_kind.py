@@ -5,6 +5,7 @@ So that one command tunes tasks of all kinds, as those of SuperGLUE, in one stac
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -21,6 +22,14 @@ from ipt.heads.span import Span, SpanRow, check_stride
 from ipt.heads.states import Pooling, StatesHead
 from ipt.heads.tags import TagRow, Tags
 
+# Which kind of task a row is of.
+KINDS: dict[type[Encoded], str] = {
+    ClassRow: "cls",
+    TagRow: "tags",
+    SpanRow: "span",
+    ChoiceRow: "choice",
+}
+
 
 @dataclass(frozen=True)
 class ByKind(StatesHead):
@@ -36,29 +45,27 @@ class ByKind(StatesHead):
         super().check()
         check_stride(self.name, self.stride)
 
-    def of_task(self, task: Task) -> StatesHead:
-        heads: dict[str, StatesHead] = {
+    @cached_property
+    def _heads(self) -> dict[str, StatesHead]:
+        """The head of each kind of task."""
+        return {
             "cls": Classification(self.layers, self.pooling),
             "tags": Tags(self.layers),
             "span": Span(self.layers, self.stride),
             "choice": Choice(self.layers, self.pooling),
         }
-        return heads[task.category]
+
+    def of_task(self, task: Task) -> StatesHead:
+        return self._heads[task.category]
 
     def _of_row(self, row: Encoded) -> StatesHead:
-        heads: dict[type[Encoded], StatesHead] = {
-            ClassRow: Classification(self.layers, self.pooling),
-            TagRow: Tags(self.layers),
-            SpanRow: Span(self.layers, self.stride),
-            ChoiceRow: Choice(self.layers, self.pooling),
-        }
-        return heads[type(row)]
+        return self._heads[KINDS[type(row)]]
 
     def classes(self, task: Task) -> int:
         return self.of_task(task).classes(task)
 
     def typical(self, row: Encoded) -> Encoded:
-        return Classification(self.layers, self.pooling).typical(row)
+        return self._heads["cls"].typical(row)
 
     def sequences(self, row: Encoded) -> Sequence[Encoded]:
         return self._of_row(row).sequences(row)

@@ -16,12 +16,10 @@ from ipt.backbones.base import Backbone, Encoded
 from ipt.backbones.encoder import Encoder
 from ipt.config import setting
 from ipt.data import Example, Task
-from ipt.heads.base import Prediction
 from ipt.heads.states import (
     HeadRow,
+    OneOf,
     Pooling,
-    StatesHead,
-    class_nll,
     first_of,
     pooled,
     pooling_of,
@@ -46,7 +44,7 @@ class ChoiceRow(HeadRow):
 
 
 @dataclass(frozen=True)
-class Choice(StatesHead):
+class Choice(OneOf):
     """A score for each option of a row."""
 
     name: ClassVar[str] = "choice"
@@ -84,37 +82,12 @@ class Choice(StatesHead):
         pooling = pooling_of(backbone, self.pooling)
         return torch.stack([pooled(of_choice, pooling) for of_choice in states])[None]
 
-    def losses_of(
-        self,
-        features: Sequence[Tensor],
-        rows: Sequence[Encoded],
-        weights: Tensor,
-        smoothing: float = 0.0,
-    ) -> Tensor:
-        scores, allowed = self._scores(features, rows, weights)
-        targets = torch.tensor([row.label_ids[0] for row in rows], device=weights.device)
-        return class_nll(scores, targets, allowed, smoothing)
-
-    def answers_of(
-        self,
-        features: Sequence[Tensor],
-        rows: Sequence[Encoded],
-        weights: Tensor,
-    ) -> list[Prediction]:
-        scores, allowed = self._scores(features, rows, weights)
-        likeliest = scores.masked_fill(~allowed, -torch.inf).argmax(1).tolist()
-        predictions = []
-        for row, number in zip(rows, likeliest, strict=True):
-            predictions.append(Prediction(cast(ChoiceRow, row).labels[number], number))
-        return predictions
-
-    def _scores(
+    def scores(
         self,
         features: Sequence[Tensor],
         rows: Sequence[Encoded],
         weights: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Return the scores [B, O] of the options, and which of them are a row's own."""
         scores = self.logits(features, weights)[..., 0]
         counts = [len(self.sequences(row)) for row in rows]
         return scores, first_of(counts, scores.shape[1], scores.device)

@@ -10,20 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
-import torch
 from torch import Tensor
 
 from ipt.backbones.base import Backbone, Encoded
 from ipt.backbones.encoder import Encoder
 from ipt.config import setting
 from ipt.data import Example, Task
-from ipt.heads.base import Prediction
 from ipt.heads.states import (
     TYPICAL_CLASSES,
     HeadRow,
+    OneOf,
     Pooling,
-    StatesHead,
-    class_nll,
     first_of,
     pooled,
     pooling_of,
@@ -37,7 +34,7 @@ class ClassRow(HeadRow):
 
 
 @dataclass(frozen=True)
-class Classification(StatesHead):
+class Classification(OneOf):
     """A label of the task's options for each text."""
 
     name: ClassVar[str] = "classification"
@@ -73,37 +70,12 @@ class Classification(StatesHead):
     def read(self, backbone: Encoder, row: Encoded, states: Sequence[Tensor]) -> Tensor:
         return pooled(states[0], pooling_of(backbone, self.pooling))[None, None]
 
-    def losses_of(
-        self,
-        features: Sequence[Tensor],
-        rows: Sequence[Encoded],
-        weights: Tensor,
-        smoothing: float = 0.0,
-    ) -> Tensor:
-        logits, allowed = self._logits(features, rows, weights)
-        targets = torch.tensor([row.label_ids[0] for row in rows], device=weights.device)
-        return class_nll(logits, targets, allowed, smoothing)
-
-    def answers_of(
-        self,
-        features: Sequence[Tensor],
-        rows: Sequence[Encoded],
-        weights: Tensor,
-    ) -> list[Prediction]:
-        logits, allowed = self._logits(features, rows, weights)
-        likeliest = logits.masked_fill(~allowed, -torch.inf).argmax(1).tolist()
-        predictions = []
-        for row, label in zip(rows, likeliest, strict=True):
-            predictions.append(Prediction(cast(HeadRow, row).labels[label], label))
-        return predictions
-
-    def _logits(
+    def scores(
         self,
         features: Sequence[Tensor],
         rows: Sequence[Encoded],
         weights: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Return the logits [B, C] of the rows, and which of them are a row's own classes."""
         logits = self.logits(features, weights).squeeze(1)
         counts = [self.classes_of(row) for row in rows]
         return logits, first_of(counts, logits.shape[1], logits.device)

@@ -25,7 +25,7 @@ from ipt.heads.states import HeadRow, StatesHead, class_nll
 BORDERS = 2
 # The place that stands for no answer.
 NOTHING = 0
-# Tokens of an answer, as in SQuAD's own baselines.
+# Tokens of an answer, as is usual on SQuAD.
 LONGEST = 30
 
 

@@ -173,6 +173,44 @@ class StatesHead(Head):
         return 1
 
 
+class OneOf(StatesHead):
+    """A head that chooses one of a row's own classes or options, `label_ids` the right one."""
+
+    @abstractmethod
+    def scores(
+        self,
+        features: Sequence[Tensor],
+        rows: Sequence[Encoded],
+        weights: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the scores [B, K] that are chosen from, and which of them are a row's own."""
+
+    def losses_of(
+        self,
+        features: Sequence[Tensor],
+        rows: Sequence[Encoded],
+        weights: Tensor,
+        smoothing: float = 0.0,
+    ) -> Tensor:
+        scores, allowed = self.scores(features, rows, weights)
+        targets = torch.tensor([row.label_ids[0] for row in rows], device=weights.device)
+        return class_nll(scores, targets, allowed, smoothing)
+
+    def answers_of(
+        self,
+        features: Sequence[Tensor],
+        rows: Sequence[Encoded],
+        weights: Tensor,
+    ) -> list[Prediction]:
+        scores, allowed = self.scores(features, rows, weights)
+        likeliest = scores.masked_fill(~allowed, -torch.inf).argmax(1).tolist()
+        predictions = []
+        for row, number in zip(rows, likeliest, strict=True):
+            text = cast(HeadRow, row).labels[number]
+            predictions.append(Prediction(text, number))
+        return predictions
+
+
 def _linear(states: Tensor, layer: Tensor) -> Tensor:
     """Return [N, M, C] of states [N, M, h] and a layer [N, C, h + 1] of each input's own."""
     weights, bias = layer[..., :-1], layer[..., -1]

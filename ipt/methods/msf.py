@@ -20,6 +20,7 @@ from ipt.methods.tuning import head_starts
 from ipt.training.loop import Execution, Job, Row, fit
 from ipt.training.model import Model
 from ipt.training.source import Shared, Source, with_heads
+from ipt.training.sweep import rows_under
 
 # Rows of a step, at most: one shared delta gains nothing from more (LOG.md).
 SHARED_ROWS = 16
@@ -130,20 +131,27 @@ def find_shared_delta(
     return source.value.detach()[0]  # of [1, P]
 
 
+def rows_of_tasks(
+    tasks: Sequence[EncodedTask],
+) -> tuple[list[tuple[Row, ...]], tuple[Row, ...]]:
+    """Return a group of train rows for each task, and the dev rows of all.
+
+    A row runs under the delta of its task, whose index is the task's place.
+    """
+    groups = []
+    dev: list[Row] = []
+    for number, data in enumerate(tasks):
+        groups.append(rows_under(number, data.train))
+        dev += rows_under(number, data.dev)
+    return groups, tuple(dev)
+
+
 def _joint_job(name: str, tasks: Sequence[EncodedTask], config: MsfConfig, seed: int) -> Job:
     """Return all tasks' rows as one job.
 
     A group per task samples uniformly over tasks; one group over rows (released code).
     """
-    groups: list[tuple[Row, ...]] = []
-    dev: list[Row] = []
-    for number, data in enumerate(tasks):
-        # A row runs under the delta of its task, whose place in the bank is the task's number.
-        train = [Row(number, tokens) for tokens in data.train]
-        groups.append(tuple(train))
-        for tokens in data.dev:
-            dev.append(Row(number, tokens))
-
+    groups, dev = rows_of_tasks(tasks)
     # Tasks with more classes have more rows: over rows, they are drawn more often.
     if config.sampling == "rows":
         rows: list[Row] = []
@@ -153,7 +161,7 @@ def _joint_job(name: str, tasks: Sequence[EncodedTask], config: MsfConfig, seed:
     return Job(
         name,
         tuple(groups),
-        tuple(dev),
+        dev,
         config.learning_rate,
         seed,
         config.rows_per_step,

@@ -1,4 +1,4 @@
-"""One delta for all tasks of a kind, where each task's own then begins (P-Tuning v2, section 3.2).
+"""One delta for all tasks of a kind, where each task's own then begins (P-Tuning v2).
 
     minimize over delta, heads:
         mean over tasks of the task's loss under delta and its own head
@@ -14,13 +14,11 @@ from torch import Tensor
 
 from ipt.config import TuneConfig
 from ipt.encoded import EncodedTask
+from ipt.methods.msf import SHARED_ROWS, rows_of_tasks
 from ipt.methods.tuning import head_starts
-from ipt.training.loop import Execution, Job, Row, fit
+from ipt.training.loop import Execution, Job, fit
 from ipt.training.model import Model
 from ipt.training.source import Shared, heads_of, with_heads
-
-# Rows of a step, at most: more gain one delta nothing (LOG.md).
-MOST_ROWS = 16
 
 
 class SharedStart(NamedTuple):
@@ -41,18 +39,14 @@ def find_shared_start(
 
     config: its steps and the first of its rates; each task has the same weight.
     """
-    groups = []
-    dev = []
-    for number, data in enumerate(tasks):
-        groups.append(tuple(Row(number, tokens) for tokens in data.train))
-        dev += [Row(number, tokens) for tokens in data.dev]
+    groups, dev = rows_of_tasks(tasks)
     job = Job(
         name="shared start",
         groups=tuple(groups),
-        dev=tuple(dev),
+        dev=dev,
         learning_rate=config.learning_rates[0],
         seed=seed,
-        rows_per_step=min(MOST_ROWS, config.rows_per_step * len(tasks)),
+        rows_per_step=min(SHARED_ROWS, config.rows_per_step * len(tasks)),
     )
     shared = Shared(model.initialize(seed))
     source = with_heads(shared, head_starts(model, tasks, seed))

@@ -148,9 +148,10 @@ class Model:
 
     def _split(self, deltas: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
         """Return deltas [U, P] without their heads' numbers, and these for each row, [B, H]."""
-        size = self.size
-        if deltas.shape[1] == size:
+        # Asked first: the size of a delta is looked for in the backbone, and this is each pass.
+        if not self.has_head_numbers:
             return deltas, deltas.new_zeros(len(owner), 0)
+        size = self.size
         numbers, heads = deltas.split([size, deltas.shape[1] - size], 1)
         return numbers, heads[owner]
 

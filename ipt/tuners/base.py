@@ -8,14 +8,20 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import fields
+from dataclasses import asdict
 from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
 
 from ipt.backbones.base import Backbone
-from ipt.config import MOST_AT_ONCE, numbers_of, require_named_number, tuner_text
+from ipt.config import (
+    MOST_AT_ONCE,
+    changed_settings_of,
+    numbers_of,
+    require_named_number,
+    tuner_text,
+)
 from ipt.tuners.reparameterization import Reparameterization
 
 
@@ -86,20 +92,12 @@ class Tuner(ABC):
     @property
     def description(self) -> str:
         """Return its name and settings, as `--tuner` takes them."""
-        settings = {}
-        for field in fields(cast(Any, self)):
-            settings[field.name] = getattr(self, field.name)
-        return tuner_text(self.name, settings)
+        return tuner_text(self.name, asdict(cast(Any, self)))
 
     @property
     def label(self) -> str:
         """Return its name with the settings that are not the defaults, as `--tuner` takes them."""
-        settings = {}
-        for field in fields(cast(Any, self)):
-            value = getattr(self, field.name)
-            if value != field.default:
-                settings[field.name] = value
-        return tuner_text(self.name, settings)
+        return tuner_text(self.name, changed_settings_of(self))
 
     # Counted in every batch's budget, and against a model's fixed number of positions.
     @property

@@ -24,7 +24,7 @@ Scores = dict[str, TaskScore]
 Predicted = dict[str, dict[str, Any]]
 MOST_PREDICTIONS = 500  # rows of a task
 MOST_LETTERS = 400  # of a row's input
-# Of a head alone.
+# Of a head alone (LOG.md).
 HEAD_RATES = (0.003, 0.01, 0.03)
 
 
