@@ -80,6 +80,13 @@ class DrawnSets(NamedTuple):
     dev: tuple[int, ...]
 
 
+def stratum(novel: bool, knowledge: bool) -> str:
+    """Return a task's stratum: novel (also where it needs facts), knowledge or rule."""
+    if novel:
+        return "novel"
+    return "knowledge" if knowledge else "rule"
+
+
 @dataclass(frozen=True)
 class Task:
     """A task in the one schema of all tasks.

@@ -126,6 +126,29 @@ def select_tasks(
     return SelectedTasks(drawn.split, drawn_tasks, drawn.skipped)
 
 
+def list_place(source: str, beside: Path) -> str | None:
+    """Return what a list of tasks in the folder `beside` says of where they are; None: the suite.
+
+    source: what `--tasks` names. Raises ValueError for tasks that no list can name.
+    """
+    if source.startswith(superglue.PREFIX):
+        raise ValueError(
+            f"--tasks {source}: a list names tasks of the suite, of CrossFit or of files; "
+            f"write them as files first: ipt tasks export {source} --to FOLDER"
+        )
+    if source.startswith(crossfit.PREFIX):
+        return CROSSFIT
+    if not is_path(source):
+        return None
+    folder = Path(source)
+    task_list = _read_list(folder)
+    if task_list:
+        if task_list.folder in (None, CROSSFIT):
+            return task_list.folder
+        folder = folder.parent / str(task_list.folder)
+    return os.path.relpath(folder, beside)
+
+
 def _named_split(source: str, tasks: dict[str, Task]) -> TaskSplit | None:
     """Return the split where `--tasks` says which tasks are seen, else None."""
     if source.startswith(crossfit.PREFIX):

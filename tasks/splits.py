@@ -6,12 +6,15 @@ a subspace must not be tested on a variant of a task that it was found on.
 """
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from ipt.data import DIFF_DATA_SEED, SAME_DATA_SEED, Task, TaskSplit
+from ipt.data import DIFF_DATA_SEED, SAME_DATA_SEED, Task, TaskSplit, stratum
 from ipt.fewshot import few_shot
+
+
+GroupedBy = Literal["subcategory", "family"]
 
 
 class DrawnSplit(NamedTuple):
@@ -98,6 +101,59 @@ def make_split(name: str, seen: Sequence[Task], unseen: Sequence[Task]) -> TaskS
         unseen=_names(unseen),
         new_subcategories=_names(new),
     )
+
+
+def make_folds(
+    tasks: Sequence[Task],
+    count: int,
+    by: GroupedBy = "subcategory",
+) -> list[TaskSplit]:
+    """Return splits fold-1 ... for cross-validation: each task is unseen in one of them.
+
+    Tasks of one group are unseen together. The largest groups are dealt first, each to the fold in
+    which its strata and its kind of answers are rarest.
+    Raises ValueError where there are fewer groups than folds.
+    """
+    groups: dict[str, list[Task]] = defaultdict(list)
+    for task in tasks:
+        name = task.subcategory if by == "subcategory" else task.family
+        groups[name or task.name].append(task)
+    if not 2 <= count <= len(groups):
+        raise ValueError(
+            f"--count must be from 2 to {len(groups)}, as many as there are groups by {by}, "
+            f"found {count}"
+        )
+    totals = _traits(tasks)
+    loads = [Counter[str]() for _ in range(count)]
+    folds: list[list[Task]] = [[] for _ in range(count)]
+    for name in sorted(groups, key=lambda name: (-len(groups[name]), name)):
+        added = _traits(groups[name])
+
+        def cost(fold: int, added: Counter[str] = added) -> float:
+            # How much the sum over traits of squared shares grows: least where they are rarest.
+            grown = 0.0
+            for trait, more in added.items():
+                grown += (2 * loads[fold][trait] * more + more**2) / totals[trait] ** 2
+            return grown
+
+        chosen = min(range(count), key=cost)
+        folds[chosen] += groups[name]
+        loads[chosen] += added
+
+    splits = []
+    for number, unseen in enumerate(folds, 1):
+        left_out = set(_names(unseen))
+        seen = [task for task in tasks if task.name not in left_out]
+        splits.append(make_split(f"fold-{number}", seen, unseen))
+    return splits
+
+
+def _traits(tasks: Iterable[Task]) -> Counter[str]:
+    """Return how many tasks there are, and of each stratum and kind of answers."""
+    counts = Counter[str]()
+    for task in tasks:
+        counts.update(["task", stratum(task.novel, task.knowledge), task.category])
+    return counts
 
 
 def _names(tasks: Iterable[Task]) -> tuple[str, ...]:

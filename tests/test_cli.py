@@ -19,6 +19,7 @@ from filelock import FileLock
 from ipt.cli import app as cli
 from ipt.run import Run
 from ipt.storage import read_json, read_tensors
+from ipt.tasks.catalog import select_tasks
 
 
 def results(out):
@@ -532,3 +533,23 @@ def test_a_message_quotes_a_part_of_what_is_far_too_long(tmp_path, capsys):
         said = capsys.readouterr().err
         assert said.startswith("ipt: ") and len(said) < 1100 and said.count("\n") == 1
         assert " ... " in said
+
+
+def test_folds_are_lists_that_tasks_reads(tmp_path, capsys):
+    exported, lists = tmp_path / "mine", tmp_path / "deep" / "lists"
+    assert cli.main(["tasks", "export", "ari_*", "--to", str(exported)]) == 0
+    count = len(list(exported.glob("*.json")))
+    words = ["tasks", "folds", str(exported), "--count", "2", "--to", str(lists)]
+    assert cli.main(words) == 0
+    unseen = []
+    for number in (1, 2):
+        chosen = select_tasks(str(lists / f"fold-{number}.json"), 0, 0, 0)
+        assert len(chosen.split.seen) + len(chosen.split.unseen) == count
+        unseen += chosen.split.unseen
+    assert len(set(unseen)) == count
+
+    # Tasks that no list can name, and more folds than groups.
+    for words in (["superglue/all"], [str(exported), "--count", "999"]):
+        capsys.readouterr()
+        assert cli.main(["tasks", "folds", *words, "--to", str(lists)]) == 2
+        assert capsys.readouterr().err.count("\n") == 1

@@ -182,6 +182,9 @@ def test_control_other_inputs_are_told_apart():
 SIZES = {"random-100": (100, 20, 0), "cls-35": (35, 13, 72), "non-cls-35": (35, 37, 48)}
 SIZES |= {f"random-{n}": (n, 20, 0) for n in (20, 40, 60, 80)}
 SIZES |= {f"validation-{n}": (n, 20, 0) for n in (40, 80)}
+FOLDS = {"fold-1": 50, "fold-2": 52, "fold-3": 50, "fold-4": 49, "fold-5": 49}
+SIZES |= {name: (250 - count, count, 0) for name, count in FOLDS.items()}
+SIZES |= {"locked-20": (250, 20, 0)}
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -215,6 +218,23 @@ def test_validation_splits_touch_no_unseen_task():
             and split.unseen == full.seen[80:]
             and not set(split.all) & set(full.unseen)
         )
+
+
+def test_each_task_outside_the_locked_ones_is_unseen_in_one_fold():
+    locked = embedded.load_split("locked-20")
+    assert locked.unseen == embedded.load_split("random-100").unseen
+    unseen = []
+    for name in FOLDS:
+        fold = embedded.load_split(name)
+        # Whole subcategories: no unseen task has a seen relative.
+        assert fold.new_subcategories == fold.unseen
+        assert not set(fold.all) & set(locked.unseen)
+        unseen += fold.unseen
+        # About a fifth of each stratum and kind.
+        novel = sum(BY_NAME[n].novel for n in fold.unseen)
+        cls = sum(BY_NAME[n].category == "cls" for n in fold.unseen)
+        assert abs(novel - 38 / 5) < 3 and abs(cls - 74 / 5) < 3
+    assert sorted(unseen) == sorted(locked.seen)
 
 
 def test_random_splits_are_nested_and_hold_novel_tasks():

@@ -1,7 +1,7 @@
 """`ipt tasks`: list, show, check and export tasks."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 from rich.console import Console
@@ -11,6 +11,7 @@ from ipt.cli.output import new_table, print_list
 from ipt.storage import write_json
 
 TASKS = "what --tasks takes elsewhere: a split, all, names, files, crossfit"
+GroupedBy = Literal["subcategory", "family"]
 Tasks = Annotated[str, Parameter(help=TASKS)]
 
 tasks_app = App(name="tasks", help="Look at tasks.")
@@ -120,6 +121,39 @@ def check_tasks(path: Path) -> None:
     print(f"{path}: {len(schema.load(path))} tasks, no problem")
 
 
+@tasks_app.command(name="folds")
+def write_folds(
+    tasks: str,
+    *,
+    count: Annotated[int, Parameter(help="how many folds; each task is unseen in one")] = 5,
+    by: Annotated[GroupedBy, Parameter(help="what is unseen as a whole")] = "subcategory",
+    to: Annotated[Path, Parameter(help="folder of the lists fold-1.json, fold-2.json, ...")],
+) -> None:
+    """Deal tasks into folds for cross-validation, whole subcategories or families together.
+
+    Each list is what `--tasks` reads. Tasks that are too small for their few-shot sets are left
+    out.
+    """
+    from ipt.tasks.catalog import list_place, load_tasks
+    from ipt.tasks.splits import make_folds, shortfalls
+
+    place = list_place(tasks, to)
+    loaded = load_tasks(tasks)
+    too_small = shortfalls(loaded)
+    usable = [task for task in loaded if task.name not in too_small]
+    folds = make_folds(usable, count, by)
+    _make_folder(to)
+    if too_small:
+        print(f"{len(too_small)} left out as too small: {', '.join(sorted(too_small))}")
+    for fold in folds:
+        record = {"seen": list(fold.seen), "unseen": list(fold.unseen)}
+        if place is not None:
+            record["tasks"] = place
+        path = to / f"{fold.name}.json"
+        write_json(path, record)
+        print(f"{path}: {len(fold.seen)} seen, {len(fold.unseen)} unseen tasks")
+
+
 @tasks_app.command(name="export")
 def export_tasks(
     tasks: str,
@@ -130,13 +164,17 @@ def export_tasks(
     from ipt.tasks.catalog import load_tasks
 
     chosen = load_tasks(tasks)
+    _make_folder(to)
+    for task in chosen:
+        write_json(to / f"{task.name}.json", task.to_dict())
+    print(f"{len(chosen)} tasks: {to}")
+
+
+def _make_folder(to: Path) -> None:
+    """Make the folder; before the first file is written, so that nothing is half done."""
     try:
-        # Before the first file is written: a wrong --to is one error, and nothing is half done.
         to.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(
             f"--to {to} cannot be written ({error.strerror}); choose another folder"
         ) from error
-    for task in chosen:
-        write_json(to / f"{task.name}.json", task.to_dict())
-    print(f"{len(chosen)} tasks: {to}")

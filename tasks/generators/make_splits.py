@@ -9,6 +9,8 @@ small subcategories.
 random-20, -40, -60, -80: the first seen tasks of random-100, the same unseen ones.
 validation-40, -80: the first seen tasks of random-100; its last 20 seen tasks take the part of the
 unseen ones, so that choices between methods see none of these.
+fold-1 to fold-5: cross-validation over all tasks but the 20 unseen ones of random-100, by
+subcategory; locked-20: those 250 tasks seen, the 20 unseen (docs/protocol.md).
 cls-35 and non-cls-35: 35 seen tasks of one kind, the others of this kind unseen, those of the other
 kind out of kind.
 """
@@ -19,10 +21,12 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
 from itertools import combinations, zip_longest
 from pathlib import Path
 
-from ipt.data import Task
+from ipt.data import Task, TaskSplit
+from ipt.tasks.splits import make_folds, make_split
 from ipt.tasks.suites import embedded
 
 SPLITS = Path(__file__).parents[1] / "suites" / "splits.json"
@@ -39,6 +43,7 @@ SEEN = 100
 NESTED = (20, 40, 60, 80)  # seen tasks of the smaller random splits
 VALIDATED = (40, 80)  # seen tasks of the validation splits
 ONE_KIND_SEEN = 35
+FOLDS = 5
 
 Record = dict[str, list[str]]
 
@@ -63,6 +68,11 @@ def draw(tasks: Iterable[Task]) -> dict[str, Record]:
 
     # Draws of their own over the same tasks: an unseen one of random-100 may be seen here.
     everything = [*seen, *unseen]
+    # Of the whole suite: the locked tasks are scored once, at the end of a study.
+    free = _without(by_hash(tasks, "folds"), unseen)
+    records[f"locked-{len(unseen)}"] = _record(free, unseen)
+    for fold in make_folds(free, FOLDS):
+        records[fold.name] = _record_of(fold)
     for kind in KINDS:
         name = f"{kind}-{ONE_KIND_SEEN}"
         of_kind = by_hash(_of_kind(everything, kind), name)
@@ -255,14 +265,16 @@ def _check_novel(side: str, tasks: list[Task], least: int) -> None:
 
 def _record(seen: list[Task], unseen: list[Task], others: Sequence[Task] = ()) -> Record:
     """Return a split as splits.json holds it; others: tasks out of kind."""
-    subcategories = _subcategories(seen)
-    new = _outside(unseen, subcategories)
-    return {
-        "seen": _names(seen),
-        "unseen": _names(unseen),
-        "out_of_kind": _names(others),
-        "new_subcategories": _names(new),
-    }
+    split = make_split("", seen, unseen)
+    return _record_of(replace(split, out_of_kind=tuple(_names(others))))
+
+
+def _record_of(split: TaskSplit) -> Record:
+    record = {}
+    for side, names in asdict(split).items():
+        if side != "name":
+            record[side] = list(names)
+    return record
 
 
 def _names(tasks: Iterable[Task]) -> list[str]:
