@@ -95,6 +95,7 @@ models/minilm/config.json: | $(VENV)/installed
 # Links to the folders fewglue, tagging, qa and real-tasks of DATA, and the lists of tasks beside them
 heads-data: $(VENV)/installed
 	$(BIN)/python -m ipt.analysis.heads_data $(DATA) runs/data
+	$(BIN)/ipt tasks folds runs/data/real-cls.json --by family --to runs/data/real-cls
 
 # What P-Tuning v2 compares, on mini and MiniLM, and the subspace with heads; given again after a kill it goes on
 heads: models/minilm/config.json

@@ -1,17 +1,20 @@
-"""Make the lists of tasks that the studies `heads-*` read.
+"""Make the lists of tasks that the studies `heads-*` and `real-*` read.
 
 `python -m ipt.analysis.heads_data DATA FOLDER`: DATA holds the folders fewglue, tagging, qa and
 real-tasks; FOLDER gets a link to each and the list files beside them.
 
 Of the real tasks those with labels are taken that have at most eight of them and 600 examples, one
 of each subcategory: the first by name, then the second of each, until there are 32. In the order of
-their names every fourth is unseen.
+their names every fourth is unseen. The list real-cls has all tasks with labels but those that were
+looked at before the protocol was written.
 """
 
 import gzip
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # ReCoRD is left out: its rows have up to twenty options of 256 tokens.
 CHOICES = ["copa"]
@@ -24,6 +27,7 @@ LISTS = {
     "qa": ("qa", ["squad2_train", "xquad.en"]),
 }
 FOLDERS = ("fewglue", "tagging", "qa", "real-tasks")
+LOOKED_AT = {"mpqa", "sst2", "trec"}
 MOST_LABELS = 8
 FEWEST_ROWS = 600
 COUNT = 32
@@ -47,22 +51,31 @@ def main(data: Path, folder: Path) -> None:
     unseen = chosen[UNSEEN - 1 :: UNSEEN]
     seen = [name for name in chosen if name not in unseen]
     write_list(folder / "cls.json", {"tasks": "real-tasks", "seen": seen, "unseen": unseen})
+    everything = [task["name"] for task in tasks_with_labels(folder / "real-tasks")]
+    left = [name for name in everything if name not in LOOKED_AT]
+    write_list(folder / "real-cls.json", {"tasks": "real-tasks", "seen": left})
 
 
 def classification_tasks(folder: Path) -> list[str]:
     """Return the names of the tasks that the rule takes, sorted."""
     by_subcategory: dict[str, list[str]] = {}
-    for path in sorted(folder.glob("*.json.gz")):
-        task = json.loads(gzip.decompress(path.read_bytes()))
+    for task in tasks_with_labels(folder):
         labels = task.get("options") or []
-        has_room = len(labels) <= MOST_LABELS and len(task["examples"]) >= FEWEST_ROWS
-        if task["category"] == "cls" and has_room:
+        if len(labels) <= MOST_LABELS and len(task["examples"]) >= FEWEST_ROWS:
             by_subcategory.setdefault(task["subcategory"], []).append(task["name"])
     order = []
     for subcategory, names in by_subcategory.items():
         for turn, name in enumerate(names):
             order.append((turn, subcategory, name))
     return sorted(name for _, _, name in sorted(order)[:COUNT])
+
+
+def tasks_with_labels(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield the classification tasks as their files have them, by name."""
+    for path in sorted(folder.glob("*.json.gz")):
+        task = json.loads(gzip.decompress(path.read_bytes()))
+        if task["category"] == "cls":
+            yield task
 
 
 def write_list(path: Path, record: dict[str, object]) -> None:

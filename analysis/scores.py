@@ -43,7 +43,14 @@ HEADS_NOTE = (
     "on the frozen model, without any vector, and counts as a floor"
 )
 # What a condition tunes for a task beside its head: d numbers, if it is none of these.
-WITHOUT_A_VECTOR = ("shared", "mean vector", "best seen vector", "head")
+WITHOUT_A_VECTOR = (
+    "shared",
+    "mean vector",
+    "best seen vector",
+    "best seen delta",
+    "nearest seen delta",
+    "head",
+)
 # Cell of a figure that there is none of.
 NONE = "–"
 

@@ -7,6 +7,7 @@ Each record has a `kind`, the command that makes it again, its seed and a digest
 | recovery | an MSF and an IST run | `summary` |
 | tuning | deltas without a subspace | `tuning_summary` |
 | study | many of them | `ipt.analysis.study.study_summary` |
+| protocol | a study by the rules of a protocol | `ipt.analysis.protocol_table.protocol_summary` |
 | methods | a study whose cells only tune | `ipt.analysis.methods.methods_summary` |
 | dimensions | a study by its methods | `ipt.analysis.dimensions.dimensions_summary` |
 | quality | prompts or definitions by group of tasks | `quality` |
@@ -35,6 +36,7 @@ from ipt.analysis.dimensions import dimensions_brief, dimensions_table
 from ipt.analysis.markup import TextTable, markdown
 from ipt.analysis.methods import methods_brief, methods_table
 from ipt.analysis.plots.bars import recovery_bars
+from ipt.analysis.protocol_table import protocol_brief, protocol_table
 from ipt.analysis.scores import (
     COLUMNS,
     NONE,
@@ -48,7 +50,7 @@ from ipt.analysis.scores import (
 )
 from ipt.analysis.spread import Spread
 from ipt.analysis.study import brief_table, study_table
-from ipt.data import SAME_DATA_SEED, Task
+from ipt.data import SAME_DATA_SEED, Task, stratum
 from ipt.recovery import MARGIN, from_json, is_above, to_json
 from ipt.results import BY_NAME, RunResult
 
@@ -174,7 +176,11 @@ def summary(pair: Sequence[RunResult], command: str, seed: int) -> Record:
         "lines": line_records,
         "tasks": _task_scores(shown),
         "subcategories": _subcategories(last),
+        "seen": len(last.split.seen),
     }
+    strata = _strata(last)
+    if strata:
+        record["strata"] = strata
     # Beside the d numbers of each task's vector.
     if last.heads:
         record["heads"] = last.heads
@@ -187,6 +193,18 @@ def _subcategories(result: RunResult) -> dict[str, str]:
     for name, task in result.tasks.items():
         if task.subcategory:
             named[name] = task.subcategory
+    return named
+
+
+def _strata(result: RunResult) -> dict[str, str]:
+    """Return the stratum of each unseen task; empty where tasks have no such difference."""
+    if not any(task.novel or task.knowledge for task in result.tasks.values()):
+        return {}
+    unseen = {*result.split.unseen, *result.split.out_of_kind}
+    named = {}
+    for name, task in result.tasks.items():
+        if name in unseen:
+            named[name] = stratum(task.novel, task.knowledge)
     return named
 
 
@@ -484,6 +502,7 @@ TEXT_TABLES: dict[str, Callable[[Record], TextTable]] = {
     "study": study_table,
     "dimensions": dimensions_table,
     "methods": methods_table,
+    "protocol": protocol_table,
     "quality": quality_table,
     "stability": stability_table,
     "angles": angles_table,
@@ -495,6 +514,7 @@ BRIEF_TABLES: dict[str, Callable[[Record], TextTable]] = {
     "study": brief_table,
     "dimensions": dimensions_brief,
     "methods": methods_brief,
+    "protocol": protocol_brief,
 }
 
 

@@ -39,8 +39,8 @@ RECIPE = (
     "over adapters; ours: the defaults named here"
 )
 PARTS = (
-    "seen tasks, same or other data, unseen tasks, these in a random or PCA subspace or as "
-    "mixtures of seen prompts; all if not given"
+    "seen tasks, same or other data, unseen tasks, these in random directions through the "
+    "untrained start, in a random or PCA subspace or as mixtures of seen prompts; all if not given"
 )
 CONFIG = "JSON, TOML or YAML file with flags as keys"
 STACKED = (

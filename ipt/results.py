@@ -9,8 +9,9 @@ where their deltas come from.
 | train_same, train_diff | seen, on the same or on other few-shot sets | tuned vectors, decoded |
 | test | unseen | tuned vectors, decoded |
 | shared, mean_code, best_code | unseen | controls that tune nothing for a task |
+| best_seen, nearest_seen | unseen | a seen delta as it is: best on few shots, or by definition |
 | head_alone | unseen | none: heads tuned on the frozen model, where heads have numbers |
-| random_test, pca_test, mixture_test | unseen | controls of equal d |
+| start_test, random_test, pca_test, mixture_test | unseen | controls of equal d |
 
 Every score stands beside a reference, tuning without a subspace on the same few-shot sets, and a
 floor, the best of what doing nothing scores.
@@ -123,6 +124,24 @@ CONDITIONS = (
         source="best seen vector",
         is_control=True,
     ),
+    Condition(
+        name="best_seen",
+        title="best seen prompt",
+        column="best seen",
+        stage="ist",
+        tasks="unseen",
+        source="best seen delta",
+        is_control=True,
+    ),
+    Condition(
+        name="nearest_seen",
+        title="nearest seen prompt",
+        column="nearest seen",
+        stage="ist",
+        tasks="unseen",
+        source="nearest seen delta",
+        is_control=True,
+    ),
     # What a task's own head gives on the frozen model: d numbers must do more.
     Condition(
         name="head_alone",
@@ -134,6 +153,17 @@ CONDITIONS = (
         is_control=True,
     ),
     # What any d numbers give: a subspace that does no better is worth nothing.
+    Condition(
+        name="start_test",
+        title="IST, random at start",
+        column="random at start",
+        stage="ist",
+        tasks="unseen",
+        source="random-start",
+        part="random-start",
+        absence="Random directions through the untrained start, as a control",
+        is_control=True,
+    ),
     Condition(
         name="random_test",
         title="IST, random subspace",

@@ -13,7 +13,6 @@ from typing import Literal, NamedTuple
 from ipt.data import DIFF_DATA_SEED, SAME_DATA_SEED, Task, TaskSplit, stratum
 from ipt.fewshot import few_shot
 
-
 GroupedBy = Literal["subcategory", "family"]
 
 

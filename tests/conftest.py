@@ -167,7 +167,7 @@ def done(world, tmp_path_factory):
     return out
 
 
-ALL = ("train_same", "train_diff", "test", "random_test", "pca_test", "mixture_test")
+ALL = ("train_same", "train_diff", "test", "start_test", "random_test", "pca_test", "mixture_test")
 
 
 def hand_made(out, seen, unseen, seed=42, kept=ALL, dim=3, shots=None, **msf):
@@ -222,6 +222,7 @@ def hand_made(out, seen, unseen, seed=42, kept=ALL, dim=3, shots=None, **msf):
                 "random_test": unseen,
                 "pca_test": unseen,
                 "mixture_test": unseen,
+                "start_test": unseen,
             },
             kept,
         ),

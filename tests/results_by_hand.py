@@ -84,6 +84,9 @@ IST = {  # not in the order of the table
     "train_diff": scores(SEEN, [0.32, 0.36, 0.54], [None, 0.53, 0.154]),
     "pca_test": scores(UNSEEN, [0.45, 0.14, 0.28, 0.24], [0.1, None, 0.45, None]),
     "random_test": scores(UNSEEN, [0.15, 0.08, 0.42, 0.12], [0.05, None, 0.25, None]),
+    "start_test": scores(UNSEEN, [0.05, 0.2, 0.21, 0.12], [0.15, None, 0.05, None]),
+    "best_seen": scores(UNSEEN, [0.2, 0.25, 0.14, 0.27], [0.45, None, 0.35, None]),
+    "nearest_seen": scores(UNSEEN, [0.15, 0.16, 0.07, 0.24], [0.35, None, 0.2, None]),
 }
 
 

@@ -27,6 +27,13 @@ from ipt.training.evaluate import Score
 
 SEED = 7
 SPLIT = TaskSplit("small", ("second", "early", "last"), ("late",), ("first",), ("late",))
+DEFINITIONS = {
+    "second": "Answer the second word.",
+    "early": "Say whether its first letter is an early one.",
+    "last": "Answer the last word.",
+    "late": "Say whether its last letter is a late one.",
+    "first": "Answer the first word, as others do the last.",
+}
 SEEN, REST = list(SPLIT.seen), [*SPLIT.unseen, *SPLIT.out_of_kind]
 SHOTS, LIMIT, LENGTH = 6, 6, 3
 TUNE = {
@@ -43,6 +50,7 @@ def tasks() -> dict[str, Task]:
     found = {}
     for i, name in enumerate(SPLIT.all):
         task = replace(word_task(name), subcategory=f"kind of {name}")
+        task = replace(task, definition=DEFINITIONS[name])
         found[name] = replace(task, novel=i == 1, knowledge=i == 3)
     return found
 

@@ -257,7 +257,7 @@ def mix(backbone, bank, names, dim, data, config, seed, checkpoint=None, progres
     execution = Execution(checkpoint or Checkpoint.none(), progress)
     seen = ist.SeenVectors(bank.flatten(1), names)
     model = model_for(backbone, bank)
-    return mixture.tune_mixtures(model, seen, dim, data, config, seed, execution)
+    return mixture.tune_mixtures(model, seen, dim, data, config, seed, execution).weights
 
 
 def mixed(weights: Tensor, bank: Tensor) -> Tensor:

@@ -174,8 +174,8 @@ def test_the_settings_of_a_stage_name_the_source_of_their_default(kind):
 def test_the_data_seed_and_the_parts_have_the_names_of_published_figures():
     assert DIFF_DATA_SEED == 21
     assert {part: condition.name for part, condition in PARTS.items()} == {
-        "same": "train_same", "diff": "train_diff", "unseen": "test", "random": "random_test", "pca": "pca_test",
-        "mixture": "mixture_test",
+        "same": "train_same", "diff": "train_diff", "unseen": "test",
+        "random-start": "start_test", "random": "random_test", "pca": "pca_test", "mixture": "mixture_test",
     }  # fmt: skip
 
 

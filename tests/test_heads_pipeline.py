@@ -14,6 +14,7 @@ from ipt.data import SAME_DATA_SEED
 from ipt.experiment import encode_tasks
 from ipt.methods.subspace import Subspace
 from ipt.methods.tuning import Start, tune_deltas
+from ipt.results import PARTS
 from ipt.run import Run
 from ipt.storage import read_tensors, write_json
 from ipt.training.evaluate import score_deltas
@@ -91,6 +92,17 @@ def test_vectors_have_their_heads_behind_them_and_score_what_the_run_says(made):
     (score,) = score_deltas(experiment.model, deltas, [data])
     result = run.result["scores"]["test"][data.task.name]
     assert result["generated"] == pytest.approx(score.generated, abs=1e-6)
+
+
+def test_with_heads_no_seen_delta_is_scored_as_it_is_and_the_run_is_complete(made):
+    """A seen task's delta is of use with its own head alone, and that knows other labels."""
+    run = runs(made)["ist"]
+    scores = run.result["scores"]
+    assert {condition.name for condition in PARTS.values()} <= scores.keys()
+    assert not {"best_code", "best_seen", "nearest_seen"} & scores.keys()
+    before = (run.folder / "result.json").stat().st_mtime_ns
+    command(made, "ist")
+    assert (run.folder / "result.json").stat().st_mtime_ns == before
 
 
 def test_a_bank_keeps_heads_of_their_own_widths(made):

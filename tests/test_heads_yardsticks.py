@@ -2,6 +2,7 @@
 
 import copy
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -193,14 +194,16 @@ def test_choice_is_a_softmax_over_a_score_for_each_option(layers):
     require_same(found, expected, numbers, made)
 
 
-def test_label_embeddings_are_cosines_of_means():
+@pytest.mark.parametrize("texts", ["labels", "definitions"])
+def test_label_embeddings_are_cosines_of_means(texts):
     """sentence-transformers' mean pooling: over all tokens that are no padding."""
-    model = model_of("bert", "label-embedding:scale=7.0")
-    of = task("cls", 1, 8)
+    model = model_of("bert", f"label-embedding:scale=7.0,texts={texts}")
+    of = replace(task("cls", 1, 8), definition="Which colour is it")
     rows = model.head.encode(model.backbone, of, of.examples[:5])
     mean = {}
     for text in of.options:
-        ids = model.backbone.tokenizer(text)["input_ids"]
+        read = text if texts == "labels" else f"Which colour is it: {text}"
+        ids = model.backbone.tokenizer(read)["input_ids"]
         mean[text] = states(model, ids).mean(0)
     with torch.no_grad():
         found = model.nll(torch.zeros(1, 0), torch.zeros(5, dtype=torch.long), rows)

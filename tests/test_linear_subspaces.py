@@ -6,7 +6,7 @@ import torch
 from sklearn.decomposition import PCA
 from test_subspaces import NAMES, bank_of
 
-from ipt.methods.subspace import Subspace
+from ipt.methods.subspace import Scaling, Subspace
 
 
 def spread_of(bank):
@@ -115,6 +115,25 @@ def test_a_random_subspace_of_a_single_prompt_is_finite():
     space = Subspace.random(bank, 2, 0, **NAMES)
     assert space.encode(bank).isfinite().all()
     torch.testing.assert_close(space.decode(torch.zeros(1, 2)), bank)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_random_directions_through_a_delta_are_those_through_the_mean(scaled):
+    bank = bank_of(9)
+    scaling = Scaling.of_bank(bank, {"a": (4,), "b": (6,)}) if scaled else None
+    point = torch.linspace(-2, 2, 10)
+    moved = Subspace.random(bank, 3, 0, scaling, through=point, **NAMES)
+    plain = Subspace.random(bank, 3, 0, scaling, **NAMES)
+    zeros = torch.zeros(1, 3)
+    torch.testing.assert_close(moved.decode(zeros), point[None])
+    torch.testing.assert_close(moved.encode(point[None]), zeros, rtol=0, atol=1e-4)
+    codes = torch.randn(7, 3, generator=torch.Generator().manual_seed(1))
+    steps = moved.decode(codes) - point
+    torch.testing.assert_close(steps, plain.decode(codes) - bank.mean(0), rtol=0, atol=1e-4)
+    # Control: it is another plane, and other directions are other steps.
+    assert (moved.decode(codes) - plain.decode(codes)).abs().max() > 1
+    other = Subspace.random(bank, 3, 1, scaling, through=point, **NAMES)
+    assert (other.decode(codes) - point - steps).abs().max() > 0.1
 
 
 def test_random_directions_favour_none():

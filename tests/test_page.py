@@ -135,15 +135,16 @@ def test_what_is_missing_is_named_with_a_command_that_parses(tmp_path, capsys, u
     rest = [shlex.split(command)[1:] for command in page.commands[2:]]
     assert [words[words.index("--part") + 1] for words in rest if "--part" in words] == [
         "diff",
+        "random-start",
         "random",
         "pca",
         "mixture",
     ]
     # another seed, and many
-    assert [words[0] for words in rest[4:]] == ["msf", "ist", "stability", "probe"]
+    assert [words[0] for words in rest[5:]] == ["msf", "ist", "stability", "probe"]
     parsed = [cli.parse(words) for words in rest]
-    assert parsed[4]["work"].seed == 43
-    assert parsed[4]["run"] == parsed[5]["choice"].run == "msf-42-seed43"
+    assert parsed[5]["work"].seed == 43
+    assert parsed[5]["run"] == parsed[6]["choice"].run == "msf-42-seed43"
     hand_made(tmp_path, {"a": "one"}, {"u": "two"}, seed=43)
     both = page_of(capsys, folder.name, "ist-43", "--out", tmp_path)
     assert "msf-42-seed43" not in " ".join(both.commands)  # control: two seeds are there
@@ -153,6 +154,7 @@ def test_what_is_missing_is_named_with_a_command_that_parses(tmp_path, capsys, u
         "same": "train_same",
         "diff": "train_diff",
         "unseen": "test",
+        "random-start": "start_test",
         "random": "random_test",
         "pca": "pca_test",
         "mixture": "mixture_test",
@@ -198,12 +200,13 @@ def test_tuned_numbers_are_compared_with_each_control_and_tables_are_files(whole
     page = page_of(capsys, "--out", whole, "--file", whole / "tables" / "report.html")
     header, *rows = page.tables["table-compared"]
     controls = [
-        TITLES[setting] for setting in ("test_msf", "random_test", "pca_test", "mixture_test")
+        TITLES[setting]
+        for setting in ("test_msf", "start_test", "random_test", "pca_test", "mixture_test")
     ]
     overall = [row for row in rows if row[1] == "all"]
     assert [row[0] for row in overall] == controls and header[1:] == list(COMPARED)
     found = {(r["setting"], r["task"]): r for r in per_task(read_pair(whole / "ist-42").results)}
-    for setting, title in (("test_msf", controls[0]), ("pca_test", controls[2])):
+    for setting, title in (("test_msf", controls[0]), ("pca_test", controls[3])):
         (row,) = [row for row in overall if row[0] == title]
         means = [sum(found[s, t]["score"] for t in "uvwx") / 4 for s in ("test", setting)]
         assert row[2] == "4"

@@ -279,18 +279,24 @@ def test_the_best_code_is_the_first_start_of_unseen_tasks(made):
 
 def rival(made, kind, names=SEEN, seed=SEED):
     bank = made.prompts(names)
-    return Subspace.random(bank, 2, seed) if kind == "random" else Subspace.pca(bank, 2)
+    if kind == "pca":
+        return Subspace.pca(bank, 2)
+    start = vocabulary_start(made.backbone, LENGTH, seed).flatten()
+    return Subspace.random(bank, 2, seed, through=start if kind == "start" else None)
 
 
-@pytest.mark.parametrize("kind", ["random", "pca"])
+@pytest.mark.parametrize("kind", ["start", "random", "pca"])
 def test_a_rival_subspace_has_as_many_numbers_from_seen_prompts_and_the_same_search(made, kind):
     data, space = made.data(REST), rival(made, kind)
     found = behind(made, made.second, f"{kind}_test", REST)
     same(found, space.decode(tuned(made, space, data)))
     same(found, space.decode(space.encode(found)))
-    for other in (rival(made, kind, ALL), subspace_of(made), rival(made, "random", seed=SEED + 1)):
+    others = [subspace_of(made), rival(made, "random", seed=SEED + 1)]
+    # Directions and the start are the same whatever the seen prompts are.
+    others.append(rival(made, "random") if kind == "start" else rival(made, kind, ALL))
+    for other in others:
         differ(found, other.decode(other.encode(found)))
-    jobs = tried(made, f"ist-{kind}")
+    jobs = tried(made, "ist-random-start" if kind == "start" else f"ist-{kind}")
     assert {key: len(names) for key, names in jobs.items()} == {("late", 100): 3, ("first", 100): 3}
 
 
@@ -304,6 +310,35 @@ def test_mixtures_have_as_many_numbers_and_are_scored_from_their_weights(made):
     fewer = mix(made.backbone, bank, SPLIT.seen, 1, data, NUMBERS, SEED, none)
     differ(weights, fewer)
     assert len(tried(made, "ist-mixture")) == 2
+
+
+def test_the_best_seen_prompt_is_the_seen_tasks_own(made):
+    """Scored as it is: of the seen tasks the one with the least loss on the few shots."""
+    bank, data = made.prompts(SEEN), made.data(REST)
+    picks = SeenVectors(torch.eye(3), SPLIT.seen)
+    best = choose_starts(made.backbone, lambda w: mixed(w, bank), data, picks, SEED, 4)
+    found = behind(made, made.second, "best_seen", REST)
+    ranks = []
+    for row, anchors in zip(found, best, strict=True):
+        is_own = (bank == row).all(1)
+        assert int(is_own.sum()) == 1
+        own = int(is_own.nonzero())
+        # The mean, which may be better still, is none of them.
+        ranks.append([int(a.argmax()) for a in anchors if a.max() == 1].index(own))
+    assert ranks == [0, 0]
+    # Control: the seen tasks' prompts differ, and so do their scores.
+    differ(bank, bank.roll(1, 0))
+    scores = made.second.result["scores"]["best_seen"]
+    for d, row in zip(data, found, strict=True):
+        others = [prompt for prompt in bank if not torch.equal(prompt, row)]
+        assert scores[d.task.name]["generated"] == checksum(row, d)
+        assert all(checksum(other, d) != checksum(row, d) for other in others)
+
+
+def test_the_nearest_seen_prompt_is_that_of_the_definition(made):
+    found = behind(made, made.second, "nearest_seen", REST)
+    assert torch.equal(found, made.prompts(["early", "last"]))
+    differ(found, made.prompts(["second", "second"]))
 
 
 def test_an_ist_result_says_what_it_compresses(made):

@@ -133,13 +133,14 @@ def test_parts_done_one_after_another_keep_what_is_there_and_make_the_whole(base
         (["diff"], {"pca_test", "train_diff"}, {"100", "21"}, {"train_diff"}),
         (
             ["mixture", "pca"],
-            {"pca_test", "train_diff", "mixture_test"},
+            {"pca_test", "train_diff", "mixture_test", "best_seen", "nearest_seen"},
             {"100", "21"},
             {"train_diff", "mixture"},
         ),
         (
             ["unseen"],
-            {"pca_test", "train_diff", "mixture_test", "test", "best_code"},
+            {"pca_test", "train_diff", "mixture_test", "best_seen", "nearest_seen"}
+            | {"test", "best_code"},
             {"100", "21"},
             {"train_diff", "mixture", "test"},
         ),

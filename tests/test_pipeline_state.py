@@ -51,7 +51,8 @@ def test_an_ist_run_that_broke_off_goes_on_with_what_was_trained(base, copied, m
     with monkeypatch.context() as patch:
         patch.setattr("ipt.workflows.ist.write_tensors", stop)
         run = copied.ist(ends=2)
-    stages = ("ist-train_same-train_diff-test", "ist-mixture", "ist-random", "ist-pca")
+    stages = ("ist-train_same-train_diff-test", "ist-mixture")
+    stages += ("ist-random-start", "ist-random", "ist-pca")
     kept = {path.stem for path in run.folder.glob("checkpoint-*")}
     assert kept == {f"checkpoint-{stage}" for stage in stages}
     monkeypatch.setattr("ipt.training.loop.backward", trained)
@@ -131,6 +132,8 @@ def test_every_stage_tells_how_far_it_is(empty):
     expected |= {f"scoring IST, {setting}" for setting in settings}
     expected |= {"tuning mixtures of seen prompts", "scoring mixtures of seen prompts"}
     expected |= {"scoring the best seen code", "scoring prompt tuning, data seed 21"}
+    expected |= {"scoring the best seen prompt", "scoring the nearest seen prompt"}
+    expected |= {"tuning ist-random-start", "scoring IST in random directions at the start"}
     for kind in ("random", "pca"):
         expected |= {f"tuning ist-{kind}", f"scoring IST in the {kind} subspace"}
     silent = {f"best seen codes, {kind} subspace" for kind in ("msf", "random", "pca")}

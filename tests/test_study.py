@@ -1,15 +1,19 @@
 """`ipt study`: cells from a file, one table, open cells named, nothing done twice."""
 
+import hashlib
 import json
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 from conftest import QUICK, source
+from small_runs import REST, SEEN
 
 from ipt.analysis.plots.bars import recovery_dots
+from ipt.analysis.protocol_table import METHODS
 from ipt.analysis.study import study_figure, study_means, study_summary, study_table
 from ipt.cli import app as cli
+from ipt.results import BY_NAME
 from ipt.workflows.study import read_cells
 
 FLAGS = {flag.removeprefix("--"): value for flag, value in QUICK.items()}
@@ -194,7 +198,16 @@ def test_a_cell_may_ask_for_parts_of_ist_alone(file, tmp_path):
     assert [
         x
         for x in whole["lines"]
-        if x["setting"] not in ("train_same", "train_diff", "random_test", "mixture_test")
+        if x["setting"]
+        not in (
+            "train_same",
+            "train_diff",
+            "start_test",
+            "random_test",
+            "mixture_test",
+            "best_seen",
+            "nearest_seen",
+        )
     ] == some["lines"]
     assert len(some["lines"]) < len(whole["lines"])
 
@@ -210,7 +223,8 @@ def test_a_cell_of_rivals_alone_shows_no_subspace(file, tmp_path):
     file.write_text(json.dumps(record))
     assert run(file, tmp_path) == 0
     kept = json.loads((tmp_path / "results" / "rival.json").read_text())
-    assert {x["setting"] for x in kept["lines"]} == {"mixture_test"} and kept["parameters"] is None
+    found = {x["setting"] for x in kept["lines"]}
+    assert found == {"mixture_test", "best_seen", "nearest_seen"} and kept["parameters"] is None
     table = study_table(json.loads((tmp_path / "results" / "toy.json").read_text()))
     cell = dict(zip(table.columns, table.rows[0], strict=True))
     assert (
@@ -218,6 +232,43 @@ def test_a_cell_of_rivals_alone_shows_no_subspace(file, tmp_path):
         and "seen, MSF" not in cell
         and cell["mixture"] != "open"
     )
+
+
+def test_a_study_under_a_protocol_has_its_table_and_each_cell_the_hash(world, file, tmp_path):
+    results = tmp_path / "results"
+    # The same tasks for both seeds, which else draw their own.
+    split = {"tasks": str(world / "tasks"), "seen": SEEN, "unseen": REST}
+    file.with_name("split.json").write_text(json.dumps(split))
+    record = json.loads(file.read_text())
+    for flag in ("seen", "unseen"):
+        del record["cells"][0][flag]
+    record["cells"][0]["tasks"] = str(file.with_name("split.json"))
+    file.write_text(json.dumps(record))
+    rules = file.with_name("rules.md")
+    rules.write_bytes(b"Compare on unseen tasks.")
+    digest = hashlib.sha256(rules.read_bytes()).hexdigest()
+    # Control: without the key there is none of it.
+    assert run(file, tmp_path, "--only", "toy-seed2-ours") == 0
+    assert not list(results.glob("*-protocol*"))
+    file.write_text(json.dumps(record | {"protocol": "rules.md"}))
+    assert run(file, tmp_path, "--only", "toy-seed1-ours") == 0
+    cells = [json.loads((results / f"toy-seed{seed}-ours.json").read_text()) for seed in (1, 2)]
+    assert cells[0]["protocol"] == digest and "protocol" not in cells[1]
+    assert cells[0]["seen"] == 3 and "strata" not in cells[0]
+
+    table = json.loads((results / "toy-protocol.json").read_text())
+    # A cell of before is told by its empty hash.
+    assert (table["kind"], table["protocol"]) == ("protocol", ["", digest])
+    assert (table["done"], table["planned"], table["seed"]) == (2, 4, "1, 2")
+    found = {row["condition"]: row for row in table["rows"]}
+    assert found.keys() == {condition for condition in METHODS if condition != "head_alone"}
+    for condition, row in found.items():
+        scores = [value[0] for cell in cells for value in cell["tasks"][condition].values()]
+        assert row["score"] == pytest.approx(sum(scores) / 4, abs=1e-6), condition
+        assert (row["tasks"], row["seeds"], row["seen"]) == (2, 2, [3, 3])
+    shown = (results / "toy-protocol.md").read_text()
+    assert all(BY_NAME[condition].title in shown for condition in found)
+    assert (results / "toy-protocol.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_open_cells_are_printed_as_open():
@@ -259,6 +310,7 @@ def test_open_cells_are_printed_as_open():
         ({}, "list of `cells`"),
         ({"cells": [{"dim": 5}]}, "needs a name"),
         ({"cells": [{"name": "a"}, {"name": "a"}]}, "two cells are a"),
+        ({"cells": [{"name": "a"}], "protocol": "none.md"}, "'none.md' is no file beside it"),
         ({"cells": [{"name": "a", "dims": 5}]}, "--dims"),
         ({"cells": [{"name": "a", "recipe": "mine"}]}, "--recipe"),
         (

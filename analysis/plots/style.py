@@ -50,7 +50,10 @@ CONDITION_COLOURS = {
     "shared": "#c8cccf",
     "mean_code": "#b3b8bc",
     "best_code": "#989da1",
+    "best_seen": "#90959a",
+    "nearest_seen": "#8d9297",
     "head_alone": "#8a9096",
+    "start_test": "#82898e",
     "random_test": "#7b8186",
     "pca_test": "#4a4f54",
     # purple: no subspace at all

@@ -268,7 +268,7 @@ def search_cma_es(problem: SearchProblem, curve: CostCurve) -> SearchOutcome:
 def search_mixture(problem: SearchProblem, curve: CostCurve) -> SearchOutcome:
     """Tune as many weights of seen prompts as the subspace has dimensions."""
     config = adam_config(0.2)
-    weights = tune_mixtures(
+    mixtures = tune_mixtures(
         problem.model,
         SeenVectors(problem.bank, problem.seen_tasks),
         problem.subspace.dim,
@@ -277,7 +277,7 @@ def search_mixture(problem: SearchProblem, curve: CostCurve) -> SearchOutcome:
         problem.seed,
         Execution(problem.sweep_checkpoint(curve, config)),
     )
-    deltas = mix_deltas(weights, problem.bank)  # [T, P]
+    deltas = mix_deltas(mixtures.weights, problem.bank)  # [T, P]
     return SearchOutcome(problem.score(deltas), problem.subspace.dim)
 
 

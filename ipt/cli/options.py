@@ -57,7 +57,7 @@ Name = Annotated[
     Parameter(help="name of the run folder; chosen from the settings where empty"),
 ]
 # Spelled out, as the parser takes choices from a type: the parts of `ipt.results.PARTS`.
-PartName = Literal["same", "diff", "unseen", "random", "pca", "mixture"]
+PartName = Literal["same", "diff", "unseen", "random-start", "random", "pca", "mixture"]
 Parts = Annotated[tuple[PartName, ...], Parameter(name="--part", help=PARTS)]
 SummaryFile = Annotated[Path | None, Parameter(help="write the means as a small JSON summary")]
 

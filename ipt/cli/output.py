@@ -69,6 +69,7 @@ def print_recovery(folders: Sequence[Path]) -> None:
     folders: run folders; the table is written into the last.
     """
     from ipt.analysis.markup import markdown
+    from ipt.analysis.protocol_table import run_sentence
     from ipt.analysis.scores import (
         COLUMNS,
         NUMBERS_COLUMN,
@@ -104,6 +105,9 @@ def print_recovery(folders: Sequence[Path]) -> None:
         table.add_row(title, *figures, style=style)
 
     Console().print("", table, "", sep="\n")
+    sentence = run_sentence(results[-1])
+    if sentence:
+        print(sentence)
     _print_notes(found, results[-1])
     # The file has every column, for a paper or the log.
     rows = [(*cells(line), *numbers.get(line.setting, ())) for line in found]

@@ -23,6 +23,7 @@ from ipt.workflows.study import (
     Settings,
     choose_cells,
     find_ist_run,
+    protocol_digest,
     read_cells,
     settings_record,
     stored_summary,
@@ -85,7 +86,9 @@ def run_study(
     """
     from ipt.resolve import cell_hours, require_rows
 
-    cells = read_cells(settings_file(paths.file, "the study"), paths.file)
+    study_record = settings_file(paths.file, "the study")
+    cells = read_cells(study_record, paths.file)
+    protocol = protocol_digest(study_record, paths.file)
     chosen = choose_cells(cells, only)
     # All cells are parsed, those of other names as well: the table below is of all, and a wrong
     # flag is an error before the first hour of work.
@@ -121,8 +124,11 @@ def run_study(
             paths.figures,
             settings=settings[cell.name],
             call=commands.call,
+            protocol=protocol,
         )
     write_tables(paths, cells, settings)
+    if protocol:
+        write_protocol(paths, cells, settings, protocol)
 
 
 def parse_cell(cell: Cell, out: Path, commands: CommandLine) -> CellConfig:
@@ -149,11 +155,19 @@ def _print_hours(cells: Sequence[Cell], hours: Sequence[float], total: int) -> N
     print(f"open: {len(cells)} of {total} cells, {sum(hours):.1f} h on this machine")
 
 
-def fill_cell(cell: Cell, out: Path, to: Path, settings: Settings, call: Call) -> None:
+def fill_cell(
+    cell: Cell,
+    out: Path,
+    to: Path,
+    settings: Settings,
+    call: Call,
+    protocol: str = "",
+) -> None:
     """Run a cell's commands and write its figures.
 
     out: folder of the runs.
     to: folder of the figures.
+    protocol: the SHA-256 of its text, if there is one.
     """
     # The commands that a user would type: each finds what it has done before.
     if cell.only_tunes:
@@ -167,7 +181,10 @@ def fill_cell(cell: Cell, out: Path, to: Path, settings: Settings, call: Call) -
     numbers = record.pop("numbers")
     tuner = tuner_summary(settings.get("tune", {}), numbers)
     to.mkdir(parents=True, exist_ok=True)
-    write_compact(to / f"{cell.name}.json", record | {"tuner": tuner, "settings": settings})
+    record |= {"tuner": tuner, "settings": settings}
+    if protocol:
+        record["protocol"] = protocol
+    write_compact(to / f"{cell.name}.json", record)
 
 
 def _tuned_figures(cell: Cell, file: Path) -> dict[str, Any]:
@@ -270,3 +287,27 @@ def write_methods(lines: Lines, command: str, target: str) -> None:
     if figure is not None:
         figure.savefig(f"{target}.png", dpi=160)
     print(f"scores by group of tasks, with floors and differences: {target}.md")
+
+
+def write_protocol(
+    paths: StudyPaths,
+    cells: Sequence[Cell],
+    settings: Mapping[str, Settings],
+    protocol: str,
+) -> None:
+    """Write the table of a study under a protocol, R of each method and differences; its figure."""
+    from ipt.analysis.protocol_table import protocol_figure, protocol_summary
+    from ipt.analysis.summaries import table_of
+
+    lines: Lines = {}
+    for cell in cells:
+        record = stored_summary(cell, paths.figures, settings[cell.name])
+        lines.setdefault(cell.under_protocol, []).append(record)
+    target = f"{paths.figures / paths.file.stem}-protocol"
+    table = protocol_summary(lines, f"ipt study {paths.file}", protocol)
+    write_compact(Path(f"{target}.json"), table)
+    write_atomic(Path(f"{target}.md"), table_of([table]).encode())
+    figure = protocol_figure(table)
+    if figure is not None:
+        figure.savefig(f"{target}.png", dpi=160)
+    print(f"R, intervals and differences by the protocol: {target}.md")

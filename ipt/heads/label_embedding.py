@@ -10,7 +10,7 @@ are those of the frozen model. The scale is that of their own loss (MultipleNega
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, cast
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor
@@ -40,6 +40,11 @@ class LabelEmbedding(Head):
     categories: ClassVar[tuple[str, ...]] = ("cls",)
 
     scale: float = setting(20.0, "what cosines are multiplied by", "sentence-transformers' own")
+    texts: Literal["labels", "definitions"] = setting(
+        "labels",
+        "what an option's vector is of: its label, or the task's definition before the label",
+        "not searched",
+    )
 
     def check(self) -> None:
         if not 0 < self.scale < math.inf:
@@ -59,8 +64,9 @@ class LabelEmbedding(Head):
     ) -> list[Encoded]:
         options = require_options(task, self.name)
         encoder = cast(Encoder, backbone)
-        texts = [Encoded(tuple(backbone.input_ids(option)), ()) for option in options]
-        vectors = self._vectors(encoder, texts)
+        texts = [self._text(task, option) for option in options]
+        read = [Encoded(tuple(backbone.input_ids(text)), ()) for text in texts]
+        vectors = self._vectors(encoder, read)
         rows: list[Encoded] = []
         for example in examples:
             input_ids = encoder.text_ids(example.input, example.query, example.context)
@@ -68,6 +74,12 @@ class LabelEmbedding(Head):
             row = EmbeddingRow(input_ids, (label,), len(options), options, vectors)
             rows.append(row)
         return rows
+
+    def _text(self, task: Task, option: str) -> str:
+        # A label such as "yes" says little without what was asked.
+        if self.texts == "definitions" and task.definition:
+            return f"{task.definition}: {option}"
+        return option
 
     def losses(
         self,

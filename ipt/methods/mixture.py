@@ -8,6 +8,7 @@ ATTEMPT (Asai et al., arXiv 2205.11961), whose weights come from the input. Trai
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,6 +23,15 @@ from ipt.training.source import Mixture, heads_of, joined, mix_deltas, with_head
 from ipt.training.sweep import Sweep, select_best
 
 
+class Mixtures(NamedTuple):
+    """What tasks were tuned to, and what the search had found before."""
+
+    weights: Tensor
+    """[T, S + H] of the seen deltas, the numbers of each task's head behind them."""
+    anchors: Tensor
+    """[T, A, S] the seen deltas, or their mean, that each task's were chosen from: best first."""
+
+
 def tune_mixtures(  # noqa: PLR0913 (as IST's, and d)
     model: Model,
     bank: SeenVectors,
@@ -30,10 +40,8 @@ def tune_mixtures(  # noqa: PLR0913 (as IST's, and d)
     config: IstConfig,
     seed: int,
     execution: Execution | None = None,
-) -> Tensor:
-    """Return each task's weights [T, S + H] of the seen deltas; `mix_deltas` makes its delta.
-
-    The numbers of a task's head, which are tuned with them, are behind them.
+) -> Mixtures:
+    """Tune each task's weights of the seen deltas; `mix_deltas` makes its delta.
 
     bank: deltas [S, P] of the seen tasks, and whose they are.
 
@@ -49,7 +57,8 @@ def tune_mixtures(  # noqa: PLR0913 (as IST's, and d)
     # the same search that chooses IST's starts.
     one_hot = torch.eye(len(deltas), device=deltas.device)  # [S, S]
     picks = SeenVectors(one_hot, bank.tasks)
-    count = max(starts, dim + 1)
+    # Two or more, so that a seen delta is there beside the mean.
+    count = max(starts, dim + 1, 2)
     if model.has_head_numbers:
         # Untrained heads tell no delta from another: the mean, and the first of the seen tasks.
         few = torch.cat([picks.mean, one_hot])[:count]  # [A, S]
@@ -87,7 +96,8 @@ def tune_mixtures(  # noqa: PLR0913 (as IST's, and d)
     # With the type of indices also where this process has no task.
     indices = torch.tensor(chosen, dtype=torch.long, device=deltas.device)
     weights = mixture.weights(indices)  # [T, S]
-    return joined(weights.detach(), heads_of(source, chosen))
+    with_their_heads = joined(weights.detach(), heads_of(source, chosen))
+    return Mixtures(with_their_heads, best)
 
 
 def anchor_orders(count: int, starts: int, dim: int) -> list[list[int]]:

@@ -426,7 +426,7 @@ class Subspace(
         coordinates = centered @ axes.T  # [T, d]
         deviation = coordinates.std(0, correction=0)  # [d]
         return cls._linear(
-            scaled,
+            scaled.mean(0),
             axes,
             deviation,
             scaling,
@@ -441,9 +441,10 @@ class Subspace(
         dim: int,
         seed: int,
         scaling: Scaling | None = None,
+        through: Tensor | None = None,
         **names: Any,
     ) -> "Subspace":
-        """Return random directions through the mean of the deltas [T, P].
+        """Return random directions through the mean of the deltas [T, P], or through a delta [P].
 
         Their length spreads the deltas' own deviation evenly over the directions.
         """
@@ -461,8 +462,9 @@ class Subspace(
         squared_lengths = centered.square().sum(1)  # [T]
         variance = squared_lengths.mean()
         deviation = (variance / dim).sqrt()
+        center = scaled.mean(0) if through is None else _scaled(through[None], scaling)[0]
         return cls._linear(
-            scaled,
+            center,
             axes,
             deviation.expand(dim),
             scaling,
@@ -474,33 +476,32 @@ class Subspace(
     @classmethod
     def _linear(
         cls,
-        scaled: Tensor,
+        center: Tensor,
         axes: Tensor,
         deviation: Tensor,
         scaling: Scaling | None,
         **names: Any,
     ) -> "Subspace":
-        """Return the linear decoder v = mean + axes^T diag(deviation) z.
+        """Return the linear decoder v = center + axes^T diag(deviation) z.
 
-        scaled: [T, P]. axes: [d, P], orthonormal rows. deviation: [d].
+        center: [P]. axes: [d, P], orthonormal rows. deviation: [d].
         """
-        mean = scaled.mean(0)  # [P]
         deviation = deviation.clamp_min(SMALLEST)
-        size = scaled.shape[1]
+        size = len(center)
         # Width 0: one linear layer from vectors to deltas.
         subspace = cls(size, len(axes), 0, **names)
         if scaling is not None:
             subspace.rescale(scaling)
-        # Rows of `axes` are orthonormal, so axes (v - mean) projects v; divided by the deviations
+        # Rows of `axes` are orthonormal, so axes (v - center) projects v; divided by the deviations
         # it is the exact inverse of the decoder on this subspace.
         encode = subspace.delta_encoder.project
         decode = subspace.delta_decoder.first
-        projected_mean = axes @ mean  # [d]
+        projected_center = axes @ center  # [d]
         with torch.no_grad():
             encode.weight.copy_(axes / deviation[:, None])  # [d, P]
-            encode.bias.copy_(-projected_mean / deviation)
+            encode.bias.copy_(-projected_center / deviation)
             decode.weight.copy_(axes.T * deviation)  # [P, d]
-            decode.bias.copy_(mean)
+            decode.bias.copy_(center)
         return subspace
 
 

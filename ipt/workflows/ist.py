@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from ipt.checkpoint import Checkpoint
@@ -24,6 +25,7 @@ from ipt.experiment import Experiment, PlannedRun, encode_tasks
 from ipt.methods.ist import SeenVectors, choose_starts, starts_without_search, tune_vectors
 from ipt.methods.mixture import tune_mixtures
 from ipt.methods.msf import scaling_of
+from ipt.methods.nearest import nearest_definitions
 from ipt.methods.subspace import Subspace
 from ipt.methods.tuning import Start
 from ipt.provenance import (
@@ -57,6 +59,7 @@ ALL_CONDITIONS = tuple(PARTS.values())
 SOURCES = {
     "msf": "IST, {}",
     "mixture": "mixtures of seen prompts",
+    "random-start": "IST in random directions at the start",
     "random": "IST in the random subspace",
     "pca": "IST in the pca subspace",
 }
@@ -87,7 +90,7 @@ class Tuned:
     count: int
     """d, or S."""
     starts: Tensor | None = None
-    """[T, d] the best start of each task; None of a mixture."""
+    """[T, d] the best start of each task, or [T, S] the best seen delta; None with heads."""
 
 
 @dataclass(frozen=True)
@@ -176,11 +179,34 @@ def score_conditions(
 
         # What the search alone gives, before any step: the control that tunes nothing. Only of
         # unseen tasks, as the subspace was found with the others.
-        starts = tuned.starts if config.start == "seen" else None
-        if condition.name == "test" and starts is not None:
-            deltas = tuned.decode(starts[part])
+        if tuned.starts is None:
+            continue
+        if condition.name == "test" and config.start == "seen":
             title = "the best seen code"
-            scored.scores["best_code"] = score_tasks(experiment, title, deltas, tasks)
+            best = tuned.decode(tuned.starts[part])
+            scored.scores["best_code"] = score_tasks(experiment, title, best, tasks)
+        if condition.name == "mixture_test":
+            title = "the best seen prompt"
+            best = tuned.decode(tuned.starts[part])
+            scored.scores["best_seen"] = score_tasks(experiment, title, best, tasks)
+            nearest = nearest_seen(experiment, tasks)
+            if nearest is not None:
+                title = "the nearest seen prompt"
+                scored.scores["nearest_seen"] = score_tasks(experiment, title, nearest, tasks)
+
+
+def nearest_seen(experiment: Experiment, tasks: Sequence[EncodedTask]) -> Tensor | None:
+    """Return the deltas [T, P] of the seen tasks with the most similar definitions.
+
+    None where a task has no definition.
+    """
+    seen = experiment.tasks_named(experiment.seen)
+    definitions = [data.task.definition for data in tasks]
+    of_seen = [task.definition for task in seen]
+    if not all([*definitions, *of_seen]):
+        return None
+    bank = tuned_deltas(experiment, experiment.seen, SAME_DATA_SEED)  # [S, P]
+    return bank[nearest_definitions(definitions, of_seen)]
 
 
 def widest_head(model: Model, tasks: Sequence[EncodedTask]) -> int:
@@ -271,8 +297,8 @@ def checkpoint_of(
 
 
 def control_subspaces(experiment: Experiment, dim: int, bank: Tensor) -> dict[str, Subspace]:
-    """Return a random and a PCA subspace of the seen deltas, bank [S, P]."""
-    names = {
+    """Return random and PCA subspaces of the seen deltas, bank [S, P], by source."""
+    names: dict[str, Any] = {
         "backbone": experiment.backbone.name,
         "tuner": experiment.model.tuner.name,
         "split": experiment.split.name,
@@ -280,10 +306,13 @@ def control_subspaces(experiment: Experiment, dim: int, bank: Tensor) -> dict[st
     seed = experiment.seed
     # In the scales that MSF's subspace has, or the controls would be of another geometry.
     scaling = scaling_of(experiment.model, bank)
+    start = experiment.model.initialize(seed)
+    at_start = Subspace.random(bank, dim, seed, scaling, start, **names)
     random = Subspace.random(bank, dim, seed, scaling, **names)
     pca = Subspace.pca(bank, dim, scaling, seed=seed, **names)
     device = experiment.model.device
-    return {"random": random.to(device), "pca": pca.to(device)}
+    controls = {"random-start": at_start, "random": random, "pca": pca}
+    return {name: control.to(device) for name, control in controls.items()}
 
 
 def tune_in_subspace(
@@ -369,7 +398,7 @@ def tune_mixture(
     seed = experiment.seed if seed is None else seed
     with experiment.reporter.bar("tuning mixtures of seen prompts") as progress:
         execution = replace(execution, progress=progress)
-        weights = tune_mixtures(
+        mixtures = tune_mixtures(
             experiment.model,
             seen,
             dim,
@@ -378,10 +407,22 @@ def tune_mixture(
             seed,
             execution,
         )
-    gathered = processes.gather_rows(weights)  # [T, S]
+    gathered = processes.gather_rows(mixtures.weights)  # [T, S]
     mix = partial(mix_deltas, bank=bank)
     decode = partial(decoded_with_heads, count=len(bank), decode=mix)
-    return Tuned(gathered, decode, len(bank))
+    best = None
+    if not experiment.model.has_head_numbers:
+        best = processes.gather_rows(best_seen(mixtures.anchors))
+    return Tuned(gathered, decode, len(bank), best)
+
+
+def best_seen(anchors: Tensor) -> Tensor:
+    """Return the weights [T, S] of the best anchor [T, A, S] that is a seen delta, not the mean.
+
+    A is two or more, so that one is: d is one or more.
+    """
+    is_mean = anchors[:, 0].amax(1) < 1  # [T]
+    return torch.where(is_mean[:, None], anchors[:, 1], anchors[:, 0])
 
 
 def ist_result(

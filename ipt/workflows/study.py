@@ -15,8 +15,12 @@ Keys are flags of `ipt msf` (tune.KEY: of its prompt tuning); ist.KEY are flags 
 that differ in their seed alone are one line of the table. Each cell is the two commands a user
 would type; its figures are a small JSON file. A group with verb = "tune" is of cells that only
 tune: keys are then flags of `ipt tune`, with or without `tune.` before them.
+
+A key `protocol` beside the groups, the path of a text from the file's folder, compares all methods
+by its rules (`ipt.analysis.protocol`).
 """
 
+import hashlib
 import itertools
 import json
 import math
@@ -58,6 +62,8 @@ NOT_IN_NAMES = re.compile(r"[^\w.+-]+")
 # Far more than anybody has time for; lists of a hundred values make millions in three lines.
 MOST_CELLS = 10_000
 SHOWN = 40  # names in a message
+# The text by whose rules a study's methods are compared.
+PROTOCOL = "protocol"
 # What a cell may do, by its key `verb`: find a subspace and tune in it, or tune alone.
 VERBS = ("msf", "tune")
 Settings = dict[str, Any]
@@ -85,6 +91,11 @@ class Cell:
     def over_tasks(self) -> str:
         """Its line without its tasks, which a group may have a list of."""
         return self.line.replace(f", {self.settings.get('tasks')}", "")
+
+    @property
+    def under_protocol(self) -> str:
+        """Its line without tasks and d, both of which a protocol's table has of its own."""
+        return self.method.replace(f", {self.settings.get('tasks')}", "")
 
     @property
     def only_tunes(self) -> bool:
@@ -163,12 +174,12 @@ def read_cells(record: Mapping[str, Any], path: Path) -> list[Cell]:
     # A key beside these would be read by nobody: most likely a flag of a group that slipped out.
     groups = record.get("cells")
     shared = record.get("shared", {})
-    others = record.keys() - {"cells", "shared"}
+    others = record.keys() - {"cells", "shared", PROTOCOL}
     if not isinstance(groups, list) or not groups or not isinstance(shared, dict) or others:
         keys = ", ".join(record) or "nothing"
         raise ValueError(
             f"{path}: a study is a list of `cells`, each with a name and flags; found {keys} "
-            "(flags of all cells may stand in a table `shared`)"
+            "(flags of all cells may stand in a table `shared`, the path of a protocol beside it)"
         )
     common = flatten(shared)
     # Groups are independent: a table often needs cells that no product of lists makes.
@@ -186,6 +197,21 @@ def read_cells(record: Mapping[str, Any], path: Path) -> list[Cell]:
         if counts[name] > 1:
             raise ValueError(f"{path}: two cells are {name}; give their groups different names")
     return cells
+
+
+def protocol_digest(record: Mapping[str, Any], path: Path) -> str:
+    """Return the SHA-256 of the protocol that a study names; empty where it names none.
+
+    record: what the file holds. path: the file, beside which the protocol's path begins.
+    Raises ValueError where there is no such text.
+    """
+    name = record.get(PROTOCOL, "")
+    if not name:
+        return ""
+    protocol = path.parent / str(name)
+    if not protocol.is_file():
+        raise ValueError(f"{path}: protocol {name!r:.80} is no file beside it; write it first")
+    return hashlib.sha256(protocol.read_bytes()).hexdigest()
 
 
 def choose_cells(cells: Sequence[Cell], pattern: str) -> list[Cell]:

@@ -1,0 +1,426 @@
+"""The table of a study under a protocol: each method's R, and how far it is from the first one.
+
+What the figures are: `ipt.analysis.protocol`. The record is numbers; `protocol_table` is its text,
+`protocol_figure` its drawing. With some of the cells done both show what there is.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from matplotlib.figure import Figure
+
+from ipt.analysis.dimensions import task_figures
+from ipt.analysis.markup import TextTable
+from ipt.analysis.plots.protocol import Mark, protocol_panels
+from ipt.analysis.protocol import (
+    STRATA,
+    Estimate,
+    Scores,
+    Standing,
+    Yardstick,
+    difference,
+    holm,
+    standing,
+)
+from ipt.analysis.scores import NONE, WITHOUT_A_VECTOR
+from ipt.analysis.study import CellsByLine, digest_of_cells
+from ipt.data import stratum
+from ipt.results import BY_NAME, RunResult, range_text
+
+Record = dict[str, Any]
+# In the order of the table: what is claimed, its rivals of as many numbers, what tunes none.
+METHODS = (
+    "test",
+    "mixture_test",
+    "pca_test",
+    "random_test",
+    "start_test",
+    "best_seen",
+    "nearest_seen",
+    "head_alone",
+)
+# Columns of the short table.
+BRIEF = frozenset(
+    {
+        "method",
+        "numbers + bits",
+        "tasks (counted)",
+        "R",
+        "E_rel",
+        "first minus this",
+        "p (Holm)",
+    }
+)
+BySeed = dict[int, dict[str, float]]
+
+
+class Method(NamedTuple):
+    """What is one row: a line of the study, a condition and its d, 0 where it tunes no vector."""
+
+    line: str
+    condition: str
+    dim: int
+
+
+def protocol_summary(cells: CellsByLine, command: str, protocol: str) -> Record:
+    """Return a study's table as numbers.
+
+    cells: by line, whose cells differ in tasks, d and seed; None: open.
+    command: what makes the study again. protocol: the SHA-256 of its text.
+    """
+    done: dict[str, list[Record]] = {}
+    everything: list[Record] = []
+    for line, records in cells.items():
+        done[line] = [record for record in records if record is not None]
+        everything += done[line]
+    # Lines that tune alike share one yardstick; others have references of their own.
+    tuning = {line: _tuning(records) for line, records in done.items()}
+    yardsticks = {key: _yardstick(_alike(everything, key)) for key in set(tuning.values())}
+
+    scores = {}
+    for method in _methods(done):
+        of_all_seeds = _scores(done[method.line], method).complete
+        # While cells are open, seeds may have no task in common: there is nothing to show yet.
+        if of_all_seeds.tasks:
+            scores[method] = of_all_seeds
+    methods = list(scores)
+    rows = []
+    for method in methods:
+        yardstick = yardsticks[tuning[method.line]]
+        seen = _seen_counts(done[method.line], method)
+        figures = standing(scores[method], yardstick)
+        place = {
+            "line": method.line,
+            "condition": method.condition,
+            "dim": method.dim,
+            "seeds": len(scores[method].seeds),
+            "seen": [min(seen), max(seen)] if seen else None,
+            "bits": choice_bits(method.condition, method.dim, max(seen)) if seen else None,
+        }
+        rows.append(place | _figures(figures))
+    _compare(rows, methods, scores, {line: yardsticks[key] for line, key in tuning.items()})
+
+    seeds = sorted({record["seed"] for record in everything})
+    protocols = sorted({record.get("protocol", "") for record in everything} | {protocol})
+    return {
+        "kind": "protocol",
+        "command": command,
+        "protocol": protocols,
+        "seed": ", ".join(map(str, seeds)),
+        "digest": digest_of_cells(cells),
+        "done": len(everything),
+        "planned": sum(map(len, cells.values())),
+        "rows": rows,
+        "references": _references(yardsticks, tuning),
+    }
+
+
+def run_standing(result: RunResult, condition: str) -> Standing:
+    """Return the figures of a condition of one run: of one seed, whose interval is over tasks."""
+    scores: BySeed = {0: {}}
+    references: BySeed = {0: {}}
+    floors: BySeed = {0: {}}
+    reference = result.reference_of(BY_NAME[condition])
+    for name, score in result.scores[condition].items():
+        scores[0][name] = score.generated
+        references[0][name] = reference[name].generated
+        floors[0][name] = result.floor[name].best
+    clusters = {name: task.subcategory for name, task in result.tasks.items()}
+    strata = {name: stratum(task.novel, task.knowledge) for name, task in result.tasks.items()}
+    yardstick = Yardstick(Scores.of(references), Scores.of(floors), clusters, strata)
+    return standing(Scores.of(scores), yardstick)
+
+
+def run_sentence(result: RunResult) -> str:
+    """Return what an IST run recovers on unseen tasks, and its strongest rival, in one sentence.
+
+    Empty where the run has no such scores, or no task counts.
+    """
+    found = {}
+    for condition in METHODS:
+        if result.scores.get(condition):
+            figures = run_standing(result, condition)
+            if figures.counted:
+                found[condition] = figures
+    if "test" not in found:
+        return ""
+    own = found.pop("test")
+    text = (
+        f"{result.dim} numbers recover {_interval_text(own.recovered)} of what tuning gains above "
+        f"the floor, R, on unseen tasks ({own.counted} of {own.tasks} count, one seed)"
+    )
+    if found:
+        best = max(found, key=lambda condition: found[condition].recovered.value)
+        title = BY_NAME[best].title
+        text += f"; the best control, {title}, {_interval_text(found[best].recovered)}"
+    return text
+
+
+def _interval_text(estimate: Estimate) -> str:
+    low, high = estimate.interval
+    return f"{100 * estimate.value:.0f} % ({100 * low:.0f} … {100 * high:.0f})"
+
+
+def choice_bits(condition: str, dim: int, seen: int) -> float:
+    """Return how many bits say which parts a task's rows have chosen of S seen deltas."""
+    source = BY_NAME[condition].source
+    if source == "mixture":
+        # Anchors among the deltas and their mean.
+        return math.log2(math.comb(seen + 1, min(dim, seen) + 1))
+    if source == "best seen delta":
+        return math.log2(seen)
+    return 0.0
+
+
+def _tuning(records: Sequence[Record]) -> str:
+    """Return what tells references apart: the settings of tuning."""
+    settings = [record["settings"]["tune"] for record in records]
+    return json.dumps(settings[0], sort_keys=True) if settings else ""
+
+
+def _alike(records: Iterable[Record], tuning: str) -> list[Record]:
+    return [record for record in records if _tuning([record]) == tuning]
+
+
+def _yardstick(records: Sequence[Record]) -> Yardstick:
+    references: BySeed = {}
+    floors: BySeed = {}
+    clusters: dict[str, str] = {}
+    strata: dict[str, str] = {}
+    for record in records:
+        clusters |= record.get("subcategories", {})
+        strata |= record.get("strata", {})
+        for condition, tasks in record["tasks"].items():
+            if condition not in METHODS:
+                continue
+            for name, values in tasks.items():
+                figures = task_figures(values)
+                references.setdefault(record["seed"], {})[name] = figures.reference
+                floors.setdefault(record["seed"], {})[name] = figures.floor
+    return Yardstick(Scores.of(references), Scores.of(floors), clusters, strata)
+
+
+def _methods(done: Mapping[str, Sequence[Record]]) -> list[Method]:
+    """Return the methods that some cell has: by line, then by d, those without a vector last."""
+    found = []
+    for line, records in done.items():
+        methods = set()
+        for record in records:
+            for condition in METHODS:
+                if record["tasks"].get(condition):
+                    methods.add(Method(line, condition, _dim(record, condition)))
+        ordered = sorted(
+            methods,
+            key=lambda method: (
+                method.dim == 0,
+                method.dim,
+                METHODS.index(method.condition),
+            ),
+        )
+        found += ordered
+    return found
+
+
+def _dim(record: Record, condition: str) -> int:
+    if BY_NAME[condition].source in WITHOUT_A_VECTOR:
+        return 0
+    return int(record["dim"])
+
+
+def _scores(records: Iterable[Record], method: Method) -> Scores:
+    by_seed: BySeed = {}
+    for record in records:
+        tasks = record["tasks"].get(method.condition, {})
+        if tasks and _dim(record, method.condition) == method.dim:
+            of_seed = by_seed.setdefault(record["seed"], {})
+            for name, values in tasks.items():
+                of_seed[name] = task_figures(values).score
+    return Scores.of(by_seed)
+
+
+def _seen_counts(records: Iterable[Record], method: Method) -> set[int]:
+    """Return how many tasks the method's subspaces or mixtures have seen; older cells say none."""
+    counts = set()
+    for record in records:
+        is_of = record["tasks"].get(method.condition) and "seen" in record
+        if is_of and _dim(record, method.condition) == method.dim:
+            counts.add(record["seen"])
+    return counts
+
+
+def _figures(found: Standing) -> Record:
+    return {
+        "tasks": found.tasks,
+        "counted": found.counted,
+        "score": _plain(found.score),
+        "recovered": _interval(found.recovered),
+        "relative": _interval(found.relative),
+        "strata": {name: _interval(estimate) for name, estimate in found.strata.items()},
+        "weighted": _interval(found.weighted),
+        "well": _plain(found.well),
+    }
+
+
+def _compare(
+    rows: Sequence[Record],
+    methods: Sequence[Method],
+    scores: Mapping[Method, Scores],
+    yardsticks: Mapping[str, Yardstick],
+) -> None:
+    """Add to each row how far the first method of its d is above it."""
+    compared = []
+    for row, method in zip(rows, methods, strict=True):
+        row["minus"] = None
+        # What tunes no vector is compared with the first method of all.
+        base = next(one for one in methods if method.dim in (0, one.dim))
+        if base == method or yardsticks[base.line] is not yardsticks[method.line]:
+            continue
+        found = difference(scores[base], scores[method], yardsticks[method.line])
+        if found is not None:
+            row["minus"] = _interval(found.estimate) | {"p": _plain(found.p_value)}
+            compared.append(row["minus"])
+    for record, adjusted in zip(compared, holm([one["p"] for one in compared]), strict=True):
+        record["holm"] = _plain(adjusted)
+
+
+def _references(
+    yardsticks: Mapping[str, Yardstick],
+    tuning: Mapping[str, str],
+) -> list[Record]:
+    """Return mean score of each reference and of its floor, over all of its tasks."""
+    records = []
+    for key, yardstick in yardsticks.items():
+        tasks = yardstick.reference.tasks
+        if not tasks:
+            continue
+        records.append(
+            {
+                "lines": [line for line, own in tuning.items() if own == key],
+                "tasks": len(tasks),
+                "counted": int(yardstick.counted(tasks).sum()),
+                "score": _plain(float(yardstick.reference.mean(tasks).mean())),
+                "floor": _plain(float(yardstick.floor.mean(tasks).mean())),
+            }
+        )
+    return sorted(records, key=lambda record: record["lines"])
+
+
+def _plain(value: float) -> float | None:
+    # JSON has no NaN.
+    return None if math.isnan(value) else round(value, 6)
+
+
+def _interval(estimate: Estimate) -> Record:
+    low, high = estimate.interval
+    return {"value": _plain(estimate.value), "low": _plain(low), "high": _plain(high)}
+
+
+# ------------------------------------------------------------ text
+
+
+def protocol_table(record: Record) -> TextTable:
+    """Return the table as text: shares in per cent with 95 % intervals."""
+    has_strata = any(row["weighted"]["value"] is not None for row in record["rows"])
+    heads = ["method", "numbers + bits", "d / seen", "seeds", "tasks (counted)", "score"]
+    heads += ["R", "E_rel"]
+    if has_strata:
+        heads += [f"R, {name}" for name in STRATA]
+        heads.append("R, strata weighted")
+    heads += ["80 % or more", "first minus this", "p (Holm)"]
+    rows = []
+    for row in record["rows"]:
+        texts = [_title(row, record), _numbers_text(row), _density_text(row), str(row["seeds"])]
+        texts += [f"{row['tasks']} ({row['counted']})", _score_text(row["score"])]
+        texts += [_share_text(row["recovered"]), _share_text(row["relative"])]
+        if has_strata:
+            texts += [_share_text(row["strata"][name]) for name in STRATA]
+            texts.append(_share_text(row["weighted"]))
+        texts += [_percent(row["well"]), _share_text(row["minus"], "+"), _p_text(row["minus"])]
+        rows.append(texts)
+    for reference in record["references"]:
+        rows += _reference_rows(reference, len(heads))
+    return TextTable(heads, rows)
+
+
+def protocol_brief(record: Record) -> TextTable:
+    """Return the table's main columns."""
+    return protocol_table(record).only(BRIEF)
+
+
+def _title(row: Record, record: Record) -> str:
+    title = BY_NAME[row["condition"]].title
+    if row["dim"]:
+        title += f", d = {row['dim']}"
+    lines = {one["line"] for one in record["rows"]}
+    return title if len(lines) == 1 else f"{row['line']}: {title}"
+
+
+def _reference_rows(reference: Record, width: int) -> list[list[str]]:
+    tasks = f"{reference['tasks']} ({reference['counted']})"
+    rows = []
+    for name, score in (("reference", reference["score"]), ("floor", reference["floor"])):
+        row = [name, "", "", "", tasks, _score_text(score)]
+        rows.append(row + [""] * (width - len(row)))
+    return rows
+
+
+def _numbers_text(row: Record) -> str:
+    if row["bits"] is None:
+        return f"{row['dim']} + {NONE}"
+    return f"{row['dim']} + {row['bits']:.0f}"
+
+
+def _density_text(row: Record) -> str:
+    if row["seen"] is None or not row["dim"]:
+        return NONE
+    return f"{row['dim']} / {range_text(row['seen'])}"
+
+
+def _score_text(score: float | None) -> str:
+    return NONE if score is None else f"{score:.3f}"
+
+
+def _percent(share: float | None, sign: str = "") -> str:
+    return NONE if share is None else f"{100 * share:{sign}.1f}"
+
+
+def _share_text(estimate: Record | None, sign: str = "") -> str:
+    if estimate is None or estimate["value"] is None:
+        return NONE
+    text = _percent(estimate["value"], sign)
+    if estimate["low"] is None:
+        return text
+    return f"{text} ({_percent(estimate['low'], sign)} … {_percent(estimate['high'], sign)})"
+
+
+def _p_text(minus: Record | None) -> str:
+    if minus is None:
+        return NONE
+    return f"{minus['p']:.4f} ({minus['holm']:.4f})"
+
+
+# ------------------------------------------------------------ figure
+
+
+def protocol_figure(record: Record) -> Figure | None:
+    """Return R with its interval by method, and by stratum; None where no cell is done."""
+    rows = [row for row in record["rows"] if row["recovered"]["value"] is not None]
+    if not rows:
+        return None
+    names = [f"{_title(row, record)}  ({_numbers_text(row)})" for row in rows]
+    marks = [_mark(row["recovered"]) for row in rows]
+    strata: dict[str, list[Mark]] = {}
+    for name in STRATA:
+        if any(row["strata"][name]["value"] is not None for row in rows):
+            strata[name] = [_mark(row["strata"][name]) for row in rows]
+    return protocol_panels(names, marks, strata)
+
+
+def _mark(estimate: Record) -> Mark:
+    value = estimate["value"]
+    if value is None:
+        return Mark(math.nan, math.nan, math.nan)
+    low, high = estimate["low"], estimate["high"]
+    return Mark(value, value if low is None else low, value if high is None else high)
