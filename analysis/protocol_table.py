@@ -27,12 +27,13 @@ from ipt.analysis.protocol import (
 from ipt.analysis.scores import NONE, WITHOUT_A_VECTOR
 from ipt.analysis.study import CellsByLine, digest_of_cells
 from ipt.data import stratum
-from ipt.results import BY_NAME, RunResult, range_text
+from ipt.results import BY_NAME, CHOSEN_FROM, RunResult, range_text
 
 Record = dict[str, Any]
 # In the order of the table: what is claimed, its rivals of as many numbers, what tunes none.
 METHODS = (
     "test",
+    "choice_test",
     "mixture_test",
     "pca_test",
     "random_test",
@@ -169,6 +170,9 @@ def choice_bits(condition: str, dim: int, seen: int) -> float:
     if source == "mixture":
         # Anchors among the deltas and their mean.
         return math.log2(math.comb(seen + 1, min(dim, seen) + 1))
+    if source == "choice":
+        # Which of the three, and at most a mixture's anchors.
+        return math.log2(len(CHOSEN_FROM)) + choice_bits("mixture_test", dim, seen)
     if source == "best seen delta":
         return math.log2(seen)
     return 0.0

@@ -12,6 +12,7 @@ where their deltas come from.
 | best_seen, nearest_seen | unseen | a seen delta as it is: best on few shots, or by definition |
 | head_alone | unseen | none: heads tuned on the frozen model, where heads have numbers |
 | start_test, random_test, pca_test, mixture_test | unseen | controls of equal d |
+| choice_test | unseen | of test, mixture_test and pca_test the one with the least dev loss |
 
 Every score stands beside a reference, tuning without a subspace on the same few-shot sets, and a
 floor, the best of what doing nothing scores.
@@ -197,7 +198,19 @@ CONDITIONS = (
         absence="A mixture of seen prompts of equal d, as a control",
         is_control=True,
     ),
+    # Each task takes what its own dev rows find best: 1.6 bits beside its d numbers.
+    Condition(
+        name="choice_test",
+        title="best of three by dev loss",
+        column="choice",
+        stage="ist",
+        tasks="unseen",
+        source="choice",
+        is_control=True,
+    ),
 )
+# What choice_test chooses among; of equal losses the first.
+CHOSEN_FROM = ("test", "mixture_test", "pca_test")
 # By the key in result.json, and by what `ipt ist --part` calls them.
 BY_NAME = {condition.name: condition for condition in CONDITIONS}
 PARTS = {condition.part: condition for condition in CONDITIONS if condition.part}
@@ -277,6 +290,8 @@ class RunResult:
     """Numbers of the decoder; MSF only."""
     pca_dim: int | None = None
     """Dimensions of the PCA control, fewer than d where there are few seen tasks; IST only."""
+    dev_losses: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Of the numbers that were tuned, by condition and task, nats per target; IST only."""
     # Of heads with numbers of their own only.
     heads: dict[str, int] = field(default_factory=dict)
     """H, the numbers of each task's head, which are tuned beside its delta or vector."""
@@ -311,7 +326,9 @@ class RunResult:
             record |= {"prompts": self.prompts, "parameters": self.parameters}
         else:
             record["pca_dim"] = self.pca_dim
-        # Results without heads stay as they were.
+        # Results of older versions do not have them, and stay as they were.
+        if self.dev_losses:
+            record["dev_losses"] = self.dev_losses
         if self.heads:
             record["heads"] = self.heads
         return record
@@ -350,6 +367,7 @@ class RunResult:
                 prompts=record.get("prompts", ""),
                 parameters=record.get("parameters"),
                 pca_dim=record.get("pca_dim"),
+                dev_losses=dict(record.get("dev_losses", {})),
                 heads=dict(record.get("heads", {})),
             )
         # A field that is missing, or one that this version does not have.
@@ -361,6 +379,20 @@ class RunResult:
     def reference_of(self, condition: Condition) -> dict[str, TaskScore]:
         """Return tuning's scores on the same few-shot sets, by task."""
         return self.reference[condition.data_seed]
+
+
+def choice(result: RunResult) -> dict[str, TaskScore]:
+    """Return, for each unseen task, the score of what has the least dev loss (`CHOSEN_FROM`).
+
+    Empty where one of these was not measured.
+    """
+    if not all(result.dev_losses.get(name) for name in CHOSEN_FROM):
+        return {}
+    scores = {}
+    for task in result.scores[CHOSEN_FROM[0]]:
+        best = min(CHOSEN_FROM, key=lambda name: result.dev_losses[name][task])
+        scores[task] = result.scores[best][task]
+    return scores
 
 
 def head_alone(floor: Mapping[str, Floor], names: Iterable[str]) -> dict[str, TaskScore]:

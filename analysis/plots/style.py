@@ -58,6 +58,7 @@ CONDITION_COLOURS = {
     "pca_test": "#4a4f54",
     # purple: no subspace at all
     "mixture_test": "#8e5ea2",
+    "choice_test": "#b07cc6",
 }
 
 

@@ -20,7 +20,7 @@ from ipt.methods.tuning import head_starts
 from ipt.training.loop import Execution, fit
 from ipt.training.model import Model
 from ipt.training.source import Mixture, heads_of, joined, mix_deltas, with_heads
-from ipt.training.sweep import Sweep, select_best
+from ipt.training.sweep import Selected, Sweep, select_best
 
 
 class Mixtures(NamedTuple):
@@ -30,6 +30,8 @@ class Mixtures(NamedTuple):
     """[T, S + H] of the seen deltas, the numbers of each task's head behind them."""
     anchors: Tensor
     """[T, A, S] the seen deltas, or their mean, that each task's were chosen from: best first."""
+    selected: list[Selected]
+    """How each task's trial was selected."""
 
 
 def tune_mixtures(  # noqa: PLR0913 (as IST's, and d)
@@ -97,7 +99,7 @@ def tune_mixtures(  # noqa: PLR0913 (as IST's, and d)
     indices = torch.tensor(chosen, dtype=torch.long, device=deltas.device)
     weights = mixture.weights(indices)  # [T, S]
     with_their_heads = joined(weights.detach(), heads_of(source, chosen))
-    return Mixtures(with_their_heads, best)
+    return Mixtures(with_their_heads, best, selected)
 
 
 def anchor_orders(count: int, starts: int, dim: int) -> list[list[int]]:

@@ -36,12 +36,13 @@ from ipt.provenance import (
     subspace_record,
     to_record,
 )
-from ipt.results import PARTS, Condition, RunResult
+from ipt.results import PARTS, Condition, RunResult, choice
 from ipt.run import PREDICTIONS, Run
 from ipt.storage import read_json, tensors_digest, write_json, write_tensors
 from ipt.training.loop import Execution
 from ipt.training.model import Model
 from ipt.training.source import decoded_with_heads, mix_deltas
+from ipt.training.sweep import Selected
 from ipt.workflows.deltas import missing_tasks, tuned_deltas
 from ipt.workflows.evaluation import (
     Predicted,
@@ -54,6 +55,7 @@ from ipt.workflows.evaluation import (
 )
 from ipt.workflows.msf import task_records
 
+LOSS_DIGITS = 6
 ALL_CONDITIONS = tuple(PARTS.values())
 # The sources of IST's conditions, in the order of their runs: what the numbers are, what is said.
 SOURCES = {
@@ -89,6 +91,8 @@ class Tuned:
     """[U, d + H] or [U, S + H] to deltas [U, P + H]."""
     count: int
     """d, or S."""
+    dev_losses: Sequence[float]
+    """Of each task's numbers, nats per target."""
     starts: Tensor | None = None
     """[T, d] the best start of each task, or [T, S] the best seen delta; None with heads."""
 
@@ -98,6 +102,7 @@ class Scored:
     """What is known of the conditions so far: scores, numbers and predictions that are kept."""
 
     scores: dict[str, Scores] = field(default_factory=dict)
+    dev_losses: dict[str, dict[str, float]] = field(default_factory=dict)
     tensors: dict[str, Tensor] = field(default_factory=dict)
     # Of heads that read states; a language model's are not kept.
     predictions: dict[str, Predicted] = field(default_factory=dict)
@@ -139,9 +144,12 @@ def run_ist(
         score_conditions(experiment, config, tuned, encoded, scored)
 
     pca_dim = subspaces["pca"].dim
-    result = ist_result(experiment, subspace, pca_dim, missing, scored.scores)
+    result = ist_result(experiment, subspace, pca_dim, missing, scored)
     if previous is not None:
         result = merged(RunResult.from_json(previous), result)
+    chosen = choice(result)
+    if chosen:
+        result = replace(result, scores=result.scores | {"choice_test": chosen})
     # Only the first process writes: the folder is one, and all have the same result.
     processes.on_main_process(
         lambda: write(run, scored, result, had_result=previous is not None)
@@ -172,6 +180,8 @@ def score_conditions(
         measured = measure_tasks(experiment, title, deltas, tasks)
         scores = {name: score.rounded() for name, score in measured.items()}
         scored.scores[condition.name] = scores
+        losses = zip(tasks, tuned.dev_losses[part], strict=True)
+        scored.dev_losses[condition.name] = {data.task.name: loss for data, loss in losses}
         if experiment.model.head.reads_states and condition.source == "msf":
             scored.predictions[condition.name] = predictions_record(tasks, measured)
         if condition.name in TENSORS:
@@ -335,7 +345,7 @@ def tune_in_subspace(
     share = [tasks[place] for place in places]
     title = execution.checkpoint.stage or "vectors"
     with experiment.reporter.bar(f"tuning {title}") as progress:
-        vectors, _ = tune_vectors(
+        vectors, selected = tune_vectors(
             experiment.model,
             subspace,
             share,
@@ -348,7 +358,15 @@ def tune_in_subspace(
     decode = partial(decoded_with_heads, count=subspace.dim, decode=subspace.decode)
     # Without a head: of untrained ones nothing would come.
     best = None if experiment.model.has_head_numbers else starts[:, 0]
-    return Tuned(gathered, decode, subspace.dim, best)
+    return Tuned(gathered, decode, subspace.dim, dev_losses(experiment, selected), best)
+
+
+def dev_losses(experiment: Experiment, selected: Sequence[Selected]) -> list[float]:
+    """Return the dev losses of all processes' tasks; selected: of this one's."""
+    losses = []
+    for trial in selected:
+        losses.append(round(trial.outcome.dev_loss, LOSS_DIGITS))
+    return experiment.processes.gather(losses)
 
 
 def choose_vectors(
@@ -413,7 +431,7 @@ def tune_mixture(
     best = None
     if not experiment.model.has_head_numbers:
         best = processes.gather_rows(best_seen(mixtures.anchors))
-    return Tuned(gathered, decode, len(bank), best)
+    return Tuned(gathered, decode, len(bank), dev_losses(experiment, mixtures.selected), best)
 
 
 def best_seen(anchors: Tensor) -> Tensor:
@@ -430,7 +448,7 @@ def ist_result(
     subspace: Subspace,
     pca_dim: int,
     conditions: Sequence[Condition],
-    scores: dict[str, Scores],
+    scored: Scored,
 ) -> RunResult:
     """Return the result of these conditions, with the references that they need."""
     names = [*experiment.seen, *experiment.unseen]
@@ -449,7 +467,8 @@ def ist_result(
         split=experiment.split,
         reference=reference,
         floor=floor_scores(experiment, names),
-        scores=scores,
+        scores=scored.scores,
+        dev_losses=scored.dev_losses,
         pca_dim=pca_dim,
         heads=experiment.head_sizes,
     )
@@ -462,6 +481,7 @@ def merged(previous: RunResult, result: RunResult) -> RunResult:
         result,
         reference=previous.reference | result.reference,
         scores=previous.scores | result.scores,
+        dev_losses=previous.dev_losses | result.dev_losses,
     )
 
 
