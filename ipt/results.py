@@ -206,7 +206,6 @@ CONDITIONS = (
         stage="ist",
         tasks="unseen",
         source="choice",
-        is_control=True,
     ),
 )
 # What choice_test chooses among; of equal losses the first.

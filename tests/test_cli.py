@@ -41,6 +41,7 @@ def test_both_commands_leave_complete_runs(done, capsys):
         "random_test",
         "pca_test",
         "mixture_test",
+        "choice_test",
     }
     assert (
         len(found["ist"]["scores"]["train_diff"]) == 3 and len(found["ist"]["scores"]["test"]) == 2

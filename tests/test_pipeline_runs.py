@@ -14,6 +14,7 @@ from ipt.experiment import Experiment
 from ipt.fewshot import few_shot
 from ipt.interop.peft import GivenDeltas, write_peft
 from ipt.methods.subspace import Subspace
+from ipt.results import RunResult, choice
 from ipt.storage import lock_folders, read_json, read_tensors
 from ipt.training.evaluate import chance
 from ipt.workflows.deltas import missing_tasks
@@ -140,7 +141,7 @@ def test_parts_done_one_after_another_keep_what_is_there_and_make_the_whole(base
         (
             ["unseen"],
             {"pca_test", "train_diff", "mixture_test", "best_seen", "nearest_seen"}
-            | {"test", "best_code"},
+            | {"test", "best_code", "choice_test"},
             {"100", "21"},
             {"train_diff", "mixture", "test"},
         ),
@@ -284,3 +285,22 @@ def test_a_given_prompt_that_was_lost_is_told(copied, tmp_path, capsys):
     copied.ist("--part", "pca", run=run.folder.name, ends=2)
     says = "has lost the delta of early, which came from a PEFT folder; run `ipt msf` again"
     assert says in capsys.readouterr().err
+
+
+def test_the_choice_is_of_the_least_dev_loss_task_by_task(base):
+    result = base.whole.result
+    losses, scores = result["dev_losses"], result["scores"]
+    assert losses.keys() >= {"test", "mixture_test", "pca_test", "random_test", "train_same"}
+    by_hand = {}
+    for name in scores["test"]:
+        best = min(("test", "mixture_test", "pca_test"), key=lambda one: losses[one][name])
+        by_hand[name] = scores[best][name]
+    assert scores["choice_test"] == by_hand
+    # Control: the largest loss gives others.
+    made = RunResult.from_json(result)
+    turned = {
+        name: {task: -loss for task, loss in of.items()} for name, of in losses.items()
+    }
+    assert choice(replace(made, dev_losses=turned)) != choice(made)
+    # Without the dev losses of one of them nothing is chosen.
+    assert choice(replace(made, dev_losses=losses | {"pca_test": {}})) == {}

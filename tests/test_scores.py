@@ -40,6 +40,7 @@ RELATIVE = {  # E_rel by hand, from the scores and references of results_by_hand
     "random_test": (0.3 + 0.2 + 0.6 + 0.4) / 4,
     "pca_test": (0.9 + 0.35 + 0.4 + 0.8) / 4,
     "mixture_test": (0.7 + 0.55 + 0.7 + 0.6) / 4,
+    "choice_test": (0.9 + 0.55 + 0.9 + 0.6) / 4,
 }
 
 
@@ -251,7 +252,7 @@ def test_a_row_of_the_csv_by_hand():
     assert (
         chosen["train_same", "s1"]["reference"] == chosen["train_msf", "s1"]["reference"] == "0.8"
     )
-    assert len(rows) == 3 * 3 + 11 * 4 and rows[0]["setting"] == "train_msf"
+    assert len(rows) == 3 * 3 + 12 * 4 and rows[0]["setting"] == "train_msf"
 
 
 def test_records_have_the_number_of_their_own_run():

@@ -207,6 +207,7 @@ def test_a_cell_may_ask_for_parts_of_ist_alone(file, tmp_path):
             "mixture_test",
             "best_seen",
             "nearest_seen",
+            "choice_test",
         )
     ] == some["lines"]
     assert len(some["lines"]) < len(whole["lines"])
