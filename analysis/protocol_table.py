@@ -41,7 +41,10 @@ METHODS = (
     "best_seen",
     "nearest_seen",
     "head_alone",
+    "tuned",
 )
+# Tuning alone, of a cell without a subspace: a line whose own reference nobody asks for.
+TUNED = "tuned"
 # Columns of the short table.
 BRIEF = frozenset(
     {
@@ -77,7 +80,7 @@ def protocol_summary(cells: CellsByLine, command: str, protocol: str) -> Record:
         done[line] = [record for record in records if record is not None]
         everything += done[line]
     # Lines that tune alike share one yardstick; others have references of their own.
-    tuning = {line: _tuning(records) for line, records in done.items()}
+    tuning = _tuning_of_lines(done)
     yardsticks = {key: _yardstick(_alike(everything, key)) for key in set(tuning.values())}
 
     scores = {}
@@ -96,6 +99,7 @@ def protocol_summary(cells: CellsByLine, command: str, protocol: str) -> Record:
             "line": method.line,
             "condition": method.condition,
             "dim": method.dim,
+            "numbers": _numbers(done[method.line], method),
             "seeds": len(scores[method].seeds),
             "seen": [min(seen), max(seen)] if seen else None,
             "bits": choice_bits(method.condition, method.dim, max(seen)) if seen else None,
@@ -178,14 +182,45 @@ def choice_bits(condition: str, dim: int, seen: int) -> float:
     return 0.0
 
 
-def _tuning(records: Sequence[Record]) -> str:
-    """Return what tells references apart: the settings of tuning."""
-    settings = [record["settings"]["tune"] for record in records]
-    return json.dumps(settings[0], sort_keys=True) if settings else ""
+def _tuning_of_lines(done: Mapping[str, Sequence[Record]]) -> dict[str, str]:
+    """Return what tells the references of lines apart: the settings of tuning.
+
+    A line that only tunes is held against the first line that does more.
+    """
+    tuning = {}
+    for line, records in done.items():
+        whole = [record for record in records if not _only_tunes(record)]
+        if whole:
+            tuning[line] = _tuning(whole[0])
+    first = next(iter(tuning.values()), "")
+    return {line: tuning.get(line, first) for line in done}
+
+
+def _tuning(record: Record) -> str:
+    return json.dumps(record["settings"]["tune"], sort_keys=True)
 
 
 def _alike(records: Iterable[Record], tuning: str) -> list[Record]:
-    return [record for record in records if _tuning([record]) == tuning]
+    alike = []
+    for record in records:
+        if not _only_tunes(record) and _tuning(record) == tuning:
+            alike.append(record)
+    return alike
+
+
+def _only_tunes(record: Record) -> bool:
+    return record.get("kind") == "tuning"
+
+
+def _tasks_of(record: Record, condition: str) -> Record:
+    """Return the figures of a cell in a condition by task; empty where it has none."""
+    if condition != TUNED:
+        return dict(record["tasks"].get(condition, {}))
+    tasks: Record = {}
+    if _only_tunes(record):
+        for of_part in record["tasks"].values():
+            tasks |= of_part
+    return tasks
 
 
 def _yardstick(records: Sequence[Record]) -> Yardstick:
@@ -213,7 +248,7 @@ def _methods(done: Mapping[str, Sequence[Record]]) -> list[Method]:
         methods = set()
         for record in records:
             for condition in METHODS:
-                if record["tasks"].get(condition):
+                if _tasks_of(record, condition):
                     methods.add(Method(line, condition, _dim(record, condition)))
         ordered = sorted(
             methods,
@@ -228,15 +263,27 @@ def _methods(done: Mapping[str, Sequence[Record]]) -> list[Method]:
 
 
 def _dim(record: Record, condition: str) -> int:
-    if BY_NAME[condition].source in WITHOUT_A_VECTOR:
+    if condition == TUNED or BY_NAME[condition].source in WITHOUT_A_VECTOR:
         return 0
     return int(record["dim"])
+
+
+def _numbers(records: Iterable[Record], method: Method) -> list[int]:
+    """Return how many numbers are tuned for a task, at least and at most: with its head."""
+    counts = set()
+    for record in records:
+        for name, figures in _tasks_of(record, method.condition).items():
+            if method.condition == TUNED:
+                counts.add(figures.get("numbers", record["tuner"]["numbers"]))
+            else:
+                counts.add(method.dim + record.get("heads", {}).get(name, 0))
+    return [min(counts), max(counts)]
 
 
 def _scores(records: Iterable[Record], method: Method) -> Scores:
     by_seed: BySeed = {}
     for record in records:
-        tasks = record["tasks"].get(method.condition, {})
+        tasks = _tasks_of(record, method.condition)
         if tasks and _dim(record, method.condition) == method.dim:
             of_seed = by_seed.setdefault(record["seed"], {})
             for name, values in tasks.items():
@@ -273,13 +320,14 @@ def _compare(
     scores: Mapping[Method, Scores],
     yardsticks: Mapping[str, Yardstick],
 ) -> None:
-    """Add to each row how far the first method of its d is above it."""
+    """Add to each row how far the first method of its reference and its d is above it."""
     compared = []
     for row, method in zip(rows, methods, strict=True):
         row["minus"] = None
+        alike = [one for one in methods if yardsticks[one.line] is yardsticks[method.line]]
         # What tunes no vector is compared with the first method of all.
-        base = next(one for one in methods if method.dim in (0, one.dim))
-        if base == method or yardsticks[base.line] is not yardsticks[method.line]:
+        base = next(one for one in alike if method.dim in (0, one.dim))
+        if base == method:
             continue
         found = difference(scores[base], scores[method], yardsticks[method.line])
         if found is not None:
@@ -354,10 +402,12 @@ def protocol_brief(record: Record) -> TextTable:
 
 
 def _title(row: Record, record: Record) -> str:
+    if row["condition"] == TUNED:
+        return f"{row['line']}, tuned"
     title = BY_NAME[row["condition"]].title
     if row["dim"]:
         title += f", d = {row['dim']}"
-    lines = {one["line"] for one in record["rows"]}
+    lines = {one["line"] for one in record["rows"] if one["condition"] != TUNED}
     return title if len(lines) == 1 else f"{row['line']}: {title}"
 
 
@@ -371,9 +421,8 @@ def _reference_rows(reference: Record, width: int) -> list[list[str]]:
 
 
 def _numbers_text(row: Record) -> str:
-    if row["bits"] is None:
-        return f"{row['dim']} + {NONE}"
-    return f"{row['dim']} + {row['bits']:.0f}"
+    numbers = range_text(row["numbers"])
+    return numbers if row["bits"] is None else f"{numbers} + {row['bits']:.0f}"
 
 
 def _density_text(row: Record) -> str:

@@ -239,6 +239,23 @@ def test_a_method_whose_seeds_have_no_task_in_common_is_no_row_yet():
     assert rows["test"]["score"] == pytest.approx(0.6) and rows["test"]["tasks"] == 1
 
 
+def test_tuning_alone_is_held_against_the_first_line_with_a_subspace():
+    first = cell("a", 1, 5, {"test": {"a0": [0.5, 1.0, 0.0], "a1": [0.7, 1.0, 0.0]}})
+    probe = cell("a", 1, None, {"tuned_seen": {"a0": {"score": 0.9, "floor": 0.3}}}, tune=9)
+    probe["tasks"]["tuned_unseen"] = {"a1": {"score": 0.7, "floor": 0.3, "numbers": 12}}
+    probe |= {"kind": "tuning", "tuner": {"numbers": 3}}
+    record = protocol_summary({"subspace": [first], "probe": [probe]}, "ipt study x", "abc")
+    subspace, tuned = record["rows"]
+    # Of the first line's floor and reference, not of its own.
+    assert tuned["recovered"]["value"] == pytest.approx(0.8)
+    assert tuned["minus"]["value"] == pytest.approx(-0.2)
+    assert (subspace["numbers"], tuned["numbers"]) == ([5, 5], [3, 12])
+    assert [row[:2] for row in protocol_table(record).rows[:2]] == [
+        ["T_test (IST), d = 5", "5 + 0"],
+        ["probe, tuned", "3 … 12"],
+    ]
+
+
 def test_lines_with_other_references_are_not_compared():
     tasks = {"test": {"a0": [0.5, 1.0, 0.0]}}
     lines = {"first": [cell("a", 1, 5, tasks)], "other": [cell("a", 1, 5, tasks, tune=9)]}
