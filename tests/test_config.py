@@ -77,9 +77,7 @@ def test_the_recipe_paper_is_that_of_the_published_figures():
 
 def test_the_preset_quick_is_one_rate_and_few_steps():
     tune = {"steps": 100, "rows-per-step": 2, "eval-every": 100, "rates-tried": 1}
-    ist = {
-        "starts": 1, "pruning": "none", "steps": 40, "rows-per-step": 2, "eval-every": 40, "learning-rates": [0.1],
-    }  # fmt: skip
+    ist = {"starts": 4, "steps": 40, "rows-per-step": 2, "eval-every": 10}
     msf = {"steps": 260, "eval-every": 260, "tune": tune}
     assert preset("quick") == {"tune": tune, "msf": msf, "ist": ist, "stability": ist}
     assert preset("default") == {} == preset("../presets/quick")  # a name, not a path
