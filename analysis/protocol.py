@@ -12,7 +12,7 @@ by the same draws, and a permutation test that exchanges them in whole subcatego
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
@@ -146,7 +146,7 @@ class Draws:
     seeds: np.ndarray  # [B, S], rows add up to 1
 
     @staticmethod
-    @cache
+    @lru_cache(maxsize=8)  # each of 20 MB at most
     def make(clusters: tuple[str, ...], seeds: int) -> "Draws":
         """Draw clusters with replacement, then tasks within each, then seeds.
 
