@@ -159,7 +159,7 @@ def run_sentence(result: RunResult) -> str:
     if found:
         best = max(found, key=lambda condition: found[condition].recovered.value)
         title = BY_NAME[best].title
-        text += f"; the best control, {title}, {_interval_text(found[best].recovered)}"
+        text += f"; the best other way, {title}, {_interval_text(found[best].recovered)}"
     return text
 
 

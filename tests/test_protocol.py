@@ -4,10 +4,12 @@ import hashlib
 import itertools
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from results_by_hand import made_results
 
 from ipt.analysis.protocol import (
     STRATA,
@@ -23,6 +25,8 @@ from ipt.analysis.protocol_table import (
     protocol_figure,
     protocol_summary,
     protocol_table,
+    run_sentence,
+    run_standing,
 )
 from ipt.tasks.suites import embedded
 from ipt.workflows.study import protocol_digest
@@ -164,6 +168,25 @@ def test_bits_of_choice():
     assert choice_bits("mixture_test", 5, 3) == 0  # all anchors: nothing is chosen
     assert choice_bits("best_seen", 0, 128) == 7
     assert choice_bits("nearest_seen", 0, 128) == 0
+
+
+def test_an_ist_run_says_what_it_recovers_and_its_strongest_rival():
+    # Of u2, u3 and o1: floors 0.15, 0.35, 0.08, references 0.4, 0.7, 0.3.
+    result = made_results()[-1]
+    own = (0.15 + 0.28 + 0.13) / (0.25 + 0.35 + 0.22)
+    found = run_standing(result, "test")
+    assert found.recovered.value == pytest.approx(own)
+    low, high = found.recovered.interval
+    sentence = run_sentence(result)
+    assert sentence.startswith(
+        f"5 numbers recover {100 * own:.0f} % ({100 * low:.0f} … {100 * high:.0f}) of what tuning"
+    )
+    assert "(3 of 4 count, one seed)" in sentence
+    best = (0.07 + 0.28 + 0.10) / (0.25 + 0.35 + 0.22)
+    assert f"the best other way, best of three by dev loss, {100 * best:.0f} % (" in sentence
+    # Controls alone say nothing of the subspace.
+    others = {name: scores for name, scores in result.scores.items() if name != "test"}
+    assert run_sentence(replace(result, scores=others)) == ""
 
 
 def cell(fold, seed, dim, tasks, tune=240):
