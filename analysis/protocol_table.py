@@ -122,6 +122,25 @@ def protocol_summary(cells: CellsByLine, command: str, protocol: str) -> Record:
     }
 
 
+def protocol_cell(record: Record) -> Record:
+    """Return a cell with what its study's tables need: unseen tasks, and lines of all tasks.
+
+    A protocol has many cells, and each has hundreds of tasks.
+    """
+    if _only_tunes(record):
+        return record
+    tasks = {name: of for name, of in record["tasks"].items() if name in METHODS}
+    named: set[str] = set()
+    for of_condition in tasks.values():
+        named |= of_condition.keys()
+    groups = record["subcategories"]
+    return record | {
+        "lines": [line for line in record["lines"] if line["group"] == "all"],
+        "tasks": tasks,
+        "subcategories": {name: groups[name] for name in sorted(named & groups.keys())},
+    }
+
+
 def run_standing(result: RunResult, condition: str) -> Standing:
     """Return the figures of a condition of one run: of one seed, whose interval is over tasks."""
     scores: BySeed = {0: {}}
@@ -462,7 +481,10 @@ def protocol_figure(record: Record) -> Figure | None:
     rows = [row for row in record["rows"] if row["recovered"]["value"] is not None]
     if not rows:
         return None
-    names = [f"{_title(row, record)}  ({_numbers_text(row)})" for row in rows]
+    names = []
+    for row in rows:
+        bits = "" if row["bits"] is None else f", {row['bits']:.0f} bits of choice"
+        names.append((_title(row, record), f"{range_text(row['numbers'])} numbers{bits}"))
     marks = [_mark(row["recovered"]) for row in rows]
     strata: dict[str, list[Mark]] = {}
     for name in STRATA:

@@ -22,6 +22,7 @@ from ipt.analysis.protocol import (
 )
 from ipt.analysis.protocol_table import (
     choice_bits,
+    protocol_cell,
     protocol_figure,
     protocol_summary,
     protocol_table,
@@ -260,6 +261,20 @@ def test_a_method_whose_seeds_have_no_task_in_common_is_no_row_yet():
     record = protocol_summary({"default": [*cells, later]}, "ipt study x", "abc")
     rows = {row["condition"]: row for row in record["rows"]}
     assert rows["test"]["score"] == pytest.approx(0.6) and rows["test"]["tasks"] == 1
+
+
+def test_a_stored_cell_has_what_the_tables_need_and_no_seen_task():
+    tasks = {"test": {"a0": [0.5, 1.0, 0.0]}, "train_msf": {"b0": [0.9, 1.0, 0.0]}}
+    whole = cell("a", 1, 5, tasks)
+    whole["lines"] = [{"setting": "test", "group": group} for group in ("all", "rule")]
+    kept = protocol_cell(whole)
+    assert kept["tasks"] == {"test": tasks["test"]} and kept["subcategories"] == {"a0": "a"}
+    assert kept["lines"] == whole["lines"][:1]
+    assert kept.keys() == whole.keys()
+    table = protocol_summary({"x": [kept]}, "ipt study x", "abc")
+    assert table == protocol_summary({"x": [whole]}, "ipt study x", "abc")
+    tuned = {"kind": "tuning", "tasks": {"tuned_seen": {}}}
+    assert protocol_cell(tuned) == tuned
 
 
 def test_tuning_alone_is_held_against_the_first_line_with_a_subspace():

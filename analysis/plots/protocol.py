@@ -14,13 +14,13 @@ from ipt.analysis.plots.style import (
     MEDIUM,
     SHADE,
     SMALL,
-    folded,
     printable,
     tidy,
 )
 
 RECOVERED = "recovered above the floor, R"
 WHOLE: dict[str, Any] = {"color": GREY, "linewidth": 0.8, "linestyle": ":"}
+WIDEST = 40  # letters of a name
 # Shares beyond are cut: the interval of a few tasks may reach far.
 LOW, HIGH = -0.5, 1.5
 
@@ -34,25 +34,26 @@ class Mark(NamedTuple):
 
 
 def protocol_panels(
-    names: Sequence[str],
+    names: Sequence[tuple[str, str]],
     marks: Sequence[Mark],
     strata: Mapping[str, Sequence[Mark]],
 ) -> Figure:
     """Draw a row for each method: R with its interval, and beside it R by stratum where known.
 
-    names: of the methods, the first on top.
+    names: of the methods, the first on top, and what stands below each.
     strata: by name, a mark for each method.
     """
     across = 2 if strata else 1
     # Inches: every row has the same height, and the names of the methods the same room.
-    size = (2.6 + 2.7 * across, 0.9 + 0.26 * len(names))
+    size = (2.6 + 2.7 * across, 0.9 + 0.3 * len(names))
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(1, across, sharey=True, squeeze=False)[0]
     _draw(grid[0], "all counted tasks", {"": marks})
     if strata:
         _draw(grid[1], "by stratum", strata)
         grid[1].legend(fontsize=SMALL + 1, frameon=False, loc="best")
-    grid[0].set_yticks(range(len(names)), [folded(printable(name)) for name in names])
+    labels = [f"{printable(name, WIDEST)}\n{printable(below, WIDEST)}" for name, below in names]
+    grid[0].set_yticks(range(len(names)), labels, fontsize=SMALL + 1)
     grid[0].set_ylim(len(names) - 0.5, -0.5)
     return figure
 

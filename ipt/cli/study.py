@@ -183,7 +183,9 @@ def fill_cell(
     to.mkdir(parents=True, exist_ok=True)
     record |= {"tuner": tuner, "settings": settings}
     if protocol:
-        record["protocol"] = protocol
+        from ipt.analysis.protocol_table import protocol_cell
+
+        record = protocol_cell(record) | {"protocol": protocol}
     write_compact(to / f"{cell.name}.json", record)
 
 
