@@ -50,7 +50,9 @@ BRIEF = frozenset(
     {
         "method",
         "numbers + bits",
+        "seeds",
         "tasks (counted)",
+        "score",
         "R",
         "E_rel",
         "first minus this",
