@@ -261,6 +261,23 @@ def test_mistakes_in_task_files_name_file_and_line(world, tmp_path, capsys):
     assert "--seen" in capsys.readouterr().err
 
 
+def test_too_few_rows_are_a_note_and_what_is_one_is_said_as_one(world, tmp_path, capsys):
+    (tmp_path / "few.tsv").write_text("input\toutput\na\tb\n")
+    assert cli.main(["tasks", "check", str(tmp_path / "few.tsv")]) == 0
+    note, last = capsys.readouterr().out.splitlines()
+    assert note.startswith("note: task few: data seed 100 needs 16 train and 16 dev rows")
+    assert last == f"{tmp_path / 'few.tsv'}: one task, no problem"
+    assert cli.main(["tasks", "check", str(world / "tasks")]) == 0  # control: enough rows
+    assert capsys.readouterr().out == f"{world / 'tasks'}: 5 tasks, no problem\n"
+    record = toy_task("early").to_dict() | {"category": "foo", "metric": "bar"}
+    (tmp_path / "two.json").write_text(json.dumps(record))
+    assert cli.main(["tasks", "check", str(tmp_path / "two.json")]) == 2
+    assert "ipt: 2 problems in" in capsys.readouterr().err
+    (tmp_path / "two.json").write_text(json.dumps(record | {"metric": "accuracy"}))
+    assert cli.main(["tasks", "check", str(tmp_path / "two.json")]) == 2
+    assert "ipt: one problem in" in capsys.readouterr().err
+
+
 def test_too_many_shots_is_an_error_with_the_counts(world, tmp_path, capsys):
     assert cli.main(msf_words(world, tmp_path, "--tune.shots", "500")) == 2
     assert "--shots" in capsys.readouterr().err
