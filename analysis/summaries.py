@@ -105,22 +105,23 @@ def recovery_figure(pairs: Sequence[Sequence[RunResult]], path: Path) -> None:
     # NaN leaves a bar out.
     values: dict[str, list[float]] = {}
     intervals: dict[str, list[Interval]] = {}
+    tables = []
     measured: set[str] = set()
     for pair in pairs:
-        for result in pair:
-            measured |= set(result.scores)
+        overall = [line for line in lines(pair) if line.group == "all"]
+        measured |= {line.setting for line in overall}
+        tables.append(overall)
     for name in TITLES:
-        # A condition that no run has takes no room.
+        # A condition that no run has takes no room, nor one of which no task was scored.
         if name not in measured:
             continue
         values[name] = [math.nan] * len(pairs)
         intervals[name] = [(math.nan, math.nan)] * len(pairs)
 
-    for position, pair in enumerate(pairs):
-        for line in lines(pair):
-            if line.group == "all":
-                values[line.setting][position] = line.recovery.relative
-                intervals[line.setting][position] = line.recovery.interval
+    for position, table in enumerate(tables):
+        for line in table:
+            values[line.setting][position] = line.recovery.relative
+            intervals[line.setting][position] = line.recovery.interval
 
     # Inches, so that the bars of each pair have the same width.
     width = max(7.0, 4.0 * len(labels))

@@ -19,8 +19,11 @@ Importing the package is quick: each name below is imported when it is first use
 """
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import Any
 
+# What is installed, of which the package `ipt` is the import.
+DISTRIBUTION = "intrinsic-prompt-tuning"
 # Public names and where they are defined.
 _MODULES = {
     "CONDITIONS": "ipt.results",
@@ -46,6 +49,9 @@ __all__ = sorted(_MODULES)
 
 def __getattr__(name: str) -> Any:
     """Import a public name at its first use (PEP 562): most of them need torch, seconds to load."""
+    # Read from the installed distribution, so that the number stands in one place.
+    if name == "__version__":
+        return version(DISTRIBUTION)
     # `from ipt import storage` comes here too: Python then imports the module itself.
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,7 +11,7 @@ Source of categories, shots and splits: Qin et al., arXiv 2110.07867, section 4.
 import hashlib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -278,48 +278,54 @@ def digest_of(tasks: Sequence[Task], *more: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _check_fields(record: Mapping[str, Any], where: str) -> None:
-    """Raise ValueError where a required field is missing or has a value that no task can have."""
+def field_problems(record: Mapping[str, Any], where: str) -> Iterator[str]:
+    """Yield each required field that is missing, and each value that no task can have."""
     for field_name in ("name", "category", "metric", "examples"):
         if not record.get(field_name):
-            raise ValueError(f"{where}: field '{field_name}' is missing or empty")
-
-    # Files of saved deltas are named after the task.
-    name = record["name"]
-    if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
-        raise ValueError(
-            f"{where}: a name is up to 100 letters, digits and . _ + - "
-            f"(files are named after it), found {name!r:.60}"
-        )
-    size = len(name.encode())
-    if size > MOST_NAME_BYTES:
-        raise ValueError(
-            f"{where}: a name is up to {MOST_NAME_BYTES} bytes of UTF-8 (files are named after "
-            f"it), found {size}; write fewer letters"
-        )
-    for field_name in TEXT_FIELDS:
-        check_writable(record.get(field_name), f"{where}: field '{field_name}'")
+            yield f"{where}: field '{field_name}' is missing or empty"
+    if record.get("name"):
+        yield from _name_problems(record["name"], where)
     for field_name in TRUTH_FIELDS:
         value = record.get(field_name)
         if value is not None and not isinstance(value, bool):
-            raise ValueError(
-                f"{where}: field '{field_name}' must be true or false, found {value!r:.60}"
-            )
+            yield f"{where}: field '{field_name}' must be true or false, found {value!r:.60}"
 
-    category = record["category"]
-    if category not in CATEGORIES:
+    category = record.get("category")
+    if category and category not in CATEGORIES:
         expected = ", ".join(CATEGORIES)
-        raise ValueError(f"{where}: category must be one of {expected}, found {category!r:.60}")
+        yield f"{where}: category must be one of {expected}, found {category!r:.60}"
 
-    metric = record["metric"]
-    if metric not in METRICS:
+    metric = record.get("metric")
+    if metric and metric not in METRICS:
         expected = ", ".join(METRICS)
-        raise ValueError(f"{where}: metric must be one of {expected}, found {metric!r:.60}")
+        yield f"{where}: metric must be one of {expected}, found {metric!r:.60}"
     for names, owner in ((TAG_METRICS, "tags"), (CLS_METRICS, "cls")):
-        if metric in names and category != owner:
-            raise ValueError(
-                f"{where}: the metric {metric} is for category {owner}, found {category}"
-            )
+        if metric in names and category in CATEGORIES and category != owner:
+            yield f"{where}: the metric {metric} is for category {owner}, found {category}"
+
+
+def _name_problems(name: Any, where: str) -> Iterator[str]:
+    """Yield what is wrong with a task's name: files of saved deltas are named after it."""
+    if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
+        yield (
+            f"{where}: a name is up to 100 letters, digits and . _ + - "
+            f"(files are named after it), found {name!r:.60}"
+        )
+        return
+    size = len(name.encode())
+    if size > MOST_NAME_BYTES:
+        yield (
+            f"{where}: a name is up to {MOST_NAME_BYTES} bytes of UTF-8 (files are named after "
+            f"it), found {size}; write fewer letters"
+        )
+
+
+def _check_fields(record: Mapping[str, Any], where: str) -> None:
+    """Raise ValueError with the first field that is missing or wrong."""
+    for problem in field_problems(record, where):
+        raise ValueError(problem)
+    for field_name in TEXT_FIELDS:
+        check_writable(record.get(field_name), f"{where}: field '{field_name}'")
 
 
 def _check_list(record: Mapping[str, Any], name: str, where: str) -> None:

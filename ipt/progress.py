@@ -14,10 +14,12 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 Update = Callable[[int, int, float], None]
 """Is told (done, total, loss) after each step; a loss of NaN is not shown."""
@@ -97,7 +99,7 @@ class Reporter:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
+            _Count(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
@@ -105,8 +107,11 @@ class Reporter:
         with Progress(*columns, console=self.console) as progress:
             # Without a total the bar pulses: it is known at the first step only.
             task = progress.add_task(title, total=None, note="")
+            is_counted = False
 
             def update(done: int, total: int, loss: float) -> None:
+                nonlocal is_counted
+                is_counted = True
                 # NaN: a stage that has no loss, such as scoring, or no step yet.
                 note = "" if math.isnan(loss) else f"loss {loss:.3f}"
                 progress.update(
@@ -117,6 +122,17 @@ class Reporter:
                 )
 
             yield update
+            # A stage that counts nothing: else its bar would pulse as if it still went on.
+            if not is_counted:
+                progress.update(task, completed=1, total=1)
+
+
+class _Count(MofNCompleteColumn):
+    """What is done of how much; nothing as long as the total is not known."""
+
+    def render(self, task: Task) -> Text:
+        """Return the column's text."""
+        return Text() if task.total is None else super().render(task)
 
 
 def _duration(seconds: float) -> str:

@@ -8,14 +8,19 @@ import pytest
 import torch
 from peft import PeftModel
 from soft_prompts import generate, losses
+from transformers import AutoConfig
 
 from ipt.backbones.loading import load_backbone
 from ipt.cli import app as cli
 from ipt.data import SAME_DATA_SEED
 from ipt.experiment import encode_tasks
+from ipt.interop.peft import CONFIG, read_prompts, write_delta
 from ipt.predict import task_delta
 from ipt.resolve import reopen_experiment
 from ipt.run import Run
+from ipt.storage import read_json
+from ipt.training.model import Model
+from ipt.tuners.soft_prompt import SoftPrompt
 from ipt.workflows.evaluation import score_tasks
 
 
@@ -84,6 +89,40 @@ def test_an_exported_prompt_loads_in_peft_with_the_same_loss_and_answers(
         == 2
     )
     assert "has no task" in capsys.readouterr().err and not (tmp_path / "none").exists()
+
+
+def test_the_printed_lines_load_the_embedded_model_in_any_folder(tmp_path, monkeypatch):
+    backbone = load_backbone("mini", device="cpu")
+    model = Model(backbone, SoftPrompt(prompt_length=3))
+    delta = torch.randn(model.size, generator=torch.Generator().manual_seed(0))
+    said, *lines = write_delta(delta, model, tmp_path / "task", {}).split("\n")
+    assert said == f"PEFT folder: {tmp_path / 'task'}"
+    # Also without the lines: as PEFT's own AutoPeftModel does it.
+    base = read_json(tmp_path / "task" / CONFIG)["base_model_name_or_path"]
+    monkeypatch.chdir(tmp_path)
+    assert AutoConfig.from_pretrained(base).d_model == backbone.hidden_size
+    names = {}
+    exec("\n".join(lines), names)
+    (row,) = backbone.encode(["63 85 96 22"], ["96"])
+    tokenizer = names["tokenizer"]
+    assert lines[-1].startswith("# an input ends with tokenizer.eos_token")
+    ids = tokenizer("63 85 96 22" + tokenizer.eos_token, return_tensors="pt").input_ids
+    assert ids.tolist() == [list(row.input_ids)]
+    labels = torch.tensor([row.label_ids])
+    with torch.no_grad():
+        theirs = names["model"](
+            input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels
+        ).loss
+        bare = names["model"].get_base_model()(input_ids=ids, labels=labels).loss
+    expected = float(losses(backbone, delta.view(1, 3, -1), [row]))
+    assert float(theirs) == pytest.approx(expected, rel=1e-4)
+    assert float(bare) != pytest.approx(expected, rel=1e-2)  # control: the prompt counts
+    # It comes back as tuned for this model and no other; control: another model's folder.
+    _, notes = read_prompts(tmp_path, ("task",), model)
+    assert len(notes) == 1
+    backbone.name = "another"
+    _, notes = read_prompts(tmp_path, ("task",), model)
+    assert notes[1] == f"note: tuned for {base}, used with another"
 
 
 def test_texts_are_answered_one_by_one_and_as_json_lines(done, monkeypatch, capsys):

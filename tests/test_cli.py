@@ -3,11 +3,13 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from threading import Thread
 
@@ -16,6 +18,7 @@ import torch
 from conftest import QUICK, ist_words, msf_words, source, toy_task
 from filelock import FileLock
 
+import ipt
 from ipt.cli import app as cli
 from ipt.run import Run
 from ipt.storage import read_json, read_tensors
@@ -92,6 +95,35 @@ def test_parts_done_one_after_another_are_the_run_done_at_once(done, tmp_path, c
         cli.main(ist_words(out, "--part", "unseen")) == 0
     )  # control: nothing is lacking, nothing is done
     assert (whole / "result.json").stat().st_mtime_ns == before
+
+
+def next_lines(text):
+    lines = [line for line in text.splitlines() if line.startswith("next: ")]
+    return [shlex.split(line.removeprefix("next: ipt ")) for line in lines]
+
+
+def test_the_next_command_is_of_this_run_and_the_last_ones_work(
+    world, done, tmp_path, capsys, monkeypatch
+):
+    out = Path(shutil.copytree(done, tmp_path / "my runs"))
+    words = msf_words(world, out, "--run", "mine", "--preset", "quick", "--recipe", "paper")
+    assert cli.main(words) == 0
+    (words,) = next_lines(capsys.readouterr().out)
+    # Other runs of this d are there: without --run it would be asked which one.
+    found = cli.parse(words)
+    assert words[0] == "ist" and found["recipe"] == "paper"
+    choice = found["choice"]
+    assert (choice.run, choice.dim, choice.limit, choice.preset) == ("mine", 2, 6, "quick")
+    assert choice.out == out and choice.device == "auto"
+    assert cli.main([*words, "--part", "unseen"]) == 0
+    report, predict = next_lines(capsys.readouterr().out)
+    run = max(out.glob("ist-*"), key=os.path.getmtime)
+    assert Run(run).config["msf_run"] == "mine"
+    assert report == ["report", run.name, "--out", str(out)]
+    assert cli.main(predict) == 0 and predict[:2] == ["predict", "TEXT"]
+    # Control: where no unseen task was tuned, there is nothing to answer with.
+    assert cli.main([*words, "--part", "pca", "--steps", "3"]) == 0
+    assert [line[0] for line in next_lines(capsys.readouterr().out)] == ["report"]
 
 
 def test_another_dim_reuses_the_prompts(world, done, capsys):
@@ -227,6 +259,23 @@ def test_mistakes_in_task_files_name_file_and_line(world, tmp_path, capsys):
     )
     assert cli.main(["msf", "--tasks", str(world / "tasks"), "--out", str(tmp_path / "o")]) == 2
     assert "--seen" in capsys.readouterr().err
+
+
+def test_too_few_rows_are_a_note_and_what_is_one_is_said_as_one(world, tmp_path, capsys):
+    (tmp_path / "few.tsv").write_text("input\toutput\na\tb\n")
+    assert cli.main(["tasks", "check", str(tmp_path / "few.tsv")]) == 0
+    note, last = capsys.readouterr().out.splitlines()
+    assert note.startswith("note: task few: data seed 100 needs 16 train and 16 dev rows")
+    assert last == f"{tmp_path / 'few.tsv'}: one task, no problem"
+    assert cli.main(["tasks", "check", str(world / "tasks")]) == 0  # control: enough rows
+    assert capsys.readouterr().out == f"{world / 'tasks'}: 5 tasks, no problem\n"
+    record = toy_task("early").to_dict() | {"category": "foo", "metric": "bar"}
+    (tmp_path / "two.json").write_text(json.dumps(record))
+    assert cli.main(["tasks", "check", str(tmp_path / "two.json")]) == 2
+    assert "ipt: 2 problems in" in capsys.readouterr().err
+    (tmp_path / "two.json").write_text(json.dumps(record | {"metric": "accuracy"}))
+    assert cli.main(["tasks", "check", str(tmp_path / "two.json")]) == 2
+    assert "ipt: one problem in" in capsys.readouterr().err
 
 
 def test_too_many_shots_is_an_error_with_the_counts(world, tmp_path, capsys):
@@ -519,6 +568,15 @@ def test_help_and_lists_load_no_model_library(words, loaded, tmp_path):
         check=True,
     )
     assert made.stdout.splitlines()[-1] == loaded
+
+
+def test_the_version_is_that_of_the_distribution_with_torch_and_the_device(capsys):
+    assert cli.main(["--version"]) == 0
+    named = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+    version = named["project"]["version"]
+    device = torch.accelerator.current_accelerator() or "cpu"
+    said = f"ipt {version}, torch {torch.__version__}, device {device}\n"
+    assert capsys.readouterr().out == said and ipt.__version__ == version
 
 
 def test_control_the_check_sees_a_loaded_library(tmp_path):

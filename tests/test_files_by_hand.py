@@ -68,7 +68,7 @@ def test_the_first_problem_is_told_with_how_many_more(tmp_path):
         schema.load(tmp_path)
     (tmp_path / "b.json").write_text(" \n")
     with pytest.raises(
-        ValueError, match=rf"a\.json: .* \(and 1 more problems: ipt tasks check {tmp_path}\)$"
+        ValueError, match=rf"a\.json: .* \(and one more problem: ipt tasks check {tmp_path}\)$"
     ):
         schema.load(tmp_path)
     put(tmp_path / "c.json", "right")

@@ -106,3 +106,17 @@ def test_notebooks_are_short_and_committed_without_outputs(path):  # `make docs`
     assert 0 < len(cells) <= 15 and not any(
         cell.get("outputs") or cell.get("execution_count") for cell in cells
     )
+
+
+def test_the_notebook_of_results_says_in_one_line_what_is_missing(tmp_path, monkeypatch):
+    path = next(path for path in NOTEBOOKS if path.stem.startswith("03"))
+    cells = nbformat.read(path, 4).cells
+    first = next(cell.source for cell in cells if cell.cell_type == "code")
+    monkeypatch.setenv("IPT_RESULTS", str(tmp_path))
+    with pytest.raises(SystemExit) as told:
+        exec(first, {})
+    assert str(told.value).startswith(f"no results in {tmp_path}; set IPT_RESULTS")
+    monkeypatch.setenv("IPT_RESULTS", str(path.parents[2] / "results"))
+    names = {}
+    exec(first, names)  # control
+    assert len(names["table"]) > 0

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from ipt.analysis.geometry import principal_angles
 from ipt.analysis.report.comparison import draw_angles, draw_growth
+from ipt.analysis.report.vectors import draw_codes
 from ipt.analysis.report.views import read_views
 from ipt.analysis.scores import lines, read_pair
 from ipt.analysis.summaries import angles_table, stability_table
@@ -194,3 +195,29 @@ def test_the_texts_of_an_older_stability_run_are_passed_over(tmp_path):
     path.write_text(json.dumps(record | {"columns": ["method"], "rows": [["IST"]]}))
     (view,) = read_views([folder])
     assert view.stability is None
+
+
+def codes_drawn(folder):
+    """Return the tasks with a point, their vectors and the legend of the map of codes."""
+    (view,) = read_views([folder])
+    figure = Figure()
+    draw_codes(figure, [view])
+    (axes,) = figure.axes
+    names = [text.get_text() for text in axes.get_legend().get_texts()]
+    return view.points.names, view.points.vectors, names
+
+
+def test_seen_tasks_are_on_the_map_where_ist_tuned_none(tmp_path):
+    folder = plain(tmp_path, kept=("test",))
+    # Control: of an MSF run without codes there are no seen tasks, and no entry of them.
+    names, _, legend = codes_drawn(folder)
+    assert names == ["u", "v", "w", "x"] and "seen" not in legend and "unseen" in legend
+    codes = torch.randn(7, 3)
+    write_tensors(tmp_path / "msf-42" / "codes.safetensors", {"codes": codes})
+    names, vectors, legend = codes_drawn(folder)
+    assert names == ["a", "b", "c", "u", "v", "w", "x"] and {"seen", "unseen"} <= set(legend)
+    assert np.array_equal(vectors[:3], codes[:3].numpy())
+    # What IST tuned comes before.
+    other = plain(tmp_path / "other")
+    write_tensors(tmp_path / "other" / "msf-42" / "codes.safetensors", {"codes": codes})
+    assert not np.array_equal(codes_drawn(other)[1][:3], codes[:3].numpy())

@@ -95,6 +95,22 @@ def test_a_bar_has_title_steps_loss_and_the_time_that_is_left():
         assert part in terminal.last_bar()
 
 
+def test_a_stage_that_counts_nothing_ends_as_done():
+    terminal = Terminal()
+    with terminal.reporter.bar("tuning"):
+        pass
+    assert "0/?" not in terminal.text.getvalue() and " 1/1 " in terminal.last_bar()
+    # Control: what broke off is not done, and a count stays as it is.
+    broken = Terminal()
+    with pytest.raises(KeyError), broken.reporter.bar("tuning"):
+        raise KeyError("the work fails")
+    assert "1/1" not in broken.last_bar()
+    counted = Terminal()
+    with counted.reporter.bar("tuning") as update:
+        update(3, 20, math.nan)
+    assert " 3/20 " in counted.last_bar()
+
+
 def test_the_time_that_is_left_follows_the_speed_and_the_total():
     """Five steps of 10 seconds, then five of 2, of which two more are to come."""
     terminal = Terminal()

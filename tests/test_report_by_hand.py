@@ -178,6 +178,23 @@ def test_bars_are_drawn_by_setting_a_group_for_each_pair(tmp_path):
     assert (tmp_path / "x.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_settings_that_were_not_run_take_no_room_in_the_bars(tmp_path):
+    msf, ist = made_pair()
+    # A split without unseen tasks has the setting, and no task in it.
+    few = [msf | {"scores": {"train_msf": MSF["train_msf"], "test_msf": {}}}, ist]
+    few[1] = ist | {"scores": {"train_same": IST["train_same"]}}
+    for pair, shown in ((few, ["train_msf", "train_same"]), ([msf, ist], list(TITLES))):
+        with patch("ipt.analysis.summaries.recovery_bars", wraps=recovery_bars) as bars:
+            recovery_figure([typed(pair)], tmp_path / "x.png")
+        axes, values, *_ = bars.call_args.args
+        assert list(values) == shown
+        texts = [text.get_text() for text in axes.get_legend().get_texts()]
+        assert texts == [TITLES[name] for name in shown]
+        bars_drawn = [patch for patch in axes.patches if patch.get_height() > 0]
+        middle = [patch.get_x() + patch.get_width() / 2 for patch in bars_drawn]
+        assert (min(middle) + max(middle)) / 2 == pytest.approx(axes.get_xticks()[0])
+
+
 def test_a_table_is_its_summary_line_by_line():
     made = record(
         lines=[

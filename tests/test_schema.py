@@ -337,3 +337,23 @@ def test_a_field_that_is_no_text_is_told_where_it_counts_as_false(value):
         (problem,) = record_problems(FREE | {name: value}, "file.json")
         assert problem == f"file.json: field '{name}' must be a text, found {value!r}"
     assert record_problems(FREE | {"subcategory": ""}, "file.json") == []  # control
+
+
+def test_all_fields_and_all_rows_are_told_at_once():
+    rows = [{"input": 3, "output": "a"}, {"input": "b", "output": "a"}, {"input": "c"}]
+    record = {"name": "a b", "category": "foo", "metric": "bar", "novel": "no", "examples": rows}
+    told = [text.removeprefix("f: ") for text in record_problems(record, "f")]
+    assert len(told) == 6
+    assert told[0].startswith("a name is up to 100 letters")
+    assert told[1] == "field 'novel' must be true or false, found 'no'"
+    assert told[2].startswith("category must be one of") and told[3].startswith("metric must be")
+    assert told[4] == "example 1: 'input' must be a text that is not empty"
+    assert told[5] == f"example 3: {NO_TEXTS}"
+    # With a right category the rows are checked by it: labels are.
+    label = {"input": "b", "output": "maybe"}
+    told = record_problems(RECORD | {"metric": "bar", "examples": [label]}, "f")
+    assert len(told) == 2 and "label 'maybe' is not among the options" in told[1]
+    # Control: rows of another kind than the misspelt category's are not taken for plain ones.
+    tags = {"tokens": ["a"], "tags": ["O"]}
+    assert len(record_problems(FREE | {"category": "tgas", "examples": [tags]}, "f")) == 1
+    assert len(record_problems({}, "f")) == 4  # what is missing

@@ -290,8 +290,9 @@ DRAWINGS = (
         key="codes",
         title="Where the tasks lie in the subspace",
         caption=(
-            "Intrinsic vectors on their first two principal components, of seen tasks filled, of"
-            " unseen ones hollow. Point at a task to see its name and highlight its subcategory."
+            "Intrinsic vectors on their first two principal components, of seen tasks filled (as"
+            " MSF encodes them where IST tuned none), of unseen ones hollow. Point at a task to see"
+            " its name and highlight its subcategory."
         ),
         draw=draw_codes,
     ),

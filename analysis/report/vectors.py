@@ -66,10 +66,11 @@ def draw_codes(figure: Figure, views: Sequence[View]) -> None:
     )
 
     # filled and hollow are explained without a colour: they hold for every colour
-    shown = [
-        entry("seen", OTHERS.colour, OTHERS.marker),
-        entry("unseen", OTHERS.colour, OTHERS.marker, face="none"),
-    ]
+    shown = []
+    if not set(view.seen).isdisjoint(view.points.names):
+        shown.append(entry("seen", OTHERS.colour, OTHERS.marker))
+    if not set(view.unseen).isdisjoint(view.points.names):
+        shown.append(entry("unseen", OTHERS.colour, OTHERS.marker, face="none"))
     for subcategory, style in styles.items():
         shown.append(entry(subcategory, style.colour, style.marker))
     others = set(subcategories) - set(styles)

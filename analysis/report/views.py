@@ -326,8 +326,11 @@ class View:
         names: list[str] = []
         vectors: list[np.ndarray] = []  # [seen, d] and [unseen, d]
 
-        # on their own data first: with these the subspace was found
-        seen = self.vectors.get("train_same", self.vectors.get("train_diff"))
+        # on their own data first: with these the subspace was found; where IST tuned neither, what
+        # MSF encodes them to
+        seen = None
+        for condition in ("train_same", "train_diff", "train_msf"):
+            seen = self.vectors.get(condition) if seen is None else seen
         if seen is not None:
             names += self.seen
             vectors.append(seen)
@@ -371,11 +374,13 @@ def _read_view(folder: Path) -> View:
     ist = _with_settings(pair.ist)
     split = ist.result.split.name
     seed = ist.settings["seed"]
+    vectors = _without_heads(_arrays(folder, "vectors"), ist.result)
+    vectors |= _msf_vectors(msf)
     return View(
         label=f"{split}, d = {ist.result.dim}, seed {seed}",
         msf=msf,
         ist=ist,
-        vectors=_without_heads(_arrays(folder, "vectors"), ist.result),
+        vectors=vectors,
         probe=_read_probe(folder),
         predictions=_read_predictions(folder),
         stability=_read_stability(folder),
@@ -384,6 +389,15 @@ def _read_view(folder: Path) -> View:
 
 def _with_settings(run: FinishedRun) -> StageRun:
     return StageRun(run.folder, run.result, read_json(run.folder / "config.json"))
+
+
+def _msf_vectors(msf: StageRun) -> Arrays:
+    """Return what the subspace encodes the seen tasks' deltas to, [T, d]; nothing of older runs."""
+    if not (msf.folder / "codes.safetensors").exists():
+        return {}
+    # seen tasks first, then the others
+    codes = _arrays(msf.folder, "codes")["codes"]
+    return {"train_msf": codes[: len(msf.result.split.seen)]}
 
 
 def _without_heads(vectors: Arrays, result: RunResult) -> Arrays:

@@ -237,6 +237,14 @@ def is_folder(name: str) -> bool:
     return name != "mini" and Path(name).is_dir()
 
 
+def loadable_name(name: str) -> str:
+    """Return what transformers loads a model by, from wherever it is called."""
+    # `mini` is our own word: on the hub it would be somebody else's model.
+    if name == "mini" or is_folder(name):
+        return str(folder_of(name).absolute())
+    return name
+
+
 def folder_of(name: str) -> Path:
     """Return a model's folder: the embedded one, the user's own, or the hub's copy.
 

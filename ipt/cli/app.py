@@ -10,12 +10,12 @@ import tempfile
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from cyclopts import App, CycloptsError, Parameter
 
+import ipt
 from ipt.cli.benchmark import bench
 from ipt.cli.landscape import probe
 from ipt.cli.models import convert, pretrain, score
@@ -53,8 +53,20 @@ VERBS = (
     convert,
 )
 
+
+
+def versions() -> str:
+    """Return what `ipt --version` says: also torch's, and the device that `--device auto` takes."""
+    # Only here: help and lists come without it.
+    import torch
+
+    device = torch.accelerator.current_accelerator(check_available=True) or "cpu"
+    return f"ipt {ipt.__version__}, torch {torch.__version__}, device {device}"
+
+
 app = App(
     name="ipt",
+    version=versions,
     help="Find and use the intrinsic subspace of soft prompts (Qin et al., arXiv 2110.07867).",
     # main answers an interrupt itself: it names what goes on from the last checkpoint.
     suppress_keyboard_interrupt=False,
@@ -153,7 +165,7 @@ def report_fault(error: Exception, tokens: Sequence[str]) -> int:
     What a user can do wrong is a ValueError before it comes here.
     """
     trace = "".join(traceback.format_exception(error))
-    about = f"ipt {version('intrinsic-prompt-tuning')}, Python {sys.version}, {sys.platform}"
+    about = f"ipt {ipt.__version__}, Python {sys.version}, {sys.platform}"
     text = f"{about}\nipt {' '.join(tokens)}\n\n{trace}"
     what = " ".join(f"{type(error).__name__}: {error}".split())
     # The frame that is nearest to the fault and still ours says most.

@@ -3,7 +3,9 @@
 Each verb opens what it works on, says how long the work will take, calls its workflow and prints.
 """
 
-from typing import TYPE_CHECKING, Annotated
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -32,7 +34,8 @@ from ipt.config import (
     require_number,
 )
 from ipt.data import NAME_PATTERN
-from ipt.run import BANK
+from ipt.provenance import to_argv
+from ipt.run import BANK, Run
 
 if TYPE_CHECKING:
     from ipt.experiment import Experiment
@@ -102,7 +105,7 @@ def msf(
     finished = plan.finish(lambda folder: run_msf(experiment, config, folder))
     if experiment.processes.is_main:
         print_recovery([finished.folder])
-    print(f"next: ipt ist --dim {config.dim} --out {work.out}")
+    print(f"next: {next_ist(work, recipe, config.dim, finished.folder.name)}")
 
 
 def ist(
@@ -131,6 +134,8 @@ def ist(
     finished = plan.finish(lambda run: run_ist(experiment, subspace, config, run, conditions))
     if experiment.processes.is_main:
         print_recovery([source.folder, finished.folder])
+        for command in after_ist(finished, experiment.unseen):
+            print(f"next: {command}")
 
 
 def stability(
@@ -165,6 +170,38 @@ def stability(
     plan = plan_stability(experiment, config, source, seeds)
     finished = plan.finish(lambda run: run_stability(experiment, subspace, config, seeds, run))
     print_stability(finished, file if experiment.processes.is_main else None, experiment.seed)
+
+
+def next_ist(work: WorkConfig, recipe: str, dim: int, run: str) -> str:
+    """Return the command of IST in the subspace of this MSF run, with the run's own settings."""
+    # What IST does not read from the run; what was not said is left out, as it was.
+    own = {
+        "recipe": (recipe, "ours"),
+        "preset": (work.preset, "default"),
+        "limit": (work.limit, 0),
+        "device": (work.device, "auto"),
+    }
+    settings: dict[str, Any] = {"dim": dim}
+    for name, (value, default) in own.items():
+        if value != default:
+            settings[name] = value
+    settings |= {"out": work.out, "run": run}
+    # Quoted for a shell: names of folders may hold spaces.
+    return shlex.join(["ipt", "ist", *to_argv(settings)])
+
+
+def after_ist(run: Run, unseen: Sequence[str]) -> list[str]:
+    """Return the commands that show a finished IST run: its page, and answers of an unseen task."""
+    out = str(run.folder.parent)
+    name = run.folder.name
+    commands = [shlex.join(["ipt", "report", name, "--out", out])]
+    result = run.result
+    assert result is not None
+    # A run of controls alone has no numbers to answer with.
+    if "test" in result["scores"] and unseen:
+        flags = {"run": name, "task": unseen[0], "out": out}
+        commands.append(shlex.join(["ipt", "predict", "TEXT", *to_argv(flags)]))
+    return commands
 
 
 def inherited(experiment: "Experiment") -> str:

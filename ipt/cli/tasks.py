@@ -108,6 +108,7 @@ def show_task(name: str, *, rows: int = 5, tasks: Tasks = "all") -> None:
 def check_tasks(path: Path) -> None:
     """Report every problem of a task file or a folder of them."""
     from ipt.tasks.readers import schema
+    from ipt.tasks.splits import shortfalls
 
     problems = schema.find_problems(path)
     for line in problems:
@@ -118,7 +119,12 @@ def check_tasks(path: Path) -> None:
         raise ValueError(f"{count} in {path}")
     for line in schema.find_notes(path):
         print(f"note: {line}")
-    print(f"{path}: {len(schema.load(path))} tasks, no problem")
+    tasks = schema.load(path)
+    # No fault of the file: fewer shots may do.
+    for reason in shortfalls(tasks).values():
+        print(f"note: {reason}")
+    count = "one task" if len(tasks) == 1 else f"{len(tasks)} tasks"
+    print(f"{path}: {count}, no problem")
 
 
 @tasks_app.command(name="folds")

@@ -11,6 +11,11 @@ from typing import Any
 
 from torch import Tensor
 
+from ipt.backbones.base import Backbone
+from ipt.backbones.causal import CausalLM
+from ipt.backbones.encoder import Encoder
+from ipt.backbones.encoder_decoder import EncoderDecoder
+from ipt.backbones.loading import loadable_name
 from ipt.data import Task
 from ipt.experiment import GivenDeltas
 from ipt.interop.beft import Biases
@@ -71,7 +76,7 @@ def write_peft(
     config = {
         "peft_type": kinds[0].name,
         "task_type": PEFT_TASKS.get(type(backbone)),
-        "base_model_name_or_path": backbone.name,
+        "base_model_name_or_path": loadable_name(backbone.name),
         "inference_mode": True,
         **written.config,
     }
@@ -113,9 +118,33 @@ def write_delta(
             return f"folder: {folder} (not for PEFT: {reason}; --prompts reads no heads)"
         return f"folder: {folder} (not for PEFT: {reason}; --prompts reads it)"
     if tuned:
-        lines = loading_lines(tuned, model.backbone.name, str(folder))
-        return "\n".join([f"PEFT folder: {folder}", *lines])
-    return f"PEFT folder: {folder}"
+        lines = loading_lines(tuned, loadable_name(model.backbone.name), str(folder))
+    else:
+        lines = _loading_lines(model.backbone, folder)
+    return "\n".join([f"PEFT folder: {folder}", *lines])
+
+
+def _loading_lines(backbone: Backbone, folder: Path) -> list[str]:
+    """Return the lines of Python that load a language model with what was written."""
+    # Of hidden states alone there is no answer.
+    if isinstance(backbone, Encoder):
+        return []
+    loader = backbone.loader.__name__
+    name = loadable_name(backbone.name)
+    lines = [
+        "from peft import PeftModel",
+        f"from transformers import {loader}, AutoTokenizer",
+        f"tokenizer = AutoTokenizer.from_pretrained({name!r})",
+        # Else it is of the numbers that its weights are kept in, half precision in `mini`.
+        f"model = {loader}.from_pretrained({name!r}, dtype={backbone.dtype!r})",
+        f"model = PeftModel.from_pretrained(model, {str(folder)!r}).eval()",
+    ]
+    # How an input was read here: without its end the answers are others.
+    if isinstance(backbone, CausalLM):
+        lines.append("# an input ends with a newline")
+    if isinstance(backbone, EncoderDecoder) and backbone.ids("a", special=True)[-1] != backbone.end:
+        lines.append("# an input ends with tokenizer.eos_token, which the tokenizer does not add")
+    return lines
 
 
 def _head_of(delta: Tensor, model: Model, task: Task) -> TunedHead:
@@ -227,7 +256,7 @@ def read_prompts(root: Path, names: Sequence[str], model: Model) -> tuple[GivenD
     if with_weights:
         some = ", ".join(with_weights[:5])
         notes.append(f"note: saved with weights that are the model's own: {some}")
-    others = sorted(models - {backbone.name})
+    others = sorted(models - {backbone.name, loadable_name(backbone.name)})
     if others:
         notes.append(f"note: tuned for {', '.join(others[:3])}, used with {backbone.name}")
     return GivenDeltas(tuple(taken), content.hexdigest()[:16], deltas), notes

@@ -11,7 +11,8 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ipt.data import Task
+from ipt.data import Task, field_problems
+from ipt.example import CATEGORIES
 from ipt.storage import read_user_text
 from ipt.tasks.names import repeated_names
 from ipt.tasks.readers import kinds, sets, superglue, tables
@@ -30,6 +31,7 @@ TEXT_FIELDS = (
     "source",
     "family",
 )
+WITH_OPTIONS = ("cls", "tags")  # categories whose rows are checked by the options
 CASELESS = ("accuracy", "macro-F1", "matthews")  # metrics that ignore the case of labels
 
 
@@ -59,7 +61,8 @@ def load(path: Path | str) -> tuple[Task, ...]:
         message = contents.problems[0]
         others = len(contents.problems) - 1
         if others:
-            message += f" (and {others} more problems: ipt tasks check {path})"
+            count = "one more problem" if others == 1 else f"{others} more problems"
+            message += f" (and {count}: ipt tasks check {path})"
         raise ValueError(message)
     return tuple(contents.tasks)
 
@@ -244,16 +247,15 @@ def record_problems(record: Any, where: str) -> list[str]:
     problems = _type_problems(record, where)
     if problems:
         return problems
-    header_problem = _header_problem(record, where)
-    if header_problem:
-        return [header_problem]
-    if not record.get("examples"):
-        return [f"{where}: field 'examples' is missing or empty"]
-
-    # Each step reads what the steps before it found right, so the first that finds something ends.
-    problems = _schema_problems(record, where)
+    problems = _header_problems(record, where)
+    # The rows are looked at whatever the fields are, so that a file is mended in one go.
     if problems:
-        problems = _example_problems(record, where) or problems
+        problems += _example_problems(_with_right_fields(record), where)
+    else:
+        problems = _schema_problems(record, where)
+        if problems:
+            problems = _example_problems(record, where) or problems
+    # Each step reads what the steps before it found right, so the first that finds something ends.
     if not problems and record["category"] == "cls":
         task = Task.from_dict(record, where)
         problems = _contradictions(task, where) + _unused_options(task, where)
@@ -301,12 +303,34 @@ def _is_filled(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
-def _header_problem(record: dict[str, Any], where: str) -> str:
-    """Return what the schema says of a record whatever its examples are, "" where it is right."""
+def _header_problems(record: dict[str, Any], where: str) -> list[str]:
+    """Return what is wrong with a record whatever its examples are."""
+    problems = list(field_problems(record, where))
+    if problems:
+        return problems
     # One right example in place of the record's own: what is still wrong is none of their faults.
-    example = _right_example(record.get("category"), record.get("options") or ["1"])
-    problems = _schema_problems(_with_examples(record, [example]), where)
-    return problems[0] if problems else ""
+    example = _right_example(record["category"], record.get("options") or ["1"])
+    return _schema_problems(_with_examples(record, [example]), where)
+
+
+def _with_right_fields(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record whose fields are right, for its examples; without any, if none can be read.
+
+    A category that there is not stands for non-cls where the first row is of no other kind.
+    """
+    examples = record.get("examples") or []
+    category = record.get("category")
+    if category not in CATEGORIES:
+        first = examples[0] if examples else None
+        is_plain = isinstance(first, dict) and not kinds.kind_of(first)
+        category = "non-cls" if is_plain else ""
+    metric = record.get("metric")
+    right: dict[str, Any] = {"name": "task", "category": category, "metric": metric}
+    right["options"] = record.get("options") if category in WITH_OPTIONS else None
+    right["examples"] = examples
+    if any(field_problems(right, "")):
+        right["metric"] = "tag-accuracy" if category == "tags" else "exact-match"
+    return right if not _header_problems(right, "") else right | {"examples": []}
 
 
 def _right_example(category: Any, options: list[str]) -> dict[str, Any]:
