@@ -54,7 +54,6 @@ VERBS = (
 )
 
 
-
 def versions() -> str:
     """Return what `ipt --version` says: also torch's, and the device that `--device auto` takes."""
     # Only here: help and lists come without it.
