@@ -13,9 +13,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
 
 import numpy as np
+from scipy.stats import permutation_test
 
 from ipt.recovery import is_above
 
@@ -26,7 +26,7 @@ ENDS = (2.5, 97.5)
 WELL = 0.8
 # The suite's shares: a split's luck must not move the mean over strata.
 STRATA = {"rule": 0.58, "knowledge": 0.25, "novel": 0.17}
-# Below it two statistics of a permutation test are equal: sums of the same numbers round.
+# How far below the share a task may be by rounding alone.
 EQUAL = 1e-12
 
 Interval = tuple[float, float]
@@ -126,7 +126,7 @@ class Standing:
     strata: Mapping[str, Estimate]
     weighted: Estimate
     """Mean of the strata's R with fixed weights; NaN where a stratum has no counted task."""
-    well: float
+    share_of_tasks: float
     """Share of the counted tasks that recover 80 % or more."""
 
 
@@ -164,8 +164,9 @@ class Draws:
             most = drawn[:, place] * len(members)
             within = np.full(len(members), 1 / len(members))
             tasks[:, members] = generator.multinomial(most, within)
-        weights = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=DRAWS) / seeds
-        return Draws(tasks, weights)
+        shares = np.full(seeds, 1 / seeds)
+        drawn = generator.multinomial(seeds, shares, size=DRAWS)  # [B, S]
+        return Draws(tasks, drawn / seeds)
 
 
 def standing(method: Scores, yardstick: Yardstick) -> Standing:
@@ -191,7 +192,7 @@ def standing(method: Scores, yardstick: Yardstick) -> Standing:
         relative=gains.relative(draws),
         strata=strata,
         weighted=Estimate.of(weighted, drawn),
-        well=gains.well(counted),
+        share_of_tasks=gains.share_of_tasks(counted),
     )
 
 
@@ -215,23 +216,25 @@ def difference(first: Scores, second: Scores, yardstick: Yardstick) -> Differenc
     apart = (ours.score - theirs.score).mean(0) * counted  # [T]
     _, places = np.unique(clusters, return_inverse=True)  # [T]
     sums = np.bincount(places, weights=apart)  # [clusters]
-    return Difference(Estimate.of(value, drawn), permutation_test(sums))
+    return Difference(Estimate.of(value, drawn), exchange_test(sums))
 
 
-def permutation_test(sums: np.ndarray, count: int = DRAWS) -> float:
-    """Return the two-sided p of differences [clusters] whose signs chance could have changed.
+def exchange_test(sums: np.ndarray) -> float:
+    """Return the two-sided p of differences [clusters], any of which could have the other sign.
 
-    Exact where there are at most `count` ways, else of so many draws.
+    Exact where there are at most `DRAWS` ways to choose the signs, else of so many.
     """
-    if 2 ** len(sums) <= count:
-        signs = np.array(list(product((-1, 1), repeat=len(sums))))
-        extreme = np.abs(signs @ sums) >= abs(sums.sum()) - EQUAL
-        return float(extreme.mean())
-    generator = np.random.default_rng(0)
-    signs = generator.choice((-1, 1), size=(count, len(sums)))
-    extreme = np.abs(signs @ sums) >= abs(sums.sum()) - EQUAL
-    # What was measured is one of the ways.
-    return float((1 + extreme.sum()) / (1 + count))
+    # A single cluster is as extreme with the other sign.
+    if len(sums) < 2:
+        return 1.0
+    found = permutation_test(
+        (sums,),
+        np.sum,
+        permutation_type="samples",
+        n_resamples=DRAWS,
+        random_state=np.random.default_rng(0),
+    )
+    return float(found.pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -300,21 +303,27 @@ class _Gains:
 
     def relative(self, draws: Draws) -> Estimate:
         """Return E_rel with its interval."""
+        # Correlations and the like may have a reference of zero or less.
         positive = self.reference.mean(0) > 0
-        ratios = self.score.mean(0)[positive] / self.reference.mean(0)[positive]
-        weights = draws.tasks[:, positive]
-        scores = draws.seeds @ self.score[:, positive]
-        references = draws.seeds @ self.reference[:, positive]
-        # The tasks stay the same: one whose reference is 0 with the drawn seeds adds nothing.
-        shares = np.divide(scores, references, out=np.zeros_like(scores), where=references > 0)
-        drawn = _ratios((shares * weights).sum(1), weights.sum(1))
-        return Estimate.of(_ratio(float(ratios.sum()), len(ratios)), drawn)
+        score = self.score[:, positive]
+        reference = self.reference[:, positive]
+        ratios = score.mean(0) / reference.mean(0)
+        value = _ratio(float(ratios.sum()), len(ratios))
 
-    def well(self, counted: np.ndarray) -> float:
+        # The tasks stay the same: one whose reference is 0 with the drawn seeds adds nothing.
+        scores = draws.seeds @ score  # [B, T]
+        references = draws.seeds @ reference
+        shares = np.divide(scores, references, out=np.zeros_like(scores), where=references > 0)
+        weights = draws.tasks[:, positive]
+        drawn = _ratios((shares * weights).sum(1), weights.sum(1))
+        return Estimate.of(value, drawn)
+
+    def share_of_tasks(self, counted: np.ndarray) -> float:
         """Return the share of the counted tasks that recover 80 % or more."""
         gained = (self.score - self.floor).mean(0)[counted]
         possible = (self.reference - self.floor).mean(0)[counted]
-        return _ratio(float((gained >= WELL * possible - EQUAL).sum()), float(counted.sum()))
+        done = gained >= WELL * possible - EQUAL
+        return _ratio(float(done.sum()), float(counted.sum()))
 
 
 def _ratio(above: float, below: float) -> float:

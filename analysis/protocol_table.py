@@ -331,7 +331,7 @@ def _figures(found: Standing) -> Record:
         "relative": _interval(found.relative),
         "strata": {name: _interval(estimate) for name, estimate in found.strata.items()},
         "weighted": _interval(found.weighted),
-        "well": _plain(found.well),
+        "share_of_tasks": _plain(found.share_of_tasks),
     }
 
 
@@ -410,7 +410,8 @@ def protocol_table(record: Record) -> TextTable:
         if has_strata:
             texts += [_share_text(row["strata"][name]) for name in STRATA]
             texts.append(_share_text(row["weighted"]))
-        texts += [_percent(row["well"]), _share_text(row["minus"], "+"), _p_text(row["minus"])]
+        texts.append(_percent(row["share_of_tasks"]))
+        texts += [_share_text(row["minus"], "+"), _p_text(row["minus"])]
         rows.append(texts)
     for reference in record["references"]:
         rows += _reference_rows(reference, len(heads))

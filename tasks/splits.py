@@ -127,15 +127,8 @@ def make_folds(
     folds: list[list[Task]] = [[] for _ in range(count)]
     for name in sorted(groups, key=lambda name: (-len(groups[name]), name)):
         added = _traits(groups[name])
-
-        def cost(fold: int, added: Counter[str] = added) -> float:
-            # How much the sum over traits of squared shares grows: least where they are rarest.
-            grown = 0.0
-            for trait, more in added.items():
-                grown += (2 * loads[fold][trait] * more + more**2) / totals[trait] ** 2
-            return grown
-
-        chosen = min(range(count), key=cost)
+        costs = [_growth(load, added, totals) for load in loads]
+        chosen = costs.index(min(costs))
         folds[chosen] += groups[name]
         loads[chosen] += added
 
@@ -145,6 +138,19 @@ def make_folds(
         seen = [task for task in tasks if task.name not in left_out]
         splits.append(make_split(f"fold-{number}", seen, unseen))
     return splits
+
+
+def _growth(load: Counter[str], added: Counter[str], totals: Counter[str]) -> float:
+    """Return how much a fold's sum over traits of squared shares grows: least where all are rare.
+
+    load: of the fold so far. totals: of all tasks.
+    """
+    grown = 0.0
+    for trait, more in added.items():
+        before = load[trait] / totals[trait]
+        after = (load[trait] + more) / totals[trait]
+        grown += after**2 - before**2
+    return grown
 
 
 def _traits(tasks: Iterable[Task]) -> Counter[str]:

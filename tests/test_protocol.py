@@ -16,8 +16,8 @@ from ipt.analysis.protocol import (
     Scores,
     Yardstick,
     difference,
+    exchange_test,
     holm,
-    permutation_test,
     standing,
 )
 from ipt.analysis.protocol_table import (
@@ -63,7 +63,7 @@ def test_figures_by_hand():
     # No knowledge task counts, so there is no mean with fixed weights either.
     assert math.isnan(found.strata["knowledge"].value) and math.isnan(found.weighted.value)
     # 0.4 of 0.5 is 80 %, although 0.8 * 0.5 rounds.
-    assert found.well == 0.5
+    assert found.share_of_tasks == 0.5
     assert found.score == pytest.approx(method.values.mean())
 
 
@@ -149,12 +149,13 @@ def test_permutation_test_is_exact_for_few_clusters_and_level_for_many():
     sums = np.array([3.0, -1.0, 2.0, 0.5])
     ways = [abs(np.dot(signs, sums)) for signs in itertools.product((-1, 1), repeat=4)]
     by_hand = np.mean([way >= 4.5 for way in ways])
-    assert permutation_test(sums) == pytest.approx(by_hand)
+    assert exchange_test(sums) == pytest.approx(by_hand)
+    assert exchange_test(np.array([2.0])) == 1
     # No difference: about 5 % of p values are below 0.05; a real one is found.
     generator = np.random.default_rng(1)
-    p_values = [permutation_test(generator.normal(size=40), count=400) for _ in range(300)]
+    p_values = [exchange_test(generator.normal(size=40)) for _ in range(300)]
     assert 0.02 < np.mean(np.array(p_values) < 0.05) < 0.09
-    assert permutation_test(generator.normal(0.8, 1, size=40)) < 0.01
+    assert exchange_test(generator.normal(0.8, 1, size=40)) < 0.01
 
 
 def test_holm_by_hand():

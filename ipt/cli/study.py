@@ -6,7 +6,7 @@ beside it. What a file holds: `ipt.workflows.study`.
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from cyclopts import CycloptsError, Parameter
 
@@ -28,6 +28,9 @@ from ipt.workflows.study import (
     settings_record,
     stored_summary,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FILE = "cells with their flags, as the README shows under Studies"
 TO = "folder of the figures, a JSON file a cell"
@@ -126,9 +129,7 @@ def run_study(
             call=commands.call,
             protocol=protocol,
         )
-    write_tables(paths, cells, settings)
-    if protocol:
-        write_protocol(paths, cells, settings, protocol)
+    write_tables(paths, cells, settings, protocol)
 
 
 def parse_cell(cell: Cell, out: Path, commands: CommandLine) -> CellConfig:
@@ -218,13 +219,18 @@ def write_tables(
     paths: StudyPaths,
     cells: Sequence[Cell],
     settings: Mapping[str, Settings],
+    protocol: str = "",
 ) -> None:
     """Print the table of a study, and write it as JSON, Markdown and a figure.
 
-    Where methods were measured at several d, or only tuned, what their own tuning scores and what d
-    numbers recover of it is a second table and figure; where all cells only tune, their scores by
-    group of tasks are another.
+    Under a protocol (its digest) a second table and figure compare all methods by its rules. Else,
+    where methods were measured at several d, or only tuned, what their own tuning scores and what d
+    numbers recover of it is the second; where all cells only tune, their scores by group of tasks
+    are another.
     """
+    from ipt.analysis.dimensions import dimensions_figure, dimensions_summary
+    from ipt.analysis.methods import methods_figure, methods_summary
+    from ipt.analysis.protocol_table import protocol_figure, protocol_summary
     from ipt.analysis.study import study_figure, study_means, study_summary
     from ipt.analysis.summaries import table_of
 
@@ -232,84 +238,54 @@ def write_tables(
     lines: Lines = {}
     methods: Lines = {}
     over_tasks: Lines = {}
+    under_protocol: Lines = {}
     for cell in cells:
         record = stored_summary(cell, paths.figures, settings[cell.name])
         # Cells of one line differ in their seed, those of a method also in d; an open one is None.
         lines.setdefault(cell.line, []).append(record)
         methods.setdefault(cell.method, []).append(record)
         over_tasks.setdefault(cell.over_tasks, []).append(record)
+        under_protocol.setdefault(cell.under_protocol, []).append(record)
 
-    table = study_summary(lines, f"ipt study {paths.file}")
+    command = f"ipt study {paths.file}"
+    table = study_summary(lines, command)
     print_table(study_means(table))
     target = f"{paths.figures / paths.file.stem}"
     write_json(Path(f"{target}.json"), table)
     write_atomic(Path(f"{target}.md"), table_of([table]).encode())
     study_figure(lines, Path(f"{target}.png"))
     print(f"every column, with the least and the largest seed: {target}.md")
-    tunes_alone = any(cell.only_tunes for cell in cells)
-    if len(methods) < len(lines) or tunes_alone:
-        write_dimensions(methods, f"ipt study {paths.file}", f"{target}-dimensions")
-    if all(cell.only_tunes for cell in cells):
-        write_methods(over_tasks, f"ipt study {paths.file}", f"{target}-methods")
-
-
-def write_dimensions(methods: Lines, command: str, target: str) -> None:
-    """Write the table of a study's methods, recovery against d and d90, and its figure.
-
-    methods: the record of each cell by method.
-    target: path of the files without their suffix.
-    """
-    from ipt.analysis.dimensions import dimensions_figure, dimensions_summary
-    from ipt.analysis.summaries import table_of
-
-    record = dimensions_summary(methods, command)
-    if record is None:
+    if protocol:
+        compared = protocol_summary(under_protocol, command, protocol)
+        what = "R, intervals and differences by the protocol"
+        write_comparison(compared, protocol_figure(compared), f"{target}-protocol", what)
         return
-    write_json(Path(f"{target}.json"), record)
-    write_atomic(Path(f"{target}.md"), table_of([record]).encode())
-    figure = dimensions_figure(record)
-    if figure is not None:
-        figure.savefig(f"{target}.png", dpi=160)
-    print(f"recovery against d, and how few numbers recover 90 %: {target}.md")
+    tunes_alone = any(cell.only_tunes for cell in cells)
+    dimensions = dimensions_summary(methods, command)
+    if dimensions is not None and (len(methods) < len(lines) or tunes_alone):
+        what = "recovery against d, and how few numbers recover 90 %"
+        figure = dimensions_figure(dimensions)
+        write_comparison(dimensions, figure, f"{target}-dimensions", what)
+    if all(cell.only_tunes for cell in cells):
+        compared = methods_summary(over_tasks, command)
+        what = "scores by group of tasks, with floors and differences"
+        write_comparison(compared, methods_figure(compared), f"{target}-methods", what)
 
 
-def write_methods(lines: Lines, command: str, target: str) -> None:
-    """Write the table of a study whose cells only tune, scores by group of tasks, and its figure.
+def write_comparison(
+    record: dict[str, Any],
+    figure: "Figure | None",
+    target: str,
+    what: str,
+) -> None:
+    """Write a comparison as JSON and Markdown, and its figure where there is one.
 
-    lines: the record of each cell by line, those of several lists of tasks in one.
-    target: path of the files without their suffix.
+    target: path of the files without their suffix. what: it shows, for the line that names them.
     """
-    from ipt.analysis.methods import methods_figure, methods_summary
     from ipt.analysis.summaries import table_of
 
-    record = methods_summary(lines, command)
     write_compact(Path(f"{target}.json"), record)
     write_atomic(Path(f"{target}.md"), table_of([record]).encode())
-    figure = methods_figure(record)
     if figure is not None:
         figure.savefig(f"{target}.png", dpi=160)
-    print(f"scores by group of tasks, with floors and differences: {target}.md")
-
-
-def write_protocol(
-    paths: StudyPaths,
-    cells: Sequence[Cell],
-    settings: Mapping[str, Settings],
-    protocol: str,
-) -> None:
-    """Write the table of a study under a protocol, R of each method and differences; its figure."""
-    from ipt.analysis.protocol_table import protocol_figure, protocol_summary
-    from ipt.analysis.summaries import table_of
-
-    lines: Lines = {}
-    for cell in cells:
-        record = stored_summary(cell, paths.figures, settings[cell.name])
-        lines.setdefault(cell.under_protocol, []).append(record)
-    target = f"{paths.figures / paths.file.stem}-protocol"
-    table = protocol_summary(lines, f"ipt study {paths.file}", protocol)
-    write_compact(Path(f"{target}.json"), table)
-    write_atomic(Path(f"{target}.md"), table_of([table]).encode())
-    figure = protocol_figure(table)
-    if figure is not None:
-        figure.savefig(f"{target}.png", dpi=160)
-    print(f"R, intervals and differences by the protocol: {target}.md")
+    print(f"{what}: {target}.md")

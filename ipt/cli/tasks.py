@@ -11,6 +11,7 @@ from ipt.cli.output import new_table, print_list
 from ipt.storage import write_json
 
 TASKS = "what --tasks takes elsewhere: a split, all, names, files, crossfit"
+# Spelled out, as the parser takes choices from a type: `ipt.tasks.splits.GroupedBy`.
 GroupedBy = Literal["subcategory", "family"]
 Tasks = Annotated[str, Parameter(help=TASKS)]
 

@@ -121,7 +121,6 @@ def run_ist(
     previous = processes.on_main_process(lambda: run.result)
     missing = processes.on_main_process(lambda: missing_conditions(run, conditions))
     bank = tuned_deltas(experiment, experiment.seen, SAME_DATA_SEED)  # [S, P]
-    subspaces = {"msf": subspace} | control_subspaces(experiment, subspace.dim, bank)
 
     # Starts and mixtures are made of it.
     of = tensors_digest({"bank": bank})
@@ -140,10 +139,14 @@ def run_ist(
         if source == "mixture":
             tuned = tune_mixture(experiment, subspace.dim, tasks, config, execution)
         else:
-            tuned = tune_in_subspace(experiment, subspaces[source], tasks, config, execution)
+            decoder = subspace
+            if source != "msf":
+                decoder = control_subspace(experiment, source, subspace.dim, bank)
+            tuned = tune_in_subspace(experiment, decoder, tasks, config, execution)
         score_conditions(experiment, config, tuned, encoded, scored)
 
-    pca_dim = subspaces["pca"].dim
+    # S points span S - 1 dimensions at most.
+    pca_dim = min(subspace.dim, len(bank) - 1)
     result = ist_result(experiment, subspace, pca_dim, missing, scored)
     if previous is not None:
         result = merged(RunResult.from_json(previous), result)
@@ -306,8 +309,8 @@ def checkpoint_of(
     return run.checkpoint(experiment.processes.name(stage), config.checkpoint_seconds, of)
 
 
-def control_subspaces(experiment: Experiment, dim: int, bank: Tensor) -> dict[str, Subspace]:
-    """Return random and PCA subspaces of the seen deltas, bank [S, P], by source."""
+def control_subspace(experiment: Experiment, source: str, dim: int, bank: Tensor) -> Subspace:
+    """Return a control of the seen deltas, bank [S, P]; source: as in `SOURCES`."""
     names: dict[str, Any] = {
         "backbone": experiment.backbone.name,
         "tuner": experiment.model.tuner.name,
@@ -316,13 +319,12 @@ def control_subspaces(experiment: Experiment, dim: int, bank: Tensor) -> dict[st
     seed = experiment.seed
     # In the scales that MSF's subspace has, or the controls would be of another geometry.
     scaling = scaling_of(experiment.model, bank)
-    start = experiment.model.initialize(seed)
-    at_start = Subspace.random(bank, dim, seed, scaling, start, **names)
-    random = Subspace.random(bank, dim, seed, scaling, **names)
-    pca = Subspace.pca(bank, dim, scaling, seed=seed, **names)
-    device = experiment.model.device
-    controls = {"random-start": at_start, "random": random, "pca": pca}
-    return {name: control.to(device) for name, control in controls.items()}
+    if source == "pca":
+        control = Subspace.pca(bank, dim, scaling, seed=seed, **names)
+    else:
+        start = experiment.model.initialize(seed) if source == "random-start" else None
+        control = Subspace.random(bank, dim, seed, scaling, start, **names)
+    return control.to(experiment.model.device)
 
 
 def tune_in_subspace(
