@@ -45,10 +45,10 @@ COMMANDS = sorted(set().union(*(commands_of(PAGES[n]) for n in PAGES if n not in
 def test_commands_exist_with_their_flags(command, capsys):
     # RUN, PATH and NAME stand for something.
     words = [word for word in command.split() if word == word.lower()][1:]
-    assert cli.main([*words, "--help"]) == 0
+    assert cli.main([*words, "--help-all"]) == 0
     shown = capsys.readouterr().out
     assert "Usage: ipt " in shown
-    for flag in re.findall(r"--[a-z-]+(?:\.[a-z-]+)?", command.removesuffix("--help")):
+    for flag in re.findall(r"--[a-z-]+(?:\.[a-z-]+)?", command.removesuffix("--help-all")):
         assert flag in shown
 
 

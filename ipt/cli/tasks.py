@@ -1,12 +1,13 @@
-"""`ipt tasks`: list, show, check and export tasks."""
+"""`ipt tasks`: list, show, check and write tasks."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from rich.console import Console
 from rich.markup import escape
 
+from ipt.cli.help import VerbApp
 from ipt.cli.output import new_table, print_list
 from ipt.storage import write_json
 
@@ -15,7 +16,7 @@ TASKS = "what --tasks takes elsewhere: a split, all, names, files, crossfit"
 GroupedBy = Literal["subcategory", "family"]
 Tasks = Annotated[str, Parameter(help=TASKS)]
 
-tasks_app = App(name="tasks", help="Look at tasks.")
+tasks_app = VerbApp(name="tasks", help="List, show, check and write tasks.")
 
 
 @tasks_app.command(name="list")
@@ -161,8 +162,8 @@ def write_folds(
         print(f"{path}: {len(fold.seen)} seen, {len(fold.unseen)} unseen tasks")
 
 
-@tasks_app.command(name="export")
-def export_tasks(
+@tasks_app.command(name="write")
+def write_tasks(
     tasks: str,
     *,
     to: Annotated[Path, Parameter(help="folder to write, a JSON file per task")],
