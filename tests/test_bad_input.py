@@ -25,6 +25,7 @@ from ipt.config import (
     SourceConfig,
     TuneConfig,
     WorkConfig,
+    flag,
 )
 from ipt.workflows.study import MOST_CELLS, read_cells
 
@@ -66,7 +67,7 @@ def test_no_number_of_a_configuration_may_be_what_no_number_is(kind, name, wrong
     """Control: the default passes."""
     default = getattr(kind(), name)
     values = (wrong,) if isinstance(default, tuple) else wrong
-    with pytest.raises(ValueError, match=f"^--{name.replace('_', '-')} "):
+    with pytest.raises(ValueError, match=f"^--{flag(name)} "):
         kind(**{name: values})
     assert kind(**{name: default}) == kind()
 

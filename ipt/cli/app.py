@@ -27,7 +27,6 @@ from ipt.cli.runs import runs_app
 from ipt.cli.stages import ist, msf, stability, tune
 from ipt.cli.study import study
 from ipt.cli.tasks import tasks_app
-from ipt.config import flag
 from ipt.progress import is_main_process
 
 # A waiting thread sleeps and does not spin: beside other work spinning threads take the cores from
@@ -76,8 +75,7 @@ app = VerbApp(
     suppress_keyboard_interrupt=False,
     config=apply_files,
     # A name that begins with a bracket is a name, no list in JSON.
-    # Some flags have another name than the field that they set.
-    default_parameter=Parameter(json_list=False, json_dict=False, name_transform=flag),
+    default_parameter=Parameter(json_list=False, json_dict=False),
     help_formatter=HELP,
 )
 for option in (*app.help_flags, *app.version_flags):

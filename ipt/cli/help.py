@@ -10,6 +10,8 @@ from cyclopts import App, Group, Parameter
 from cyclopts.argument import Argument, ArgumentCollection
 from cyclopts.help import DefaultFormatter, HelpPanel
 
+from ipt.config import flag
+
 HELP_ALL = "--help-all"
 TUNER = "Tuner"
 # Verbs in the order of work; what is not named here is in the last group.
@@ -78,24 +80,29 @@ def verb_place(verb: str) -> int:
     return 0
 
 
-def flag_group(verb: str, flag: str) -> Group | None:
+def flag_group(verb: str, name: str) -> Group | None:
     """Return the group of a verb's flag; None where the verb shows all flags in one."""
     if verb not in MOST_USED:
         return None
-    if flag in MOST_USED[verb]:
+    if name in MOST_USED[verb]:
         return MOST_USED_GROUP
-    for name, flags in GROUPS.items():
-        if flag in flags:
-            return FLAG_GROUPS[name]
-    return FLAG_GROUPS[TUNING if flag.startswith("--tune.") else SEARCH]
+    for group, flags in GROUPS.items():
+        if name in flags:
+            return FLAG_GROUPS[group]
+    return FLAG_GROUPS[TUNING if name.startswith("--tune.") else SEARCH]
+
+
+NAMED = Parameter(name_transform=flag)
 
 
 class VerbApp(App):
-    """A verb, or the whole command: its flags are in groups and have no generated negatives."""
+    """A verb, or the whole command: flags have their names, their groups and no negatives."""
 
     def assemble_argument_collection(self, **options: Any) -> ArgumentCollection:
         """Return the arguments of the verb; options: as of the base class."""
-        arguments = super().assemble_argument_collection(**options)
+        # Some flags have another name than the field that they set.
+        given = Parameter.combine(options.pop("default_parameter", None), NAMED)
+        arguments = super().assemble_argument_collection(default_parameter=given, **options)
         for argument in arguments:
             argument.parameter = Parameter.combine(
                 argument.parameter,

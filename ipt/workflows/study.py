@@ -128,8 +128,9 @@ class Cell:
             if key.startswith("ist.") or key in SHARED:
                 flags[key.removeprefix("ist.")] = value
         # Files of studies name the parts as the digests of their cells do.
-        named = flags.pop("part", [])
-        flags |= flags_of_parts([named] if isinstance(named, str) else named)
+        if "part" in flags:
+            named = flags.pop("part")
+            flags |= flags_of_parts([named] if isinstance(named, str) else named)
 
         # The run is that of `msf`: the subspace in which IST tunes.
         place = {"run": self.name, "out": out}
