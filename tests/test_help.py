@@ -27,12 +27,13 @@ def shown(capsys, monkeypatch, *words, columns=80):
 def test_help_is_short_and_help_all_has_every_flag(verb, capsys, monkeypatch):
     arguments = cli.app[verb].assemble_argument_collection()
     flags = {one.name for one in arguments if one.show and one.name.startswith("--")}
-    flags -= {one.name for one in arguments if one.field_info.is_positional}
+    places = {one.name for one in arguments if one.field_info.is_positional}
+    flags -= places
     for columns in (80, 120):
         short = shown(capsys, monkeypatch, verb, "--help", columns=columns)
         whole = shown(capsys, monkeypatch, verb, cli_help.HELP_ALL, columns=columns)
         assert len(short.splitlines()) <= 40
-        assert set(FLAG.findall(whole)) >= flags >= set(FLAG.findall(short))
+        assert set(FLAG.findall(whole)) >= flags >= set(FLAG.findall(short)) - places
         left_out = len(flags) - len(set(FLAG.findall(short)) & flags)
         last = f"{left_out} more flags: ipt {verb} --help-all"
         assert (short.splitlines()[-1] == last) == (verb in cli_help.MOST_USED)
@@ -226,3 +227,17 @@ def test_what_is_like_no_name_suggests_none(capsys):
     for words in ("tasks show nonsense", "nonsense", "msf --xyz 1", "msf --tasks nonsense"):
         assert cli.main(words.split()) == 2
         assert "id you mean" not in capsys.readouterr().err
+
+
+def test_tasks_are_listed_by_subcategory_unless_each_is_asked_for(capsys):
+    assert cli.main(["tasks", "list", "--tasks", "ari_*,gra_tense"]) == 0
+    short = capsys.readouterr().out
+    assert cli.main(["tasks", "list", "--tasks", "ari_*,gra_tense", "--verbose"]) == 0
+    whole = capsys.readouterr().out
+    named = re.findall(r"^ari_\w+|^gra_\w+", whole, re.M)
+    assert f"{len(named)} tasks in 2 subcategories; --verbose lists each" in short
+    (line,) = [line for line in short.splitlines() if line.startswith("arithmetic ")]
+    assert line.split()[1] == str(len(named) - 1)
+    assert not re.findall(r"^ari_\w+", short, re.M)  # control
+    assert cli.main(["tasks", "list"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) < 60
