@@ -218,7 +218,10 @@ def test_the_pages_of_the_commands_are_one_a_verb(tmp_path):
 
 
 def test_every_page_is_in_the_table_of_contents():
-    tree = "\n".join(re.findall(r"```\{toctree\}\n(.*?)```", PAGES["docs/index.md"], re.S))
+    trees = []
+    for text in PAGES.values():
+        trees += re.findall(r"```\{toctree\}\n(.*?)```", text, re.S)
+    tree = "\n".join(trees)
     named = set(re.findall(r"<([\w/]+)>", tree)) | set(re.findall(r"^([\w-]+)$", tree, re.M))
     assert named == {Path(name).stem for name in DOCS} - {"index"} | {"cli/index"}
 

@@ -1,10 +1,11 @@
-"""The settings on the page of the tuners are the fields of the tuners; `python tests/test_tuners_page.py` writes them."""
+"""The settings on the pages of the tuners are the fields of the tuners; `python tests/test_tuners_page.py` writes them."""
 
 import re
 from dataclasses import fields
 from pathlib import Path
 
 import architectures
+import pytest
 
 from ipt.backbones.loading import load_backbone
 from ipt.cli.tuner_flags import flag_name
@@ -14,13 +15,14 @@ from ipt.tuners import TUNERS, parse_tuner
 
 MODELS = Path(__file__).parent.parent / "docs" / "models.md"
 PAGE = Path(__file__).parent.parent / "docs" / "tuners.md"
-BEGIN, END = "<!-- settings -->", "<!-- end of settings -->"
+PAGES = sorted(PAGE.parent.glob("tuners-*.md"))
+SETTINGS = re.compile(r"<!-- settings (.*?) -->\n.*?<!-- end of settings -->", re.DOTALL)
 
 
-def table() -> str:
+def table(names: list[str]) -> str:
     lines = ["| tuner | flag | default | what it is |", "|---|---|---|---|"]
-    for name, kind in TUNERS.items():
-        for field in fields(kind):
+    for name in names:
+        for field in fields(TUNERS[name]):
             flag = flag_name(name, field.name).replace("_", "-")
             default = settings_text({"": field.default}).removeprefix("=").strip() or "all"
             text = field.metadata["help"].removesuffix("; all")
@@ -29,13 +31,28 @@ def table() -> str:
 
 
 def page(text: str) -> str:
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}"
+    def marked(found: re.Match[str]) -> str:
+        names = found[1]
+        return f"<!-- settings {names} -->\n{table(names.split())}\n<!-- end of settings -->"
+
+    return SETTINGS.sub(marked, text)
 
 
-def test_the_settings_on_the_page_are_those_of_the_tuners():
-    text = PAGE.read_text(encoding="utf8")
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_the_settings_on_the_pages_are_those_of_the_tuners(path):
+    text = path.read_text(encoding="utf8")
     assert page(text) == text, "run python tests/test_tuners_page.py"
+    assert page(text.replace("--", "-")) != text.replace("--", "-")  # control
+
+
+def test_each_tuner_is_on_one_page():
+    """But the one without any numbers."""
+    named = []
+    for path in PAGES:
+        (names,) = SETTINGS.findall(path.read_text(encoding="utf8"))
+        named += names.split()
+        assert f"({path.name})" in PAGE.read_text(encoding="utf8")
+    assert sorted(named) == sorted(set(TUNERS) - {"bare"})
 
 
 def test_the_numbers_per_task_on_the_page_are_those_of_mini():
@@ -63,4 +80,5 @@ def test_the_model_types_without_an_interface_or_feed_forward_layers_are_those_l
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(PAGE.read_text(encoding="utf8")), encoding="utf8")
+    for path in PAGES:
+        path.write_text(page(path.read_text(encoding="utf8")), encoding="utf8")
