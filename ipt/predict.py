@@ -147,7 +147,8 @@ def _numbers(run: Run, experiment: Experiment, name: str, key: str, width: int) 
     tensor = run.numbers(key, (len(names), width + sizes[name]), longest - sizes[name])
     if tensor is None:
         raise ValueError(
-            f"{run.folder} has no numbers for {name}: its command again, without --part, adds them"
+            f"{run.folder} has no numbers for {name}: its command again, without --on and "
+            "--against, adds them"
         )
     numbers = tensor[names.index(name)]
     return numbers.to(experiment.model.device)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from ipt.config import TuneConfig, WorkConfig
+from ipt.config import TuneConfig, WorkConfig, flag
 from ipt.data import SAME_DATA_SEED, TaskSplit, digest_of
 from ipt.run import Run, digest_of_settings
 
@@ -259,21 +259,21 @@ def subspace_record(source: Run) -> dict[str, str]:
 def to_argv(settings: Mapping[str, Any]) -> list[str]:
     """Return settings as flags, in their order.
 
-    settings: values by flag without its dashes, such as `tune.steps`; underscores are dashes. A
-    list is a flag given once for each item, a truth value a flag alone; None is left out.
+    settings: values by field or by flag without its dashes, such as `tune.steps`. A list is a flag
+    given once for each item, a truth value a flag alone; None is left out.
     """
     argv = []
     for name, value in settings.items():
-        flag = name.replace("_", "-")
+        said = "--" + ".".join(map(flag, name.split(".")))
         # A flag that is not said keeps its default.
         if value is None:
             continue
         if isinstance(value, bool):
-            # The parser takes no value for these.
-            argv.append(f"--{flag}" if value else f"--no-{flag}")
+            # A value of its own would be the next argument.
+            argv.append(said if value else f"{said}=false")
             continue
 
         items = value if isinstance(value, (list, tuple)) else [value]
         for item in items:
-            argv += [f"--{flag}", str(item)]
+            argv += [said, str(item)]
     return argv

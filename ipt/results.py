@@ -42,7 +42,7 @@ class Condition:
     """Where the deltas come from: tuned vectors of the subspace ("msf"), a control subspace, ..."""
     data_seed: int = SAME_DATA_SEED
     part: str = ""
-    """What `ipt ist --part` calls it; empty: it comes with the others of its stage."""
+    """Its name in studies and digests; empty: it comes with the others of its stage."""
     absence: str = ""
     """What a run without it does not say."""
     is_control: bool = False
@@ -210,9 +210,28 @@ CONDITIONS = (
 )
 # What choice_test chooses among; of equal losses the first.
 CHOSEN_FROM = ("test", "mixture_test", "pca_test")
-# By the key in result.json, and by what `ipt ist --part` calls them.
+# By the key in result.json, and by their parts.
 BY_NAME = {condition.name: condition for condition in CONDITIONS}
 PARTS = {condition.part: condition for condition in CONDITIONS if condition.part}
+# What `ipt ist --on` calls the parts of the method; --against calls the others by their own names.
+ON = {"seen": "same", "seen-other-data": "diff", "unseen": "unseen"}
+
+
+def flags_of_parts(parts: Iterable[str]) -> dict[str, list[str]]:
+    """Return the values of the flags `on` and `against` that name these parts, in their order."""
+    names = {part: name for name, part in ON.items()}
+    flags: dict[str, list[str]] = {"on": [], "against": []}
+    for part in parts:
+        if part in names:
+            flags["on"].append(names[part])
+        else:
+            flags["against"].append(part)
+    return flags
+
+
+def parts_of_flags(on: Iterable[str], against: Iterable[str]) -> tuple[str, ...]:
+    """Return the parts that the flags `on` and `against` name; none of them: all are meant."""
+    return (*map(ON.__getitem__, on), *against)
 
 
 def conditions_of_parts(parts: Iterable[str]) -> tuple[Condition, ...]:

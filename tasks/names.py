@@ -25,9 +25,9 @@ def check_name(
     if name in choices:
         return name
 
-    # Half of the signs alike: a letter too many or two swapped, but not just any name.
+    # Most of the signs alike: a letter too many or two swapped, but not just any name.
     message = f"unknown {what} {name!r}"
-    close = get_close_matches(name, choices, n=3, cutoff=0.5)
+    close = get_close_matches(name, choices, n=3, cutoff=0.6)
     if close:
         message += f"; did you mean {' or '.join(close)}?"
 

@@ -146,7 +146,7 @@ def source(world):
         "--seen": 3,
         "--unseen": 2,
         "--model": world / "model",
-        "--limit": 6,
+        "--test-rows": 6,
     }
 
 

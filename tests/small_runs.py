@@ -174,7 +174,7 @@ class World:
             "--tasks": self.root / "tasks",
             "--model": self.root / "model",
             "--seed": SEED,
-            "--limit": LIMIT,
+            "--test-rows": LIMIT,
         }
 
     def msf(self, name: str = "base", ends: int = 0, **more) -> Run:

@@ -23,7 +23,7 @@ def made(tmp_path_factory, taught_folder):
     """The world with a run of each command, whose scores are checksums."""
     world = new_world(tmp_path_factory.mktemp("small"), taught_folder)
     world.first = world.msf()
-    world.second = world.ist("--part", "same", "--part", "unseen", "--part", "mixture")
+    world.second = world.ist("--on", "seen", "--on", "unseen", "--against", "mixture")
     return world
 
 
@@ -127,7 +127,7 @@ def test_a_part_that_was_not_done_is_told(made, tmp_path, capsys):
     for more in ((), ("--mixture",)):
         export(world, made.second, "late", tmp_path / "peft", *more, ends=2)
         said = capsys.readouterr().err
-        assert "has no numbers for late: its command again, without --part, adds them" in said
+        assert "has no numbers for late: its command again, without --on and --against, adds them" in said
     export(world, made.second, "early", tmp_path / "peft")  # control: seen tasks have theirs
 
 

@@ -25,6 +25,7 @@ from ipt.config import (
     SourceConfig,
     TuneConfig,
     WorkConfig,
+    flag,
 )
 from ipt.workflows.study import MOST_CELLS, read_cells
 
@@ -66,7 +67,7 @@ def test_no_number_of_a_configuration_may_be_what_no_number_is(kind, name, wrong
     """Control: the default passes."""
     default = getattr(kind(), name)
     values = (wrong,) if isinstance(default, tuple) else wrong
-    with pytest.raises(ValueError, match=f"^--{name.replace('_', '-')} "):
+    with pytest.raises(ValueError, match=f"^--{flag(name)} "):
         kind(**{name: values})
     assert kind(**{name: default}) == kind()
 
@@ -90,9 +91,9 @@ FLAGS = [
     ("msf --learning-rate 1e300", "--learning-rate must be at most"),
     ("tune --checkpoint-seconds nan", "--checkpoint-seconds must be a finite number"),
     ("tune --checkpoint-seconds=-1", "--checkpoint-seconds must not be negative"),
-    ("msf --limit=-3", "--limit must not be negative, found -3"),
-    ("ist --limit=-3", "--limit must not be negative, found -3"),
-    ("score --limit=-1", "--limit must not be negative, found -1"),
+    ("msf --test-rows=-3", "--test-rows must not be negative, found -3"),
+    ("ist --test-rows=-3", "--test-rows must not be negative, found -3"),
+    ("score --test-rows=-1", "--test-rows must not be negative, found -1"),
     (f"msf --seed {HUGE}", "--seed must be at most"),
     ("msf --seed=-1", "--seed must not be negative"),
     (f"msf --steps {HUGE} --dry-run", "--steps must be at most"),

@@ -20,6 +20,8 @@ from filelock import FileLock
 
 import ipt
 from ipt.cli import app as cli
+from ipt.provenance import to_argv
+from ipt.results import flags_of_parts
 from ipt.run import Run
 from ipt.storage import read_json, read_tensors
 from ipt.tasks.catalog import select_tasks
@@ -72,7 +74,7 @@ def test_parts_done_one_after_another_are_the_run_done_at_once(done, tmp_path, c
         (["pca"], {"pca_test"}),
         (["unseen", "pca"], {"pca_test", "test", "best_code"}),
     ]:
-        assert cli.main(ist_words(out, *(word for part in parts for word in ("--part", part)))) == 0
+        assert cli.main(ist_words(out, *to_argv(flags_of_parts(parts)))) == 0
         assert results(out)["ist"]["scores"].keys() == scored
         assert ("best seen codes, msf subspace" in capsys.readouterr().err) == (
             "unseen" in parts
@@ -92,7 +94,7 @@ def test_parts_done_one_after_another_are_the_run_done_at_once(done, tmp_path, c
         torch.testing.assert_close(vectors, all_at_once[name])
     before = (whole / "result.json").stat().st_mtime_ns
     assert (
-        cli.main(ist_words(out, "--part", "unseen")) == 0
+        cli.main(ist_words(out, "--on", "unseen")) == 0
     )  # control: nothing is lacking, nothing is done
     assert (whole / "result.json").stat().st_mtime_ns == before
 
@@ -115,14 +117,14 @@ def test_the_next_command_is_of_this_run_and_the_last_ones_work(
     choice = found["choice"]
     assert (choice.run, choice.dim, choice.limit, choice.preset) == ("mine", 2, 6, "quick")
     assert choice.out == out and choice.device == "auto"
-    assert cli.main([*words, "--part", "unseen"]) == 0
+    assert cli.main([*words, "--on", "unseen"]) == 0
     report, predict = next_lines(capsys.readouterr().out)
     run = max(out.glob("ist-*"), key=os.path.getmtime)
     assert Run(run).config["msf_run"] == "mine"
     assert report == ["report", run.name, "--out", str(out)]
     assert cli.main(predict) == 0 and predict[:2] == ["predict", "TEXT"]
     # Control: where no unseen task was tuned, there is nothing to answer with.
-    assert cli.main([*words, "--part", "pca", "--steps", "3"]) == 0
+    assert cli.main([*words, "--against", "pca", "--steps", "3"]) == 0
     assert [line[0] for line in next_lines(capsys.readouterr().out)] == ["report"]
 
 
@@ -460,7 +462,7 @@ def test_quality_of_tuned_prompts_and_of_definitions_is_summed_up(world, done, m
 def test_a_run_leaves_as_a_small_summary(done, capsys):
     (run,) = (path.name for path in done.glob("ist-*"))
     words = ["--out", str(done), "--command", "ipt ist"]
-    assert cli.main(["runs", "export", run, str(done / "small.json"), *words]) == 0
+    assert cli.main(["runs", "summary", run, str(done / "small.json"), *words]) == 0
     record = json.loads((done / "small.json").read_text())
     (line,) = (x for x in record["lines"] if (x["setting"], x["group"]) == ("test", "all"))
     scores = [s["generated"] for s in results(done)["ist"]["scores"]["test"].values()]
@@ -469,7 +471,7 @@ def test_a_run_leaves_as_a_small_summary(done, capsys):
         and record["seed"] == 42
     )
     (msf,) = (path.name for path in done.glob("msf-*"))
-    assert cli.main(["runs", "export", msf, str(done / "none.json"), *words]) == 2
+    assert cli.main(["runs", "summary", msf, str(done / "none.json"), *words]) == 2
     assert "name runs of ipt ist" in capsys.readouterr().err and not (done / "none.json").exists()
 
 
@@ -599,7 +601,7 @@ def test_a_message_quotes_a_part_of_what_is_far_too_long(tmp_path, capsys):
 
 def test_folds_are_lists_that_tasks_reads(tmp_path, capsys):
     exported, lists = tmp_path / "mine", tmp_path / "deep" / "lists"
-    assert cli.main(["tasks", "export", "ari_*", "--to", str(exported)]) == 0
+    assert cli.main(["tasks", "write", "ari_*", "--to", str(exported)]) == 0
     count = len(list(exported.glob("*.json")))
     words = ["tasks", "folds", str(exported), "--count", "2", "--to", str(lists)]
     assert cli.main(words) == 0

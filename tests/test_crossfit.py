@@ -345,10 +345,12 @@ def test_as_published_belongs_to_crossfit_and_is_kept_with_a_run(hub_of_rows, tm
 def test_the_list_needs_no_hub_and_has_a_line_a_task(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr("ipt.hub.is_reachable", lambda: pytest.fail("asked the hub"))
-    assert cli.main(["tasks", "list", "--tasks", "crossfit"]) == 0
+    assert cli.main(["tasks", "list", "--tasks", "crossfit", "--verbose"]) == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in ("non-cls-35", "yelp_review_full"))
     (line,) = (line.split() for line in shown.splitlines() if line.startswith("ag_news "))
     assert line[-1] == "fancyzhx/ag_news"
-    assert cli.main(["tasks", "list", "--tasks", "crossfit/random-20"]) == 0
+    assert cli.main(["tasks", "list", "--tasks", "crossfit/random-20", "--verbose"]) == 0
     assert "yelp_review_full" not in capsys.readouterr().out
+    assert cli.main(["tasks", "list", "--tasks", "crossfit"]) == 0
+    assert "158 tasks in 22 subcategories" in capsys.readouterr().out

@@ -36,7 +36,7 @@ def made(world, tmp_path_factory):
     """An MSF run with a name given by hand, and an IST run in its subspace."""
     out = tmp_path_factory.mktemp("made")
     assert cli.main(msf_words(world, out, "--run", "mine")) == 0
-    assert cli.main(ist_words(out, "--part", "unseen")) == 0
+    assert cli.main(ist_words(out, "--on", "unseen")) == 0
     return out
 
 
@@ -136,7 +136,7 @@ def test_the_result_of_another_run_is_told(runs, capsys):
     record = read_json(path)
     record["split"]["seen"] = record["split"]["seen"][::-1]
     write_sealed(path, record)
-    assert "is the result of another run" in last_line(capsys, ist_words(runs, "--part", "unseen"))
+    assert "is the result of another run" in last_line(capsys, ist_words(runs, "--on", "unseen"))
 
 
 def test_the_list_of_runs_goes_on_where_a_result_is_a_whole_file_of_another_kind(runs, capsys):
@@ -151,7 +151,7 @@ def test_the_list_of_runs_goes_on_where_a_result_is_a_whole_file_of_another_kind
 
 def test_a_delta_that_is_missing_in_the_bank_is_tuned_where_no_gradients_are(runs, capsys, unseen):
     (ist,) = runs.glob("ist-*")
-    assert cli.main(ist_words(runs, "--part", "mixture")) == 0
+    assert cli.main(ist_words(runs, "--against", "mixture")) == 0
     words = ["predict", "red blue green", "--run", ist.name, "--task", unseen, "--mixture"]
     capsys.readouterr()
     assert cli.main([*words, "--out", str(runs)]) == 0
@@ -315,11 +315,11 @@ def retrain(out):
 
 def test_what_was_made_in_another_subspace_is_refused(runs, capsys, unseen):
     (ist,) = runs.glob("ist-*")
-    assert cli.main(ist_words(runs, "--part", "unseen")) == 0  # control: the same subspace
+    assert cli.main(ist_words(runs, "--on", "unseen")) == 0  # control: the same subspace
     retrain(runs)
     says = f"{ist} was made in another subspace than mine holds now; remove the run folder"
     commands = [
-        ist_words(runs, "--part", "unseen"),
+        ist_words(runs, "--on", "unseen"),
         ["predict", "red", "--task", unseen, "--run", ist.name, "--out", runs],
         ["probe", ist.name, "--out", runs],
         ["report", ist.name, "--out", runs],
@@ -327,7 +327,7 @@ def test_what_was_made_in_another_subspace_is_refused(runs, capsys, unseen):
     for words in commands:
         assert says in last_line(capsys, words)
     shutil.rmtree(ist)
-    assert cli.main(ist_words(runs, "--part", "unseen")) == 0
+    assert cli.main(ist_words(runs, "--on", "unseen")) == 0
     (again,) = runs.glob("ist-*")
     assert again == ist  # its name has not changed
 
@@ -338,7 +338,7 @@ def test_runs_of_older_versions_do_not_say_their_subspace_and_are_read(runs, uns
     assert len(record["config"].pop("subspace")) == 64
     write_json(ist / "config.json", record)
     retrain(runs)
-    assert cli.main(ist_words(runs, "--part", "unseen")) == 0
+    assert cli.main(ist_words(runs, "--on", "unseen")) == 0
     assert (
         cli.main(["predict", "red", "--task", unseen, "--run", ist.name, "--out", str(runs)]) == 0
     )
@@ -505,7 +505,7 @@ def test_a_run_works_from_any_folder(elsewhere, monkeypatch, capsys):
         "model": str(root / "home" / "model"),
     }
     assert Run(msf).config["tasks"] == "split.json" and Run(msf).config["model"] == "model"
-    assert cli.main(ist_words(runs, "--part", "unseen")) == 0
+    assert cli.main(ist_words(runs, "--on", "unseen")) == 0
     (ist,) = runs.glob("ist-*")
     unseen = Run(ist).config["parts"]["unseen"][0]
     for run, task in ((msf, Run(ist).config["parts"]["seen"][0]), (ist, unseen)):
@@ -514,12 +514,12 @@ def test_a_run_works_from_any_folder(elsewhere, monkeypatch, capsys):
     # With the names that were typed, from where they were typed, they are the same runs.
     monkeypatch.chdir(root / "home")
     assert cli.main(words) == 0
-    assert cli.main([*ist_words("runs", "--part", "unseen"), "--tasks", "split.json"]) == 0
+    assert cli.main([*ist_words("runs", "--on", "unseen"), "--tasks", "split.json"]) == 0
     assert len(list(runs.glob("*/config.json"))) == 2
     # The choice may name the file from another folder too.
     monkeypatch.chdir(root / "away")
     capsys.readouterr()
-    choice = [*ist_words(runs, "--part", "unseen"), "--dry-run", "--tasks"]
+    choice = [*ist_words(runs, "--on", "unseen"), "--dry-run", "--tasks"]
     assert cli.main([*choice, "../home/split.json"]) == 0
     assert cli.main([*choice, "split.json"]) == 0  # as the run has it
     assert cli.main([*choice, "../home/other.json"]) == 2
@@ -530,10 +530,10 @@ def test_all_that_was_moved_together_is_found_by_the_names_that_were_typed(
 ):
     root, _ = elsewhere
     (root / "home").rename(root / "moved")
-    said = last_line(capsys, ist_words(root / "moved" / "runs", "--part", "unseen"))
+    said = last_line(capsys, ist_words(root / "moved" / "runs", "--on", "unseen"))
     assert "--tasks split.json, which the run was made with: " in said
     monkeypatch.chdir(root / "moved")
-    assert cli.main(ist_words("runs", "--part", "unseen")) == 0
+    assert cli.main(ist_words("runs", "--on", "unseen")) == 0
 
 
 def test_where_names_lay_is_no_part_of_a_runs_identity(tmp_path):

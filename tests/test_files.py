@@ -259,14 +259,14 @@ def test_no_content_whatever_ends_in_a_trace(tmp_path_factory, content, suffix):
 
 
 def test_exported_tasks_read_back_as_they_were(tmp_path, capsys):
-    assert cli.main(["tasks", "export", "ari_max,gra_actor", "--to", str(tmp_path / "mine")]) == 0
+    assert cli.main(["tasks", "write", "ari_max,gra_actor", "--to", str(tmp_path / "mine")]) == 0
     back = schema.load(tmp_path / "mine")
     assert [t.name for t in back] == ["ari_max", "gra_actor"] and back == embedded.load(
         ["ari_max", "gra_actor"]
     )
     assert [t.digest for t in back] == [t.digest for t in embedded.load(["ari_max", "gra_actor"])]
     (tmp_path / "file").write_text("")
-    assert cli.main(["tasks", "export", "ari_max", "--to", str(tmp_path / "file")]) == 2
+    assert cli.main(["tasks", "write", "ari_max", "--to", str(tmp_path / "file")]) == 2
     assert "is a file and no folder" in capsys.readouterr().err
 
 

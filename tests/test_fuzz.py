@@ -52,13 +52,13 @@ def folder(tmp_path, monkeypatch):
 
 
 def exported(name: str, content: bytes):
-    """Return the record of the task that a file holds, by `ipt tasks export`; None where refused.
+    """Return the record of the task that a file holds, by `ipt tasks write`; None where refused.
 
     `ipt tasks check` must say the same.
     """
     shutil.rmtree("to", ignore_errors=True)
     Path(name).write_bytes(content)
-    done = accepted(ipt("tasks", "export", name, "--to", "to"))
+    done = accepted(ipt("tasks", "write", name, "--to", "to"))
     assert accepted(ipt("tasks", "check", name)) == done
     if not done:
         return None
@@ -446,7 +446,7 @@ def split_lists(draw):
 def check_split(content):
     Path("list.json").write_bytes(content)
     shutil.rmtree("to", ignore_errors=True)
-    if not accepted(ipt("tasks", "export", "list.json", "--to", "to")):
+    if not accepted(ipt("tasks", "write", "list.json", "--to", "to")):
         return
     (said,) = json_values(text_of(content))
     names = [*said["seen"], *said.get("unseen", [])]
@@ -814,7 +814,7 @@ class Finished:
                 *predict, "--run", self.ist, "--task", self.unseen, "--mixture",
             ),
             "export": (
-                "runs", "export", self.ist, self.place / "file.json", "--command", "x", *out,
+                "runs", "summary", self.ist, self.place / "file.json", "--command", "x", *out,
             ),
             "again": ist_words(self.place),
         }  # fmt: skip

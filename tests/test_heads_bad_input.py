@@ -51,7 +51,7 @@ def folder(tmp_path_factory):
 
 
 def words(folder, verb, kind, *more):
-    place = ["--tasks", str(folder / f"{kind}.json"), "--limit", "4", "--out", str(folder / "runs")]
+    place = ["--tasks", str(folder / f"{kind}.json"), "--test-rows", "4", "--out", str(folder / "runs")]
     return [verb, *place, *more]
 
 

@@ -49,7 +49,7 @@ def made(tmp_path_factory):
 
 
 def command(root, verb: str) -> None:
-    place = ["--dim", str(DIM), "--limit", "8", "--out", str(root / "runs")]
+    place = ["--dim", str(DIM), "--test-rows", "8", "--out", str(root / "runs")]
     if verb == "ist":
         call(["ist", *place, "--steps", "4", "--eval-every", "2"])
         return
@@ -133,7 +133,7 @@ def test_the_same_commands_again_from_nothing_give_the_same(made, tmp_path):
     banks = len(list((root / "runs" / "bank").iterdir()))
     call(
         ["tune", "--tasks", str(root / "split.json"), "--head", "classification:layers=2"]
-        + ["--tuner", "bias", "--at", "linears", "--learning-rates", "0.01", "--limit", "8"]
+        + ["--tuner", "bias", "--at", "linears", "--learning-rates", "0.01", "--test-rows", "8"]
         + ["--seed", "3", "--out", str(root / "runs"), *flags()]
     )
     # Its own, and that of the head alone.
@@ -147,7 +147,7 @@ def test_a_shared_start_is_one_delta_for_all_tasks(made, tmp_path):
     banks = set((root / "runs" / "bank").iterdir())
     call(
         ["tune", "--tasks", str(root / "split.json"), "--head", "classification"]
-        + ["--tuner", "bias", "--at", "linears", "--learning-rates", "1e-30", "--limit", "8"]
+        + ["--tuner", "bias", "--at", "linears", "--learning-rates", "1e-30", "--test-rows", "8"]
         + ["--seed", "3", "--out", str(root / "runs"), *flags(), "--delta-start", "shared"]
     )
     (bank,) = set((root / "runs" / "bank").iterdir()) - banks

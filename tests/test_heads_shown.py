@@ -160,7 +160,7 @@ def made(tmp_path_factory):
 
 
 def test_commands_print_and_keep_both_counts(made, capsys):
-    place = ["--limit", "6", "--out", str(made / "runs")]
+    place = ["--test-rows", "6", "--out", str(made / "runs")]
     work = ["--tasks", str(made / "split.json"), "--head", "classification"]
     tuned = ["--tuner", "soft-prompt", "--prompt-length", "2"]
     small = ["shots", "2", "steps", "2", "rows-per-step", "2", "eval-every", "2"]
@@ -178,7 +178,7 @@ def test_commands_print_and_keep_both_counts(made, capsys):
 
     call(["msf", *place, *work, *tuned, *prefixed, "--dim", "2", "--steps", "2", "--run", "m"])
     capsys.readouterr()
-    call(["ist", *place, "--dim", "2", "--steps", "2", "--eval-every", "2", "--part", "unseen"])
+    call(["ist", *place, "--dim", "2", "--steps", "2", "--eval-every", "2", "--on", "unseen"])
     out = capsys.readouterr().out
     assert "the head alone" in out and f"2 + {4 * width:,}" in out and HEADS_NOTE in out
     (folder,) = (made / "runs").glob("ist-*")
@@ -193,7 +193,7 @@ def test_commands_print_and_keep_both_counts(made, capsys):
     assert score == pytest.approx(share, abs=1e-6)
 
     # A further part keeps what is there.
-    call(["ist", *place, "--dim", "2", "--steps", "2", "--eval-every", "2", "--part", "same"])
+    call(["ist", *place, "--dim", "2", "--steps", "2", "--eval-every", "2", "--on", "seen"])
     both = read_json(folder / "predictions.json")
     assert set(both) == {"test", "train_same"} and both["test"] == kept["test"]
     capsys.readouterr()

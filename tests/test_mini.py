@@ -28,7 +28,7 @@ def mini():
 @pytest.fixture(scope="module")
 def small_run(tmp_path_factory):
     out = tmp_path_factory.mktemp("mini")
-    few = ["--limit", "2", "--preset", "quick", "--out", str(out), "--steps", "10"]
+    few = ["--test-rows", "2", "--preset", "quick", "--out", str(out), "--steps", "10"]
     assert (
         cli.main(
             [

@@ -133,16 +133,16 @@ def test_what_is_missing_is_named_with_a_command_that_parses(tmp_path, capsys, u
     folder = plain(tmp_path, kept=("train_same", "test"))
     page = page_of(capsys, "--out", tmp_path)
     rest = [shlex.split(command)[1:] for command in page.commands[2:]]
-    assert [words[words.index("--part") + 1] for words in rest if "--part" in words] == [
-        "diff",
-        "random-start",
-        "random",
-        "pca",
-        "mixture",
+    parsed = [cli.parse(words) for words in rest]
+    assert [(found["on"], found["against"]) for found in parsed[:5]] == [
+        (("seen-other-data",), ()),
+        ((), ("random-start",)),
+        ((), ("random",)),
+        ((), ("pca",)),
+        ((), ("mixture",)),
     ]
     # another seed, and many
     assert [words[0] for words in rest[5:]] == ["msf", "ist", "stability", "probe"]
-    parsed = [cli.parse(words) for words in rest]
     assert parsed[5]["work"].seed == 43
     assert parsed[5]["run"] == parsed[6]["choice"].run == "msf-42-seed43"
     hand_made(tmp_path, {"a": "one"}, {"u": "two"}, seed=43)

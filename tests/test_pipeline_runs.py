@@ -14,7 +14,8 @@ from ipt.experiment import Experiment
 from ipt.fewshot import few_shot
 from ipt.interop.peft import GivenDeltas, write_peft
 from ipt.methods.subspace import Subspace
-from ipt.results import RunResult, choice
+from ipt.provenance import to_argv
+from ipt.results import RunResult, choice, flags_of_parts
 from ipt.storage import lock_folders, read_json, read_tensors
 from ipt.training.evaluate import chance
 from ipt.workflows.deltas import missing_tasks
@@ -70,9 +71,9 @@ def test_both_commands_score_the_rows_of_the_subspaces_run_or_fewer(copied):
     data = copied.data(ALL, held_out="dev")
     copied.scores.behind(run.result["scores"]["train_msf"] | run.result["scores"]["test_msf"], data)
     copied.scores.behind(run.result["reference"]["100"], data)
-    run = copied.ist("--part", "mixture", run="other")
+    run = copied.ist("--against", "mixture", run="other")
     copied.scores.behind(run.result["scores"]["mixture_test"], data[3:])
-    run = copied.ist("--part", "mixture", "--limit", "3")
+    run = copied.ist("--against", "mixture", "--test-rows", "3")
     copied.scores.behind(run.result["scores"]["mixture_test"], copied.data(REST, limit=3))
 
 
@@ -81,7 +82,7 @@ def test_as_many_dimensions_as_seen_tasks_are_noted(copied):
     note = "note: 3 dimensions for 3 seen tasks do not compress the training prompts"
     assert copied.told.said == [note]
     assert run.result["compresses"] is False and run.result["dim"] == 3
-    run = copied.ist("--part", "pca", "--part", "random", run="wide", dim=3)
+    run = copied.ist("--against", "pca", "--against", "random", run="wide", dim=3)
     result = run.result
     assert (result["compresses"], result["dim"], result["pca_dim"]) == (False, 3, 2)
     for kind, space in (
@@ -99,10 +100,8 @@ def test_another_start_is_the_same_for_every_task(copied, start):
     found = copied.ist(
         "--start",
         start,
-        "--part",
-        "unseen",
-        "--part",
-        "same",
+        "--on",
+        "unseen,seen",
         "--learning-rates",
         "1e-9",
         run="own",
@@ -119,7 +118,7 @@ def test_another_start_is_the_same_for_every_task(copied, start):
 
 @pytest.mark.parametrize(("most", "count"), [(2, 2), (3, 3), (9, 3)])
 def test_a_task_has_as_many_starts_as_asked_for_and_no_more_than_seen_tasks(copied, most, count):
-    run = copied.ist("--starts", str(most), "--part", "unseen")
+    run = copied.ist("--restarts", str(most), "--on", "unseen")
     lines = (run.folder / "metrics-ist-test.jsonl").read_text().splitlines()
     jobs = {json.loads(line)["job"] for line in lines}
     assert len(jobs) == 2 * count
@@ -148,7 +147,7 @@ def test_parts_done_one_after_another_keep_what_is_there_and_make_the_whole(base
     ]
     scores, tensors = {}, {}
     for parts, scored, references, kept in steps:
-        words = [word for part in parts for word in ("--part", part)]
+        words = to_argv(flags_of_parts(parts))
         run = copied.ist(*words)
         assert run.folder.name == base.whole.folder.name
         result, found = run.result, read_tensors(run.folder / "vectors.safetensors")[0]
@@ -247,7 +246,7 @@ def test_given_prompts_are_scored_and_have_a_bank_of_their_own(copied, tmp_path)
     assert torch.equal(found[3], theirs)
     same(found[[0, 1, 2, 4]], copied.prompts(ALL)[[0, 1, 2, 4]])
     assert stamps(copied.bank()) == before
-    again = copied.ist("--part", "diff", run="given")
+    again = copied.ist("--on", "seen-other-data", run="given")
     theirs = copied.scores.behind(again.result["reference"]["100"], copied.data(ALL))
     assert torch.equal(theirs, found)
     settings = [json.loads(path.read_text()) for path in copied.out.glob("bank/*/setting.json")]
@@ -282,7 +281,7 @@ def test_a_given_prompt_that_was_lost_is_told(copied, tmp_path, capsys):
         if "given" in json.loads(path.read_text()):
             (path.parent / "early.safetensors").unlink()
     capsys.readouterr()
-    copied.ist("--part", "pca", run=run.folder.name, ends=2)
+    copied.ist("--against", "pca", run=run.folder.name, ends=2)
     says = "has lost the delta of early, which came from a PEFT folder; run `ipt msf` again"
     assert says in capsys.readouterr().err
 

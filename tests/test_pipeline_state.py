@@ -30,7 +30,7 @@ def test_a_finished_run_is_not_done_again(copied, monkeypatch):
     monkeypatch.setattr("ipt.training.loop.backward", trained)
     copied.msf()
     copied.ist()
-    copied.ist("--part", "unseen")
+    copied.ist("--on", "unseen")
     assert [path.stat().st_mtime_ns for path in copied.out.rglob("*.json*")] == before
 
 
@@ -160,5 +160,5 @@ def test_state_is_kept_as_often_as_each_stage_says(empty, monkeypatch):
     empty.msf("again", tune__checkpoint_seconds=0, tune__patience=9)
     assert kept == [*["tune"] * 7, "msf", "shared"]
     kept.clear()
-    empty.ist("--checkpoint-seconds", "0", "--part", "pca", "--part", "mixture", "--starts", "1")
+    empty.ist("--checkpoint-seconds", "0", "--against", "pca", "--against", "mixture", "--restarts", "1")
     assert kept == ["ist"] * 10

@@ -24,7 +24,7 @@ from ipt.workflows.evaluation import score_tasks
 
 KINDS = ("cls", "tags", "span", "choice")
 TUNE = "--tune.steps 3 --tune.eval-every 3 --tune.shots 4".split()
-PARTS = "--part unseen --part mixture".split()
+PARTS = "--on unseen --against mixture".split()
 STEPS = "--steps 3 --eval-every 3".split()
 
 
@@ -44,7 +44,7 @@ def runs(tmp_path_factory):
     out = ["--out", str(root / "runs")]
     words = ["msf", "--tasks", str(tasks), "--model", model, "--head", "by-kind:stride=4"]
     words += ["--seen", "5", "--unseen", "3"]
-    words += ["--tuner", "lora:rank=2", "--dim", "2", "--inner-width", "8", "--limit", "4", "--rows-per-step", "4"]
+    words += ["--tuner", "lora:rank=2", "--dim", "2", "--inner-width", "8", "--test-rows", "4", "--rows-per-step", "4"]
     assert cli.main([*words, *TUNE, *STEPS, *out]) == 0
     assert cli.main(["ist", "--dim", "2", "--rows-per-step", "4", *PARTS, *STEPS, *out]) == 0
     return root / "runs"

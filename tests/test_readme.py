@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from test_layering import ROWS
 
-from ipt.analysis.plots import overview
+from ipt.analysis.plots import method, overview
 from ipt.analysis.summaries import table_of, update_text
 from ipt.cli import app as cli
 
 ROOT = Path(__file__).parent.parent
 # `make docs` writes these itself.
-GENERATED = {"cli.md"}
+GENERATED = {"cli/index.md"}
 # What was run once, with the flags of its day.
 LOGS = ("LOG.md", "docs/log-archive.md")
 DOCS = sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / "docs").glob("*.md"))
@@ -45,10 +45,10 @@ COMMANDS = sorted(set().union(*(commands_of(PAGES[n]) for n in PAGES if n not in
 def test_commands_exist_with_their_flags(command, capsys):
     # RUN, PATH and NAME stand for something.
     words = [word for word in command.split() if word == word.lower()][1:]
-    assert cli.main([*words, "--help"]) == 0
+    assert cli.main([*words, "--help-all"]) == 0
     shown = capsys.readouterr().out
     assert "Usage: ipt " in shown
-    for flag in re.findall(r"--[a-z-]+(?:\.[a-z-]+)?", command.removesuffix("--help")):
+    for flag in re.findall(r"--[a-z-]+(?:\.[a-z-]+)?", command.removesuffix("--help-all")):
         assert flag in shown
 
 
@@ -192,10 +192,35 @@ def test_the_python_example_of_a_subspace_runs():
     assert names["again"].shape == (40, 24)
 
 
+@pytest.mark.parametrize("theme", method.THEMES)
+def test_the_picture_of_the_method_is_that_of_its_code(theme):
+    path = ROOT / "docs" / "_static" / f"method-{theme}.svg"
+    assert path.read_text(encoding="utf8") == method.draw(theme)
+    assert path.name in PAGES["docs/method.md"]
+
+
+def test_the_pages_of_the_commands_are_one_a_verb(tmp_path):
+    spec = importlib.util.spec_from_file_location("conf", ROOT / "docs" / "conf.py")
+    conf = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(conf)
+    (tmp_path / "gone.md").write_text("of a verb that was renamed")
+    conf.write_commands(tmp_path)
+    verbs = {name for name in cli.app if not name.startswith("-")}
+    assert {path.stem for path in tmp_path.iterdir()} == verbs | {"index"}
+    index = (tmp_path / "index.md").read_text()
+    for verb in verbs:
+        page = (tmp_path / f"{verb}.md").read_text()
+        assert page.startswith(f"# ipt {verb}\n") and f"ipt {verb} " in page
+        assert f"]({verb}.md)" in index and f"\n{verb}\n" in index
+    page = (tmp_path / "msf.md").read_text()
+    assert "--tune.steps" in page and "**Tuner**" in page and "--part" not in page
+    assert "--no-" not in page and "--empty-" not in page
+
+
 def test_every_page_is_in_the_table_of_contents():
     tree = "\n".join(re.findall(r"```\{toctree\}\n(.*?)```", PAGES["docs/index.md"], re.S))
-    named = set(re.findall(r"<(\w+)>", tree)) | set(re.findall(r"^([\w-]+)$", tree, re.M))
-    assert named == {Path(name).stem for name in DOCS} - {"index"} | {"cli"}
+    named = set(re.findall(r"<([\w/]+)>", tree)) | set(re.findall(r"^([\w-]+)$", tree, re.M))
+    assert named == {Path(name).stem for name in DOCS} - {"index"} | {"cli/index"}
 
 
 def test_the_modules_of_the_python_page_exist():

@@ -88,7 +88,7 @@ def three(tmp_path):
         str(tmp_path / "tasks"),
         "--model",
         MODEL,
-        "--limit",
+        "--test-rows",
         "2",
         "--out",
         str(tmp_path),

@@ -27,7 +27,7 @@ def made(world, tmp_path_factory):
     """A finished MSF run with a name given by hand, and an IST run on it."""
     out = tmp_path_factory.mktemp("made")
     assert cli.main(msf_words(world, out, "--run", "mine")) == 0
-    assert cli.main(ist_words(out, "--part", "unseen")) == 0
+    assert cli.main(ist_words(out, "--on", "unseen")) == 0
     return out
 
 
@@ -59,7 +59,7 @@ def files_of(folder):
 
 @pytest.mark.parametrize(
     "other",
-    [("--alpha", "3"), ("--dim", "1"), ("--tune.steps", "9"), ("--seed", "43"), ("--limit", "5")],
+    [("--alpha", "3"), ("--dim", "1"), ("--tune.steps", "9"), ("--seed", "43"), ("--test-rows", "5")],
 )
 def test_a_readable_run_of_other_settings_is_refused(world, made, capsys, other):
     before = files_of(made / "mine")
@@ -90,12 +90,12 @@ def test_control_the_same_settings_open_it_and_nothing_is_done_again(world, made
     assert "written: " in said.out or "mine" in said.out
     assert "finding the subspace" not in said.err and "prompt tuning" not in said.err
     assert files_of(made / "mine") == before
-    assert cli.main(ist_words(made, "--part", "unseen", "--stacked-jobs", "2")) == 0
+    assert cli.main(ist_words(made, "--on", "unseen", "--stacked-jobs", "2")) == 0
     assert "tuning ist" not in capsys.readouterr().err and len(complete_runs(made, "ist")) == 1
 
 
 def test_other_settings_of_ist_are_another_run(runs, capsys):
-    assert cli.main(ist_words(runs, "--part", "unseen", "--warmup", "0.2")) == 0
+    assert cli.main(ist_words(runs, "--on", "unseen", "--warmup", "0.2")) == 0
     assert "tuning ist-test" in capsys.readouterr().err
     assert len(complete_runs(runs, "ist")) == 2
 
@@ -111,7 +111,7 @@ def test_a_run_made_again_with_other_settings_has_no_old_vectors(world, runs, ca
         == 0
     )
     assert "prompt tuning" not in capsys.readouterr().err  # control: the prompts are the same
-    assert cli.main(ist_words(runs, "--part", "unseen")) == 0
+    assert cli.main(ist_words(runs, "--on", "unseen")) == 0
     assert "tuning ist-test" in capsys.readouterr().err
     new = complete_runs(runs, "ist")[-1]
     assert new.folder != old.folder and new.config["msf_run"] == old.config["msf_run"] == "mine"

@@ -45,7 +45,7 @@ def test_settings_as_a_command_line():
         "--dim", "5", "--rate", "0.1", "--rate", "2", "--name", "x",
     ]  # fmt: skip
     truths = {"as_published": True, "dry-run": False, "shots": None, "tune.learning_rates": (0.3,)}
-    assert to_argv(truths) == ["--as-published", "--no-dry-run", "--tune.learning-rates", "0.3"]
+    assert to_argv(truths) == ["--as-published", "--dry-run=false", "--tune.learning-rates", "0.3"]
     assert to_argv({"part": [], "out": Path("runs")}) == ["--out", "runs"]
 
 
@@ -61,8 +61,8 @@ def test_each_command_has_its_own_flags_and_those_of_both():
     }
     settings |= {"preset": "quick", "device": "cpu", "limit": 6, "steps": 7, "ist.seed": 8}
     cell = Cell("c", "line", settings)
-    msf = "msf --tasks t --dim 5 --tune.steps 1 --alpha 2 --recipe paper --seed 4 --preset quick --device cpu --limit 6 --steps 7"
-    ist = "ist --dim 5 --steps 3 --recipe paper --preset quick --device cpu --limit 6 --seed 8"
+    msf = "msf --tasks t --dim 5 --tune.steps 1 --alpha 2 --recipe paper --seed 4 --preset quick --device cpu --test-rows 6 --steps 7"
+    ist = "ist --dim 5 --steps 3 --recipe paper --preset quick --device cpu --test-rows 6 --seed 8"
     assert cell.msf(Path("o")) == f"{msf} --run c --out o".split()
     assert cell.ist(Path("o")) == f"{ist} --run c --out o".split()
     assert cell.command == f"ipt {msf} --run c --out runs, then ipt {ist} --run c --out runs"

@@ -63,7 +63,7 @@ def flags(world: Path) -> Iterator[Attempt]:
                 # A count may be as large as it likes where nothing is made of it.
                 expected = EITHER if value.startswith("1") else REFUSED
                 yield Attempt("flags", f"{verb} {declared.name} {value[:8]}", words, expected)
-    for flag in ("--seed", "--limit", "--seen", "--unseen", "--checkpoint-seconds"):
+    for flag in ("--seed", "--test-rows", "--seen", "--unseen", "--checkpoint-seconds"):
         for value in ("nan", "-3", "1.5", "", "0x"):
             yield Attempt(
                 "flags", f"tune {flag} {value}", _words(world, "tune", flag, value), EITHER
@@ -95,7 +95,7 @@ def with_flag(words: list[str], flag: str, value: str) -> list[str]:
 def tune_words(world: Path, out: Path) -> list[str]:
     """Return `ipt tune` on two tasks, of few steps."""
     words = ["tune", "--tasks", world / "tasks", "--seen", 2, "--model", world / "model"]
-    words += ["--limit", 4, "--steps", 2, "--eval-every", 2, "--shots", 4, "--learning-rates", 0.3]
+    words += ["--test-rows", 4, "--steps", 2, "--eval-every", 2, "--shots", 4, "--learning-rates", 0.3]
     words += ["--tuner", "soft-prompt:prompt_length=2", "--out", out]
     return [str(word) for word in words]
 

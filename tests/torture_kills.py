@@ -48,7 +48,7 @@ def commands(world: Path, out: Path) -> list[list[str]]:
 
     # A state after each step: as many renames as there can be.
     msf = msf_words(world, out, "--tune.checkpoint-seconds", "0", "--checkpoint-seconds", "0")
-    parts = ("--part", "unseen", "--part", "mixture", "--part", "diff")
+    parts = ("--on", "unseen", "--against", "mixture", "--on", "seen-other-data")
     return [msf, ist_words(out, *parts, "--checkpoint-seconds", "0")]
 
 

@@ -13,13 +13,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import CycloptsError, Parameter
 
 import ipt
 from ipt.cli.benchmark import bench
+from ipt.cli.help import HELP, HELP_ALL, VerbApp, verb_group, verb_place
 from ipt.cli.landscape import probe
 from ipt.cli.models import convert, pretrain, score
-from ipt.cli.options import apply_files, located, sentence, shortened
+from ipt.cli.options import apply_files, located, renewed, say_renamed, sentence, shortened
 from ipt.cli.predict import export, predict
 from ipt.cli.report import report
 from ipt.cli.runs import runs_app
@@ -63,26 +64,35 @@ def versions() -> str:
     return f"ipt {ipt.__version__}, torch {torch.__version__}, device {device}"
 
 
-app = App(
+app = VerbApp(
     name="ipt",
     version=versions,
-    help="Find and use the intrinsic subspace of soft prompts (Qin et al., arXiv 2110.07867).",
+    help=(
+        "Find and use the intrinsic subspace of soft prompts (Qin et al., arXiv 2110.07867). "
+        "`ipt VERB --help` shows the most used flags of a verb, `--help-all` all of them."
+    ),
     # main answers an interrupt itself: it names what goes on from the last checkpoint.
     suppress_keyboard_interrupt=False,
     config=apply_files,
     # A name that begins with a bracket is a name, no list in JSON.
     default_parameter=Parameter(json_list=False, json_dict=False),
+    help_formatter=HELP,
 )
+for option in (*app.help_flags, *app.version_flags):
+    app[option].group = verb_group(option)
 # `tasks` and `runs` have verbs of their own.
-app.command(tasks_app)
-app.command(runs_app)
+for group_app in (tasks_app, runs_app):
+    group_app.group = verb_group(group_app.name[0])
+    group_app.sort_key = verb_place(group_app.name[0])
+    app.command(group_app)
 for verb in VERBS:
-    app.command(verb)
+    name = verb.__name__
+    app.command(verb, group=verb_group(name), sort_key=verb_place(name))
 
 
 def parse(tokens: Sequence[str]) -> dict[str, Any]:
     """Return what a command line says, by parameter of its verb, without doing it."""
-    _, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    _, bound, _ = app.parse_args(renewed(tokens), exit_on_error=False, print_error=False)
     # Without this only what the command line names is bound.
     bound.apply_defaults()
     return dict(bound.arguments)
@@ -90,13 +100,22 @@ def parse(tokens: Sequence[str]) -> dict[str, Any]:
 
 def call(tokens: Sequence[str]) -> None:
     """Do what a command line says; raise its error."""
+    words = renewed(tokens)
+    flags = words[: words.index("--")] if "--" in words else words
+    HELP.shows_all = HELP_ALL in flags
+    HELP.left_out = 0
+    if HELP.shows_all:
+        words[words.index(HELP_ALL)] = "--help"
     # Errors are left to main, which tells a user's mistake from a fault of the program.
-    app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+    app(words, exit_on_error=False, print_error=False, result_action="return_value")
+    if HELP.left_out:
+        print(f"{HELP.left_out} more flags: ipt {words[0]} {HELP_ALL}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; a user's mistake ends with one line on standard error and exit code 2."""
-    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    say_renamed.cache_clear()
+    tokens = renewed(sys.argv[1:] if arguments is None else arguments)
     # Before torch is imported; the user's own environment wins.
     for name, value in THREAD_DEFAULTS.items():
         os.environ.setdefault(name, value)

@@ -22,7 +22,7 @@ def probe(
     device: Device = "auto",
     config: Annotated[ProbeConfig, Flat] = ProbeConfig(),
 ) -> None:
-    """Look at an IST run through the model: loss landscape, curvature, transfer, decoded words."""
+    """Measure loss landscape, curvature, transfer and decoded words of a run, for its page."""
     from ipt.resolve import load_subspace, reopen_experiment, require_no_heads
     from ipt.workflows.landscape import middle_task, run_probe
 
@@ -49,4 +49,3 @@ def probe(
         )
     run_probe(experiment, subspace, config, chosen, source)
     print(f"written: {source.folder / 'probe.json'}, {source.folder / 'probe.safetensors'}")
-

@@ -6,8 +6,9 @@ read the flags; each file then fills what is not set yet.
 
 import os
 import re
+import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -18,16 +19,19 @@ from cyclopts import (
     ArgumentCollection,
     CycloptsError,
     Parameter,
+    Token,
     UnknownOptionError,
 )
 from cyclopts.config import Dict
 
 from ipt.cli.settings import settings_file
 from ipt.config import (
+    AGAINST,
     DEVICE,
     DRY_RUN,
+    FLAGS,
+    ON,
     OUT,
-    PARTS,
     RECIPE,
     ChoiceConfig,
     IstConfig,
@@ -36,6 +40,7 @@ from ipt.config import (
     TuneConfig,
     WorkConfig,
 )
+from ipt.progress import is_main_process
 
 # A dataclass with this is spread over the verb: its fields are flags without a prefix. Without it
 # they have the parameter's name before them, as in --tune.steps.
@@ -54,22 +59,91 @@ DryRun = Annotated[bool, Parameter(help=DRY_RUN)]
 Recipe = Annotated[Literal["ours", "paper", "paper-adapter"], Parameter(help=RECIPE)]
 Name = Annotated[
     str,
-    Parameter(help="name of the run folder; chosen from the settings where empty"),
+    Parameter(help="name of the run folder; made from the settings where not given"),
 ]
 # Spelled out, as the parser takes choices from a type: the parts of `ipt.results.PARTS`.
+OnName = Literal["seen", "seen-other-data", "unseen"]
+AgainstName = Literal["random-start", "random", "pca", "mixture"]
 PartName = Literal["same", "diff", "unseen", "random-start", "random", "pca", "mixture"]
-Parts = Annotated[tuple[PartName, ...], Parameter(name="--part", help=PARTS)]
+
+
+def split_names(kind: Any, tokens: Sequence[Token]) -> tuple[str, ...]:
+    """Return the names that a flag lists, with commas or given several times.
+
+    Raises ValueError for one that is no choice of the flag.
+    """
+    (choices, _) = get_args(kind)
+    names: list[str] = []
+    for token in tokens:
+        for name in token.value.split(","):
+            if name.strip() not in get_args(choices):
+                raise ValueError(
+                    f"{token.keyword or token.source} must be one or more of "
+                    f"{', '.join(get_args(choices))}, found {name.strip()!r:.40}"
+                )
+            names.append(name.strip())
+    return tuple(names)
+
+
+On = Annotated[tuple[OnName, ...], Parameter(help=ON, converter=split_names)]
+Against = Annotated[tuple[AgainstName, ...], Parameter(help=AGAINST, converter=split_names)]
+# The name that both had together.
+Parts = Annotated[tuple[PartName, ...], Parameter(name="--part", show=False)]
 SummaryFile = Annotated[Path | None, Parameter(help="write the means as a small JSON summary")]
 
 MOST_SAID = 1000  # characters of a message, more than any needs
 FOLDER_FLAGS = ("--out", "--to")
 # Files of ipt/presets; `default` and `ours` have none.
 PRESETS = ("quick", "paper", "paper-adapter")
+# Flags that are errors under their old name.
 RENAMED_FLAGS = {
     "rivals": "pruning",
     "race": "search-cost",
     "race-tasks": "search-cost-tasks",
 }
+# Verbs that had another name, by the verb before them: old, new.
+RENAMED_VERBS = {"tasks": ("export", "write"), "runs": ("export", "summary")}
+LAST_RELEASE = "0.3"  # the first without the old names
+
+
+# Once for a command line, however often an old name is there.
+@cache
+def say_renamed(old: str, new: str) -> None:
+    """Print, on standard error, that a name has a new one."""
+    if is_main_process():
+        print(f"{old} is now {new}; it goes on to work until {LAST_RELEASE}", file=sys.stderr)
+
+
+def renewed(tokens: Iterable[str]) -> list[str]:
+    """Return a command line with the present names of verbs and flags."""
+    words = list(tokens)
+    end = words.index("--") if "--" in words else len(words)
+    for place, word in enumerate(words[:end]):
+        # A prefix, as of --tune.steps, is kept.
+        found = re.fullmatch(r"(--(?:[\w-]+\.)?)([\w-]+)(=.*)?", word, re.DOTALL)
+        if found is not None and found[2] in FLAGS:
+            prefix, name, value = found.groups()
+            say_renamed(prefix + name, prefix + FLAGS[name])
+            words[place] = prefix + FLAGS[name] + (value or "")
+
+    if len(words) > 1 and words[0] in RENAMED_VERBS:
+        old, new = RENAMED_VERBS[words[0]]
+        if words[1] == old:
+            say_renamed(f"ipt {words[0]} {old}", f"ipt {words[0]} {new}")
+            words[1] = new
+    return words
+
+
+def renewed_keys(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a file under the present names of flags."""
+    named = {}
+    for key, value in settings.items():
+        *prefix, name = key.split(".")
+        new = ".".join([*prefix, FLAGS.get(name, name)])
+        if new != key:
+            say_renamed(key, new)
+        named[new] = renewed_keys(value) if isinstance(value, dict) else value
+    return named
 
 
 # Read once: a study parses two commands for each of its cells.
@@ -95,7 +169,7 @@ def apply_files(app: App, commands: tuple[str, ...], arguments: ArgumentCollecti
     """
     config = _text_of(arguments, "--config")
     if config is not None:
-        settings = settings_file(Path(config), "--config")
+        settings = renewed_keys(settings_file(Path(config), "--config"))
         # Below the verb, where cyclopts looks for its settings: at the top it would take a key
         # such as `tasks` or `tune` for the command of this name.
         fill = Dict({commands[0]: settings}, source=config)

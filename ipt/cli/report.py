@@ -15,7 +15,7 @@ from cyclopts import Parameter
 from ipt.cli.options import Out
 from ipt.config import IstConfig, MsfConfig, TuneConfig, tuner_text
 from ipt.provenance import NOT_IN_IDENTITY, SOFT_PROMPT, from_record, to_argv
-from ipt.results import PARTS
+from ipt.results import PARTS, flags_of_parts
 from ipt.run import Run, complete_runs
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def report(
     out: Out = Path("runs"),
     file: Annotated[Path | None, Parameter(help=FILE)] = None,
 ) -> None:
-    """Write one HTML file about runs: figures, tables, settings, and what is missing.
+    """Write one HTML page about runs: figures, tables, settings, and what is missing.
 
     Several runs stand side by side.
     """
@@ -215,7 +215,7 @@ def ist_command(
     if record["limit"]:
         settings["limit"] = record["limit"]
     settings |= stage_settings(IstConfig, record["ist"])
-    settings |= {"part": list(parts), "out": view.folder.parent, "run": run}
+    settings |= {**flags_of_parts(parts), "out": view.folder.parent, "run": run}
     return shlex.join(["ipt", verb, *to_argv(settings)])
 
 

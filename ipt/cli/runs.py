@@ -1,12 +1,13 @@
-"""`ipt runs`: list runs, show one again, draw a figure of them, export a small summary."""
+"""`ipt runs`: list runs, show one again, draw a figure of them, write a small summary."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from rich.markup import escape
 from rich.table import Column
 
+from ipt.cli.help import VerbApp
 from ipt.cli.options import Out
 from ipt.cli.output import finite, new_table, print_list, print_recovery, print_table
 from ipt.run import Run
@@ -15,7 +16,7 @@ from ipt.storage import write_json
 if TYPE_CHECKING:
     from ipt.results import RunResult
 
-runs_app = App(name="runs", help="Look at runs.")
+runs_app = VerbApp(name="runs", help="List runs, show their tables again, draw and sum them up.")
 
 
 @runs_app.default
@@ -115,8 +116,8 @@ def _newest_pairs(out: Path) -> "list[list[RunResult]]":
     return list(newest.values())
 
 
-@runs_app.command(name="export")
-def export_run(run: Path, file: Path, *, command: str, out: Out = Path("runs")) -> None:
+@runs_app.command(name="summary")
+def summarize_run(run: Path, file: Path, *, command: str, out: Out = Path("runs")) -> None:
     """Write an IST run and its MSF run as a small JSON summary, with the command behind them."""
     from ipt.analysis.scores import read_pair
     from ipt.analysis.summaries import summary

@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from ipt.cli.options import (
+    Against,
     Choice,
     Ist,
     Msf,
     Name,
+    On,
     Parts,
     Recipe,
     SummaryFile,
     Tune,
     Work,
     preset,
+    say_renamed,
 )
 from ipt.cli.output import print_recovery, print_stability, print_tuning
 from ipt.cli.tuner_flags import NO_FLAGS, TunerFlags, with_tuner
@@ -52,7 +55,7 @@ def tune(
     file: SummaryFile = None,
     config: Tune = TuneConfig(),
 ) -> None:
-    """Tune one delta per task (and seed); print their test scores, averaged over the seeds."""
+    """Tune one delta per task (and seed); out come test scores, averaged over the seeds."""
     from ipt.estimate import announce
     from ipt.resolve import open_experiment
     from ipt.workflows.tuning import estimate_tuning, run_tuning
@@ -83,7 +86,7 @@ def msf(
     config: Msf = MsfConfig(),
     tune: TuneConfig = TuneConfig(),
 ) -> None:
-    """Find the subspace of the seen tasks' deltas (missing ones are tuned first) and score it."""
+    """Find the subspace of the seen tasks' deltas, tuned first; out come a run and its scores."""
     from ipt.estimate import announce
     from ipt.resolve import open_experiment
     from ipt.workflows.msf import estimate_msf, plan_msf, resolve_config, run_msf
@@ -112,13 +115,15 @@ def ist(
     *,
     choice: Choice = ChoiceConfig(),
     recipe: Recipe = "ours",
+    on: On = (),
+    against: Against = (),
     part: Parts = (),
     config: Ist = IstConfig(),
 ) -> None:
-    """Tune d numbers per task in a subspace of `ipt msf`; print the table of recoveries."""
+    """Tune d numbers per task in a subspace of `ipt msf`; out comes the table of recoveries."""
     from ipt.estimate import announce
     from ipt.resolve import find_msf, load_subspace, reopen_experiment
-    from ipt.results import conditions_of_parts
+    from ipt.results import conditions_of_parts, parts_of_flags
     from ipt.workflows.ist import estimate_ist, plan_ist, run_ist
 
     print_deviations(recipe)
@@ -126,7 +131,9 @@ def ist(
     experiment = reopen_experiment(source.config, choice.out, choice.limit, choice.device)
     print(f"subspace: {source.folder} (inherited: {inherited(experiment)})")
     subspace = load_subspace(source, experiment)
-    conditions = conditions_of_parts(part)
+    if part:
+        say_renamed("--part", "--on and --against")
+    conditions = conditions_of_parts((*parts_of_flags(on, against), *part))
     plan = plan_ist(experiment, config, source, conditions)
     announce(experiment, estimate_ist(experiment, config, plan.path, conditions))
     if choice.dry_run:
@@ -146,7 +153,7 @@ def stability(
     config: Ist = IstConfig(),
     file: SummaryFile = None,
 ) -> None:
-    """Tune the unseen tasks with many seeds in five ways; compare their spread.
+    """Tune the unseen tasks with many seeds in five ways; out comes how far scores spread.
 
     The ways: tuning, IST, mixtures of seen deltas, and tuning from these two.
     """

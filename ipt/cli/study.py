@@ -16,6 +16,7 @@ from ipt.cli.report import tuner_summary
 from ipt.cli.settings import settings_file
 from ipt.cli.tuner_flags import with_tuner
 from ipt.progress import Reporter
+from ipt.results import parts_of_flags
 from ipt.storage import read_json, write_atomic, write_compact, write_json
 from ipt.workflows.study import (
     Cell,
@@ -145,7 +146,7 @@ def parse_cell(cell: Cell, out: Path, commands: CommandLine) -> CellConfig:
         tune=msf["tune"],
         msf=msf["config"],
         ist=ist["config"],
-        parts=ist["part"],
+        parts=(*parts_of_flags(ist["on"], ist["against"]), *ist["part"]),
     )
 
 

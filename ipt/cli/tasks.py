@@ -1,12 +1,15 @@
-"""`ipt tasks`: list, show, check and export tasks."""
+"""`ipt tasks`: list, show, check and write tasks."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Column
 
+from ipt.cli.help import VerbApp
 from ipt.cli.output import new_table, print_list
 from ipt.storage import write_json
 
@@ -14,23 +17,33 @@ TASKS = "what --tasks takes elsewhere: a split, all, names, files, crossfit"
 # Spelled out, as the parser takes choices from a type: `ipt.tasks.splits.GroupedBy`.
 GroupedBy = Literal["subcategory", "family"]
 Tasks = Annotated[str, Parameter(help=TASKS)]
+Verbose = Annotated[bool, Parameter(help="a line for each task")]
+EXAMPLES = 3  # names of a subcategory
 
-tasks_app = App(name="tasks", help="Look at tasks.")
+tasks_app = VerbApp(name="tasks", help="List, show, check and write tasks.")
 
 
 @tasks_app.command(name="list")
-def list_tasks(*, tasks: Tasks = "all") -> None:
-    """List tasks: the suite's, your own, or CrossFit's (nothing is downloaded)."""
+def list_tasks(*, tasks: Tasks = "all", verbose: Verbose = False) -> None:
+    """List tasks by subcategory: the suite's, your own, or CrossFit's (nothing is downloaded)."""
     from ipt.tasks.catalog import load_tasks
     from ipt.tasks.suites import crossfit, embedded
 
     if f"{tasks}/".startswith(crossfit.PREFIX):
         source = tasks if "/" in tasks else f"{tasks}/all"
-        _list_crossfit(source)
+        _list_crossfit(source, verbose=verbose)
         return
 
+    loaded = load_tasks(tasks)
+    if not verbose:
+        names: dict[str, list[str]] = {}
+        for task in loaded:
+            names.setdefault(task.subcategory, []).append(task.name)
+        _print_subcategories(names)
+        print("splits: " + ", ".join(embedded.split_names()))
+        return
     table = new_table("task", "category", "subcategory", "metric", "novel", "knowledge", "rows")
-    for task in load_tasks(tasks):
+    for task in loaded:
         table.add_row(
             task.name,
             task.category,
@@ -45,10 +58,33 @@ def list_tasks(*, tasks: Tasks = "all") -> None:
     print("splits: " + ", ".join(embedded.split_names()))
 
 
-def _list_crossfit(source: str) -> None:
+def _print_subcategories(names: Mapping[str, Sequence[str]]) -> None:
+    """Print how many tasks each subcategory has, and the first of them."""
+    table = new_table("subcategory", Column("tasks", justify="right"), "such as")
+    for subcategory, of_subcategory in sorted(names.items()):
+        some = ", ".join(of_subcategory[:EXAMPLES])
+        more = ", ..." if len(of_subcategory) > EXAMPLES else ""
+        table.add_row(escape(subcategory), str(len(of_subcategory)), escape(some + more))
+    print_list(table)
+    total = sum(map(len, names.values()))
+    print(f"{total} tasks in {len(names)} subcategories; --verbose lists each")
+
+
+def _list_crossfit(source: str, *, verbose: bool) -> None:
     from ipt.tasks.suites import crossfit, crossfit_table
 
     # From the table of definitions that is shipped: listing downloads nothing.
+    definitions = crossfit_table.definitions()
+    chosen = crossfit.select(source).names
+    # The table names a task's splits by columns; what --tasks takes are these names.
+    splits = [crossfit.PREFIX + name for name in crossfit.split_names()]
+    if not verbose:
+        names: dict[str, list[str]] = {}
+        for name in chosen:
+            names.setdefault(definitions[name].category, []).append(name)
+        _print_subcategories(names)
+        print("splits: " + ", ".join(splits))
+        return
     table = new_table(
         "task",
         "kind",
@@ -60,8 +96,7 @@ def _list_crossfit(source: str) -> None:
         "checked",
         "source",
     )
-    definitions = crossfit_table.definitions()
-    for name in crossfit.select(source).names:
+    for name in chosen:
         definition = definitions[name]
         table.add_row(
             definition.task,
@@ -74,9 +109,7 @@ def _list_crossfit(source: str) -> None:
             definition.checked,
             definition.path or definition.note,
         )
-    # The table names a task's splits by columns; what --tasks takes are these names.
     print_list(table)
-    splits = [crossfit.PREFIX + name for name in crossfit.split_names()]
     print("splits: " + ", ".join(splits))
 
 
@@ -161,8 +194,8 @@ def write_folds(
         print(f"{path}: {len(fold.seen)} seen, {len(fold.unseen)} unseen tasks")
 
 
-@tasks_app.command(name="export")
-def export_tasks(
+@tasks_app.command(name="write")
+def write_tasks(
     tasks: str,
     *,
     to: Annotated[Path, Parameter(help="folder to write, a JSON file per task")],

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args, get_o
 
 from cyclopts import Parameter
 
+from ipt.cli.help import FLAG_GROUPS, TUNER
 from ipt.config import (
     MsfConfig,
     TuneConfig,
@@ -24,7 +25,6 @@ from ipt.config import (
     split_tuner,
 )
 
-GROUP = "Tuner"
 # What a setting may be, or its parts.
 KINDS = {"int": int, "float": float, "str": str, "bool": bool}
 Settings = dict[str, Field[Any]]
@@ -109,7 +109,7 @@ def _flags() -> type:
             shared.setdefault(flag_name(tuner, name), {})[tuner] = declared
     declarations = []
     for name, by_tuner in shared.items():
-        parameter = Parameter(help=_help(by_tuner), group=GROUP)
+        parameter = Parameter(help=_help(by_tuner), group=FLAG_GROUPS[TUNER])
         kind: Any = _kind(by_tuner)
         declarations.append((name, Annotated[kind, parameter], field(default=None)))
     return make_dataclass(

@@ -34,13 +34,13 @@ from typing import Any, NamedTuple
 
 from ipt.config import WIDEST, IstConfig, MsfConfig, TuneConfig, WorkConfig
 from ipt.provenance import LANGUAGE_MODEL, SOFT_PROMPT, to_argv, to_record, tuner_to_record
-from ipt.results import PARTS, Condition, conditions_of_parts
+from ipt.results import PARTS, Condition, conditions_of_parts, flags_of_parts
 from ipt.run import Run
 from ipt.storage import read_json
 
 # Flags that both commands have. IST takes tasks, model and seed from the MSF run that it is given
 # by name.
-SHARED = ("dim", "recipe", "preset", "device", "limit")
+SHARED = ("dim", "recipe", "preset", "device", "limit", "test-rows")
 # Settings of tasks and model that a cell's figures depend on: where runs lie and which device
 # computes them is left out.
 WORK = (
@@ -127,6 +127,10 @@ class Cell:
         for key, value in self.settings.items():
             if key.startswith("ist.") or key in SHARED:
                 flags[key.removeprefix("ist.")] = value
+        # Files of studies name the parts as the digests of their cells do.
+        if "part" in flags:
+            named = flags.pop("part")
+            flags |= flags_of_parts([named] if isinstance(named, str) else named)
 
         # The run is that of `msf`: the subspace in which IST tunes.
         place = {"run": self.name, "out": out}
