@@ -24,7 +24,7 @@ LISTS = {
     "superglue-cls": ("fewglue", LABELS),
     "wnut": ("tagging", ["ner_wnut17"]),
     "tagging": ("tagging", ["ner_uner_ewt", "ner_wnut17", "pos_ewt", "srl_ewt"]),
-    "qa": ("qa", ["squad2_train", "xquad.en"]),
+    "qa": ("qa", ["squad2", "xquad.en"]),
 }
 FOLDERS = ("fewglue", "tagging", "qa", "real-tasks")
 LOOKED_AT = {"mpqa", "sst2", "trec"}

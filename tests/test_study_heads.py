@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,13 @@ from ipt.cli.settings import settings_file
 from ipt.cli.study import CommandLine, parse_cell
 from ipt.heads import parse_head
 from ipt.storage import read_json, write_compact
+from ipt.tasks.catalog import load_tasks
 from ipt.tuners import parse_tuner
 from ipt.workflows.study import read_cells, settings_record
 
 FOLDER = Path(__file__).parent.parent / "analysis" / "studies"
 COMMANDS = CommandLine(cli.parse, cli.call)
+DATA = ("IPT_FEWGLUE", "IPT_TAGGING", "IPT_QA")
 
 
 def cell_of(**settings):
@@ -269,3 +272,17 @@ def test_the_lists_of_tasks(tmp_path):
     assert (tmp_path / "runs" / "fewglue").resolve() == data / "fewglue"
     with pytest.raises(ValueError, match="missing: "):
         heads_data.main(tmp_path, tmp_path / "other")
+
+
+@pytest.mark.skipif(not all(os.environ.get(name) for name in DATA), reason=f"set {', '.join(DATA)}")
+def test_the_lists_name_tasks_that_are_there(tmp_path):
+    for name, variable in zip(("fewglue", "tagging", "qa"), DATA, strict=True):
+        (tmp_path / name).symlink_to(os.environ[variable], target_is_directory=True)
+    for name, (folder, seen) in heads_data.LISTS.items():
+        path = tmp_path / f"{name}.json"
+        heads_data.write_list(path, {"tasks": folder, "seen": seen})
+        assert [task.name for task in load_tasks(str(path))] == seen, name
+    # control: names of files are no names of tasks
+    heads_data.write_list(path, {"tasks": "qa", "seen": ["squad2_train"]})
+    with pytest.raises(ValueError, match="unknown task"):
+        load_tasks(str(path))
