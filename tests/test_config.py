@@ -22,6 +22,7 @@ from ipt.config import (
     SourceConfig,
     TuneConfig,
     WorkConfig,
+    flag,
     setting,
 )
 from ipt.data import DIFF_DATA_SEED
@@ -66,10 +67,14 @@ def test_the_defaults_are_those_of_the_published_figures():
 def test_the_recipe_paper_is_that_of_the_published_figures():
     kept = published("random-dim5-paper-seed42")
     for stage, kind in (("msf", MsfConfig), ("ist", IstConfig)):
-        flags = {}
-        for name, value in preset("paper")[stage].items():
-            flags[name.replace("-", "_")] = tuple(value) if isinstance(value, list) else value
-        assert in_json(kind(**flags)) == kept[stage]
+        said = preset("paper")[stage]
+        values = {}
+        for declared in fields(kind):
+            if flag(declared.name) in said:
+                value = said[flag(declared.name)]
+                values[declared.name] = tuple(value) if isinstance(value, list) else value
+        assert in_json(kind(**values)) == kept[stage]
+        assert len(values) == len([name for name in said if name != "tuner"])
     assert preset("paper")["stability"] == preset("paper")["ist"] and preset("ours") == {}
     assert preset("paper").keys() == {"deviations", "msf", "ist", "stability"}
     assert len(preset("paper")["deviations"]) == 5
@@ -77,7 +82,7 @@ def test_the_recipe_paper_is_that_of_the_published_figures():
 
 def test_the_preset_quick_is_one_rate_and_few_steps():
     tune = {"steps": 100, "rows-per-step": 2, "eval-every": 100, "rates-tried": 1}
-    ist = {"starts": 4, "steps": 40, "rows-per-step": 2, "eval-every": 10}
+    ist = {"restarts": 4, "steps": 40, "rows-per-step": 2, "eval-every": 10}
     msf = {"steps": 260, "eval-every": 260, "tune": tune}
     assert preset("quick") == {"tune": tune, "msf": msf, "ist": ist, "stability": ist}
     assert preset("default") == {} == preset("../presets/quick")  # a name, not a path
@@ -217,10 +222,10 @@ def test_what_must_be_above_zero_is_refused_at_zero_and_below(kind, name, least)
     for wrong in (0, -1):
         with pytest.raises(ValueError) as error:
             kind(**{name: wrong})
-        flag = f"--{name.replace('_', '-')}"
+        named = f"--{flag(name)}"
         if kind is SoftPrompt:
-            flag = f"--tuner soft-prompt: {name}"
-        assert str(error.value) == f"{flag} must be above 0, found {wrong}"
+            named = f"--tuner soft-prompt: {name}"
+        assert str(error.value) == f"{named} must be above 0, found {wrong}"
 
 
 @pytest.mark.parametrize("kind", STAGES)
@@ -231,7 +236,7 @@ def test_shares_are_from_zero_to_below_one(kind, name):
     for wrong in (-0.001, 1, 1.5):
         with pytest.raises(ValueError) as error:
             kind(**{name: wrong})
-        assert str(error.value) == f"--{name.replace('_', '-')} must be in [0, 1), found {wrong}"
+        assert str(error.value) == f"--{flag(name)} must be in [0, 1), found {wrong}"
 
 
 NOT_NEGATIVE = [
@@ -248,7 +253,7 @@ def test_what_may_be_zero_is_refused_below(kind, name):
     assert getattr(kind(**{name: 0}), name) == 0
     with pytest.raises(ValueError) as error:
         kind(**{name: -1})
-    assert str(error.value) == f"--{name.replace('_', '-')} must not be negative, found -1"
+    assert str(error.value) == f"--{flag(name)} must not be negative, found -1"
 
 
 LISTS = [
@@ -265,7 +270,7 @@ def test_lists_need_one_or_more_numbers_above_zero(kind, name, least):
             kind(**{name: wrong})
         assert (
             str(error.value)
-            == f"--{name.replace('_', '-')} needs one or more numbers above 0, found {list(wrong)}"
+            == f"--{flag(name)} needs one or more numbers above 0, found {list(wrong)}"
         )
 
 
