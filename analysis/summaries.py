@@ -479,7 +479,7 @@ def bench_notes(record: Record) -> list[str]:
 def overview_table(record: Record) -> TextTable:
     """Return the README's table: means over seeds, in per cent.
 
-    The figure beside it draws their spread; docs/results.md has it in numbers.
+    The figure beside it draws their spread; docs/results-reference.md has it in numbers.
     """
     rows = []
     for row in record["rows"]:
