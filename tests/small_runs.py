@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ipt.backbones.loading import load_backbone
 from ipt.cli import app as cli
+from ipt.config import flag
 from ipt.data import Task, TaskSplit
 from ipt.distributed import Processes
 from ipt.encoded import EncodedTask
@@ -144,7 +145,7 @@ def named(more: dict) -> dict:
     """Return flags of these names: tune__steps is --tune.steps."""
     found = {}
     for name, value in more.items():
-        found["--" + name.replace("__", ".").replace("_", "-")] = value
+        found["--" + ".".join(map(flag, name.split("__")))] = value
     return found
 
 
