@@ -6,8 +6,7 @@ verb without an entry shows all of its flags.
 
 from typing import Any, cast
 
-from cyclopts import App, Group, Parameter
-from cyclopts.argument import Argument, ArgumentCollection
+from cyclopts import App, Argument, ArgumentCollection, Group, Parameter
 from cyclopts.help import DefaultFormatter, HelpPanel
 
 from ipt.config import flag
@@ -50,7 +49,7 @@ GROUPS = {
     "Model": ("--model", "--dtype", "--head"),
     "Subspace": ("--alpha", "--inner-width", "--sampling", "--codes"),
     "Execution": (
-        *("--config", "--run", "--out", "--file", "--recipe"),
+        *("--config", "--run", "--out", "--file", "--recipe", "--by", "--track", "--track-tasks"),
         *("--stacked-jobs", "--token-budget", "--checkpoint-seconds"),
         *("--tune.stacked-jobs", "--tune.token-budget", "--tune.checkpoint-seconds"),
     ),
