@@ -17,6 +17,7 @@ html_static_path = ["_static"]
 html_css_files = ["tables.css"]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
+smartquotes_action = "qe"  # two dashes begin a flag
 nb_execution_mode = "off"  # `make docs` executes them before
 nb_merge_streams = True
 autodoc_default_options = {
@@ -55,6 +56,10 @@ def write_commands(folder):
     folder.mkdir(exist_ok=True)
     for path in folder.glob("*.md"):
         path.unlink()
+    # A section of the whole a verb, one level higher.
+    pages = {}
+    for section in re.split(r"(?m)^## ipt ", ipt.generate_docs())[1:]:
+        pages[section.split("\n")[0]] = re.sub("(?m)^###", "##", f"# ipt {section}")
     index = HEAD
     names = []
     for group, verbs in PIPELINE.items():
@@ -62,8 +67,7 @@ def write_commands(folder):
         for verb in verbs:
             if verb not in ipt:
                 continue
-            page = ipt[verb].generate_docs(usage_name=f"ipt {verb}")
-            (folder / f"{verb}.md").write_text(f"# ipt {page.removeprefix('# ')}", encoding="utf8")
+            (folder / f"{verb}.md").write_text(pages[verb], encoding="utf8")
             summary = ipt[verb].help.strip().splitlines()[0]
             index += f"- [`ipt {verb}`]({verb}.md): {summary}\n"
             names.append(verb)

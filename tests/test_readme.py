@@ -210,7 +210,7 @@ def test_the_pages_of_the_commands_are_one_a_verb(tmp_path):
     index = (tmp_path / "index.md").read_text()
     for verb in verbs:
         page = (tmp_path / f"{verb}.md").read_text()
-        assert page.startswith(f"# ipt {verb}\n") and f"ipt {verb} " in page
+        assert page.startswith(f"# ipt {verb}\n") and f"\nipt {verb} " in page
         assert f"]({verb}.md)" in index and f"\n{verb}\n" in index
     page = (tmp_path / "msf.md").read_text()
     assert "--tune.steps" in page and "**Tuner**" in page and "--part" not in page
