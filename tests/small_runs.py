@@ -26,6 +26,14 @@ from ipt.storage import read_json, read_tensors
 from ipt.training.evaluate import Score
 
 SEED = 7
+
+
+def job_lines(path: Path) -> list[dict]:
+    """Return a metrics file's lines of jobs; those of the stage's stream tell the time."""
+    lines = map(json.loads, path.read_text(encoding="utf8").splitlines())
+    return [line for line in lines if "job" in line]
+
+
 SPLIT = TaskSplit("small", ("second", "early", "last"), ("late",), ("first",), ("late",))
 DEFINITIONS = {
     "second": "Answer the second word.",
