@@ -59,6 +59,8 @@ Name = Annotated[
 # Spelled out, as the parser takes choices from a type: the parts of `ipt.results.PARTS`.
 PartName = Literal["same", "diff", "unseen", "random-start", "random", "pca", "mixture"]
 Parts = Annotated[tuple[PartName, ...], Parameter(name="--part", help=PARTS)]
+BY = "groups of tasks below each setting of the table; all: every setting"
+By = Annotated[Literal["settings", "kind", "subcategory", "all"], Parameter(help=BY)]
 SummaryFile = Annotated[Path | None, Parameter(help="write the means as a small JSON summary")]
 
 MOST_SAID = 1000  # characters of a message, more than any needs

@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 from rich.markup import escape
 from rich.table import Column
 
-from ipt.cli.options import Out
+from ipt.cli.options import By, Out
 from ipt.cli.output import finite, new_table, print_list, print_recovery, print_table
 from ipt.run import Run
 from ipt.storage import write_json
@@ -70,8 +70,8 @@ def _headline(result: dict[str, Any]) -> str:
 
 
 @runs_app.command(name="show")
-def show_run(run: Path, *, out: Out = Path("runs")) -> None:
-    """Print the table of a run again."""
+def show_run(run: Path, *, by: By = "settings", out: Out = Path("runs")) -> None:
+    """Print the result of a run again."""
     folder = Run.find(run, out).folder
     settings = Run(folder).config
     result = Run(folder).result
@@ -80,9 +80,9 @@ def show_run(run: Path, *, out: Out = Path("runs")) -> None:
 
         print_table(stability_table(result))
     elif settings["kind"] == "ist":
-        print_recovery([out / settings["msf_run"], folder])
+        print_recovery([out / settings["msf_run"], folder], by)
     else:
-        print_recovery([folder])
+        print_recovery([folder], by)
 
 
 @runs_app.command(name="figure")

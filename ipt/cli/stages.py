@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from ipt.cli.options import (
+    By,
     Choice,
     Ist,
     Msf,
@@ -113,6 +114,7 @@ def ist(
     choice: Choice = ChoiceConfig(),
     recipe: Recipe = "ours",
     part: Parts = (),
+    by: By = "settings",
     config: Ist = IstConfig(),
 ) -> None:
     """Tune d numbers per task in a subspace of `ipt msf`; print the table of recoveries."""
@@ -133,7 +135,7 @@ def ist(
         return
     finished = plan.finish(lambda run: run_ist(experiment, subspace, config, run, conditions))
     if experiment.processes.is_main:
-        print_recovery([source.folder, finished.folder])
+        print_recovery([source.folder, finished.folder], by)
         for command in after_ist(finished, experiment.unseen):
             print(f"next: {command}")
 
