@@ -117,12 +117,24 @@ class Told:
 
     said: list[str] = field(default_factory=list)
     bars: dict[str, int] = field(default_factory=dict)
+    planned: list[str] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
 
     def info(self, text: str) -> None:
         self.said.append(text)
 
     def note(self, text: str) -> None:
         self.said.append(text)
+
+    @contextmanager
+    def stages(self, planned):
+        self.planned = [stage.key for stage in planned]
+        yield
+
+    @contextmanager
+    def stage(self, key: str):
+        self.done.append(key)
+        yield
 
     @contextmanager
     def bar(self, title: str):

@@ -35,10 +35,12 @@ from ipt.config import (
     require_number,
 )
 from ipt.data import NAME_PATTERN
+from ipt.progress import say_loading
 from ipt.provenance import to_argv
 from ipt.run import BANK, Run
 
 if TYPE_CHECKING:
+    from ipt.estimate import Estimate
     from ipt.experiment import Experiment
 
 MORE_SEEDS = "further seeds, each one more job per task and rate in the same run"
@@ -54,6 +56,7 @@ def tune(
     config: Tune = TuneConfig(),
 ) -> None:
     """Tune one delta per task (and seed); print their test scores, averaged over the seeds."""
+    say_loading(work.model)
     from ipt.estimate import announce
     from ipt.resolve import open_experiment
     from ipt.workflows.tuning import estimate_tuning, run_tuning
@@ -68,10 +71,13 @@ def tune(
             f"found {list(seeds)}"
         )
     experiment = open_experiment(work, config)
-    announce(experiment, estimate_tuning(experiment, seeds))
+    cost = estimate_tuning(experiment, seeds)
+    announce(experiment, cost, work.preset, smaller("tune", work))
     if work.dry_run:
+        print_rows(cost)
         return
-    result = run_tuning(experiment, seeds)
+    with experiment.reporter.stages(cost.stages):
+        result = run_tuning(experiment, seeds)
     print_tuning(result, file if experiment.processes.is_main else None, work.seed)
 
 
@@ -85,6 +91,7 @@ def msf(
     tune: TuneConfig = TuneConfig(),
 ) -> None:
     """Find the subspace of the seen tasks' deltas (missing ones are tuned first) and score it."""
+    say_loading(work.model)
     from ipt.estimate import announce
     from ipt.resolve import open_experiment
     from ipt.workflows.msf import estimate_msf, plan_msf, resolve_config, run_msf
@@ -99,11 +106,14 @@ def msf(
     print_deviations(recipe)
     experiment = open_experiment(work, tune)
     config = resolve_config(experiment, config)
-    announce(experiment, estimate_msf(experiment, config))
+    cost = estimate_msf(experiment, config)
+    announce(experiment, cost, work.preset, smaller("msf", work))
     if work.dry_run:
+        print_rows(cost)
         return
     plan = plan_msf(experiment, config, run)
-    finished = plan.finish(lambda folder: run_msf(experiment, config, folder))
+    with experiment.reporter.stages(cost.stages):
+        finished = plan.finish(lambda folder: run_msf(experiment, config, folder))
     if experiment.processes.is_main:
         print_recovery([finished.folder])
     print(f"next: {next_ist(work, recipe, config.dim, finished.folder.name)}")
@@ -118,6 +128,7 @@ def ist(
     config: Ist = IstConfig(),
 ) -> None:
     """Tune d numbers per task in a subspace of `ipt msf`; print the table of recoveries."""
+    say_loading("the model")
     from ipt.estimate import announce
     from ipt.resolve import find_msf, load_subspace, reopen_experiment
     from ipt.results import conditions_of_parts
@@ -130,10 +141,14 @@ def ist(
     subspace = load_subspace(source, experiment)
     conditions = conditions_of_parts(part)
     plan = plan_ist(experiment, config, source, conditions)
-    announce(experiment, estimate_ist(experiment, config, plan.path, conditions))
+    cost = estimate_ist(experiment, config, plan.path, conditions, choice.dim)
+    less = "" if choice.preset == "quick" else "ipt ist --preset quick: fewer steps"
+    announce(experiment, cost, choice.preset, less)
     if choice.dry_run:
+        print_rows(cost)
         return
-    finished = plan.finish(lambda run: run_ist(experiment, subspace, config, run, conditions))
+    with experiment.reporter.stages(cost.stages):
+        finished = plan.finish(lambda run: run_ist(experiment, subspace, config, run, conditions))
     if experiment.processes.is_main:
         print_recovery([source.folder, finished.folder], by)
         for command in after_ist(finished, experiment.unseen):
@@ -152,6 +167,7 @@ def stability(
 
     The ways: tuning, IST, mixtures of seen deltas, and tuning from these two.
     """
+    say_loading("the model")
     from ipt.estimate import announce
     from ipt.resolve import find_msf, load_subspace, reopen_experiment, require_no_heads
     from ipt.workflows.stability import estimate_stability, plan_stability, run_stability
@@ -166,12 +182,30 @@ def stability(
     require_no_heads(experiment, "ipt stability")
     subspace = load_subspace(source, experiment)
     seeds = list(range(experiment.seed, experiment.seed + runs))
-    announce(experiment, estimate_stability(experiment, config, seeds))
+    announce(experiment, estimate_stability(experiment, config, seeds), choice.preset)
     if choice.dry_run:
         return
     plan = plan_stability(experiment, config, source, seeds)
     finished = plan.finish(lambda run: run_stability(experiment, subspace, config, seeds, run))
     print_stability(finished, file if experiment.processes.is_main else None, experiment.seed)
+
+
+def smaller(verb: str, work: WorkConfig) -> str:
+    """Return a command of less work than this one; empty: there is none to name."""
+    flags: dict[str, Any] = {}
+    if work.preset != "quick":
+        flags["preset"] = "quick"
+    if work.tasks == WorkConfig().tasks:
+        flags["tasks"] = "random-20"
+    if not flags and work.limit == 0:
+        flags["limit"] = 20
+    return shlex.join(["ipt", verb, *to_argv(flags)]) if flags else ""
+
+
+def print_rows(cost: "Estimate") -> None:
+    """Print what each stage would read and write, for --dry-run."""
+    for line in cost.rows():
+        print(line)
 
 
 def next_ist(work: WorkConfig, recipe: str, dim: int, run: str) -> str:
