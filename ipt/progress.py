@@ -229,8 +229,14 @@ class _Screen:
     def _row(self, title: str, start: bool = True) -> TaskID:
         # Without a total the bar pulses: it is known at the first step only.
         total = None if start else 1
-        fields = {"note": "", "took": None, "left": None}
-        return self.progress.add_task(title, start=start, total=total, **fields)
+        return self.progress.add_task(
+            title,
+            start=start,
+            total=total,
+            note="",
+            took=None,
+            left=None,
+        )
 
     def start(self, key: str) -> None:
         """Start the clock of a stage."""

@@ -59,6 +59,11 @@ Name = Annotated[
 # Spelled out, as the parser takes choices from a type: the parts of `ipt.results.PARTS`.
 PartName = Literal["same", "diff", "unseen", "random-start", "random", "pca", "mixture"]
 Parts = Annotated[tuple[PartName, ...], Parameter(name="--part", help=PARTS)]
+TRACK = "also send the stages' curves to this tracker, once for each; docs/tracking.md"
+Track = Annotated[
+    tuple[Literal["tensorboard", "trackio", "wandb"], ...],
+    Parameter(name="--track", help=TRACK, negative=()),
+]
 BY = "groups of tasks below each setting of the table; all: every setting"
 By = Annotated[Literal["settings", "kind", "subcategory", "all"], Parameter(help=BY)]
 SummaryFile = Annotated[Path | None, Parameter(help="write the means as a small JSON summary")]

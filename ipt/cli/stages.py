@@ -5,6 +5,7 @@ Each verb opens what it works on, says how long the work will take, calls its wo
 
 import shlex
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -18,6 +19,7 @@ from ipt.cli.options import (
     Parts,
     Recipe,
     SummaryFile,
+    Track,
     Tune,
     Work,
     preset,
@@ -53,13 +55,19 @@ def tune(
     tuner: TunerFlags = NO_FLAGS,
     more_seeds: Annotated[tuple[int, ...], Parameter(help=MORE_SEEDS)] = (),
     file: SummaryFile = None,
+    track: Track = (),
     config: Tune = TuneConfig(),
 ) -> None:
     """Tune one delta per task (and seed); print their test scores, averaged over the seeds."""
     say_loading(work.model)
+    from ipt.bank import open_bank
+    from ipt.data import SAME_DATA_SEED
     from ipt.estimate import announce
     from ipt.resolve import open_experiment
+    from ipt.tracking import Tracked, require_trackers, tracked
     from ipt.workflows.tuning import estimate_tuning, run_tuning
+
+    require_trackers(track)
 
     work = with_tuner(work, tuner)
     seeds = (work.seed, *more_seeds)
@@ -76,17 +84,22 @@ def tune(
     if work.dry_run:
         print_rows(cost)
         return
-    with experiment.reporter.stages(cost.stages):
+    reporter = experiment.reporter
+    folder = open_bank(experiment, SAME_DATA_SEED).folder
+    what = Tracked(folder, group=folder.name, job="tune")
+    sending = tracked(track if experiment.processes.is_main else (), what, reporter.note)
+    with reporter.stages(cost.stages), sending:
         result = run_tuning(experiment, seeds)
     print_tuning(result, file if experiment.processes.is_main else None, work.seed)
 
 
-def msf(
+def msf(  # noqa: PLR0913 (the flags of a verb)
     *,
     work: Work = WorkConfig(),
     tuner: TunerFlags = NO_FLAGS,
     run: Name = "",
     recipe: Recipe = "ours",
+    track: Track = (),
     config: Msf = MsfConfig(),
     tune: TuneConfig = TuneConfig(),
 ) -> None:
@@ -94,7 +107,10 @@ def msf(
     say_loading(work.model)
     from ipt.estimate import announce
     from ipt.resolve import open_experiment
+    from ipt.tracking import require_trackers
     from ipt.workflows.msf import estimate_msf, plan_msf, resolve_config, run_msf
+
+    require_trackers(track)
 
     work = with_tuner(work, tuner)
     # A name would otherwise be refused after the work is planned.
@@ -112,8 +128,13 @@ def msf(
         print_rows(cost)
         return
     plan = plan_msf(experiment, config, run)
+
+    def work_on(folder: Run) -> None:
+        with sending(track, experiment, folder, "msf", group=folder.folder.name):
+            run_msf(experiment, config, folder)
+
     with experiment.reporter.stages(cost.stages):
-        finished = plan.finish(lambda folder: run_msf(experiment, config, folder))
+        finished = plan.finish(work_on)
     if experiment.processes.is_main:
         print_recovery([finished.folder])
     print(f"next: {next_ist(work, recipe, config.dim, finished.folder.name)}")
@@ -125,6 +146,7 @@ def ist(
     recipe: Recipe = "ours",
     part: Parts = (),
     by: By = "settings",
+    track: Track = (),
     config: Ist = IstConfig(),
 ) -> None:
     """Tune d numbers per task in a subspace of `ipt msf`; print the table of recoveries."""
@@ -132,7 +154,10 @@ def ist(
     from ipt.estimate import announce
     from ipt.resolve import find_msf, load_subspace, reopen_experiment
     from ipt.results import conditions_of_parts
+    from ipt.tracking import require_trackers
     from ipt.workflows.ist import estimate_ist, plan_ist, run_ist
+
+    require_trackers(track)
 
     print_deviations(recipe)
     source = find_msf(choice)
@@ -147,8 +172,13 @@ def ist(
     if choice.dry_run:
         print_rows(cost)
         return
+
+    def work_on(run: Run) -> None:
+        with sending(track, experiment, run, "ist", group=source.folder.name):
+            run_ist(experiment, subspace, config, run, conditions)
+
     with experiment.reporter.stages(cost.stages):
-        finished = plan.finish(lambda run: run_ist(experiment, subspace, config, run, conditions))
+        finished = plan.finish(work_on)
     if experiment.processes.is_main:
         print_recovery([source.folder, finished.folder], by)
         for command in after_ist(finished, experiment.unseen):
@@ -188,6 +218,25 @@ def stability(
     plan = plan_stability(experiment, config, source, seeds)
     finished = plan.finish(lambda run: run_stability(experiment, subspace, config, seeds, run))
     print_stability(finished, file if experiment.processes.is_main else None, experiment.seed)
+
+
+def sending(
+    track: Sequence[str],
+    experiment: "Experiment",
+    run: Run,
+    job: str,
+    group: str,
+) -> AbstractContextManager[None]:
+    """Return a context in which what a run writes is sent to trackers, by the first process."""
+    from ipt.bank import open_bank
+    from ipt.data import DIFF_DATA_SEED, SAME_DATA_SEED
+    from ipt.tracking import Tracked, tracked
+
+    banks = []
+    for data_seed in (SAME_DATA_SEED, DIFF_DATA_SEED):
+        banks.append(open_bank(experiment, data_seed).folder)
+    what = Tracked(run.folder, group, job, tuple(banks))
+    return tracked(track if experiment.processes.is_main else (), what, experiment.reporter.note)
 
 
 def smaller(verb: str, work: WorkConfig) -> str:
