@@ -60,8 +60,9 @@ Name = Annotated[
 PartName = Literal["same", "diff", "unseen", "random-start", "random", "pca", "mixture"]
 Parts = Annotated[tuple[PartName, ...], Parameter(name="--part", help=PARTS)]
 TRACK = "also send the stages' curves to this tracker, once for each; docs/tracking.md"
+TrackerName = Literal["tensorboard", "trackio", "wandb"]
 Track = Annotated[
-    tuple[Literal["tensorboard", "trackio", "wandb"], ...],
+    tuple[TrackerName, ...],
     Parameter(name="--track", help=TRACK, negative=()),
 ]
 BY = "groups of tasks below each setting of the table; all: every setting"
