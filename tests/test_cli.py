@@ -79,7 +79,7 @@ def test_parts_done_one_after_another_are_the_run_done_at_once(done, tmp_path, c
     ]:
         assert cli.main(ist_words(out, *(word for part in parts for word in ("--part", part)))) == 0
         assert results(out)["ist"]["scores"].keys() == scored
-        assert ("best seen codes, msf subspace" in capsys.readouterr().err) == (
+        assert (" numbers a task (IST): " in capsys.readouterr().err) == (
             "unseen" in parts
         )  # no bar of what is not done
     first = (whole / "metrics-ist-pca.jsonl").stat().st_mtime_ns
