@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,6 +114,23 @@ class Checkpoint:
         """Remove the state file of a stage whose results are written elsewhere."""
         if self.path:
             self.path.unlink(missing_ok=True)
+
+
+def stream_of(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a metrics file that are of its stream (`ipt.training.stream`).
+
+    Others, of single jobs, and a last line that is being written are passed over.
+    """
+    lines = []
+    if path.exists():
+        for text in path.read_text(encoding="utf8", errors="replace").splitlines():
+            # Lines of jobs are many: most are not read.
+            if not text.startswith('{"stage"'):
+                continue
+            with suppress(ValueError):
+                line = json.loads(text)
+                lines.append(line)
+    return lines
 
 
 def _described(tensors: "dict[str, Tensor]") -> dict[str, Any]:

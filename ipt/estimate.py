@@ -1,5 +1,6 @@
 """What a command will cost: rows, answers, and a range of time measured on this machine."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from ipt.config import IstConfig, MsfConfig, SearchConfig
 from ipt.data import TaskSplit
 from ipt.experiment import Experiment
 from ipt.methods.ist import ROUNDS
+from ipt.progress import PlannedStage
 from ipt.results import Condition
 from ipt.storage import free_bytes
 from ipt.training.model import Model
@@ -30,6 +32,7 @@ REPEATS = 3
 # the typical row says, by the runs in LOG.md.
 SHORTER = 0.6
 LONGER = 1.6
+LONG = 3600.0  # seconds from which a smaller command is offered
 COPIES = 8  # of a delta on disk, at most: bank, checkpoint with moments, run
 
 
@@ -47,6 +50,15 @@ class Work:
             dev_rows=self.dev_rows + other.dev_rows,
             answers=self.answers + other.answers,
         )
+
+
+@dataclass(frozen=True)
+class StageWork:
+    """A stage of a command, what it is in words, and its work."""
+
+    key: str
+    title: str
+    work: Work
 
 
 @dataclass(frozen=True)
@@ -72,21 +84,31 @@ class Estimate:
     work: Work
     low: float
     high: float
+    works: Sequence[StageWork] = ()
+    """Of each stage, in their order."""
+    stages: Sequence[PlannedStage] = ()
+    """The same, with the time in the middle of the range."""
 
-    def __str__(self) -> str:
-        work = self.work
+    @property
+    def minutes(self) -> str:
+        """The range in words: 3 to 9."""
         # In whole minutes: the estimate is no more exact than that.
         low = round(self.low / 60)
         high = round(self.high / 60)
         low = max(1, low)
         high = max(1, high)
-        minutes = f"{low} to {high}"
-        if low == high:
-            minutes = f"{low}"
-        return (
-            f"at most {work.train_rows:,} training rows, {work.dev_rows:,} dev rows and "
-            f"{work.answers:,} generated answers: about {minutes} min"
-        )
+        return f"{low}" if low == high else f"{low} to {high}"
+
+    def rows(self) -> list[str]:
+        """Return a line a stage with its rows, at most so many, and one of all."""
+        lines = []
+        for stage in [*self.works, StageWork("", "in all", self.work)]:
+            work = stage.work
+            lines.append(
+                f"{stage.title}: at most {work.train_rows:,} training rows, "
+                f"{work.dev_rows:,} dev rows, {work.answers:,} generated answers"
+            )
+        return lines
 
 
 def tuning_work(search: SearchConfig, tasks: int) -> Work:
@@ -100,14 +122,19 @@ def tuning_work(search: SearchConfig, tasks: int) -> Work:
 
 def msf_work(split: TaskSplit, config: MsfConfig) -> Work:
     """Return the work of MSF: the subspace, and the shared delta beside it."""
+    stage = subspace_work(split, config)
+    return stage + stage
+
+
+def subspace_work(split: TaskSplit, config: MsfConfig) -> Work:
+    """Return the work of the subspace alone, or of the shared delta alone."""
     # Rounded up: the last step is evaluated too.
     evaluations = -(-config.steps // config.eval_every)
     dev_rows = len(split.seen) * DEV_ROWS
-    stage = Work(
+    return Work(
         train_rows=config.steps * config.rows_per_step,
         dev_rows=evaluations * dev_rows,
     )
-    return stage + stage
 
 
 def ist_work(split: TaskSplit, config: IstConfig, tasks: int) -> Work:
@@ -160,29 +187,60 @@ def ist_tasks(split: TaskSplit, conditions: Sequence[Condition]) -> int:
     return count
 
 
-def estimate(experiment: Experiment, work: Work) -> Estimate:
-    """Return the time that the work takes, from a measurement on this machine."""
+def estimate(
+    experiment: Experiment,
+    work: Work,
+    stages: Sequence[StageWork] = (),
+) -> Estimate:
+    """Return the time that the work takes, from a measurement on this machine.
+
+    stages: what the work is made of.
+    """
     slow, fast = measure_rates(experiment)
     # From the better of both cases to the worse: how fast batches were, and how long rows are.
+    planned = []
+    for stage in stages:
+        seconds = (SHORTER * fast.seconds(stage.work) + LONGER * slow.seconds(stage.work)) / 2
+        planned.append(PlannedStage(stage.key, stage.title, seconds))
     return Estimate(
         work,
         low=SHORTER * fast.seconds(work),
         high=LONGER * slow.seconds(work),
+        works=stages,
+        stages=planned,
     )
 
 
-def announce(experiment: Experiment, cost: Estimate) -> None:
-    """Say what will be done and how long it takes; raise ValueError where the disk is too full."""
-    split = experiment.split
+def announce(
+    experiment: Experiment,
+    cost: Estimate,
+    preset: str = "default",
+    smaller: str = "",
+) -> None:
+    """Say what will be done, how long it takes and what slows it.
+
+    smaller: a command of less work, which is offered from an hour on.
+    Raises ValueError where the disk is too full.
+    """
     model = experiment.model
-    seen = len(split.seen)
-    unseen = len(split.all) - seen
-    experiment.reporter.info(
-        f"{split.name}: {seen} seen, {unseen} unseen tasks; {cost} on {model.device}"
+    reporter = experiment.reporter
+    reporter.info(f"what   {described(experiment, preset)}")
+    reporter.info(
+        f"time   about {cost.minutes} min, measured just now · "
+        "Ctrl-C is safe: the same command goes on"
     )
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    cores = os.cpu_count() or 1
+    if load > cores:
+        reporter.info(
+            f"busy   load {load:.1f} on {cores} cores: other programs run; alone it is faster"
+        )
+    if smaller and (cost.low + cost.high) / 2 > LONG:
+        reporter.info(f"less   {smaller}")
 
     # Every task's delta for two data seeds. Asked before the first step: a run that ends hours
     # later on a full disk would have lost them.
+    split = experiment.split
     out = experiment.work.out
     deltas = 2 * len(split.all)
     delta_bytes = model.size * torch.float32.itemsize
@@ -192,6 +250,27 @@ def announce(experiment: Experiment, cost: Estimate) -> None:
             f"--out {out} needs about {needed / 1e6:.0f} MB free; make room or choose another "
             "folder"
         )
+
+
+def described(experiment: Experiment, preset: str) -> str:
+    """Return what a command works on, and where, in one line."""
+    split = experiment.split
+    model = experiment.model
+    seen = len(split.seen)
+    unseen = len(split.all) - seen
+    parameters = sum(values.numel() for values in model.backbone.model.parameters())
+    place = str(model.device)
+    if model.device.type == "cpu":
+        threads = torch.get_num_threads()
+        place += ", 1 thread" if threads == 1 else f", {threads} threads"
+    parts = [
+        f"{split.name}: {seen} seen + {unseen} unseen tasks",
+        f"{model.backbone.name} ({parameters / 1e6:,.0f} M, frozen)",
+        place,
+        f"{preset} preset",
+        f"seed {experiment.seed}",
+    ]
+    return " · ".join(parts)
 
 
 def measure_rates(experiment: Experiment) -> tuple[Rates, Rates]:

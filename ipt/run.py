@@ -1,7 +1,8 @@
 """A run folder: everything that one command writes, and all that a later one reads.
 
     config.json                      settings and versions, before the first step
-    metrics-STAGE.jsonl              lines of figures while a stage runs
+    metrics-STAGE.jsonl              lines of figures while a stage runs (`ipt.training.stream`)
+    tracked.json                     what was sent to trackers, if any (`ipt.tracking`)
     checkpoint-STAGE.safetensors     state of a stage that is not complete
     result.json                      scores; its presence marks the run complete
 

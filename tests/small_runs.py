@@ -27,6 +27,14 @@ from ipt.storage import read_json, read_tensors
 from ipt.training.evaluate import Score
 
 SEED = 7
+
+
+def job_lines(path: Path) -> list[dict]:
+    """Return a metrics file's lines of jobs; those of the stage's stream tell the time."""
+    lines = map(json.loads, path.read_text(encoding="utf8").splitlines())
+    return [line for line in lines if "job" in line]
+
+
 SPLIT = TaskSplit("small", ("second", "early", "last"), ("late",), ("first",), ("late",))
 DEFINITIONS = {
     "second": "Answer the second word.",
@@ -110,12 +118,24 @@ class Told:
 
     said: list[str] = field(default_factory=list)
     bars: dict[str, int] = field(default_factory=dict)
+    planned: list[str] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
 
     def info(self, text: str) -> None:
         self.said.append(text)
 
     def note(self, text: str) -> None:
         self.said.append(text)
+
+    @contextmanager
+    def stages(self, planned):
+        self.planned = [stage.key for stage in planned]
+        yield
+
+    @contextmanager
+    def stage(self, key: str):
+        self.done.append(key)
+        yield
 
     @contextmanager
     def bar(self, title: str):

@@ -17,8 +17,10 @@ import pytest
 import torch
 from conftest import QUICK, ist_words, msf_words, source, toy_task
 from filelock import FileLock
+from small_runs import job_lines
 
 import ipt
+from ipt.checkpoint import stream_of
 from ipt.cli import app as cli
 from ipt.provenance import to_argv
 from ipt.results import flags_of_parts
@@ -61,6 +63,9 @@ def test_both_commands_leave_complete_runs(done, capsys):
     )
     assert cli.main(["runs", "show", name, "--out", str(done)]) == 0
     shown = capsys.readouterr().out
+    assert "seen, through the autoencoder" in shown and "T_test" not in shown
+    assert cli.main(["runs", "show", name, "--by", "all", "--out", str(done)]) == 0
+    shown = capsys.readouterr().out
     assert "T_test (IST)" in shown and "IST, random subspace" in shown and "E_rel" in shown
     assert cli.main(["runs", "figure", "--out", str(done)]) == 0
     assert (done / "recovery.png").read_bytes()[:4] == b"\x89PNG"
@@ -76,7 +81,7 @@ def test_parts_done_one_after_another_are_the_run_done_at_once(done, tmp_path, c
     ]:
         assert cli.main(ist_words(out, *to_argv(flags_of_parts(parts)))) == 0
         assert results(out)["ist"]["scores"].keys() == scored
-        assert ("best seen codes, msf subspace" in capsys.readouterr().err) == (
+        assert (" numbers a task (IST): " in capsys.readouterr().err) == (
             "unseen" in parts
         )  # no bar of what is not done
     first = (whole / "metrics-ist-pca.jsonl").stat().st_mtime_ns
@@ -138,11 +143,12 @@ def test_same_seed_same_files(world, done, tmp_path):
     (first,), (again,) = done.glob("msf-*"), tmp_path.glob("msf-*")
     for name in (
         "result.json",
-        "metrics-msf.jsonl",
         "subspace/model.safetensors",
         "codes.safetensors",
     ):
         assert (first / name).read_bytes() == (again / name).read_bytes()
+    lines = [job_lines(folder / "metrics-msf.jsonl") for folder in (first, again)]
+    assert lines[0] and lines[0] == lines[1]
     other = tmp_path / "other"
     assert cli.main(msf_words(world, other, "--seed", "1")) == 0  # control: the seed matters
     assert (next(other.glob("msf-*")) / "codes.safetensors").read_bytes() != (
@@ -203,10 +209,14 @@ def test_sigkill_and_resume_give_the_uninterrupted_result(world, tmp_path):
             torch.testing.assert_close(again[name], tensor, rtol=0, atol=1e-5)
     for path in [*whole.glob("bank/*/metrics-*.jsonl"), *whole.glob("msf-*/metrics-*.jsonl")]:
         steps = [
-            [json.loads(line)["step"] for line in (folder / path.relative_to(whole)).open()]
+            [line["step"] for line in job_lines(folder / path.relative_to(whole))]
             for folder in (whole, broken)
         ]
         assert steps[0] == steps[1]  # no line is missing or there twice
+        streams = [stream_of(folder / path.relative_to(whole)) for folder in (whole, broken)]
+        stream = [line["step"] for line in streams[1]]
+        assert stream == sorted(set(stream))
+        assert stream[-1] == streams[0][-1]["step"]  # as far as without a break
 
 
 @pytest.mark.parametrize(

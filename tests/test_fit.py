@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 from by_hand import Numbers, Scripted, row, threads
+from small_runs import job_lines
 from soft_prompts import Free, fit, model_of_source
 from torch import nn
 
-from ipt.checkpoint import Checkpoint
+from ipt.checkpoint import Checkpoint, stream_of
 from ipt.config import LoopConfig
-from ipt.storage import read_tensors
+from ipt.storage import read_tensors, write_tensors
 from ipt.training import loop
 from ipt.training.loop import Job, Outcome, take_rows
 
@@ -40,8 +41,7 @@ def scripted(*losses):
 
 
 def lines(folder, stage="s"):
-    text = (folder / f"metrics-{stage}.jsonl").read_text()
-    return [json.loads(line) for line in text.splitlines()]
+    return job_lines(folder / f"metrics-{stage}.jsonl")
 
 
 def plain(some, config, start=0.0):
@@ -363,3 +363,79 @@ def test_two_ranks_share_the_rows_and_end_as_one(tmp_path):
 def test_nobody_need_be_told_and_nothing_need_be_kept():
     outcomes = fit(Numbers(), prompts(1), [job(0)], CONFIG)
     assert outcomes[0].steps == CONFIG.steps
+
+
+def stream(folder, stage="s"):
+    return stream_of(folder / f"metrics-{stage}.jsonl")
+
+
+def test_the_stream_of_a_stage_has_a_line_at_its_end(tmp_path):
+    backbone, jobs = scripted((3, 2, 1), (4, 3, 2))
+    config = replace(CONFIG, steps=3, warmup=0.0)
+    met = []
+
+    def note(done, total, loss):
+        met.append(loss)
+
+    fit(backbone, prompts(2), jobs, config, Checkpoint(tmp_path, "s"), note)
+    (line,) = stream(tmp_path)
+    assert list(line) == [
+        "stage", "step", "seconds", "loss", "loss_p10", "loss_p90", "dev_loss", "active",
+        "rows_per_second", "tokens_per_second", "memory_mb", "learning_rate",
+    ]  # fmt: skip
+    assert (line["stage"], line["step"], line["active"]) == ("s", 3, 0)
+    assert line["loss"] == pytest.approx(sum(met) / 3, abs=1e-5)
+    assert line["loss_p10"] <= line["loss"] <= line["loss_p90"]
+    assert line["dev_loss"] == (1 + 2) / 2
+    lengths = [tokens.tokens for job in jobs for group in job.groups for _, tokens in group]
+    of_a_row = line["tokens_per_second"] / line["rows_per_second"]
+    assert of_a_row == pytest.approx(sum(lengths) / len(lengths), rel=0.1)
+    assert line["learning_rate"] > 0 and line["memory_mb"] > 0
+
+
+def test_the_stream_has_a_line_after_ten_steps_and_a_second(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("ipt.training.stream.time.monotonic", lambda: now[0])
+
+    def run(name, seconds):
+        def note(done, total, loss):
+            now[0] += seconds
+
+        backbone, jobs = scripted(tuple(range(100, 0, -1)))
+        config = replace(CONFIG, steps=40, patience=100)
+        fit(backbone, prompts(1), jobs, config, Checkpoint(tmp_path, name, 1e9), note)
+        return [line["step"] for line in stream(tmp_path, name)]
+
+    assert run("slow", 0.5) == [10, 20, 30, 40]
+    assert run("fast", 0.0625) == [17, 33, 40]
+
+
+def test_a_resumed_stream_has_no_step_twice_and_its_time_goes_on(tmp_path):
+    script = (tuple(range(9, 0, -1)),)
+    config = replace(CONFIG, steps=8, patience=9)
+    backbone, jobs = scripted(*script)
+    killed_after(3, backbone, prompts(1), jobs, config, Checkpoint(tmp_path, "s", 0))
+    with (tmp_path / "metrics-s.jsonl").open("a") as file:
+        file.write('{"stage": "s", "step": 99, "seconds": 99.0}\n')
+    fit(backbone, prompts(1), jobs, config, Checkpoint(tmp_path, "s", 0))
+    lines = stream(tmp_path)
+    assert [line["step"] for line in lines] == list(range(1, 9))
+    seconds = [line["seconds"] for line in lines]
+    assert seconds == sorted(seconds)
+    # A finished stage takes no step, and writes no line.
+    fit(backbone, prompts(1), jobs, config, Checkpoint(tmp_path, "s", 0))
+    assert stream(tmp_path) == lines
+
+
+def test_a_stage_that_was_begun_by_an_older_version_goes_on(tmp_path):
+    """Its metrics are of jobs alone."""
+    backbone, jobs = scripted(tuple(range(9, 0, -1)))
+    config = replace(CONFIG, steps=8, patience=9)
+    checkpoint = Checkpoint(tmp_path, "s", 0)
+    killed_after(3, backbone, prompts(1), jobs, config, checkpoint)
+    state, metadata = read_tensors(checkpoint.path)
+    text = "".join(json.dumps(line) + "\n" for line in lines(tmp_path))
+    checkpoint.metrics.write_text(text)
+    write_tensors(checkpoint.path, state, metadata | {"metrics": str(len(text))})
+    fit(backbone, prompts(1), jobs, config, Checkpoint(tmp_path, "s", 0))
+    assert [line["step"] for line in stream(tmp_path)] == [4, 5, 6, 7, 8]

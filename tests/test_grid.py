@@ -6,6 +6,7 @@ Scores and losses come from stubs and disagree, so that which of them decides is
 import pytest
 import torch
 from fitted import Bowl, checksum, checksum_scores, number_task
+from small_runs import job_lines
 from soft_prompts import Free, all_prompts, run_sweep, select_best, stack_jobs, tune_prompts
 from torch import nn
 
@@ -197,7 +198,7 @@ def test_a_grid_trains_each_job_at_its_rate_and_chooses(monkeypatch, tmp_path):
     assert choices[1].outcome == Outcome(2, 2, pytest.approx(999**2))
     assert len(asked) == 1
     assert [row[:2] for row in seen] == [(4, 8), (8, 8)]
-    assert len((tmp_path / "metrics-g.jsonl").read_text().splitlines()) == 8
+    assert len(job_lines(tmp_path / "metrics-g.jsonl")) == 8
 
 
 def test_halved_jobs_are_chosen_by_loss_at_the_end_of_a_grid(monkeypatch):
@@ -293,7 +294,7 @@ def test_prompt_tuning_tells_its_progress_and_fills_its_checkpoint(tmp_path):
     note, checkpoint = lambda *row: seen.append(row), Checkpoint(tmp_path, "tune", 0)
     tune_prompts(Bowl(), [far("a")], config, 3, checkpoint, start, note)
     assert [row[:2] for row in seen] == [(1, 3), (2, 3), (3, 3)]
-    assert len((tmp_path / "metrics-tune.jsonl").read_text().splitlines()) == 3
+    assert len(job_lines(tmp_path / "metrics-tune.jsonl")) == 3
 
 
 def test_a_prompt_tuned_too_far_is_taken_from_its_best_step():

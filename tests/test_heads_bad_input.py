@@ -85,7 +85,7 @@ def test_folders_of_deltas_have_no_heads(folder, capsys):
 def test_a_dry_run_measures_a_head_and_tunes_nothing(folder, capsys):
     for head in ("classification", "by-kind:layers=2", "label-embedding"):
         assert cli.main(words(folder, "tune", "cls", "--head", head, "--dry-run")) == 0
-        assert "training rows" in capsys.readouterr().err
+        assert "training rows" in capsys.readouterr().out
     assert not list((folder / "runs").rglob("*.safetensors"))
 
 

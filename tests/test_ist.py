@@ -6,6 +6,7 @@ import torch
 from fitted import Bowl, number_task
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_runs import job_lines
 from soft_prompts import choose_starts, tune_vectors
 
 from ipt.checkpoint import Checkpoint
@@ -269,7 +270,7 @@ def test_progress_and_the_checkpoint_are_passed_on(tmp_path):
     note = lambda *row: seen.append(row)
     tune_vectors(Bowl(), plain_space().float(), [far("a")], config, 3, checkpoint, note)
     assert [row[:2] for row in seen] == [(1, 3), (2, 3), (3, 3)]
-    assert len((tmp_path / "metrics-ist.jsonl").read_text().splitlines()) == 3
+    assert len(job_lines(tmp_path / "metrics-ist.jsonl")) == 3
 
 
 def test_a_subspace_of_another_width_is_refused_by_name():

@@ -36,7 +36,7 @@ ROWS = (
     {"tasks"},
     {"analysis"},
     {"resolve"},
-    {"api"},
+    {"api", "tracking"},
     {"cli"},
     {"__main__"},
 )

@@ -1,6 +1,5 @@
 """Multi-task subspace finding: both losses, each prompt with its own rows, the shared prompt, against plain loops and numbers on paper."""
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
@@ -9,6 +8,7 @@ import pytest
 import torch
 from by_hand import Numbers, row, threads
 from fitted import word_task
+from small_runs import job_lines
 from soft_prompts import backward, find_shared_prompt, find_subspace, flat, row_losses
 from torch import nn
 
@@ -156,7 +156,7 @@ def test_msf_keeps_the_step_that_is_best_on_dev_rows(bank, tmp_path):
     config = replace(CONFIG, learning_rate=1.0, eval_every=1, clip=100)
     found = find(bank, config, checkpoint=Checkpoint(tmp_path, "msf"))
     expected, (loss, step) = by_plain_loop(bank, config, joint(config, 1.0))
-    lines = [json.loads(line) for line in (tmp_path / "metrics-msf.jsonl").read_text().splitlines()]
+    lines = job_lines(tmp_path / "metrics-msf.jsonl")
     assert {line["job"] for line in lines} == {"msf"} and len(lines) == config.steps
     best = min(lines, key=lambda line: line["dev_loss"])
     assert (

@@ -9,7 +9,19 @@ import json
 
 import pytest
 import torch
-from small_runs import LENGTH, REST, SEED, SEEN, SHOTS, SPLIT, Shuffled, checksum, new_world, tasks
+from small_runs import (
+    LENGTH,
+    REST,
+    SEED,
+    SEEN,
+    SHOTS,
+    SPLIT,
+    Shuffled,
+    checksum,
+    job_lines,
+    new_world,
+    tasks,
+)
 from soft_prompts import (
     choose_starts,
     find_shared_prompt,
@@ -68,8 +80,7 @@ def vectors_of(made):
 def tried(made, stage):
     """Return the names of the jobs of a stage of IST, by task and data seed."""
     found = {}
-    for line in (made.second.folder / f"metrics-{stage}.jsonl").read_text().splitlines():
-        record = json.loads(line)
+    for record in job_lines(made.second.folder / f"metrics-{stage}.jsonl"):
         task, data_seed, seed, *_ = record["job"].split("|")
         assert seed == str(SEED)
         found.setdefault((task, int(data_seed)), set()).add(record["job"])

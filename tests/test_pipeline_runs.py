@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_runs import LENGTH, LIMIT, REST, SEED, SEEN, SPLIT, Shuffled, checksum, tasks
+from small_runs import LENGTH, LIMIT, REST, SEED, SEEN, SPLIT, Shuffled, checksum, job_lines, tasks
 from soft_prompts import model_of, vocabulary_start
 
 from ipt.config import TuneConfig, WorkConfig
@@ -119,8 +119,7 @@ def test_another_start_is_the_same_for_every_task(copied, start):
 @pytest.mark.parametrize(("most", "count"), [(2, 2), (3, 3), (9, 3)])
 def test_a_task_has_as_many_starts_as_asked_for_and_no_more_than_seen_tasks(copied, most, count):
     run = copied.ist("--restarts", str(most), "--on", "unseen")
-    lines = (run.folder / "metrics-ist-test.jsonl").read_text().splitlines()
-    jobs = {json.loads(line)["job"] for line in lines}
+    jobs = {line["job"] for line in job_lines(run.folder / "metrics-ist-test.jsonl")}
     assert len(jobs) == 2 * count
 
 

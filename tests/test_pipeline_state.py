@@ -126,16 +126,19 @@ def test_every_stage_tells_how_far_it_is(empty):
         *(f"scoring {what}" for what in scored),
     ]
     assert all(empty.told.bars.values())
+    assert empty.told.planned == empty.told.done == ["tune", "msf", "shared", "scoring"]
     empty.ist()
-    settings = ("train_same", "train_diff", "test")
-    expected = {"tuning", "tuning ist-train_same-train_diff-test"}
-    expected |= {f"scoring IST, {setting}" for setting in settings}
+    sources = ["msf", "mixture", "random-start", "random", "pca"]
+    assert empty.told.planned == [*sources, "tune", "scoring"]
+    assert empty.told.done == [*sources, "scoring", "tune"]
+    expected = {"tuning", "tuning, msf subspace"}
+    expected |= {f"scoring {tasks}" for tasks in ("seen, same data", "seen, other data", "unseen")}
     expected |= {"tuning mixtures of seen prompts", "scoring mixtures of seen prompts"}
     expected |= {"scoring the best seen code", "scoring prompt tuning, data seed 21"}
     expected |= {"scoring the best seen prompt", "scoring the nearest seen prompt"}
-    expected |= {"tuning ist-random-start", "scoring IST in random directions at the start"}
+    expected |= {"scoring IST in random directions at the start"}
     for kind in ("random", "pca"):
-        expected |= {f"tuning ist-{kind}", f"scoring IST in the {kind} subspace"}
+        expected |= {f"tuning, {kind} subspace", f"scoring IST in the {kind} subspace"}
     silent = {f"best seen codes, {kind} subspace" for kind in ("msf", "random", "pca")}
     assert empty.told.bars.keys() == expected | silent
     assert {title for title, count in empty.told.bars.items() if not count} == silent

@@ -1,5 +1,6 @@
 """How much work is ahead: jobs, rows, time and space by hand."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -160,15 +161,66 @@ def test_the_time_is_a_range_from_the_fastest_to_the_slowest_turn(monkeypatch):
     assert cost.high == pytest.approx(1.6 * (600 + 120 + 240))
 
 
-def test_the_time_is_told():
+def test_the_time_is_told(monkeypatch):
     cost = Estimate(Work(6000, 2400, 1200), low=0.6 * 960, high=1.6 * 960)
     made = experiment()
+    monkeypatch.setattr("ipt.estimate.os.getloadavg", lambda: (0.0, 0.0, 0.0))
     announce(made, cost)
-    work = "at most 6,000 training rows, 2,400 dev rows and 1,200 generated answers"
-    told = f"toy: 2 seen, 2 unseen tasks; {work}: about 10 to 26 min on cpu"
-    assert made.reporter == [told]
-    assert str(replace(cost, low=100, high=110)).endswith("answers: about 2 min")
-    assert str(replace(cost, low=0, high=1)).endswith("answers: about 1 min")  # not 0
+    what, time = made.reporter
+    assert re.fullmatch(
+        r"what   toy: 2 seen \+ 2 unseen tasks · \S+ \(0 M, frozen\) · cpu, \d+ threads? · "
+        "default preset · seed 7",
+        what,
+    )
+    assert time == (
+        "time   about 10 to 26 min, measured just now · Ctrl-C is safe: the same command goes on"
+    )
+    assert replace(cost, low=100, high=110).minutes == "2"
+    assert replace(cost, low=0, high=1).minutes == "1"  # not 0
+    (line,) = cost.rows()
+    assert line == (
+        "in all: at most 6,000 training rows, 2,400 dev rows, 1,200 generated answers"
+    )
+
+
+def test_a_busy_machine_and_an_hour_of_work_are_said(monkeypatch):
+    monkeypatch.setattr("ipt.estimate.os.cpu_count", lambda: 2)
+    cost = Estimate(Work(), low=3000, high=4300)
+    for load, high, begins in (
+        (2.0, 4300, ["what", "time", "less"]),
+        (2.1, 4300, ["what", "time", "busy", "less"]),
+        (2.0, 4100, ["what", "time"]),
+    ):
+        monkeypatch.setattr("ipt.estimate.os.getloadavg", lambda load=load: (load, 0.0, 0.0))
+        made = experiment()
+        announce(made, replace(cost, high=high), "quick", "ipt msf --limit 20")
+        assert [line.split()[0] for line in made.reporter] == begins
+        assert "quick preset" in made.reporter[0]
+
+
+def test_the_work_of_each_stage_adds_up(monkeypatch, tmp_path):
+    rates_are(monkeypatch, (10.0, 20.0, 5.0), (20.0, 40.0, 10.0))
+    made = experiment(tmp_path, tune=TUNE)
+    for cost, keys in (
+        (estimate_tuning(made, [7]), ["tune", "scoring"]),
+        (estimate_msf(made, MSF), ["tune", "msf", "shared", "scoring"]),
+    ):
+        assert [stage.key for stage in cost.stages] == keys
+        total = Work()
+        for stage in cost.works:
+            total += stage.work
+        assert total == cost.work and len(cost.rows()) == len(keys) + 1
+        middle = sum(stage.seconds for stage in cost.stages)
+        assert middle == pytest.approx((cost.low + cost.high) / 2)
+    parts = conditions_of_parts(["diff", "unseen", "random"])
+    cost = estimate_ist(made, IST, tmp_path / "ist", parts, 5)
+    titles = [stage.title for stage in cost.stages]
+    assert titles == [
+        "5 numbers a task (IST)",
+        "5 random directions",
+        "prompt tuning, 2 tasks",
+        "scoring what they are compared with",
+    ]
 
 
 def test_space_for_twice_the_prompts_of_eight_banks_must_be_free(monkeypatch):

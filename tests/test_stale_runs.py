@@ -88,15 +88,15 @@ def test_control_the_same_settings_open_it_and_nothing_is_done_again(world, made
     assert cli.main(msf_words(world, made, "--run", "mine", *more)) == 0
     said = capsys.readouterr()
     assert "written: " in said.out or "mine" in said.out
-    assert "finding the subspace" not in said.err and "prompt tuning" not in said.err
+    assert "autoencoder (MSF)" not in said.err and "prompt tuning" not in said.err
     assert files_of(made / "mine") == before
     assert cli.main(ist_words(made, "--on", "unseen", "--stacked-jobs", "2")) == 0
-    assert "tuning ist" not in capsys.readouterr().err and len(complete_runs(made, "ist")) == 1
+    assert "numbers a task (IST)" not in capsys.readouterr().err and len(complete_runs(made, "ist")) == 1
 
 
 def test_other_settings_of_ist_are_another_run(runs, capsys):
     assert cli.main(ist_words(runs, "--on", "unseen", "--warmup", "0.2")) == 0
-    assert "tuning ist-test" in capsys.readouterr().err
+    assert "numbers a task (IST)" in capsys.readouterr().err
     assert len(complete_runs(runs, "ist")) == 2
 
 
@@ -112,7 +112,7 @@ def test_a_run_made_again_with_other_settings_has_no_old_vectors(world, runs, ca
     )
     assert "prompt tuning" not in capsys.readouterr().err  # control: the prompts are the same
     assert cli.main(ist_words(runs, "--on", "unseen")) == 0
-    assert "tuning ist-test" in capsys.readouterr().err
+    assert "numbers a task (IST)" in capsys.readouterr().err
     new = complete_runs(runs, "ist")[-1]
     assert new.folder != old.folder and new.config["msf_run"] == old.config["msf_run"] == "mine"
     first, later = (

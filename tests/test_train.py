@@ -1,11 +1,11 @@
 """The stacked loop: J stacked jobs are J separate ones, whatever is batched, stopped, refilled or resumed."""
 
 import dataclasses
-import json
 
 import pytest
 import torch
 from conftest import toy_backbone
+from small_runs import job_lines
 from soft_prompts import Free, all_prompts, fit, losses, tune_prompts, vocabulary_start
 from test_families import MODELS, make
 from transformers.models.mt5.modeling_mt5 import MT5LayerNorm
@@ -141,7 +141,7 @@ def test_killed_run_resumes_to_the_same_result(backbone, data, tmp_path):
         handle.write('{"job": "written after the last checkpoint"}\n')
     resumed, _ = run(backbone, jobs, checkpoint=Checkpoint(tmp_path / "b", "tune", 0))
     assert torch.equal(resumed, whole)
-    lines = [(tmp_path / folder / "metrics-tune.jsonl").read_bytes() for folder in "ab"]
+    lines = [job_lines(tmp_path / folder / "metrics-tune.jsonl") for folder in "ab"]
     assert lines[0] == lines[1]
 
 
@@ -220,8 +220,7 @@ def test_trials_are_halved_at_each_dev_loss_and_never_parted(backbone, data, tmp
     log = Checkpoint(tmp_path, "plain", 1e9)
     run(backbone, plain, config, log)
     curve: dict[str, list[float]] = {}
-    for line in (tmp_path / "metrics-plain.jsonl").read_text().splitlines():
-        record = json.loads(line)
+    for record in job_lines(tmp_path / "metrics-plain.jsonl"):
         curve.setdefault(record["job"], []).append(record["dev_loss"])
     expected = {}  # halving by hand, on what the jobs would do alone
     for t in range(len(data)):

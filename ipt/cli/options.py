@@ -89,6 +89,14 @@ On = Annotated[tuple[OnName, ...], Parameter(help=ON, converter=split_names)]
 Against = Annotated[tuple[AgainstName, ...], Parameter(help=AGAINST, converter=split_names)]
 # The name that both had together.
 Parts = Annotated[tuple[PartName, ...], Parameter(name="--part", show=False)]
+TRACK = "also send the stages' curves to this tracker, once for each; docs/tracking.md"
+TrackerName = Literal["tensorboard", "trackio", "wandb"]
+Track = Annotated[
+    tuple[TrackerName, ...],
+    Parameter(name="--track", help=TRACK),
+]
+BY = "groups of tasks below each setting of the table; all: every setting"
+By = Annotated[Literal["settings", "kind", "subcategory", "all"], Parameter(help=BY)]
 SummaryFile = Annotated[Path | None, Parameter(help="write the means as a small JSON summary")]
 
 MOST_SAID = 1000  # characters of a message, more than any needs

@@ -1,6 +1,7 @@
 """What a command prints: tables on the terminal, and the small JSON summaries beside them."""
 
 import math
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -17,6 +18,7 @@ from ipt.storage import write_atomic, write_json
 
 if TYPE_CHECKING:
     from ipt.analysis.markup import TextTable
+    from ipt.analysis.scores import Line
     from ipt.results import RunResult
     from ipt.workflows.tuning import TuningResult
 
@@ -26,6 +28,15 @@ LIST_WIDTH = 1000  # characters, more than any list has
 NOT_PRINTED = (1, 8)
 # The condition and the interval: broken over lines they cannot be read.
 NOT_WRAPPED = (0, 5)
+NO_COMPRESSION = (
+    "note: d is at or above the number of seen tasks: no compression of the training prompts"
+)
+
+
+def say(text: str) -> None:
+    """Print a text, wrapped between words on a terminal and in one line elsewhere."""
+    console = Console()
+    console.print(text, highlight=False, markup=False, soft_wrap=not console.is_terminal)
 
 
 def new_table(*columns: str | Column) -> Table:
@@ -63,28 +74,95 @@ def print_table(texts: "TextTable") -> None:
     Console().print(table)
 
 
-def print_recovery(folders: Sequence[Path]) -> None:
-    """Print the table of recoveries of an MSF and an IST run (or one), and write it as table.md.
+def print_recovery(folders: Sequence[Path], by: str = "settings") -> None:
+    """Print the result of an MSF and an IST run (or one), and write the whole table as table.md.
 
     folders: run folders; the table is written into the last.
+    by: `all` prints the whole table too; else the settings, with groups of tasks if they are named.
     """
     from ipt.analysis.markup import markdown
     from ipt.analysis.protocol_table import run_sentence
     from ipt.analysis.scores import (
         COLUMNS,
         NUMBERS_COLUMN,
-        Line,
         cells,
         lines,
         numbers_tuned,
         read_results,
     )
+    from ipt.analysis.short_table import msf_sentence
 
     results = [run.result for run in read_results(folders)]
-    found: list[Line] = lines(results)
-    printed = [i for i in range(len(COLUMNS)) if i not in NOT_PRINTED]
-
+    found = lines(results)
     numbers = numbers_tuned(results)
+    sentence = run_sentence(results[-1])
+    if results[-1].kind == "msf":
+        sentence = msf_sentence(results[-1])
+    if sentence:
+        say(f"\n{sentence}")
+    if by == "all":
+        _print_whole_table(found, numbers)
+        _print_notes(found, results[-1])
+    else:
+        _print_short_table(results, by)
+        _print_counts(found, results, folders[-1])
+    # The file has every column, for a paper or the log.
+    rows = [(*cells(line), *numbers.get(line.setting, ())) for line in found]
+    text = markdown((*COLUMNS, *[NUMBERS_COLUMN][: len(numbers)]), rows)
+    try:
+        write_atomic(folders[-1] / "table.md", text.encode())
+    except OSError as error:
+        # A run on a disk that can be read only: the table is above.
+        reason = error.strerror or error
+        print(f"note: {folders[-1] / 'table.md'} is not written ({reason})", file=sys.stderr)
+        return
+    print("written: " + ", ".join(map(str, folders)))
+
+
+def _print_short_table(results: "Sequence[RunResult]", by: str) -> None:
+    from ipt.analysis.short_table import short_table
+
+    texts = short_table(results, by)
+    columns = [Column(texts.columns[0], no_wrap=True)]
+    for name in texts.columns[1:]:
+        columns.append(Column(name, justify="right", no_wrap=True))
+    table = new_table(*columns)
+    for row in texts.rows:
+        # Groups of tasks stand below their setting, indented: they are parts of it.
+        style = "" if by == "settings" or row[0].startswith(" ") else "bold"
+        table.add_row(*map(escape, row), style=style)
+    Console().print("", table, "", sep="\n")
+
+
+def _print_counts(lines: "Sequence[Line]", results: "Sequence[RunResult]", folder: Path) -> None:
+    """Print how many tasks and settings the short table leaves out, and where they are named."""
+    from ipt.analysis.scores import HEADS_NOTE
+    from ipt.analysis.short_table import left_out
+
+    below, undefined = _not_counted(lines)
+    texts = []
+    if below:
+        texts.append(f"{len(below)} tasks without a gain of 0.10 by prompt tuning")
+    if undefined:
+        texts.append(f"{len(undefined)} tasks where it scores 0 or less")
+    if texts:
+        say(f"not in the shares: {', '.join(texts)}")
+    more = left_out(results)
+    if more:
+        print(f"{more} more settings and all groups of tasks: {folder / 'table.md'}")
+    flags = ["ipt", "runs", "show", folder.name, "--by", "all", "--out", str(folder.parent)]
+    print(f"all of it, with the names of tasks: {shlex.join(flags)}")
+    if results[-1].heads:
+        print(HEADS_NOTE)
+    if not results[-1].compresses:
+        print(NO_COMPRESSION)
+
+
+def _print_whole_table(found: "Sequence[Line]", numbers: dict[str, list[str]]) -> None:
+    """Print every setting and group of tasks; numbers: of each setting for a task, with heads."""
+    from ipt.analysis.scores import COLUMNS, NUMBERS_COLUMN, cells
+
+    printed = [i for i in range(len(COLUMNS)) if i not in NOT_PRINTED]
     columns = []
     for position in printed:
         justify: Any = "left" if position == 0 else "right"
@@ -103,29 +181,11 @@ def print_recovery(folders: Sequence[Path]) -> None:
         figures = [texts[position] for position in printed[1:]]
         figures += numbers.get(line.setting, ())
         table.add_row(title, *figures, style=style)
-
     Console().print("", table, "", sep="\n")
-    sentence = run_sentence(results[-1])
-    if sentence:
-        print(sentence)
-    _print_notes(found, results[-1])
-    # The file has every column, for a paper or the log.
-    rows = [(*cells(line), *numbers.get(line.setting, ())) for line in found]
-    text = markdown((*COLUMNS, *[NUMBERS_COLUMN][: len(numbers)]), rows)
-    try:
-        write_atomic(folders[-1] / "table.md", text.encode())
-    except OSError as error:
-        # A run on a disk that can be read only: the table is above.
-        reason = error.strerror or error
-        print(f"note: {folders[-1] / 'table.md'} is not written ({reason})", file=sys.stderr)
-        return
-    print("written: " + ", ".join(map(str, folders)))
 
 
-def _print_notes(lines: Sequence[Any], result: "RunResult") -> None:
-    """Print which tasks a mean leaves out, and what else a reader of the table must know."""
-    from ipt.analysis.scores import HEADS_NOTE
-
+def _not_counted(lines: "Sequence[Line]") -> tuple[set[str], set[str]]:
+    """Return the tasks that are left out of the gain above the floor, and of E_rel."""
     below: set[str] = set()
     undefined: set[str] = set()
     # Every task is in the group of all, so that each is named once.
@@ -133,14 +193,21 @@ def _print_notes(lines: Sequence[Any], result: "RunResult") -> None:
         if line.group == "all":
             below.update(line.recovery.below_floor)
             undefined.update(line.recovery.undefined)
+    return below, undefined
 
+
+def _print_notes(lines: Sequence[Any], result: "RunResult") -> None:
+    """Print which tasks a mean leaves out, and what else a reader of the table must know."""
+    from ipt.analysis.scores import HEADS_NOTE
+
+    below, undefined = _not_counted(lines)
     if below:
         names = ", ".join(sorted(below))
         about = f"{len(below)}, left out of 'above floor'"
-        print(f"not above the floor by 0.10 with prompt tuning ({about}): {names}")
+        say(f"not above the floor by 0.10 with prompt tuning ({about}): {names}")
     if undefined:
         names = ", ".join(sorted(undefined))
-        print(f"prompt tuning scores 0 or less ({len(undefined)}, left out of E_rel): {names}")
+        say(f"prompt tuning scores 0 or less ({len(undefined)}, left out of E_rel): {names}")
     if result.heads:
         print(HEADS_NOTE)
     if any(task.knowledge for task in result.tasks.values()):
@@ -149,10 +216,7 @@ def _print_notes(lines: Sequence[Any], result: "RunResult") -> None:
             "novel tasks were never in it"
         )
     if not result.compresses:
-        print(
-            "note: d is at or above the number of seen tasks: "
-            "no compression of the training prompts"
-        )
+        print(NO_COMPRESSION)
 
 
 def print_quality(found: dict[str, Any], file: Path | None, seed: int) -> None:

@@ -1,5 +1,7 @@
 """`ipt runs`: list runs, show one again, draw a figure of them, write a small summary."""
 
+import math
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,8 +10,9 @@ from rich.markup import escape
 from rich.table import Column
 
 from ipt.cli.help import VerbApp
-from ipt.cli.options import Out
+from ipt.cli.options import By, Out
 from ipt.cli.output import finite, new_table, print_list, print_recovery, print_table
+from ipt.cli.watch import track_run, watch_runs
 from ipt.run import Run
 from ipt.storage import write_json
 
@@ -17,62 +20,135 @@ if TYPE_CHECKING:
     from ipt.results import RunResult
 
 runs_app = VerbApp(name="runs", help="List runs, show their tables again, draw and sum them up.")
+runs_app.command(watch_runs, name="watch")
+runs_app.command(track_run, name="track")
+
+
+# Columns of the list beside those of the settings: E_rel of the first condition that a run has.
+FIGURES = {
+    "unseen": ("test", "test_msf"),
+    "seen": ("train_same", "train_msf"),
+    "other data": ("train_diff",),
+    "mixture": ("mixture_test",),
+    "PCA": ("pca_test",),
+    "random": ("random_test",),
+    "one prompt": ("shared",),
+}
+SETTINGS = ("run", "stage", "tasks", "d", "seed")
+ALL_COLUMNS = (*SETTINGS, *FIGURES, "above floor")
+# Without --columns.
+SHOWN = (*SETTINGS, "unseen")
+COLUMNS = f"which columns, with commas between them, of: {', '.join(ALL_COLUMNS)}"
+SORT = "by which column: the largest first, names in their order"
+CSV = "print as CSV, shares as fractions"
+Values = dict[str, str | int | float]
 
 
 @runs_app.default
-def list_runs(*, out: Out = Path("runs")) -> None:
+def list_runs(
+    *,
+    out: Out = Path("runs"),
+    columns: Annotated[str, Parameter(help=COLUMNS)] = ",".join(SHOWN),
+    sort: Annotated[str, Parameter(help=SORT)] = "run",
+    csv: Annotated[bool, Parameter(help=CSV, negative=())] = False,
+) -> None:
     """List the runs of a folder."""
+    names = [name.strip() for name in columns.split(",")]
+    for flag, given in (("--columns", names), ("--sort", [sort])):
+        for name in given:
+            if name not in ALL_COLUMNS:
+                known = ", ".join(ALL_COLUMNS)
+                raise ValueError(f"{flag} takes of {known}; found {name!r:.40}")
     # From small JSON files alone, without torch: hundreds of runs are listed at once.
     paths = sorted(out.glob("*/config.json"))
     if not paths:
         print(f"no runs in {out}; ipt msf makes one, --out names another folder")
         return
 
+    figures = {*names, sort} - set(SETTINGS)
+    rows = [_row_of(Run(path.parent), figures) for path in paths]
+    rows.sort(key=lambda row: _rank(row.get(sort, "")))
+    if csv:
+        from ipt.analysis.markup import to_csv
+
+        records = [{name: row.get(name, "") for name in names} for row in rows]
+        print(to_csv(records), end="")
+        return
     # Digits stand below digits.
-    numbers = [Column(name, justify="right") for name in ("d", "seed", "unseen")]
-    table = new_table("run", "stage", "tasks", *numbers)
-    for path in paths:
+    heads = []
+    for name in names:
+        heads.append(Column(name, justify="left" if name in SETTINGS[:3] else "right"))
+    table = new_table(*heads)
+    for row in rows:
         # One line a run, whatever its stage: what is missing is an empty cell.
-        table.add_row(*map(escape, _row_of(Run(path.parent))))
+        table.add_row(*[escape(_text(row.get(name, ""))) for name in names])
     print_list(table)
-    print(
-        "unseen: E_rel on unseen tasks, "
-        "of their prompts through the autoencoder (msf) or their d numbers (ist)"
-    )
+    if "unseen" in names:
+        print(
+            "unseen: E_rel on unseen tasks, "
+            "of their prompts through the autoencoder (msf) or their d numbers (ist)"
+        )
 
 
-def _row_of(run: Run) -> list[str]:
-    """Return a run's cells of the list; a folder that cannot be read is named as such."""
+def _text(value: str | int | float) -> str:
+    return f"{100 * value:.1f} %" if isinstance(value, float) else str(value)
+
+
+def _rank(value: str | int | float) -> tuple[int, float, str]:
+    """Return where a value stands among those of its column: numbers from the largest on."""
+    if isinstance(value, str):
+        return 1, 0.0, value
+    return 0, -value, ""
+
+
+def _row_of(run: Run, figures: Collection[str]) -> Values:
+    """Return a run's values by column; a folder that cannot be read is named as such.
+
+    figures: the columns beside those of the settings that are wanted.
+    """
     name = run.folder.name
     # A folder of another program, or with a broken file: the list goes on.
     try:
         settings = run.config
         result = run.result
+        row: Values = {"run": name, "stage": settings["kind"], "tasks": settings["split"]}
+        row["seed"] = settings["seed"]
         # A run that was stopped has settings and no result.
-        dim = "" if result is None else str(result["dim"])
-        headline = "unfinished" if result is None else _headline(result)
+        if result is None:
+            return row | {"unseen": "unfinished"}
+        row["d"] = result["dim"]
+        return row | _figures(result, figures)
     except (KeyError, TypeError, ValueError):
         # Also a file that is whole, but no result.
-        return [name, "", "", "", "", "not readable"]
-    return [name, settings["kind"], settings["split"], dim, str(settings["seed"]), headline]
+        return {"run": name, "unseen": "not readable"}
 
 
-def _headline(result: dict[str, Any]) -> str:
-    """Return E_rel on the unseen tasks as text; empty where the result has none."""
+def _figures(result: dict[str, Any], wanted: Collection[str]) -> Values:
+    """Return the wanted figures that the result has."""
     from ipt.analysis.scores import lines
     from ipt.results import RunResult
 
-    if not result["scores"]:
-        return ""
+    if not result["scores"] or not wanted:
+        return {}
+    found = {}
     for line in lines([RunResult.from_json(result)]):
-        if line.group == "all" and line.setting in ("test", "test_msf"):
-            return f"{100 * line.recovery.relative:.1f} %"
-    return ""
+        if line.group == "all":
+            found[line.setting] = line.recovery
+    values: Values = {}
+    for name, settings in FIGURES.items():
+        figures = [found[setting] for setting in settings if setting in found]
+        if figures:
+            shares = {name: figures[0].relative}
+            if name == "unseen":
+                shares["above floor"] = figures[0].floored
+            # None of the tasks may count.
+            values |= {key: share for key, share in shares.items() if not math.isnan(share)}
+    return values
 
 
 @runs_app.command(name="show")
-def show_run(run: Path, *, out: Out = Path("runs")) -> None:
-    """Print the table of a run again."""
+def show_run(run: Path, *, by: By = "settings", out: Out = Path("runs")) -> None:
+    """Print the result of a run again."""
     folder = Run.find(run, out).folder
     settings = Run(folder).config
     result = Run(folder).result
@@ -81,9 +157,9 @@ def show_run(run: Path, *, out: Out = Path("runs")) -> None:
 
         print_table(stability_table(result))
     elif settings["kind"] == "ist":
-        print_recovery([out / settings["msf_run"], folder])
+        print_recovery([out / settings["msf_run"], folder], by)
     else:
-        print_recovery([folder])
+        print_recovery([folder], by)
 
 
 @runs_app.command(name="figure")

@@ -5,12 +5,14 @@ Each verb opens what it works on, says how long the work will take, calls its wo
 
 import shlex
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from ipt.cli.options import (
     Against,
+    By,
     Choice,
     Ist,
     Msf,
@@ -19,6 +21,7 @@ from ipt.cli.options import (
     Parts,
     Recipe,
     SummaryFile,
+    Track,
     Tune,
     Work,
     preset,
@@ -37,10 +40,12 @@ from ipt.config import (
     require_number,
 )
 from ipt.data import NAME_PATTERN
+from ipt.progress import say_loading
 from ipt.provenance import to_argv
 from ipt.run import BANK, Run
 
 if TYPE_CHECKING:
+    from ipt.estimate import Estimate
     from ipt.experiment import Experiment
 
 MORE_SEEDS = "further seeds, each one more job per task and rate in the same run"
@@ -53,12 +58,19 @@ def tune(
     tuner: TunerFlags = NO_FLAGS,
     more_seeds: Annotated[tuple[int, ...], Parameter(help=MORE_SEEDS)] = (),
     file: SummaryFile = None,
+    track: Track = (),
     config: Tune = TuneConfig(),
 ) -> None:
     """Tune one delta per task (and seed); out come test scores, averaged over the seeds."""
+    say_loading(work.model)
+    from ipt.bank import open_bank
+    from ipt.data import SAME_DATA_SEED
     from ipt.estimate import announce
     from ipt.resolve import open_experiment
+    from ipt.tracking import Tracked, require_trackers, tracked
     from ipt.workflows.tuning import estimate_tuning, run_tuning
+
+    require_trackers(track)
 
     work = with_tuner(work, tuner)
     seeds = (work.seed, *more_seeds)
@@ -70,26 +82,38 @@ def tune(
             f"found {list(seeds)}"
         )
     experiment = open_experiment(work, config)
-    announce(experiment, estimate_tuning(experiment, seeds))
+    cost = estimate_tuning(experiment, seeds)
+    announce(experiment, cost, work.preset, smaller("tune", work))
     if work.dry_run:
+        print_rows(cost)
         return
-    result = run_tuning(experiment, seeds)
+    reporter = experiment.reporter
+    folder = open_bank(experiment, SAME_DATA_SEED).folder
+    what = Tracked(folder, group=folder.name, job="tune")
+    sending = tracked(track if experiment.processes.is_main else (), what, reporter.note)
+    with reporter.stages(cost.stages), sending:
+        result = run_tuning(experiment, seeds)
     print_tuning(result, file if experiment.processes.is_main else None, work.seed)
 
 
-def msf(
+def msf(  # noqa: PLR0913 (the flags of a verb)
     *,
     work: Work = WorkConfig(),
     tuner: TunerFlags = NO_FLAGS,
     run: Name = "",
     recipe: Recipe = "ours",
+    track: Track = (),
     config: Msf = MsfConfig(),
     tune: TuneConfig = TuneConfig(),
 ) -> None:
     """Find the subspace of the seen tasks' deltas, tuned first; out come a run and its scores."""
+    say_loading(work.model)
     from ipt.estimate import announce
     from ipt.resolve import open_experiment
+    from ipt.tracking import require_trackers
     from ipt.workflows.msf import estimate_msf, plan_msf, resolve_config, run_msf
+
+    require_trackers(track)
 
     work = with_tuner(work, tuner)
     # A name would otherwise be refused after the work is planned.
@@ -101,30 +125,44 @@ def msf(
     print_deviations(recipe)
     experiment = open_experiment(work, tune)
     config = resolve_config(experiment, config)
-    announce(experiment, estimate_msf(experiment, config))
+    cost = estimate_msf(experiment, config)
+    announce(experiment, cost, work.preset, smaller("msf", work))
     if work.dry_run:
+        print_rows(cost)
         return
     plan = plan_msf(experiment, config, run)
-    finished = plan.finish(lambda folder: run_msf(experiment, config, folder))
+
+    def work_on(folder: Run) -> None:
+        with sending(track, experiment, folder, "msf", group=folder.folder.name):
+            run_msf(experiment, config, folder)
+
+    with experiment.reporter.stages(cost.stages):
+        finished = plan.finish(work_on)
     if experiment.processes.is_main:
         print_recovery([finished.folder])
     print(f"next: {next_ist(work, recipe, config.dim, finished.folder.name)}")
 
 
-def ist(
+def ist(  # noqa: PLR0913 (the flags of a verb)
     *,
     choice: Choice = ChoiceConfig(),
     recipe: Recipe = "ours",
     on: On = (),
     against: Against = (),
     part: Parts = (),
+    by: By = "settings",
+    track: Track = (),
     config: Ist = IstConfig(),
 ) -> None:
     """Tune d numbers per task in a subspace of `ipt msf`; out comes the table of recoveries."""
+    say_loading("the model")
     from ipt.estimate import announce
     from ipt.resolve import find_msf, load_subspace, reopen_experiment
     from ipt.results import conditions_of_parts, parts_of_flags
+    from ipt.tracking import require_trackers
     from ipt.workflows.ist import estimate_ist, plan_ist, run_ist
+
+    require_trackers(track)
 
     print_deviations(recipe)
     source = find_msf(choice)
@@ -135,12 +173,21 @@ def ist(
         say_renamed("--part", "--on and --against")
     conditions = conditions_of_parts((*parts_of_flags(on, against), *part))
     plan = plan_ist(experiment, config, source, conditions)
-    announce(experiment, estimate_ist(experiment, config, plan.path, conditions))
+    cost = estimate_ist(experiment, config, plan.path, conditions, choice.dim)
+    less = "" if choice.preset == "quick" else "ipt ist --preset quick: fewer steps"
+    announce(experiment, cost, choice.preset, less)
     if choice.dry_run:
+        print_rows(cost)
         return
-    finished = plan.finish(lambda run: run_ist(experiment, subspace, config, run, conditions))
+
+    def work_on(run: Run) -> None:
+        with sending(track, experiment, run, "ist", group=source.folder.name):
+            run_ist(experiment, subspace, config, run, conditions)
+
+    with experiment.reporter.stages(cost.stages):
+        finished = plan.finish(work_on)
     if experiment.processes.is_main:
-        print_recovery([source.folder, finished.folder])
+        print_recovery([source.folder, finished.folder], by)
         for command in after_ist(finished, experiment.unseen):
             print(f"next: {command}")
 
@@ -157,6 +204,7 @@ def stability(
 
     The ways: tuning, IST, mixtures of seen deltas, and tuning from these two.
     """
+    say_loading("the model")
     from ipt.estimate import announce
     from ipt.resolve import find_msf, load_subspace, reopen_experiment, require_no_heads
     from ipt.workflows.stability import estimate_stability, plan_stability, run_stability
@@ -171,12 +219,49 @@ def stability(
     require_no_heads(experiment, "ipt stability")
     subspace = load_subspace(source, experiment)
     seeds = list(range(experiment.seed, experiment.seed + runs))
-    announce(experiment, estimate_stability(experiment, config, seeds))
+    announce(experiment, estimate_stability(experiment, config, seeds), choice.preset)
     if choice.dry_run:
         return
     plan = plan_stability(experiment, config, source, seeds)
     finished = plan.finish(lambda run: run_stability(experiment, subspace, config, seeds, run))
     print_stability(finished, file if experiment.processes.is_main else None, experiment.seed)
+
+
+def sending(
+    track: Sequence[str],
+    experiment: "Experiment",
+    run: Run,
+    job: str,
+    group: str,
+) -> AbstractContextManager[None]:
+    """Return a context in which what a run writes is sent to trackers, by the first process."""
+    from ipt.bank import open_bank
+    from ipt.data import DIFF_DATA_SEED, SAME_DATA_SEED
+    from ipt.tracking import Tracked, tracked
+
+    banks = []
+    for data_seed in (SAME_DATA_SEED, DIFF_DATA_SEED):
+        banks.append(open_bank(experiment, data_seed).folder)
+    what = Tracked(run.folder, group, job, tuple(banks))
+    return tracked(track if experiment.processes.is_main else (), what, experiment.reporter.note)
+
+
+def smaller(verb: str, work: WorkConfig) -> str:
+    """Return a command of less work than this one; empty: there is none to name."""
+    flags: dict[str, Any] = {}
+    if work.preset != "quick":
+        flags["preset"] = "quick"
+    if work.tasks == WorkConfig().tasks:
+        flags["tasks"] = "random-20"
+    if not flags and work.limit == 0:
+        flags["limit"] = 20
+    return shlex.join(["ipt", verb, *to_argv(flags)]) if flags else ""
+
+
+def print_rows(cost: "Estimate") -> None:
+    """Print what each stage would read and write, for --dry-run."""
+    for line in cost.rows():
+        print(line)
 
 
 def next_ist(work: WorkConfig, recipe: str, dim: int, run: str) -> str:

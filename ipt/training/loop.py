@@ -30,6 +30,7 @@ from ipt.distributed import Processes
 from ipt.training.model import Model
 from ipt.training.optimizer import StackedAdam, rate_factor
 from ipt.training.source import Source
+from ipt.training.stream import Stream
 
 # Of a job, for each number that is trained: itself, its gradient, its best value and Adam's two
 # moments, in float32.
@@ -313,6 +314,13 @@ def fit(
 
     if not loop.done.all():
         model = model.keeping(rows_of(jobs), config.token_budget)
+    stream = Stream(checkpoint, jobs, loop.steps)
+
+    def state_to_save() -> dict[str, Tensor]:
+        # Its line first: a resumed stage knows from it how far it was.
+        stream.write(loop.done)
+        return loop.tensors()
+
     all_steps = config.steps * len(jobs)
     while not loop.done.all():
         # A job that is done leaves its place to the next: a batch stays full until the last jobs.
@@ -328,19 +336,22 @@ def fit(
         loop.steps[active] += 1
         count = loop.steps[active]
         loop.optimizer.step(active, count, rate, config.clip)
+        stream.add(active.tolist(), losses, rate)
 
         is_regular = count % config.eval_every == 0
         is_due = is_regular | (count >= config.steps)
         if is_due.any():
-            evaluate_jobs(model, loop, active[is_due], config, execution)
-        checkpoint.maybe_save(loop.tensors)
+            due = active[is_due]
+            stream.add_dev(due.tolist(), evaluate_jobs(model, loop, due, config, execution))
+        stream.maybe_write(loop.done)
+        checkpoint.maybe_save(state_to_save)
         # A job that ended early counts as if it had taken all of its steps.
         counted = torch.where(loop.done, config.steps, loop.steps)
         execution.progress(int(counted.sum()), all_steps, float(losses.mean()))
 
     require_finite_ends(model, jobs, loop.best_loss)
     loop.restore_best()
-    checkpoint.save(loop.tensors())
+    checkpoint.save(state_to_save())
     return loop.outcomes()
 
 
@@ -404,8 +415,8 @@ def evaluate_jobs(
     due: Tensor,
     config: LoopConfig,
     execution: Execution,
-) -> None:
-    """Take the dev losses of the jobs due [A], end those that are to end, and log them."""
+) -> Tensor:
+    """Take the dev losses [A] of the jobs due [A], end those that are to end, and log them."""
     jobs = jobs_at(loop.jobs, due)
     losses = dev_losses(
         model,
@@ -418,6 +429,7 @@ def evaluate_jobs(
     loop.record(due, on_device, config.patience, config.steps)
     loop.prune(due)
     log_dev_losses(execution.checkpoint, jobs, loop.steps[due], losses)
+    return losses
 
 
 def log_dev_losses(

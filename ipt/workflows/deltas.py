@@ -14,9 +14,11 @@ from torch import Tensor
 from ipt.bank import open_bank
 from ipt.checkpoint import Checkpoint
 from ipt.data import SAME_DATA_SEED, Task, digest_of
+from ipt.estimate import StageWork, tuning_work
 from ipt.experiment import Experiment, encode_tasks
 from ipt.methods.multi_task import find_shared_start
 from ipt.methods.tuning import Start, TunedDelta, tune_deltas
+from ipt.provenance import SOFT_PROMPT
 from ipt.storage import REMOVE_FILE, lock_folders, read_metadata, remove_drafts
 from ipt.training.loop import STATE_BYTES, Execution
 from ipt.training.model import Model
@@ -37,6 +39,8 @@ class Begun(NamedTuple):
     seed: int
 
 
+# The stage of a command in which missing deltas are tuned.
+TUNING = "tune"
 CHECKPOINTS = "checkpoint-tune-*.safetensors"
 # Of a stack's training state: full fine-tuning has millions of numbers a job.
 MOST_BYTES = 2_000_000_000
@@ -59,6 +63,14 @@ def missing_tasks(experiment: Experiment, names: Sequence[str], data_seed: int) 
         if name not in given:
             untuned.append(name)
     return experiment.tasks_named(untuned)
+
+
+def tuning_stage(experiment: Experiment, missing: int) -> StageWork:
+    """Return the stage that tunes so many missing deltas."""
+    name = experiment.model.tuner.name
+    title = "prompt tuning" if name == SOFT_PROMPT else f"tuning, {name}"
+    work = tuning_work(experiment.tune, missing)
+    return StageWork(TUNING, f"{title}, {missing} tasks", work)
 
 
 def tuned_deltas(experiment: Experiment, names: Sequence[str], data_seed: int) -> Tensor:
@@ -168,7 +180,8 @@ def tune_missing(
             first.reporter.info(
                 f"going on with {len(stack)} deltas, data seed {data_seed}, that were begun"
             )
-            _tune_and_put(stack, data_seed)
+            with first.reporter.stage(TUNING):
+                _tune_and_put(stack, data_seed)
 
         # Fewer are missing where another command was tuning them.
         missing = _missing(experiments, names, data_seed)
@@ -178,8 +191,9 @@ def tune_missing(
         first.reporter.info(
             f"tuning {len(missing)} deltas, data seed {data_seed} ({present} are in the bank)"
         )
-        for some in _that_fit(missing):
-            _tune_and_put(some, data_seed)
+        with first.reporter.stage(TUNING):
+            for some in _that_fit(missing):
+                _tune_and_put(some, data_seed)
 
 
 def _that_fit(missing: Sequence[Missing]) -> list[Sequence[Missing]]:

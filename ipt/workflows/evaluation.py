@@ -19,6 +19,8 @@ from ipt.training.model import Model
 from ipt.training.source import joined
 from ipt.workflows.deltas import tuned_numbers
 
+# The stage of a command in which answers are scored, the reference's among them.
+SCORING = "scoring"
 Scores = dict[str, TaskScore]
 # By task: how many rows were held out, and the first of them with what was predicted.
 Predicted = dict[str, dict[str, Any]]

@@ -20,7 +20,16 @@ from ipt.checkpoint import Checkpoint
 from ipt.config import IstConfig
 from ipt.data import DIFF_DATA_SEED, SAME_DATA_SEED
 from ipt.encoded import EncodedTask
-from ipt.estimate import Estimate, estimate, ist_tasks, ist_work, scoring_work, tuning_work
+from ipt.estimate import (
+    Estimate,
+    StageWork,
+    Work,
+    conditions_work,
+    estimate,
+    ist_tasks,
+    ist_work,
+    scoring_work,
+)
 from ipt.experiment import Experiment, PlannedRun, encode_tasks
 from ipt.methods.ist import SeenVectors, choose_starts, starts_without_search, tune_vectors
 from ipt.methods.mixture import tune_mixtures
@@ -43,8 +52,9 @@ from ipt.training.loop import Execution
 from ipt.training.model import Model
 from ipt.training.source import decoded_with_heads, mix_deltas
 from ipt.training.sweep import Selected
-from ipt.workflows.deltas import missing_tasks, tuned_deltas
+from ipt.workflows.deltas import missing_tasks, tuned_deltas, tuning_stage
 from ipt.workflows.evaluation import (
+    SCORING,
     Predicted,
     Scores,
     floor_scores,
@@ -59,11 +69,19 @@ LOSS_DIGITS = 6
 ALL_CONDITIONS = tuple(PARTS.values())
 # The sources of IST's conditions, in the order of their runs: what the numbers are, what is said.
 SOURCES = {
-    "msf": "IST, {}",
+    "msf": "{}",
     "mixture": "mixtures of seen prompts",
     "random-start": "IST in random directions at the start",
     "random": "IST in the random subspace",
     "pca": "IST in the pca subspace",
+}
+# The same as stages of a command.
+STAGES = {
+    "msf": "{d} numbers a task (IST)",
+    "mixture": "mixtures of seen prompts",
+    "random-start": "{d} random directions from the start",
+    "random": "{d} random directions",
+    "pca": "{d} PCA directions",
 }
 # What the numbers of a condition are called in vectors.safetensors; those of controls are not kept.
 TENSORS = {
@@ -136,18 +154,20 @@ def run_ist(
         for one in encoded:
             tasks += one.tasks
         execution = Execution(checkpoint_of(experiment, run, same_source, config, of))
-        if source == "mixture":
-            tuned = tune_mixture(experiment, subspace.dim, tasks, config, execution)
-        else:
-            decoder = subspace
-            if source != "msf":
-                decoder = control_subspace(experiment, source, subspace.dim, bank)
-            tuned = tune_in_subspace(experiment, decoder, tasks, config, execution)
-        score_conditions(experiment, config, tuned, encoded, scored)
+        with experiment.reporter.stage(source):
+            if source == "mixture":
+                tuned = tune_mixture(experiment, subspace.dim, tasks, config, execution)
+            else:
+                decoder = subspace
+                if source != "msf":
+                    decoder = control_subspace(experiment, source, subspace.dim, bank)
+                tuned = tune_in_subspace(experiment, decoder, tasks, config, execution)
+            score_conditions(experiment, config, tuned, encoded, scored)
 
     # S points span S - 1 dimensions at most.
     pca_dim = min(subspace.dim, len(bank) - 1)
-    result = ist_result(experiment, subspace, pca_dim, missing, scored)
+    with experiment.reporter.stage(SCORING):
+        result = ist_result(experiment, subspace, pca_dim, missing, scored)
     if previous is not None:
         result = merged(RunResult.from_json(previous), result)
     chosen = choice(result)
@@ -178,7 +198,7 @@ def score_conditions(
         # Heads of other conditions' tasks, which were stacked beside them, may be wider.
         width = tuned.count + widest_head(experiment.model, tasks)
         numbers = tuned.numbers[part, :width].contiguous()
-        title = SOURCES[condition.source].format(condition.name)
+        title = SOURCES[condition.source].format(condition.column)
         deltas = tuned.decode(numbers)
         measured = measure_tasks(experiment, title, deltas, tasks)
         scores = {name: score.rounded() for name, score in measured.items()}
@@ -256,19 +276,37 @@ def estimate_ist(
     config: IstConfig,
     path: Path,
     conditions: Sequence[Condition],
+    dim: int = 0,
 ) -> Estimate:
-    """Return the cost of the missing conditions of the run; path: its folder."""
+    """Return the cost of the missing conditions of the run.
+
+    path: its folder. dim: d, for the names of its stages.
+    """
     processes = experiment.processes
     missing = processes.on_main_process(lambda: missing_conditions(Run(path), conditions))
-    tasks = ist_tasks(experiment.split, missing)
-    work = ist_work(experiment.split, config, tasks)
+    split, limit = experiment.split, experiment.work.limit
+    work = ist_work(split, config, ist_tasks(split, missing))
+    stages = []
+    answers = Work()
+    for source, title in STAGES.items():
+        same_source = [condition for condition in missing if condition.source == source]
+        if same_source:
+            scored = conditions_work(split, same_source, limit)
+            answers += scored
+            own = ist_work(split, config, ist_tasks(split, same_source)) + scored
+            stages.append(StageWork(source, title.format(d=dim), own))
     # On other few-shot sets the reference is missing too: MSF has tuned the first ones only.
     if any(condition.data_seed == DIFF_DATA_SEED for condition in missing):
         untuned = missing_tasks(experiment, experiment.seen, DIFF_DATA_SEED)
-        work += tuning_work(experiment.tune, len(untuned))
+        if untuned:
+            stages.append(tuning_stage(experiment, len(untuned)))
+            work += stages[-1].work
     if missing:
-        work += scoring_work(experiment.split, experiment.work.limit)
-    return estimate(experiment, work)
+        scoring = scoring_work(split, limit)
+        work += scoring
+        rest = Work(answers=max(0, scoring.answers - answers.answers))
+        stages.append(StageWork(SCORING, "scoring what they are compared with", rest))
+    return estimate(experiment, work, stages)
 
 
 def missing_conditions(run: Run, conditions: Sequence[Condition]) -> list[Condition]:
@@ -345,8 +383,7 @@ def tune_in_subspace(
     # Places and not tasks are shared out, as they index the starts too.
     places = processes.shard(range(len(tasks)))
     share = [tasks[place] for place in places]
-    title = execution.checkpoint.stage or "vectors"
-    with experiment.reporter.bar(f"tuning {title}") as progress:
+    with experiment.reporter.bar(f"tuning, {subspace.kind} subspace") as progress:
         vectors, selected = tune_vectors(
             experiment.model,
             subspace,

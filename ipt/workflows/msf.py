@@ -17,7 +17,7 @@ from ipt.checkpoint import Checkpoint
 from ipt.config import MsfConfig
 from ipt.data import SAME_DATA_SEED
 from ipt.encoded import EncodedTask
-from ipt.estimate import Estimate, estimate, msf_work, scoring_work, tuning_work
+from ipt.estimate import Estimate, StageWork, Work, estimate, scoring_work, subspace_work
 from ipt.experiment import Experiment, PlannedRun, encode_tasks
 from ipt.methods.msf import find_shared_delta, find_subspace
 from ipt.methods.subspace import Subspace, inner_width_for
@@ -28,8 +28,12 @@ from ipt.run import Run
 from ipt.storage import replace_folder, tensors_digest, write_tensors
 from ipt.training.loop import Execution, Progress
 from ipt.training.source import joined
-from ipt.workflows.deltas import missing_tasks, tuned_numbers
-from ipt.workflows.evaluation import Scores, floor_scores, reference_scores, score_tasks
+from ipt.workflows.deltas import missing_tasks, tuned_numbers, tuning_stage
+from ipt.workflows.evaluation import SCORING, Scores, floor_scores, reference_scores, score_tasks
+
+# Its stages, beside those of tuning and scoring.
+SUBSPACE = "msf"
+SHARED = "shared"
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,8 @@ def run_msf(experiment: Experiment, config: MsfConfig, run: Run) -> RunResult:
     # All processes train the two stages together, each its share of a step's rows.
     seen_tasks = tasks[: len(seen)]
     seconds = config.checkpoint_seconds
-    with experiment.reporter.bar("finding the subspace") as progress:
+    reporter = experiment.reporter
+    with reporter.stage(SUBSPACE), reporter.bar("finding the subspace") as progress:
         # Another bank of these settings differs in its last digits.
         of = tensors_digest({"bank": bank})
         execution = _joint(experiment, run.checkpoint("msf", seconds, of), progress)
@@ -67,13 +72,14 @@ def run_msf(experiment: Experiment, config: MsfConfig, run: Run) -> RunResult:
             execution,
         )
     subspace.split = experiment.split.name
-    with experiment.reporter.bar("control: one shared prompt") as progress:
+    with reporter.stage(SHARED), reporter.bar("control: one shared prompt") as progress:
         execution = _joint(experiment, run.checkpoint("shared", seconds), progress)
         shared = find_control(experiment, seen_tasks, config, execution)
 
     output = MsfOutput(subspace, shared)
-    scores = score_conditions(experiment, output, bank, heads, tasks)
-    result = msf_result(experiment, config, subspace, bank, scores)
+    with reporter.stage(SCORING):
+        scores = score_conditions(experiment, output, bank, heads, tasks)
+        result = msf_result(experiment, config, subspace, bank, scores)
     # Only the first process writes: all have the same numbers.
     experiment.processes.on_main_process(lambda: write(run, output, bank, result))
     return result
@@ -92,10 +98,19 @@ def plan_msf(experiment: Experiment, config: MsfConfig, name: str = "") -> Plann
 def estimate_msf(experiment: Experiment, config: MsfConfig) -> Estimate:
     """Return the cost of tuning what is missing, of the subspace, and of the scores."""
     missing = missing_tasks(experiment, experiment.split.all, SAME_DATA_SEED)
-    work = tuning_work(experiment.tune, len(missing))
-    work += msf_work(experiment.split, config)
-    work += scoring_work(experiment.split, experiment.work.limit)
-    return estimate(experiment, work)
+    half = subspace_work(experiment.split, config)
+    answers = scoring_work(experiment.split, experiment.work.limit)
+    stages = [
+        StageWork(SUBSPACE, "autoencoder (MSF)", half),
+        StageWork(SHARED, "one prompt for all (control)", half),
+        StageWork(SCORING, "scoring", answers),
+    ]
+    if missing:
+        stages.insert(0, tuning_stage(experiment, len(missing)))
+    work = Work()
+    for stage in stages:
+        work += stage.work
+    return estimate(experiment, work, stages)
 
 
 def resolve_config(experiment: Experiment, config: MsfConfig) -> MsfConfig:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from ipt.bank import open_bank
 from ipt.data import SAME_DATA_SEED, Task, TaskSplit
-from ipt.estimate import Estimate, estimate, scoring_work, tuning_work
+from ipt.estimate import Estimate, StageWork, Work, estimate, scoring_work
 from ipt.experiment import Experiment
 from ipt.results import Floor, TaskScore
-from ipt.workflows.deltas import missing_tasks, tune_missing
-from ipt.workflows.evaluation import floor_scores, reference_scores
+from ipt.workflows.deltas import missing_tasks, tune_missing, tuning_stage
+from ipt.workflows.evaluation import SCORING, floor_scores, reference_scores
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,13 @@ def estimate_tuning(experiment: Experiment, seeds: Sequence[int]) -> Estimate:
         seeded = experiment.with_seed(seed)
         untuned = missing_tasks(seeded, experiment.split.all, SAME_DATA_SEED)
         missing += len(untuned)
-    work = tuning_work(experiment.tune, missing)
+    if not missing:
+        return estimate(experiment, Work())
     # The bank keeps scores too: where no delta is missing, none is scored again.
-    if missing:
-        work += scoring_work(experiment.split, experiment.work.limit)
-    return estimate(experiment, work)
+    tuning = tuning_stage(experiment, missing)
+    answers = scoring_work(experiment.split, experiment.work.limit)
+    stages = [tuning, StageWork(SCORING, "scoring", answers)]
+    return estimate(experiment, tuning.work + answers, stages)
 
 
 def run_tuning(experiment: Experiment, seeds: Sequence[int]) -> TuningResult:
@@ -88,10 +90,11 @@ def run_tuning(experiment: Experiment, seeds: Sequence[int]) -> TuningResult:
     # Before any scoring, which tunes what it needs: one stacked run, and not one for each seed.
     tune_missing(experiments, names, SAME_DATA_SEED)
     scores = []
-    for seeded in experiments:
-        of_seed = reference_scores(seeded, names, SAME_DATA_SEED)
-        scores.append(of_seed)
-    floors = floor_scores(experiment, names)
+    with experiment.reporter.stage(SCORING):
+        for seeded in experiments:
+            of_seed = reference_scores(seeded, names, SAME_DATA_SEED)
+            scores.append(of_seed)
+        floors = floor_scores(experiment, names)
     banks = []
     for seeded in experiments:
         banks.append(open_bank(seeded, SAME_DATA_SEED))
