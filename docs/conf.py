@@ -57,8 +57,10 @@ def write_commands(folder):
     for path in folder.glob("*.md"):
         path.unlink()
     # A section of the whole a verb, one level higher.
+    # The parser takes the program that runs, `python -m sphinx`, for a part of the command.
+    text = ipt.generate_docs().replace(" -m sphinx", "")
     pages = {}
-    for section in re.split(r"(?m)^## ipt ", ipt.generate_docs())[1:]:
+    for section in re.split(r"(?m)^## ipt ", text)[1:]:
         pages[section.split("\n")[0]] = re.sub("(?m)^###", "##", f"# ipt {section}")
     index = HEAD
     names = []
