@@ -305,9 +305,8 @@ def fit(
     state = loop.tensors()
     execution.processes.broadcast(state.values())
 
-    learning_rates = [job.learning_rate for job in jobs]
     rates = torch.tensor(
-        learning_rates,
+        [job.learning_rate for job in jobs],
         dtype=torch.float64,
         device=model.device,
     )  # [J]
@@ -325,7 +324,8 @@ def fit(
     while not loop.done.all():
         # A job that is done leaves its place to the next: a batch stays full until the last jobs.
         active = loop.active(config.stacked_jobs)  # [A]
-        stepping = jobs_at(jobs, active)
+        numbers = active.tolist()
+        stepping = [jobs[number] for number in numbers]
         steps = loop.steps[active]
         processes = execution.processes
         losses = backward(model, source, stepping, steps.tolist(), config, processes)
@@ -336,7 +336,7 @@ def fit(
         loop.steps[active] += 1
         count = loop.steps[active]
         loop.optimizer.step(active, count, rate, config.clip)
-        stream.add(active.tolist(), losses, rate)
+        stream.add(numbers, losses, rate)
 
         is_regular = count % config.eval_every == 0
         is_due = is_regular | (count >= config.steps)
