@@ -8,6 +8,7 @@ import os
 import re
 import tomllib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -65,6 +66,16 @@ Track = Annotated[
     tuple[TrackerName, ...],
     Parameter(name="--track", help=TRACK, negative=()),
 ]
+
+
+@dataclass(frozen=True)
+class RunFlags:
+    """What a run is called, and where its curves are sent."""
+
+    run: Name = ""
+    track: Track = ()
+
+
 BY = "groups of tasks below each setting of the table; all: every setting"
 By = Annotated[Literal["settings", "kind", "subcategory", "all"], Parameter(help=BY)]
 SummaryFile = Annotated[Path | None, Parameter(help="write the means as a small JSON summary")]

@@ -16,7 +16,7 @@ uninterrupted one.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -314,12 +314,6 @@ def fit(
     if not loop.done.all():
         model = model.keeping(rows_of(jobs), config.token_budget)
     stream = Stream(checkpoint, jobs, loop.steps)
-
-    def state_to_save() -> dict[str, Tensor]:
-        # Its line first: a resumed stage knows from it how far it was.
-        stream.write(loop.done)
-        return loop.tensors()
-
     all_steps = config.steps * len(jobs)
     while not loop.done.all():
         # A job that is done leaves its place to the next: a batch stays full until the last jobs.
@@ -344,15 +338,22 @@ def fit(
             due = active[is_due]
             stream.add_dev(due.tolist(), evaluate_jobs(model, loop, due, config, execution))
         stream.maybe_write(loop.done)
-        checkpoint.maybe_save(state_to_save)
+        checkpoint.maybe_save(partial(state_to_save, loop, stream))
         # A job that ended early counts as if it had taken all of its steps.
         counted = torch.where(loop.done, config.steps, loop.steps)
         execution.progress(int(counted.sum()), all_steps, float(losses.mean()))
 
     require_finite_ends(model, jobs, loop.best_loss)
     loop.restore_best()
-    checkpoint.save(state_to_save())
+    checkpoint.save(state_to_save(loop, stream))
     return loop.outcomes()
+
+
+def state_to_save(loop: Loop, stream: Stream) -> dict[str, Tensor]:
+    """Return what a checkpoint holds, after a line of the stream."""
+    # Its line first: a resumed stage knows from it how far it was.
+    stream.write(loop.done)
+    return loop.tensors()
 
 
 def rows_of(jobs: Sequence[Job]) -> Iterator[Encoded]:
