@@ -221,7 +221,7 @@ class _Screen:
         )
         self.rows: dict[str, TaskID] = {}
         for number, stage in enumerate(plan.stages, 1):
-            title = f"{number} {stage.title}"
+            title = f"{number}. {stage.title}"
             self.rows[stage.key] = self._row(title, start=False)
         self.overall = self._row("all stages", start=False) if len(self.rows) > 1 else None
         self._show_left(0.0)

@@ -237,10 +237,10 @@ def test_on_a_terminal_the_stages_are_a_list_with_ticks_and_one_time_for_all(clo
                     update(done, 8, 0.875)
             raise KeyError("the work fails")
     first, second, third, overall = terminal.screen(4)
-    assert first.startswith("1 prompt tuning, 4 tasks ") and first.endswith("✓ 0:10")
-    assert second.startswith("2 autoencoder (MSF) ") and "4/8" in second
+    assert first.startswith("1. prompt tuning, 4 tasks ") and first.endswith("✓ 0:10")
+    assert second.startswith("2. autoencoder (MSF) ") and "4/8" in second
     assert "0:08 + 0:08 left" in second and "loss 0.875" in second and "✓" not in second
-    assert third.startswith("3 scoring") and third.endswith("–")
+    assert third.startswith("3. scoring") and third.endswith("–")
     assert overall.startswith("all stages") and overall.endswith("0:42 left")  # 12 + 30
 
 

@@ -9,6 +9,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -95,6 +96,16 @@ Track = Annotated[
     tuple[TrackerName, ...],
     Parameter(name="--track", help=TRACK),
 ]
+
+
+@dataclass(frozen=True)
+class RunFlags:
+    """What a run is called, and where its curves are sent."""
+
+    run: Name = ""
+    track: Track = ()
+
+
 BY = "groups of tasks below each setting of the table; all: every setting"
 By = Annotated[Literal["settings", "kind", "subcategory", "all"], Parameter(help=BY)]
 SummaryFile = Annotated[Path | None, Parameter(help="write the means as a small JSON summary")]

@@ -71,7 +71,9 @@ def list_runs(
     if csv:
         from ipt.analysis.markup import to_csv
 
-        records = [{name: row.get(name, "") for name in names} for row in rows]
+        records = []
+        for row in rows:
+            records.append({name: row.get(name, "") for name in names})
         print(to_csv(records), end="")
         return
     # Digits stand below digits.

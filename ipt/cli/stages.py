@@ -14,12 +14,13 @@ from ipt.cli.options import (
     Against,
     By,
     Choice,
+    Flat,
     Ist,
     Msf,
-    Name,
     On,
     Parts,
     Recipe,
+    RunFlags,
     SummaryFile,
     Track,
     Tune,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from ipt.estimate import Estimate
     from ipt.experiment import Experiment
 
+NO_RUN_FLAGS = RunFlags()
 MORE_SEEDS = "further seeds, each one more job per task and rate in the same run"
 SEEDS = "how many seeds, from the subspace's own on"
 
@@ -96,13 +98,12 @@ def tune(
     print_tuning(result, file if experiment.processes.is_main else None, work.seed)
 
 
-def msf(  # noqa: PLR0913 (the flags of a verb)
+def msf(
     *,
     work: Work = WorkConfig(),
     tuner: TunerFlags = NO_FLAGS,
-    run: Name = "",
+    flags: Annotated[RunFlags, Flat] = NO_RUN_FLAGS,
     recipe: Recipe = "ours",
-    track: Track = (),
     config: Msf = MsfConfig(),
     tune: TuneConfig = TuneConfig(),
 ) -> None:
@@ -113,9 +114,10 @@ def msf(  # noqa: PLR0913 (the flags of a verb)
     from ipt.tracking import require_trackers
     from ipt.workflows.msf import estimate_msf, plan_msf, resolve_config, run_msf
 
-    require_trackers(track)
+    require_trackers(flags.track)
 
     work = with_tuner(work, tuner)
+    run = flags.run
     # A name would otherwise be refused after the work is planned.
     if run and (not NAME_PATTERN.fullmatch(run) or run.lower() == BANK):
         raise ValueError(
@@ -133,7 +135,7 @@ def msf(  # noqa: PLR0913 (the flags of a verb)
     plan = plan_msf(experiment, config, run)
 
     def work_on(folder: Run) -> None:
-        with sending(track, experiment, folder, "msf", group=folder.folder.name):
+        with sending(flags.track, experiment, folder, "msf", group=folder.folder.name):
             run_msf(experiment, config, folder)
 
     with experiment.reporter.stages(cost.stages):

@@ -16,7 +16,7 @@ uninterrupted one.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -305,9 +305,8 @@ def fit(
     state = loop.tensors()
     execution.processes.broadcast(state.values())
 
-    learning_rates = [job.learning_rate for job in jobs]
     rates = torch.tensor(
-        learning_rates,
+        [job.learning_rate for job in jobs],
         dtype=torch.float64,
         device=model.device,
     )  # [J]
@@ -315,17 +314,12 @@ def fit(
     if not loop.done.all():
         model = model.keeping(rows_of(jobs), config.token_budget)
     stream = Stream(checkpoint, jobs, loop.steps)
-
-    def state_to_save() -> dict[str, Tensor]:
-        # Its line first: a resumed stage knows from it how far it was.
-        stream.write(loop.done)
-        return loop.tensors()
-
     all_steps = config.steps * len(jobs)
     while not loop.done.all():
         # A job that is done leaves its place to the next: a batch stays full until the last jobs.
         active = loop.active(config.stacked_jobs)  # [A]
-        stepping = jobs_at(jobs, active)
+        numbers = active.tolist()
+        stepping = [jobs[number] for number in numbers]
         steps = loop.steps[active]
         processes = execution.processes
         losses = backward(model, source, stepping, steps.tolist(), config, processes)
@@ -336,7 +330,7 @@ def fit(
         loop.steps[active] += 1
         count = loop.steps[active]
         loop.optimizer.step(active, count, rate, config.clip)
-        stream.add(active.tolist(), losses, rate)
+        stream.add(numbers, losses, rate)
 
         is_regular = count % config.eval_every == 0
         is_due = is_regular | (count >= config.steps)
@@ -344,15 +338,22 @@ def fit(
             due = active[is_due]
             stream.add_dev(due.tolist(), evaluate_jobs(model, loop, due, config, execution))
         stream.maybe_write(loop.done)
-        checkpoint.maybe_save(state_to_save)
+        checkpoint.maybe_save(partial(state_to_save, loop, stream))
         # A job that ended early counts as if it had taken all of its steps.
         counted = torch.where(loop.done, config.steps, loop.steps)
         execution.progress(int(counted.sum()), all_steps, float(losses.mean()))
 
     require_finite_ends(model, jobs, loop.best_loss)
     loop.restore_best()
-    checkpoint.save(state_to_save())
+    checkpoint.save(state_to_save(loop, stream))
     return loop.outcomes()
+
+
+def state_to_save(loop: Loop, stream: Stream) -> dict[str, Tensor]:
+    """Return what a checkpoint holds, after a line of the stream."""
+    # Its line first: a resumed stage knows from it how far it was.
+    stream.write(loop.done)
+    return loop.tensors()
 
 
 def rows_of(jobs: Sequence[Job]) -> Iterator[Encoded]:
