@@ -14,10 +14,10 @@ import pytest
 from conftest import Page, hand_made, page_of, plain, probe, stable
 
 from ipt.analysis.comparison import COMPARED
+from ipt.analysis.report.colours import PALETTE
 from ipt.analysis.report.page import HERE
 from ipt.analysis.report.sections import DRAWINGS
 from ipt.analysis.report.tables import subcategories_table
-from ipt.analysis.report.vectors import PALETTE
 from ipt.analysis.report.views import read_views
 from ipt.analysis.scores import COLUMNS, TITLES, cells, lines, per_task, read_pair
 from ipt.cli import app as cli

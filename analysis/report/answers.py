@@ -1,14 +1,17 @@
 """What the model answers to rows of three unseen tasks: without a prompt, with d numbers, tuned.
 
 The rows are the first held-out ones of each task, as `ipt ist` keeps them; the tasks are the best,
-the middle and the worst by recovery, so that nobody picks them.
+the middle and the worst by recovery, so that nobody picks them, of those that tuning lifts above
+their floor.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from ipt.analysis.report.predictions import is_right
 from ipt.analysis.report.views import ScoredTask, View
+from ipt.recovery import is_above
 
 ROWS = 5  # of a task
 # By what the run calls it.
@@ -47,10 +50,15 @@ def answered_tasks(view: View) -> list[AnsweredTask]:
     if "test" not in kept:
         return []
     tasks = []
+    counted = []
     for task in view.scored_tasks(view.unseen):
         # what has no share has no place among the others
-        if task.recovery == task.recovery and task.name in kept["test"]:
+        if not math.isnan(task.recovery) and task.name in kept["test"]:
             tasks.append(task)
+            if is_above(task.reference, task.floor):
+                counted.append(task)
+    # of a task that tuning learns next to nothing of, any share is high
+    tasks = counted or tasks
     tasks.sort(key=lambda task: (-task.recovery, task.name))
     chosen = _chosen(tasks)
     return [_answered(view, place, task) for place, task in chosen.items()]
@@ -84,7 +92,7 @@ def _answered(view: View, place: str, task: ScoredTask) -> AnsweredTask:
     return AnsweredTask(
         place=place,
         name=task.name,
-        about=view.tip(task.name),
+        about=view.tip(task.name).removeprefix(f"{task.name} · "),
         columns=[SHOWN[what].format(view.dim) for what in sources],
         rows=rows,
     )

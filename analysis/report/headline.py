@@ -4,6 +4,7 @@ The sentence and the shares R are those of `ipt.analysis.protocol_table`, which 
 """
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,6 +61,8 @@ class Strip:
 def sentence(view: View) -> str:
     """Return what the run recovers and its strongest rival; empty where no unseen task counts."""
     text = run_sentence(view.ist.result)
+    # As the page writes numbers: ranges in words, a minus as wide as a figure.
+    text = re.sub(r"-(?=\d)", "−", text).replace(" … ", " to ")
     return f"{text}." if text else ""
 
 

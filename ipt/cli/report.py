@@ -1,7 +1,8 @@
 """`ipt report`: finished runs as one HTML file.
 
-With it come the commands that make the runs again, and those for what is missing. The commands
-spell out every setting of a run's config.json, so that they mean the same when a default changes.
+With it come the commands that make the runs again, and those for what is missing: short ones, by
+this version's presets and defaults, and those of the runs also with every setting of config.json,
+so that they mean the same when a default changes.
 """
 
 import importlib.metadata
@@ -169,15 +170,19 @@ def tuner_summary(tune: Mapping[str, Any], numbers: int | None) -> dict[str, Any
     }
 
 
+def command(verb: str, settings: dict[str, Any]) -> str:
+    """Return a verb with its flags as a line."""
+    # Quoted for a shell: names of splits, folders and models may hold spaces.
+    return shlex.join(["ipt", verb, *to_argv(settings)])
+
+
 def msf_command(view: "View", name: str, **changes: Any) -> str:
     """Return the command of a view's MSF run, as a run of this name, some settings changed."""
-    settings = msf_settings(view, name, **changes)
-    # Quoted for a shell: names of splits, folders and models may hold spaces.
-    return shlex.join(["ipt", "msf", *to_argv(settings)])
+    return command("msf", shortened("msf", msf_settings(view, name, **changes)))
 
 
 def msf_settings(view: "View", name: str, **changes: Any) -> dict[str, Any]:
-    """Return the settings of `msf_command` by flag."""
+    """Return the settings of a view's MSF run by flag, as a run of this name, some changed."""
     record = view.msf.settings | changes
     settings = {"tasks": record.get("tasks", record["split"])}
     # Otherwise the split was drawn, or listed in a file.
@@ -217,8 +222,7 @@ def ist_command(
     parts: parts of IST to do; none: all.
     changes: settings that differ from the view's.
     """
-    settings = ist_settings(view, run, parts, **changes)
-    return shlex.join(["ipt", verb, *to_argv(settings)])
+    return command(verb, shortened(verb, ist_settings(view, run, parts, **changes)))
 
 
 def ist_settings(
@@ -251,8 +255,8 @@ def made_of(views: "Sequence[View]") -> "Made":
             parts = []
         stages = {"msf": msf_settings(view, name), "ist": ist_settings(view, name, parts)}
         for verb, settings in stages.items():
-            full.append(shlex.join(["ipt", verb, *to_argv(settings)]))
-            short.append(shlex.join(["ipt", verb, *to_argv(shortened(verb, settings))]))
+            full.append(command(verb, settings))
+            short.append(command(verb, shortened(verb, settings)))
         digest = view.summary["digest"][:12]
         names.append(f"{view.folder.name} ({view.label}; scores {digest})")
     version = importlib.metadata.version("intrinsic-prompt-tuning")
@@ -277,7 +281,7 @@ def shortened(verb: str, settings: dict[str, Any]) -> dict[str, Any]:
 
 def _defaults(verb: str) -> dict[str, Any]:
     """Return the flags of a verb at the values that it has without them."""
-    if verb == "ist":
+    if verb != "msf":
         return asdict(IstConfig()) | {"part": []}
     found = asdict(MsfConfig()) | {"model": "mini", "dtype": "float32", "seed": 42}
     for key, value in asdict(TuneConfig()).items():
