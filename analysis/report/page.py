@@ -97,7 +97,6 @@ def write_page(
     folder = file.with_name(f"{file.stem}-figures")
     folder.mkdir(parents=True, exist_ok=True)
     script = (HERE / "page.js").read_text(encoding="utf8")
-    figures = list(_figures(views, folder))
 
     text = _template().render(
         views=views,
@@ -107,10 +106,7 @@ def write_page(
         # answers
         answered=[(view, answered_tasks(view)) for view in views],
         # figures, by the part of the page
-        figures={
-            name: [figure for figure in figures if figure.drawing.section == name]
-            for name in SECTIONS
-        },
+        figures=_by_section(views, folder),
         # tables
         settings=all_first(settings_table(views, shown_cells)),
         compared=comparison_table(views),
@@ -153,6 +149,14 @@ def _content_hash(script: str) -> str:
     """Return a script as the page's content security policy names it: no other may run."""
     digest = hashlib.sha256(script.encode()).digest()
     return "sha256-" + base64.b64encode(digest).decode()
+
+
+def _by_section(views: Sequence[View], folder: Path) -> dict[str, list[ShownFigure]]:
+    """Draw the figures and return them by the part of the page that they stand in."""
+    found: dict[str, list[ShownFigure]] = {name: [] for name in SECTIONS}
+    for figure in _figures(views, folder):
+        found[figure.drawing.section].append(figure)
+    return found
 
 
 def _figures(views: Sequence[View], folder: Path) -> Iterator[ShownFigure]:
