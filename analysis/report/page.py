@@ -6,6 +6,7 @@ page.html, the look in page.css, what moves in page.js, the tables in `ipt.analy
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -34,6 +35,7 @@ from ipt.analysis.report.tables import (
     shown_cells,
     tasks_table,
 )
+from ipt.analysis.report.vectors import WIDTH
 from ipt.analysis.report.views import View
 from ipt.analysis.scores import cells
 from ipt.analysis.summaries import KNOWLEDGE_NOTE
@@ -44,6 +46,7 @@ HERE = Path(__file__).parent
 
 # The page's parts that hold figures.
 SECTIONS = ("where", "map", "loss")
+COLUMN = 72 * WIDTH + 1  # points, of the widest figure in one of the two columns
 
 
 class Made(NamedTuple):
@@ -71,6 +74,7 @@ class ShownFigure(NamedTuple):
     drawing: Drawing
     title: str
     svg: str
+    is_wide: bool  # takes both columns of the page
 
 
 class ShownTable(NamedTuple):
@@ -198,7 +202,14 @@ def _figure(
             drawing=drawing,
             title=title,
             svg=svg,
+            is_wide=width_of(svg) > COLUMN,
         )
+
+
+def width_of(svg: str) -> float:
+    """Return the width of a figure, in points."""
+    found = re.search(r'style="width:([\d.]+)pt"', svg)
+    return float(found[1]) if found else 0.0
 
 
 def _further_tables(views: Sequence[View]) -> Iterator[ShownTable]:

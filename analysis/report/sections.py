@@ -63,7 +63,6 @@ class Drawing:
     draw: Callable[[Figure, Sequence[View]], None]  # draws no axes where there is nothing to show
     together: bool = False  # one figure for all runs, instead of one for each
     section: str = "map"  # of the page
-    is_wide: bool = False  # over both columns
     data: str = ""  # the file that has its numbers
 
 
@@ -75,7 +74,7 @@ def draw_recovery(figure: Figure, views: Sequence[View]) -> None:
         if any(condition.name in view.overall for view in views):
             shown.append(condition)
 
-    figure.set_size_inches(WIDTH, 1.1 + 0.24 * len(shown) * max(1, 0.6 * len(views)))
+    figure.set_size_inches(WIDTH, 1.1 + 0.24 * len(shown) * max(1, 0.75 * len(views)))
     axes = figure.subplots()
     for y, condition in enumerate(shown):
         for i, view in enumerate(views):
@@ -363,7 +362,6 @@ DRAWINGS = (
             " starts; the white line is the path of IST. Bright is good in both."
         ),
         draw=draw_landscape,
-        is_wide=True,
     ),
     Drawing(
         key="curvature",
