@@ -27,6 +27,7 @@ from ipt.analysis.protocol import (
 from ipt.analysis.scores import NONE, WITHOUT_A_VECTOR
 from ipt.analysis.study import CellsByLine, digest_of_cells
 from ipt.data import stratum
+from ipt.recovery import FEWEST
 from ipt.results import BY_NAME, CHOSEN_FROM, RunResult, range_text
 
 Record = dict[str, Any]
@@ -174,19 +175,23 @@ def run_sentence(result: RunResult) -> str:
         return ""
     own = found.pop("test")
     text = (
-        f"{result.dim} numbers recover {_interval_text(own.recovered)} of what tuning gains above "
+        f"{result.dim} numbers recover {_recovered_text(own)} of what tuning gains above "
         f"the floor, R, on unseen tasks ({own.counted} of {own.tasks} count, one seed)"
     )
     if found:
         best = max(found, key=lambda condition: found[condition].recovered.value)
         title = BY_NAME[best].title
-        text += f"; the best other way, {title}, {_interval_text(found[best].recovered)}"
+        text += f"; the best other way, {title}, {_recovered_text(found[best])}"
     return text
 
 
-def _interval_text(estimate: Estimate) -> str:
-    low, high = estimate.interval
-    return f"{100 * estimate.value:.0f} % ({100 * low:.0f} … {100 * high:.0f})"
+def _recovered_text(figures: Standing) -> str:
+    """Return R, with its interval where enough tasks are behind it."""
+    share = f"{100 * figures.recovered.value:.0f} %"
+    if figures.counted < FEWEST:
+        return share
+    low, high = figures.recovered.interval
+    return f"{share} ({100 * low:.0f} … {100 * high:.0f})"
 
 
 def choice_bits(condition: str, dim: int, seen: int) -> float:

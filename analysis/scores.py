@@ -347,20 +347,29 @@ class Cells(NamedTuple):
     above_floor: str
 
 
-def cells(line: Line) -> Cells:
-    """Return a line's cells as text."""
+def cells(line: Line, is_over_seeds: bool = False) -> Cells:
+    """Return a line's cells as text.
+
+    is_over_seeds: its intervals are those of `over_seeds`, and stay whatever the number of tasks.
+    """
     figures = line.recovery
+    interval, floored_interval = figures.shown_interval, figures.shown_floored_interval
+    if is_over_seeds:
+        interval, floored_interval = figures.interval, figures.floored_interval
+    tasks = str(figures.tasks)
+    if figures.used != figures.tasks:
+        tasks = f"{figures.used} of {figures.tasks}"
     return Cells(
         title=line.title,
         group=line.group,
-        tasks=str(figures.tasks),
+        tasks=tasks,
         absolute=f"{figures.absolute:.3f}",
         relative=_percent(figures.relative),
-        interval=_percent_interval(figures.interval),
+        interval=_percent_interval(interval),
         ratio_of_means=_percent(figures.ratio_of_means),
         floored=_percent(figures.floored),
-        floored_interval=_percent_interval(figures.floored_interval),
-        above_floor=str(figures.tasks - len(figures.below_floor)),
+        floored_interval=_percent_interval(floored_interval),
+        above_floor=str(figures.above),
     )
 
 

@@ -42,6 +42,7 @@ from ipt.analysis.scores import (
     NONE,
     SEEDS_COLUMN,
     TITLES,
+    Cells,
     Line,
     cells,
     lines,
@@ -548,12 +549,14 @@ def _recovery_text(records: Sequence[Record], short: bool) -> str:
     tables = list(map(_lines_of, records))
     columns = list(COLUMNS)
     shown = tables[0]
-    if len(tables) > 1:
+    is_over_seeds = len(tables) > 1
+    if is_over_seeds:
         # Intervals over tasks have no mean; the seeds' own range stands in their place.
         columns = [SEEDS_COLUMN if "interval" in name else name for name in COLUMNS]
         shown = over_seeds(tables)
 
-    text = _short_text(columns, shown) if short else markdown(columns, map(cells, shown))
+    rows = [cells(line, is_over_seeds) for line in shown]
+    text = _short_text(columns, shown, rows) if short else markdown(columns, rows)
 
     # What a reader would look for in vain.
     titles: set[str] = set()
@@ -565,15 +568,15 @@ def _recovery_text(records: Sequence[Record], short: bool) -> str:
     return text
 
 
-def _short_text(columns: Sequence[str], table: Sequence[Line]) -> str:
+def _short_text(columns: Sequence[str], table: Sequence[Line], texts: Sequence[Cells]) -> str:
     """Return a row for each condition, with groups of tasks beside it.
 
     The groups are the kinds of unseen tasks where they differ, else novel, knowledge and rule.
     """
     by_group = {}
     has_kinds = False
-    for line in table:
-        by_group[line.setting, line.group] = cells(line)
+    for line, cells_of_line in zip(table, texts, strict=True):
+        by_group[line.setting, line.group] = cells_of_line
         has_kinds = has_kinds or line.group == "out of kind"
     groups = ("in kind", "out of kind") if has_kinds else ("novel", "knowledge", "rule")
 

@@ -19,6 +19,9 @@ import numpy as np
 
 # How far above its floor a reference must be: divided by less, noise would fill the mean.
 MARGIN = 0.10
+# Tasks that an interval over tasks is of at least: of one or two it would look exact.
+FEWEST = 5
+NO_INTERVAL = (math.nan, math.nan)
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,26 @@ class Recovery:
     floored_interval: tuple[float, float]  # low, high
     below_floor: tuple[str, ...]
     undefined: tuple[str, ...]
+
+    @property
+    def used(self) -> int:
+        """How many tasks `relative` is the mean of."""
+        return self.tasks - len(self.undefined)
+
+    @property
+    def above(self) -> int:
+        """How many tasks `floored` is the mean of."""
+        return self.tasks - len(self.below_floor)
+
+    @property
+    def shown_interval(self) -> tuple[float, float]:
+        """`interval` where enough tasks are behind it, else NaN."""
+        return self.interval if self.used >= FEWEST else NO_INTERVAL
+
+    @property
+    def shown_floored_interval(self) -> tuple[float, float]:
+        """`floored_interval` where enough tasks are behind it, else NaN."""
+        return self.floored_interval if self.above >= FEWEST else NO_INTERVAL
 
 
 def recovery(

@@ -55,6 +55,9 @@ SETTINGS = "sha256 of the settings"
 # What was predicted for held-out rows: beside result.json, of runs whose head reads states.
 PREDICTIONS = "predictions.json"
 
+# What was answered to the first held-out rows of each task: beside result.json of `ipt ist`.
+ANSWERS = "answers.json"
+
 # The folder of tuned deltas, beside those of the runs.
 BANK = "bank"
 

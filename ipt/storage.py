@@ -350,3 +350,19 @@ def read_user_text(path: Path, most_bytes: int = MOST_BYTES) -> str:
     except UnicodeDecodeError as error:
         place = f"byte {error.start}"
         raise ValueError(f"{path}: not UTF-8 text ({place}); save it as UTF-8") from error
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read the JSON objects of a file that a run adds lines to, without those that are damaged.
+
+    A kill may cut the last line, and no result depends on these figures.
+    """
+    records = []
+    for line in path.read_text(encoding="utf8", errors="replace").splitlines():
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(record, dict):
+            records.append(record)
+    return records

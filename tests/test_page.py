@@ -14,10 +14,10 @@ import pytest
 from conftest import Page, hand_made, page_of, plain, probe, stable
 
 from ipt.analysis.comparison import COMPARED
+from ipt.analysis.report.colours import BY_RECOVERY, FAINT, ON_PAGE, PALETTE
 from ipt.analysis.report.page import HERE
 from ipt.analysis.report.sections import DRAWINGS
-from ipt.analysis.report.tables import subcategories_table
-from ipt.analysis.report.vectors import PALETTE
+from ipt.analysis.report.tables import shown_cells, subcategories_table
 from ipt.analysis.report.views import read_views
 from ipt.analysis.scores import COLUMNS, TITLES, cells, lines, per_task, read_pair
 from ipt.cli import app as cli
@@ -36,7 +36,7 @@ HOSTILE = (
     "$\\frac{1}{0$_x^",
     "{{ 7 * 7 }} </svg> &amp; %s \x0b end",
 )
-SINGLE = len(DRAWINGS) - 3  # figures of one run; three more compare runs
+SINGLE = len(DRAWINGS) - 4  # figures of one run without metrics; three more compare runs
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +52,16 @@ def whole(tmp_path_factory):
 def test_numbers_are_those_of_the_run_folders(done, capsys, undrawn):
     page, pair = page_of(capsys, "--out", done), read_pair(next(done.glob("ist-*"))).results
     found = [list(cells(line)) for line in lines(pair)]
-    assert page.tables["table-settings"] == [list(COLUMNS), *found]
+    shown = [list(shown_cells(line)) for line in lines(pair)]
+    settings = page.tables["table-settings"]
+    assert settings[0] == list(COLUMNS) and sorted(settings[1:]) == sorted(shown)
+    groups = [row[1] for row in settings[1:]]
+    assert groups == sorted(groups, key=lambda group: group != "all")  # all tasks come first
     kept = [
         [c.strip() for c in row.split("|")[1:-1]]
         for row in (next(done.glob("ist-*")) / "table.md").read_text().splitlines()
     ]
-    assert page.tables["table-settings"] == [kept[0], *kept[2:]]
+    assert [list(COLUMNS), *found] == [kept[0], *kept[2:]]
     header, *rows = page.tables["table-tasks-1"]
     assert len(rows) == 5
     by_name = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
@@ -72,8 +76,8 @@ def test_numbers_are_those_of_the_run_folders(done, capsys, undrawn):
             == f"{record['reference']:.3f}"
         )
     text = (done / "report.html").read_text(encoding="utf8")
-    unseen = next(row for row in found if row[:2] == ["T_test (IST)", "all"])
-    assert f'<p class="big">{unseen[4]} %</p>' in text and f"95 % interval {unseen[5]} %" in text
+    unseen = next(row for row in shown if row[:2] == ["T_test (IST)", "all"])
+    assert f'<strong class="big">{unseen[4]} %</strong>' in text
 
 
 def test_recovery_by_subcategory_is_that_of_its_tasks(whole):
@@ -99,9 +103,21 @@ def with_subcategories(view, subcategories):
     return replace(view, **stages)
 
 
+def without_preset(parsed):
+    """Return a parsed command; which preset was named is no setting."""
+    found = {}
+    for name, value in parsed.items():
+        found[name] = replace(value, preset="quick") if hasattr(value, "preset") else value
+    return found
+
+
 def test_the_commands_are_those_that_made_the_runs(done, capsys, undrawn):
     page, folders = page_of(capsys, "--out", done), sorted(done.iterdir())
-    made = [shlex.split(command)[1:] for command in page.commands[:2]]
+    short, made = ([shlex.split(line)[1:] for line in page.commands[i : i + 2]] for i in (0, 2))
+    # the short ones mean the same, and are short
+    for few, all_settings in zip(short, made, strict=True):
+        assert without_preset(cli.parse(few)) == without_preset(cli.parse(all_settings))
+        assert len(few) < len(all_settings) / 2
     parsed = cli.parse(made[0])
     settings = json.loads((next(done.glob("msf-*")) / "config.json").read_text())["config"]
     assert json.loads(json.dumps(to_record(parsed["config"]))) == settings["msf"]
@@ -132,7 +148,7 @@ def test_a_tuner_is_named_with_its_settings(record, text):
 def test_what_is_missing_is_named_with_a_command_that_parses(tmp_path, capsys, undrawn):
     folder = plain(tmp_path, kept=("train_same", "test"))
     page = page_of(capsys, "--out", tmp_path)
-    rest = [shlex.split(command)[1:] for command in page.commands[2:]]
+    rest = [shlex.split(command)[1:] for command in page.commands[4:]]
     parsed = [cli.parse(words) for words in rest]
     assert [(found["on"], found["against"]) for found in parsed[:5]] == [
         (("seen-other-data",), ()),
@@ -201,12 +217,12 @@ def test_tuned_numbers_are_compared_with_each_control_and_tables_are_files(whole
     header, *rows = page.tables["table-compared"]
     controls = [
         TITLES[setting]
-        for setting in ("test_msf", "start_test", "random_test", "pca_test", "mixture_test")
+        for setting in ("mixture_test", "pca_test", "random_test", "test_msf", "start_test")
     ]
     overall = [row for row in rows if row[1] == "all"]
     assert [row[0] for row in overall] == controls and header[1:] == list(COMPARED)
     found = {(r["setting"], r["task"]): r for r in per_task(read_pair(whole / "ist-42").results)}
-    for setting, title in (("test_msf", controls[0]), ("pca_test", controls[3])):
+    for setting, title in (("test_msf", controls[3]), ("pca_test", controls[1])):
         (row,) = [row for row in overall if row[0] == title]
         means = [sum(found[s, t]["score"] for t in "uvwx") / 4 for s in ("test", setting)]
         assert row[2] == "4"
@@ -216,7 +232,8 @@ def test_tuned_numbers_are_compared_with_each_control_and_tables_are_files(whole
         for name in ("settings.md", "settings.csv", "tasks.csv")
     }
     settings = page.tables["table-settings"]
-    assert all(" | ".join(row) in files["settings.md"] for row in settings)
+    for line in lines(read_pair(whole / "ist-42").results):
+        assert " | ".join(cells(line)) in files["settings.md"]
     assert len(files["settings.csv"].splitlines()) == len(settings)
     assert len(files["tasks.csv"].splitlines()) == 1 + len(found)
 
@@ -257,7 +274,7 @@ def test_two_runs_stand_side_by_side(tmp_path, capsys):
     for seed, row in enumerate(tests, 1):
         results = read_pair(tmp_path / f"ist-{seed}").results
         (line,) = [x for x in lines(results) if (x.setting, x.group) == ("test", "all")]
-        assert row[:2] + row[3:] == list(cells(line))
+        assert row[:2] + row[3:] == list(shown_cells(line))
     config = {row[0]: row for row in page.tables["table-config"]}
     assert config["seed"][1:] == ["1", "1", "2", "2", "differs"] and config["model"][-1] == "same"
     assert page.tables.keys() >= {"table-tasks-1", "table-tasks-2"}
@@ -288,8 +305,9 @@ def harmless(page, text):
     assert page.tags.count("script") == 1
     assert not [name for name, _ in page.attributes if name.startswith("on")]
     for name, value in page.attributes:
+        # a figure's files lie beside the page, and are asked for by a click alone
         assert name not in ("src", "srcset", "href", "xlink:href", "action") or value.startswith(
-            ("#", "data:image/png;base64,")
+            ("#", "data:image/png;base64,", "report-figures/")
         ), value
     assert re.findall(r"url\([^#]", text) == [] and re.findall(r"https?:", text) == []
     script = (HERE / "page.js").read_text(encoding="utf8")
@@ -338,7 +356,11 @@ def test_the_page_can_be_used_without_eyes(whole):
     assert all(b <= a + 1 for a, b in zip(levels, levels[1:], strict=False))
     attributes = page.attributes
     assert ("lang", "en") in attributes
-    assert attributes.count(("role", "img")) == page.tags.count("svg") == SINGLE
+    assert page.tags.count("svg") == SINGLE
+    # a figure whose marks can be reached is a group of images, another one an image
+    marks = [value for name, value in attributes if name == "data-tip"]
+    groups = attributes.count(("role", "group"))
+    assert groups == 4 and attributes.count(("role", "img")) == len(marks) + SINGLE - groups
     assert {value for name, value in attributes if name == "scope"} == {"col", "row"}
     assert page.tags.count("caption") == len(page.tables)
     assert all(value for name, value in attributes if name == "aria-label")
@@ -364,9 +386,42 @@ def test_colours_can_be_told_from_the_ground_in_both_themes():
             (text, ground) for text in ("ink", "soft", "link") for ground in ("ground", "shade")
         ]
         assert min(contrast(theme[text], theme[ground]) for text, ground in pairs) >= 4.5
-        assert min(contrast(colour, theme["ground"]) for colour in PALETTE) >= 3
+        marks = [*PALETTE, *BY_RECOVERY, FAINT, theme["own"], theme["mark"]]
+        assert min(contrast(colour, theme["ground"]) for colour in marks) >= 3
+        answers = [theme["right"], theme["wrong"]]
+        assert min(contrast(colour, theme["ground"]) for colour in answers) >= 4.5
     assert contrast("#ffffff", "#000000") == pytest.approx(21)
     assert contrast("#777777", "#777777") == 1
+
+
+def used_colours(svg):
+    """Return the colours of a figure but for its images, cells and what lies on these."""
+    found = set(re.findall(r"(?:fill|stroke): (#[0-9a-f]{6})", svg))
+    return found
+
+
+def test_colours_that_figures_use_can_be_told_from_the_ground(whole):
+    text = (whole / "report.html").read_text(encoding="utf8")
+    figures = dict(re.findall(r'<figure id="figure-([a-z-]+)".*?(<svg.*?</svg>)', text, re.S))
+    # those of colour maps, whose values a bar explains, say nothing by one colour
+    maps = {"cosines", "landscape", "transfer", "change"}
+    assert maps < set(figures) and {"unseen", "codes", "recovery", "between"} < set(figures)
+    for name in figures.keys() - maps:
+        used = used_colours(figures[name])
+        assert used, name
+        for colour in used:
+            for ground in ("#ffffff", "#14171a"):
+                assert contrast(colour, ground) >= 3, (name, colour)
+    # control: what drawings for papers have is told apart on white alone
+    assert min(contrast(colour, "#ffffff") for colour in ON_PAGE if colour != "#000000") < 3
+
+
+def test_no_letter_of_a_figure_is_smaller_than_11_pixels(whole):
+    text = (whole / "report.html").read_text(encoding="utf8")
+    sizes = [float(size) for size in re.findall(r"font(?:-size)?: (?:[a-z0-9]+ )*([\d.]+)px", text)]
+    in_figures = [size for size in sizes if size > 1]
+    # a unit of a figure is a point, of which 0.75 are a pixel
+    assert len(in_figures) > 50 and min(in_figures) / 0.75 >= 11
 
 
 @pytest.mark.parametrize(

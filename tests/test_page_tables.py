@@ -24,7 +24,8 @@ from ipt.analysis.comparison import COMPARED
 from ipt.analysis.geometry import Clusters
 from ipt.analysis.report import tables
 from ipt.analysis.report.views import Probe, Stability, StageRun, View
-from ipt.analysis.scores import COLUMNS, cells, lines
+from ipt.analysis.scores import COLUMNS, Line, cells, lines
+from ipt.recovery import Recovery
 
 MINUS = "−"
 
@@ -130,8 +131,11 @@ def test_tuned_numbers_against_each_control_by_hand():
     assert found.names == ["T_test (IST) minus", *COMPARED]
     assert found.texts == ["T_test (IST) minus", "tasks"]
     overall = [row for row in found.rows if row[1] == "all"]
-    assert [row[0] for row in overall] == [TITLES[s] for s in ("test_msf", *CONTROLS)]
+    # what matters most comes first, and all tasks before their groups
+    assert [row[0] for row in overall[:6]] == [TITLES[s] for s in tables.COMPARED_FIRST]
+    assert {row[0] for row in overall} == {TITLES[s] for s in ("test_msf", *CONTROLS)}
     assert [row for i, row in enumerate(found.rows) if i in found.strong] == overall
+    assert found.rows[: len(overall)] == overall
     by_group = {(row[0], row[1]): row for row in found.rows}
     for setting, (whole, novel) in DIFFERENCES.items():
         row = by_group[TITLES[setting], "all"]
@@ -140,6 +144,28 @@ def test_tuned_numbers_against_each_control_by_hand():
     pca = by_group["IST, PCA subspace", "all"]
     assert pca[6:] == ("2", "0", "2")  # better on u2 and u3
     assert by_group["IST, PCA subspace", "out of kind"][3] == f"{MINUS}0.030"
+
+
+def test_a_page_has_no_more_digits_than_an_interval_allows():
+    def line(low, high, share=-0.0612, tasks=9):
+        figures = Recovery(
+            tasks=tasks,
+            absolute=0.5,
+            relative=share,
+            interval=(low, high),
+            ratio_of_means=-0.0412,
+            floored=share,
+            floored_interval=(low, high),
+            below_floor=(),
+            undefined=(),
+        )
+        return tables.shown_cells(Line("test", "all", figures))
+
+    wide, narrow, few = line(-0.354, 0.156), line(-0.094, -0.004), line(-0.354, 0.156, tasks=4)
+    assert (wide.relative, wide.interval) == ("−6", "−35 to 16")
+    assert (narrow.relative, narrow.interval) == ("−6.1", "−9.4 to −0.4")
+    assert (few.relative, few.interval, few.ratio_of_means) == ("−6.1", "–", "−4.1")
+    assert line(-0.354, 0.004, share=-0.001).relative == "0"  # and not -0
 
 
 def test_a_control_that_a_run_lacks_is_no_row_and_several_runs_are_named():
@@ -383,7 +409,7 @@ def test_settings_and_digests_stand_below_their_own_run():
     assert rows["seed"] == ["42", "43"] and rows["kind"] == ["msf", "ist"]
     assert rows["msf.dim"] == ["5", "–"] and rows["msf.rates"] == ["0.1, 0.2", "–"]
     assert rows["digest.prompts"] == ["f00dfeed", "–"] and rows["parameters"] == ["1234", "–"]
-    assert rows["digest.scores"][0] == "–" and len(rows["digest.scores"][1]) == 64
+    assert rows["digest.scores"][0] == "–" and len(rows["digest.scores"][1]) == 12
     assert not {"parts", "digests", "digests.s1", "parts.seen"} & set(rows)  # they list every task
 
 

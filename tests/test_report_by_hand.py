@@ -199,7 +199,7 @@ def test_a_table_is_its_summary_line_by_line():
     made = record(
         lines=[
             figures("test", "all", 7, 0.4, 0.32, below_floor=["a"]),
-            figures("shared", "rule", 3, 0.2, 0.1),
+            figures("shared", "rule", 6, 0.2, 0.1),
         ]
     )
     header, _, *rows = cells_of(table_of([made]))
@@ -231,14 +231,14 @@ def test_a_table_is_its_summary_line_by_line():
         [
             "d = 0: one prompt",
             "rule",
-            "3",
+            "6",
             "0.100",
             "20.0",
             "19.0 … 22.0",
             "5.0",
             "10.0",
             "7.0 … 14.0",
-            "3",
+            "6",
         ],
     ]
 

@@ -270,7 +270,7 @@ def test_cells_by_hand():
     assert cells(Line("random_test", "novel", figures())) == (
         "IST, random subspace",
         "novel",
-        "9",
+        "8 of 9",
         "0.124",
         "23.4",
         "34.6 … 45.7",
@@ -279,6 +279,17 @@ def test_cells_by_hand():
         "-78.9 … 89.1",
         "7",
     )
+
+
+def test_an_interval_is_of_five_tasks_or_more():
+    few = figures(tasks=5, undefined=("z",), below_floor=("a",))
+    found = cells(Line("test", "all", few))
+    assert (found.tasks, found.interval, found.floored_interval) == ("4 of 5", "–", "–")
+    assert found.relative == "23.4" and found.above_floor == "4"
+    # control: one task more, and ends that are the seeds' own
+    more = cells(Line("test", "all", figures(tasks=6, undefined=("z",), below_floor=("a",))))
+    assert more.interval == "34.6 … 45.7" and more.floored_interval == "-78.9 … 89.1"
+    assert cells(Line("test", "all", few), is_over_seeds=True).interval == "34.6 … 45.7"
 
 
 def test_a_figure_that_is_not_there_is_a_dash():

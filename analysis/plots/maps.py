@@ -169,12 +169,14 @@ def place_names(
     points: np.ndarray,
     names: Sequence[str],
     on_image: bool = False,
+    size: float = SMALL,
 ) -> None:
     """Write names beside points where they touch no other name, no point and no edge.
 
     points: [N, 2]
     names: [M], of the first M points; those that have no free place are left out.
     on_image: black with a white rim, to be read on any colour.
+    size: of the letters, in points.
     """
     if not names:
         return
@@ -198,7 +200,8 @@ def place_names(
             tuple(point),
             xytext=(0, 0),
             textcoords="offset points",
-            fontsize=SMALL,
+            fontsize=size,
+            zorder=4,
         )
         if on_image:
             rim = withStroke(linewidth=1.5, foreground="white")
@@ -405,6 +408,7 @@ def distance_scatter(
     recovery: np.ndarray,
     correlation: tuple[float, float],
     names: Sequence[str] = (),
+    size: float = SMALL,
 ) -> Axes:
     """Draw the share recovered of each unseen task against the distance of its code to a seen one.
 
@@ -414,6 +418,7 @@ def distance_scatter(
     recovery: [U] shares.
     correlation: rho and p value of `rank_correlation`.
     names: [U], written where there is room; none where left out.
+    size: of their letters, in points.
     """
     shares = 100 * np.asarray(recovery, dtype=float)  # [U] per cent
     heights = shares.clip(max=LARGEST_SHARE)
@@ -440,7 +445,7 @@ def distance_scatter(
     # a minus is as wide as a figure, a hyphen is not
     axes.set_title(title.replace("-", "−"), fontsize=MEDIUM)
     tidy(axes, f"distance to the nearest seen code ({CODES})", RECOVERY)
-    place_names(axes, points, texts)
+    place_names(axes, points, texts, size=size)
     return axes
 
 
@@ -506,11 +511,18 @@ def change_map(axes: Axes, change: np.ndarray) -> Axes:
     return axes
 
 
-def landscape_map(axes: Axes, values: np.ndarray, plane: Plane, unit: str = LOSS) -> Axes:
+def landscape_map(
+    axes: Axes,
+    values: np.ndarray,
+    plane: Plane,
+    unit: str = LOSS,
+    size: float = SMALL,
+) -> Axes:
     """Draw values over a plane of codes, with a search's path and the seen tasks near it.
 
     values: [G1, G2]
-    unit: what a value is.
+    unit: what a value is; a loss is bright where it is low, all else where it is high.
+    size: of the names' letters, in points.
     """
     across = values.T  # rows upwards, columns to the right
     image = axes.pcolormesh(
@@ -518,7 +530,7 @@ def landscape_map(axes: Axes, values: np.ndarray, plane: Plane, unit: str = LOSS
         plane.second,
         across,
         shading="nearest",
-        cmap="viridis",
+        cmap="viridis_r" if unit == LOSS else "viridis",
         rasterized=True,
     )
     axes.contour(
@@ -546,7 +558,7 @@ def landscape_map(axes: Axes, values: np.ndarray, plane: Plane, unit: str = LOSS
 
     # the tasks first: these are named, and no name may stand on the others
     points = np.concatenate([_places_of(plane.tasks), plane.starts, plane.path])
-    place_names(axes, points, list(plane.tasks), on_image=True)
+    place_names(axes, points, list(plane.tasks), on_image=True, size=size)
     return axes
 
 
@@ -560,18 +572,18 @@ def _mark_places(axes: Axes, plane: Plane) -> None:
     """Mark starts, both ends of the path and seen tasks, and name the marks above the axes."""
     first = plane.path[:1]
     last = plane.path[-1:]
-    shown = [
-        _marks_on_image(axes, "start", plane.starts, marker="s"),
-        _marks_on_image(axes, "path, first", first, marker="o"),
-        _marks_on_image(axes, "path, last", last, marker="*"),
-        _marks_on_image(
-            axes,
-            "seen task",
-            _places_of(plane.tasks),
-            marker="D",
-            face=COLOURS[1],
-        ),
-    ]
+    places = {
+        # below the circle of the path, which begins at one of them
+        "start": (plane.starts, "s", "white"),
+        "path, first": (first, "o", "white"),
+        "path, last": (last, "*", "white"),
+        "seen task": (_places_of(plane.tasks), "D", COLOURS[1]),
+    }
+    shown = []
+    for name, (points, marker, face) in places.items():
+        # an entry without a mark would be looked for in vain
+        if len(points):
+            shown.append(_marks_on_image(axes, name, points, marker=marker, face=face))
     legend(
         axes,
         shown,
@@ -594,7 +606,8 @@ def _marks_on_image(
         points[:, 0],
         points[:, 1],
         marker=marker,
-        s=70 if marker == "*" else 20,  # a star of one area with a circle looks smaller
+        # a star of one area with a circle looks smaller; a square must show behind a circle
+        s={"*": 70, "s": 55}.get(marker, 20),
         facecolors=face,
         edgecolors=BLACK,
         linewidths=0.8,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from ipt.analysis.plots.maps import (
+    LOSS,
     Plane,
     between_lines,
     change_map,
@@ -16,10 +17,11 @@ from ipt.analysis.plots.maps import (
     transfer_map,
 )
 from ipt.analysis.plots.style import ROW_HEIGHT, printable
+from ipt.analysis.report.vectors import NAME
 from ipt.analysis.report.views import Probe, View
 
 # What is drawn over the plane, in order of the panels
-UNITS = {"loss": "loss (nats per token)", "score": "score"}
+UNITS = {"loss": LOSS, "score": "score"}
 
 
 def draw_landscape(figure: Figure, views: Sequence[View]) -> None:
@@ -42,7 +44,7 @@ def draw_landscape(figure: Figure, views: Sequence[View]) -> None:
     panels = figure.subplots(1, 2)
     for axes, (name, unit) in zip(panels, UNITS.items(), strict=True):
         values = probe.arrays[f"landscape.{name}"]  # [G2, G1]
-        landscape_map(axes, values.T, plane, unit=unit)
+        landscape_map(axes, values.T, plane, unit=unit, size=NAME)
     _name_task(figure, probe)
 
 

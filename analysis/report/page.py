@@ -1,11 +1,12 @@
 """Runs in, one HTML file out, with nothing from elsewhere.
 
-The page has the headline, figures, tables, settings and what is missing. Its text is in page.html,
-the look in page.css, what moves in page.js, the tables in `ipt.analysis.report.tables`.
+The page has the headline, answers, figures, tables, settings and what is missing. Its text is in
+page.html, the look in page.css, what moves in page.js, the tables in `ipt.analysis.report.tables`.
 """
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,14 +14,17 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from ipt.analysis.markup import latex, markdown, rows_as_csv, to_csv
+from ipt.analysis.report.answers import answered_tasks
 from ipt.analysis.report.comparison import angles_record
 from ipt.analysis.report.dimensions import intrinsic_dimensions_table
+from ipt.analysis.report.headline import Strip, banner, sentence, strip
 from ipt.analysis.report.sections import DRAWINGS, Drawing
 from ipt.analysis.report.svg import draw
 from ipt.analysis.report.tables import (
     SUBCATEGORY_COLUMNS,
     HeadlineFigures,
     Table,
+    all_first,
     comparison_table,
     config_table,
     further_tables,
@@ -28,8 +32,10 @@ from ipt.analysis.report.tables import (
     reference,
     settings_table,
     shared_notes,
+    shown_cells,
     tasks_table,
 )
+from ipt.analysis.report.vectors import WIDTH
 from ipt.analysis.report.views import View
 from ipt.analysis.scores import cells
 from ipt.analysis.summaries import KNOWLEDGE_NOTE
@@ -38,10 +44,25 @@ from ipt.storage import write_atomic, write_json
 HERE = Path(__file__).parent
 
 
+# The page's parts that hold figures.
+SECTIONS = ("where", "map", "loss")
+COLUMN = 72 * WIDTH + 1  # points, of the widest figure in one of the two columns
+
+
+class Made(NamedTuple):
+    """How a run was made again, as the command line says it."""
+
+    short: Sequence[str]  # the commands, without what this version does anyway
+    full: Sequence[str]  # the same with every setting
+    reference: str  # how to name the run in a text
+
+
 class Card(NamedTuple):
     """A run in the headline."""
 
     view: View
+    sentence: str
+    strip: Strip | None
     headline: dict[str, HeadlineFigures | None]
     reference: dict[str, str]
 
@@ -50,9 +71,10 @@ class ShownFigure(NamedTuple):
     """A figure on the page."""
 
     name: str
+    drawing: Drawing
     title: str
-    caption: str
     svg: str
+    is_wide: bool  # takes both columns of the page
 
 
 class ShownTable(NamedTuple):
@@ -65,40 +87,41 @@ class ShownTable(NamedTuple):
 
 def write_page(
     views: Sequence[View],
-    commands: Sequence[str],
-    missing: Sequence[tuple[str, list[str]]],
+    made: Made,
+    missing: Sequence[tuple[str, list[str], str]],
     file: Path,
 ) -> Path:
     """Write the page and, in a folder beside it, its figures and tables.
 
-    commands: what makes these runs again.
-    missing: what they do not tell, and the commands that would.
+    made: what makes these runs again.
+    missing: what they do not tell, the commands that would, and how long these take.
     Returns the folder.
     """
     # beside the page, and named by it: several pages may lie in a folder
     folder = file.with_name(f"{file.stem}-figures")
     folder.mkdir(parents=True, exist_ok=True)
-    settings = settings_table(views)
     script = (HERE / "page.js").read_text(encoding="utf8")
 
     text = _template().render(
         views=views,
         # headline
-        cards=[Card(view, headline(view), reference(view)) for view in views],
-        # every setting
-        settings=settings,
+        banner=banner(views),
+        cards=[_card(view) for view in views],
+        # answers
+        answered=[(view, answered_tasks(view)) for view in views],
+        # figures, by the part of the page
+        figures=_by_section(views, folder),
+        # tables
+        settings=all_first(settings_table(views, shown_cells)),
         compared=comparison_table(views),
         dimensions=intrinsic_dimensions_table(views),
         notes=shared_notes(views),
-        # figures, and tables below them
-        figures=list(_figures(views, folder)),
         further=list(_further_tables(views)),
-        # every task
         tasks=list(_tasks_tables(views)),
         note_on_knowledge=_note_on_knowledge(views),
         # how it was made, what is missing
         config=config_table(views),
-        commands=commands,
+        made=made,
         missing=missing,
         # inside the page, which refers to no other file
         style=(HERE / "page.css").read_text(encoding="utf8"),
@@ -107,8 +130,12 @@ def write_page(
         folder=folder.name,
     )
     write_atomic(file, text.encode())
-    _write_tables(views, settings, folder)
+    _write_tables(views, settings_table(views), folder)
     return folder
+
+
+def _card(view: View) -> Card:
+    return Card(view, sentence(view), strip(view), headline(view), reference(view))
 
 
 def _template() -> Template:
@@ -126,6 +153,14 @@ def _content_hash(script: str) -> str:
     """Return a script as the page's content security policy names it: no other may run."""
     digest = hashlib.sha256(script.encode()).digest()
     return "sha256-" + base64.b64encode(digest).decode()
+
+
+def _by_section(views: Sequence[View], folder: Path) -> dict[str, list[ShownFigure]]:
+    """Draw the figures and return them by the part of the page that they stand in."""
+    found: dict[str, list[ShownFigure]] = {name: [] for name in SECTIONS}
+    for figure in _figures(views, folder):
+        found[figure.drawing.section].append(figure)
+    return found
 
 
 def _figures(views: Sequence[View], folder: Path) -> Iterator[ShownFigure]:
@@ -164,10 +199,17 @@ def _figure(
     if svg:
         yield ShownFigure(
             name=name,
+            drawing=drawing,
             title=title,
-            caption=drawing.caption,
             svg=svg,
+            is_wide=width_of(svg) > COLUMN,
         )
+
+
+def width_of(svg: str) -> float:
+    """Return the width of a figure, in points."""
+    found = re.search(r'style="width:([\d.]+)pt"', svg)
+    return float(found[1]) if found else 0.0
 
 
 def _further_tables(views: Sequence[View]) -> Iterator[ShownTable]:

@@ -5,7 +5,7 @@ task.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ipt.analysis.report.views import View
@@ -23,6 +23,14 @@ class Answered(NamedTuple):
     name: str
     title: str  # of the condition
     rows: list[dict[str, Any]]
+
+
+def is_right(answer: str, right: Sequence[str]) -> bool:
+    """Say whether a row is answered right, whatever the task's metric.
+
+    Row by row: some metrics compare no single rows, where equal texts are right.
+    """
+    return answer in right or score("exact-match", [answer], [right]) == 1
 
 
 def answered(view: View) -> Iterator[Answered]:
@@ -71,10 +79,7 @@ def error_rows(view: View) -> Iterator[tuple[str, ...]]:
         for row in task.rows:
             if shown == EXAMPLES:
                 break
-            # Row by row: some metrics compare no single rows, where equal texts are right.
-            if row["answer"] in row["right"]:
-                continue
-            if score("exact-match", [row["answer"]], [row["right"]]) == 1:
+            if is_right(row["answer"], row["right"]):
                 continue
             shown += 1
             right = " / ".join(answer or "(no answer)" for answer in row["right"])

@@ -16,8 +16,28 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ipt.analysis.plots.bars import recovery_bars, stability_violins
-from ipt.analysis.plots.style import CONDITION_COLOURS, INK, ROW_HEIGHT, printable
+from ipt.analysis.plots.bars import stability_violins
+from ipt.analysis.plots.style import (
+    GUIDE,
+    INK,
+    LARGEST_SHARE,
+    MARKERS,
+    RECOVERY,
+    LegendEntry,
+    entry,
+    legend,
+    printable,
+    tidy,
+)
+from ipt.analysis.report.colours import (
+    BLUE,
+    FAINT,
+    GREEN,
+    KINDS,
+    NO_KIND,
+    PALETTE,
+    PURPLE,
+)
 from ipt.analysis.report.comparison import draw_angles, draw_both, draw_growth
 from ipt.analysis.report.landscape import (
     draw_between,
@@ -26,11 +46,11 @@ from ipt.analysis.report.landscape import (
     draw_landscape,
     draw_transfer,
 )
-from ipt.analysis.report.vectors import OTHERS, draw_codes, draw_cosines, draw_distances
+from ipt.analysis.report.losses import draw_loss
+from ipt.analysis.report.vectors import WIDTH, draw_codes, draw_cosines, draw_distances
 from ipt.analysis.report.views import ScoredTask, View
-from ipt.results import BY_NAME, CONDITIONS
-
-UNDEFINED = (math.nan, math.nan)  # the interval of a condition that a run does not have
+from ipt.recovery import Recovery
+from ipt.results import CONDITIONS, Condition
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,33 +62,70 @@ class Drawing:
     caption: str  # below it; a screen reader says both
     draw: Callable[[Figure, Sequence[View]], None]  # draws no axes where there is nothing to show
     together: bool = False  # one figure for all runs, instead of one for each
+    section: str = "map"  # of the page
+    data: str = ""  # the file that has its numbers
 
 
 def draw_recovery(figure: Figure, views: Sequence[View]) -> None:
-    """Draw each condition's recovery with its interval, a group of bars per run."""
-    values: dict[str, list[float]] = {}  # a share per run, by condition
-    intervals: dict[str, list[tuple[float, float]]] = {}
+    """Draw each condition's recovery as a dot on its interval, a row a condition, a mark a run."""
+    shown = []
     for condition in CONDITIONS:
         # a condition that no run has takes no room
-        if not any(condition.name in view.overall for view in views):
-            continue
-        shares = values.setdefault(condition.name, [])
-        ends = intervals.setdefault(condition.name, [])
-        for view in views:
-            line = view.overall.get(condition.name)
-            shares.append(math.nan if line is None else line.recovery.relative)
-            ends.append(UNDEFINED if line is None else line.recovery.interval)
+        if any(condition.name in view.overall for view in views):
+            shown.append(condition)
 
-    labels = [printable(view.label, 40) for view in views]
-    titles = {condition.name: condition.title for condition in CONDITIONS}
-    # bars of all conditions stay wide enough for their numbers
-    figure.set_size_inches(max(7.2, 4.4 * len(views)), 4.4)
-    recovery_bars(
-        figure.subplots(),
-        values=values,
-        intervals=intervals,
-        labels=labels,
-        titles=titles,
+    figure.set_size_inches(WIDTH, 1.1 + 0.24 * len(shown) * max(1, 0.75 * len(views)))
+    axes = figure.subplots()
+    for y, condition in enumerate(shown):
+        for i, view in enumerate(views):
+            line = view.overall.get(condition.name)
+            if line is None or math.isnan(line.recovery.relative):
+                continue
+            place = y + 0.7 * ((i + 0.5) / len(views) - 0.5)
+            colour = _colour_of(condition) if len(views) == 1 else PALETTE[i % len(PALETTE)]
+            _interval_dot(axes, line.recovery, place, colour=colour, marker=MARKERS[i % 9])
+
+    axes.axvline(100, **GUIDE, zorder=0)
+    axes.set_yticks(range(len(shown)), [condition.title for condition in shown])
+    axes.set_ylim(len(shown) - 0.5, -0.5)
+    axes.set_xlim(left=0)
+    tidy(axes, RECOVERY, "")
+    if len(views) > 1:
+        marks = []
+        for i, view in enumerate(views):
+            colour, marker = PALETTE[i % len(PALETTE)], MARKERS[i % 9]
+            marks.append(entry(printable(view.label, 40), colour, marker))
+        legend(axes, marks, loc="lower left", bbox_to_anchor=(0, 1))
+
+
+def _colour_of(condition: Condition) -> str:
+    """Return blue for tuned numbers of unseen tasks, green for seen ones, grey for controls."""
+    if condition.source in ("mixture", "choice"):
+        return PURPLE
+    if condition.is_control:
+        return FAINT
+    return GREEN if condition.tasks == "seen" else BLUE
+
+
+def _interval_dot(
+    axes: Axes,
+    figures: Recovery,
+    place: float,
+    colour: str,
+    marker: str,
+) -> None:
+    """Draw a share on its interval, and write it above, where no line goes through it."""
+    share = 100 * figures.relative
+    low, high = figures.shown_interval
+    if not math.isnan(low):
+        axes.plot([100 * low, 100 * high], [place, place], color=colour, linewidth=1.6)
+    axes.plot(share, place, marker, color=colour, markersize=6)
+    axes.annotate(
+        f"{share:.0f}",
+        (1.01, place),
+        xycoords=("axes fraction", "data"),
+        va="center",
+        fontweight="bold",
     )
 
 
@@ -98,125 +155,90 @@ def draw_stability(figure: Figure, views: Sequence[View]) -> None:
 
 
 def draw_unseen(figure: Figure, views: Sequence[View]) -> None:
-    """Draw unseen tasks' scores."""
+    """Draw each unseen task from its floor over its score to its reference, the best on top."""
     view = views[0]
-    _draw_tasks(figure, view, view.unseen)
+    tasks = view.scored_tasks(view.unseen)
+    if not tasks:
+        return
+    # tasks without a share come last
+    tasks.sort(key=lambda task: (math.isnan(task.recovery), -task.recovery, task.name))
+
+    figure.set_size_inches(WIDTH, 1.2 + 0.2 * len(tasks))
+    axes = figure.subplots()
+    for place, task in enumerate(tasks):
+        ends = [task.floor, task.reference]
+        axes.plot(ends, [place, place], color=FAINT, linewidth=1.2, zorder=1, clip_on=False)
+        axes.plot(task.reference, place, "|", color=INK, markersize=10, clip_on=False)
+        axes.plot(task.floor, place, "o", color=INK, markersize=5, fillstyle="none", clip_on=False)
+        colour, marker = view.kind_style(task.name)
+        point = axes.scatter(task.score, place, s=60, marker=marker, color=colour, zorder=3)
+        point.set_clip_on(False)
+        # by its gid the page finds the task
+        point.set_gid(f"task-{view.names.index(task.name)}")
+        share = "–" if math.isnan(task.recovery) else f"{100 * task.recovery:.0f} %"
+        axes.text(1.05, place, share, va="center", ha="left", transform=axes.get_yaxis_transform())
+
+    names = [printable(task.name) for task in tasks]
+    axes.set_yticks(range(len(tasks)), names)
+    axes.set_ylim(len(tasks) - 0.4, -0.6)
+    axes.set_xlim(0, 1.02)
+    tidy(axes, "score", "")
+    marks = [*_kind_entries(view, names=[task.name for task in tasks])]
+    marks.append(entry("floor", INK, "o", face="none"))
+    marks.append(entry("prompt tuning", INK, "|"))
+    legend(axes, marks, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(marks))
+
+
+def _kind_entries(view: View, names: Sequence[str]) -> list[LegendEntry]:
+    """Return the legend of the kinds that some of the tasks are of."""
+    if not view.has_groups:
+        return [entry("score", *NO_KIND)]
+    kinds = {view.kind(name) for name in names}
+    return [entry(kind, *style) for kind, style in KINDS.items() if kind in kinds]
 
 
 def draw_seen(figure: Figure, views: Sequence[View]) -> None:
-    """Draw seen tasks' scores."""
+    """Draw the recovery of each seen task as a dot, a strip for each kind of tasks."""
     view = views[0]
-    _draw_tasks(figure, view, view.seen)
-
-
-def _draw_tasks(figure: Figure, view: View, names: Sequence[str]) -> None:
-    """Draw a bar per task with its reference and floor, in order of subcategories."""
-    tasks = view.scored_tasks(names)
-    if not tasks:
-        return
-    tasks.sort(key=lambda task: (task.subcategory, task.name))
-
-    figure.set_size_inches(7.2, 1.1 + ROW_HEIGHT * len(tasks))
-    axes = figure.subplots()
-    _score_bars(axes, view, tasks)
-
-    # the first task on top; the bars added for the legend are outside
-    axes.set_ylim(len(tasks) - 0.4, -0.6)
-    axes.set_xlim(0, 1.02)
-    axes.set_xlabel("score")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(
-        fontsize=8,
-        ncols=4,
-        frameon=False,
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-    )
-    _name_groups(axes, [task.subcategory for task in tasks])
-
-
-def _score_bars(axes: Axes, view: View, tasks: Sequence[ScoredTask]) -> None:
-    """Draw the bars with their marks, a row a task, and name the rows."""
-    scores = []
-    references = []
-    floors = []
-    colours = []
-    names = []
+    tasks = view.scored_tasks(view.seen)
+    by_kind: dict[str, list[ScoredTask]] = {}
     for task in tasks:
-        scores.append(task.score)
-        references.append(task.reference)
-        floors.append(task.floor)
-        colours.append(CONDITION_COLOURS[task.condition])
-        names.append(printable(task.name))
+        if not math.isnan(task.recovery):
+            by_kind.setdefault(view.kind(task.name), []).append(task)
+    if not by_kind:
+        return
+    kinds = [kind for kind in (*KINDS, "") if kind in by_kind]
 
-    places = np.arange(len(tasks))
-    bars = axes.barh(places, scores, 0.72, color=colours)
-    # marks at the edge are drawn whole
-    axes.plot(
-        references,
-        places,
-        "|",
-        color=INK,
-        markersize=8,
-        markeredgewidth=1.6,
-        clip_on=False,
-        label="prompt tuning",
-    )
-    axes.plot(
-        floors,
-        places,
-        "o",
-        color=INK,
-        markersize=3,
-        fillstyle="none",
-        clip_on=False,
-        label="floor",
-    )
+    figure.set_size_inches(WIDTH, 0.9 + 0.7 * len(kinds))
+    axes = figure.subplots()
+    # moved apart, the same way each time a figure is made
+    generator = np.random.default_rng(0)
+    for row, kind in enumerate(kinds):
+        colour, marker = KINDS.get(kind, NO_KIND)
+        shares = [100 * task.recovery for task in by_kind[kind]]
+        places = row + generator.uniform(-0.3, 0.3, len(shares))
+        for task, share, place in zip(by_kind[kind], shares, places, strict=True):
+            is_cut = share > LARGEST_SHARE
+            point = axes.scatter(
+                min(share, LARGEST_SHARE),
+                place,
+                s=26,
+                marker=">" if is_cut else marker,
+                facecolors="none",
+                edgecolors=colour,
+                clip_on=False,
+            )
+            point.set_gid(f"task-{view.names.index(task.name)}")
+        middle = min(float(np.median(shares)), LARGEST_SHARE)
+        axes.plot([middle, middle], [row - 0.38, row + 0.38], color=INK, linewidth=2)
 
-    # One bar of each colour where it is not seen, for the legend
-    conditions = [task.condition for task in tasks]
-    for condition in dict.fromkeys(conditions):
-        axes.barh(
-            [-9],
-            [0],
-            color=CONDITION_COLOURS[condition],
-            label=BY_NAME[condition].title,
-        )
+    labels = [f"{kind or 'seen tasks'} ({len(by_kind[kind])})" for kind in kinds]
+    axes.set_yticks(range(len(kinds)), labels)
+    axes.set_ylim(len(kinds) - 0.5, -0.5)
+    axes.axvline(100, **GUIDE, zorder=0)
+    axes.set_xlim(right=LARGEST_SHARE + 2)
+    tidy(axes, RECOVERY, "")
 
-    axes.set_yticks(places, names, fontsize=7)
-    # by its gid the page finds the task of a bar
-    for bar, label, task in zip(bars, axes.get_yticklabels(), tasks, strict=True):
-        gid = f"task-{view.names.index(task.name)}"
-        bar.set_gid(gid)
-        label.set_gid(gid)
-
-
-def _name_groups(axes: Axes, groups: Sequence[str]) -> None:
-    """Write each run of equal groups at the right of its rows, with a thin line before it."""
-    starts = []  # rows before which a new group begins
-    for i, group in enumerate(groups):
-        if i == 0 or groups[i - 1] != group:
-            starts.append(i)
-    ends = [*starts[1:], len(groups)]
-
-    for first, end in zip(starts, ends, strict=True):
-        centre = (first + end - 1) / 2
-        axes.text(
-            1.04,
-            centre,
-            printable(groups[first]),
-            fontsize=7,
-            va="center",
-        )
-        if first > 0:
-            axes.axhline(first - 0.5, color=OTHERS.colour, linewidth=0.4)
-
-
-# What every figure of single tasks shows
-TASKS = (
-    "The bar is the score with d tuned numbers, the line that of prompt tuning on the same data,"
-    " the ring the floor. Tasks are in order of their subcategory."
-)
 
 DRAWINGS = (
     # ------------------------------------------------------------ all runs in one figure
@@ -225,11 +247,13 @@ DRAWINGS = (
         title="Recovered share of prompt tuning by setting",
         caption=(
             "E_rel of each setting, with 95 % intervals over tasks; the dashed line is prompt"
-            " tuning itself. Grey bars are controls; the purple one is a mixture of seen prompts,"
-            " which needs no subspace."
+            " tuning itself. Of one run green is of seen tasks, blue of unseen ones, grey are"
+            " controls; purple is a mixture of seen prompts, which needs no subspace."
         ),
         draw=draw_recovery,
         together=True,
+        section="where",
+        data="settings.csv",
     ),
     Drawing(
         key="growth",
@@ -240,6 +264,7 @@ DRAWINGS = (
         ),
         draw=draw_growth,
         together=True,
+        section="where",
     ),
     Drawing(
         key="seen-unseen",
@@ -250,6 +275,7 @@ DRAWINGS = (
         ),
         draw=draw_both,
         together=True,
+        section="where",
     ),
     Drawing(
         key="angles",
@@ -272,27 +298,38 @@ DRAWINGS = (
             "The unseen tasks tuned with several seeds in different ways; the bar is the median."
         ),
         draw=draw_stability,
+        section="where",
     ),
     Drawing(
         key="unseen",
         title="Unseen tasks",
-        caption=TASKS,
+        caption=(
+            "A task a row, from its floor (ring) to prompt tuning on the same data (line); the mark"
+            " between is the score with d tuned numbers, the number its share of prompt tuning."
+        ),
         draw=draw_unseen,
+        section="where",
+        data="tasks.csv",
     ),
     Drawing(
         key="seen",
         title="Seen tasks, with other data where the run has it",
-        caption=TASKS,
+        caption=(
+            "A mark a task; the line is the median, the dashed one prompt tuning itself. Shares"
+            " above 150 % are drawn there."
+        ),
         draw=draw_seen,
+        section="where",
+        data="tasks.csv",
     ),
     # ------------------------------------------------------------ the intrinsic vectors of a run
     Drawing(
         key="codes",
         title="Where the tasks lie in the subspace",
         caption=(
-            "Intrinsic vectors on their first two principal components, of seen tasks filled (as"
-            " MSF encodes them where IST tuned none), of unseen ones hollow. Point at a task to see"
-            " its name and highlight its subcategory."
+            "Intrinsic vectors on their first two principal components; seen tasks are small and"
+            " grey (as MSF encodes them where IST tuned none), unseen ones have a line to the seen"
+            " task that is nearest in all d directions."
         ),
         draw=draw_codes,
     ),
@@ -300,8 +337,9 @@ DRAWINGS = (
         key="cosines",
         title="Similarity of subcategories",
         caption=(
-            "Mean cosine between the intrinsic vectors of different tasks, by their subcategories,"
-            " in the order of a tree that joins similar ones; grey where there is no such pair."
+            "Mean cosine between the intrinsic vectors of different tasks, by their subcategories"
+            " of three tasks or more, in the order of a tree that joins similar ones. The title"
+            " has the mean within subcategories, and with their names shuffled as a control."
         ),
         draw=draw_cosines,
     ),
@@ -313,6 +351,7 @@ DRAWINGS = (
             " task's; a share above 150 % is drawn at 150 %."
         ),
         draw=draw_distances,
+        section="where",
     ),
     # ------------------------------------------------------------ what `ipt probe` wrote
     Drawing(
@@ -320,7 +359,7 @@ DRAWINGS = (
         title="The loss and the score around a task's numbers",
         caption=(
             "An unseen task's dev rows over a plane of codes that holds its solution and its best"
-            " starts; the white line is the path of IST."
+            " starts; the white line is the path of IST. Bright is good in both."
         ),
         draw=draw_landscape,
     ),
@@ -359,5 +398,16 @@ DRAWINGS = (
             " along each number, over its length."
         ),
         draw=draw_change,
+    ),
+    # ------------------------------------------------------------ what the stages wrote
+    Drawing(
+        key="loss",
+        title="Loss while it was made",
+        caption=(
+            "Mean over the jobs of a stage that still ran at a step; the band holds eight of ten"
+            " jobs. Train loss where the run has it."
+        ),
+        draw=draw_loss,
+        section="loss",
     ),
 )

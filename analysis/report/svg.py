@@ -3,6 +3,7 @@
 In a page a figure has the page's text colour, names of its own, and the tasks' texts to point at.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +13,12 @@ from xml.etree import ElementTree
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from ipt.analysis.plots.style import INK
+from ipt.analysis.report.colours import ON_PAGE, recovery_colour
 from ipt.analysis.report.sections import Drawing
+from ipt.analysis.report.vectors import NAME
 from ipt.analysis.report.views import View
 
 # Names of vocabularies, which nothing fetches
@@ -53,6 +57,9 @@ def draw(drawing: Drawing, views: Sequence[View], folder: Path, name: str) -> st
         drawing.draw(figure, views)
         if not figure.axes:
             return ""  # the run does not have what it shows
+        # drawings for papers have smaller letters than a page should
+        for words in figure.findobj(Text):
+            words.set_fontsize(max(words.get_fontsize(), NAME))
 
         # laid out once for the three files, which have no date: equal runs give equal files
         figure.draw_without_rendering()
@@ -78,16 +85,19 @@ def inline(text: str, name: str, alt: str, view: View) -> str:
     _remove_styles(root)
     _remove_second_ids(root)
     # tasks before ids get a lead, by which they would not be found
+    has_tasks = False
     for element in root.iter():
         task = re.fullmatch(r"task-(\d+)", element.get("id", ""))
         if task:
             _name_task(element, view, number=int(task[1]))
+            has_tasks = True
         _lead_names(element, name)
 
     # no height: it follows from the view box where a narrow window makes the figure smaller
     root.attrib = {
         "viewBox": root.attrib["viewBox"],
-        "role": "img",
+        # what can be pointed at is no part of an image
+        "role": "group" if has_tasks else "img",
         "aria-label": alt,
         "style": f"width:{root.attrib['width']}",
     }
@@ -126,6 +136,12 @@ def _name_task(element: ElementTree.Element, view: View, number: int) -> None:
     del element.attrib["id"]
     element.set("data-tip", view.tip(name))
     element.set("data-group", view.tasks[name].subcategory)
+    element.set("data-task", name)
+    element.set("role", "img")
+    element.set("aria-label", view.tip(name))
+    task = view.scored_task(name)
+    share = math.nan if task is None else task.recovery
+    element.set("style", f"--by-recovery: {recovery_colour(share)}")
 
 
 def _lead_names(element: ElementTree.Element, lead: str) -> None:
@@ -138,7 +154,10 @@ def _lead_names(element: ElementTree.Element, lead: str) -> None:
         elif key in ("style", "clip-path", "fill", "stroke"):
             # url(#...) refers to a shape or a pattern by its id
             led = value.replace("url(#", f"url(#{lead}-")
-            element.set(key, led.replace(INK, "currentColor"))
+            led = led.replace(INK, "currentColor")
+            for colour, shown in ON_PAGE.items():
+                led = led.replace(colour, shown)
+            element.set(key, led)
 
 
 def _without_namespaces(root: ElementTree.Element) -> str:

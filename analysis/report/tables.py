@@ -3,8 +3,10 @@
 Every figure is a cell of `ipt.analysis.scores`, as in the run folder's table.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,12 +15,34 @@ from ipt.analysis.comparison import COMPARED, compare_groups, comparison_rows
 from ipt.analysis.geometry import Clusters, clusters
 from ipt.analysis.report.predictions import confusion_rows, entity_rows, error_rows
 from ipt.analysis.report.views import ScoredTask, StageRun, View, percent
-from ipt.analysis.scores import COLUMNS, HEADS_NOTE, NONE, NUMBERS_COLUMN, cells, numbers_tuned
+from ipt.analysis.scores import (
+    COLUMNS,
+    HEADS_NOTE,
+    NONE,
+    NUMBERS_COLUMN,
+    Cells,
+    Line,
+    cells,
+    numbers_tuned,
+)
 from ipt.analysis.summaries import stability_table
 from ipt.recovery import MARGIN
 from ipt.results import BY_NAME, CONDITIONS
 
 LONG = ("parts", "digests")  # settings that list every task
+DIGEST = re.compile(r"[0-9a-f]{40,}")
+DIGEST_LETTERS = 12  # enough to tell two apart
+
+# What the tuned numbers are compared with first: these six matter most.
+COMPARED_FIRST = (
+    "mixture_test",
+    "pca_test",
+    "random_test",
+    "best_seen",
+    "shared",
+    "test_msf",
+)
+WIDE = 0.10  # of an interval: a tenth of a per cent says nothing then
 
 # Conditions of the headline, and what they are of
 HEADLINE = {"test": "unseen tasks", "train_diff": "seen tasks, other data"}
@@ -92,7 +116,7 @@ def headline(view: View) -> dict[str, HeadlineFigures | None]:
         line = view.overall.get(condition)
         if line is not None:
             # the condition and the group are known
-            _, _, *shown = cells(line)
+            _, _, *shown = shown_cells(line)
             figures[what] = HeadlineFigures(*shown)
     return figures
 
@@ -108,6 +132,41 @@ def reference(view: View) -> dict[str, str]:
     return shown
 
 
+def shown_cells(line: Line) -> Cells:
+    """Return a line's cells as a page has them: no more digits than the interval allows."""
+    found = cells(line)
+    figures = line.recovery
+    relative, interval = _share_cells(figures.relative, figures.shown_interval)
+    floored, floored_interval = _share_cells(figures.floored, figures.shown_floored_interval)
+    return found._replace(
+        relative=relative,
+        interval=interval,
+        ratio_of_means=_minus(found.ratio_of_means),
+        floored=floored,
+        floored_interval=floored_interval,
+    )
+
+
+def _share_cells(share: float, interval: tuple[float, float]) -> tuple[str, str]:
+    """Return a share and its interval in per cent, whole ones where the interval is wide."""
+    if math.isnan(share):
+        return NONE, NONE
+    low, high = interval
+    has_interval = not math.isnan(low)
+    digits = 0 if has_interval and high - low > WIDE else 1
+
+    def number(value: float) -> str:
+        return _minus(f"{round(100 * value, digits) + 0.0:.{digits}f}")
+
+    ends = f"{number(low)} to {number(high)}" if has_interval else NONE
+    return number(share), ends
+
+
+def _minus(text: str) -> str:
+    # a minus is as wide as a figure, a hyphen is not
+    return text.replace("-", "−")
+
+
 def _run_column(views: Sequence[View]) -> list[Column]:
     """Return a column for the name of the run, none where there is one run."""
     return texts("run") if len(views) > 1 else []
@@ -117,15 +176,21 @@ def _run_cell(view: View, views: Sequence[View]) -> list[str]:
     return [view.label] if len(views) > 1 else []
 
 
-def settings_table(views: Sequence[View]) -> Table:
-    """Return the run folders' table; with several runs those of a condition and group follow."""
+def settings_table(
+    views: Sequence[View],
+    text_of: Callable[[Line], Cells] = cells,
+) -> Table:
+    """Return the run folders' table; with several runs those of a condition and group follow.
+
+    text_of: `cells`, as the folders' own, or `shown_cells`.
+    """
     # Rows by condition and group: those of the runs come one below the other
     by_key: dict[tuple[str, str], list[tuple[str, ...]]] = {}
     has_heads = any(view.ist.result.heads for view in views)
     for view in views:
         tuned = numbers_tuned(view.results)
         for line in view.lines:
-            title, group, *figures = cells(line)
+            title, group, *figures = text_of(line)
             if has_heads:
                 figures += tuned.get(line.setting, [NONE])
             row = (title, group, *_run_cell(view, views), *figures)
@@ -151,13 +216,25 @@ def settings_table(views: Sequence[View]) -> Table:
     )
 
 
+def all_first(table: Table) -> Table:
+    """Return the table with the rows that stand out before the others."""
+    first = [row for i, row in enumerate(table.rows) if i in table.strong]
+    rest = [row for i, row in enumerate(table.rows) if i not in table.strong]
+    return replace(table, rows=[*first, *rest], strong=frozenset(range(len(first))))
+
+
 def comparison_table(views: Sequence[View]) -> Table:
-    """Return how T_test (IST) stands against each control, in each group of the unseen tasks."""
+    """Return how T_test (IST) stands against each control, in each group of the unseen tasks.
+
+    What matters most comes first.
+    """
+    order = [*(BY_NAME[name] for name in COMPARED_FIRST)]
+    order += [condition for condition in CONDITIONS if condition.name not in COMPARED_FIRST]
     rows: list[tuple[str, ...]] = []
     strong = set()  # the rows of all tasks
     for view in views:
         tuned = view.scores_in("test")
-        for condition in CONDITIONS:
+        for condition in order:
             # what MSF alone gives is no control, but T_test (IST) stands on it
             if not (condition.is_control or condition.name == "test_msf"):
                 continue
@@ -173,7 +250,7 @@ def comparison_table(views: Sequence[View]) -> Table:
                 rows.append((condition.title, *_run_cell(view, views), group, *figures))
 
     group_column, *figure_columns = COMPARED
-    return Table(
+    table = Table(
         label="Tuned numbers against each control, on the same unseen tasks",
         columns=[
             *texts(f"{BY_NAME['test'].title} minus"),
@@ -184,6 +261,7 @@ def comparison_table(views: Sequence[View]) -> Table:
         rows=rows,
         strong=frozenset(strong),
     )
+    return all_first(table)
 
 
 def clusters_table(view: View) -> Table:
@@ -365,7 +443,7 @@ def subcategories_table(view: View) -> Table:
         shown = set(map(view.condition_of, view.names))
         for line in view.subcategory_lines:
             if line.setting in shown:
-                rows.append(cells(line))
+                rows.append(shown_cells(line))
     return Table(
         label=(
             "Recovery by subcategory: tuned numbers on unseen tasks, and on seen ones with other"
@@ -533,7 +611,7 @@ def config_table(views: Sequence[View]) -> Table:
 def _msf_settings(view: View) -> dict[str, str]:
     settings = _settings_of(view.msf)
     # of the bank that the subspace was found in
-    settings["digest.prompts"] = view.summary["prompts"]
+    settings["digest.prompts"] = view.summary["prompts"][:DIGEST_LETTERS]
     settings["parameters"] = str(view.parameters)
     return settings
 
@@ -541,7 +619,7 @@ def _msf_settings(view: View) -> dict[str, str]:
 def _ist_settings(view: View) -> dict[str, str]:
     settings = _settings_of(view.ist)
     # of the scores of both stages
-    settings["digest.scores"] = view.summary["digest"]
+    settings["digest.scores"] = view.summary["digest"][:DIGEST_LETTERS]
     return settings
 
 
@@ -564,5 +642,5 @@ def _flat(record: Mapping[str, Any], lead: str = "") -> dict[str, str]:
         elif isinstance(value, list):
             flat[lead + key] = ", ".join(map(str, value))
         else:
-            flat[lead + key] = str(value)
+            flat[lead + key] = DIGEST.sub(lambda found: found[0][:DIGEST_LETTERS], str(value))
     return flat

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ipt.analysis.report.colours import KINDS, NO_KIND
 from ipt.analysis.scores import (
     FinishedRun,
     Groups,
@@ -26,10 +27,11 @@ from ipt.analysis.scores import (
     subcategories,
 )
 from ipt.analysis.summaries import summary
+from ipt.data import stratum
 from ipt.recovery import relative_score
 from ipt.results import BY_NAME, CONDITIONS, RunResult, TaskRecord
-from ipt.run import PREDICTIONS, Run, complete_runs
-from ipt.storage import read_json
+from ipt.run import ANSWERS, PREDICTIONS, Run, complete_runs
+from ipt.storage import read_json, read_lines
 
 # The first of these that a run has stands for a task: the harder one, as the paper's figures do
 SEEN = ("train_diff", "train_same", "train_msf")
@@ -124,6 +126,10 @@ class View:
     probe: Probe | None = None  # None: `ipt probe` was not called
     # Of heads that read states: by condition and task, the rows that `ipt ist` keeps
     predictions: Mapping[str, Any] = field(default_factory=dict)
+    # The first held-out rows of each task and what was answered to them; none of old runs
+    answers: Mapping[str, Any] = field(default_factory=dict)
+    # By stage, lines of metrics-STAGE.jsonl
+    losses: Mapping[str, Sequence[dict[str, Any]]] = field(default_factory=dict)
     stability: Stability | None = None  # of the newest run in the same subspace, beside the run
     # Empty where one run is shown: decoders are compared with those of other runs
     tangents: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 0)))
@@ -293,6 +299,17 @@ class View:
         """Whether tasks differ in being novel or needing knowledge; a user's own tasks do not."""
         return any(task.novel or task.knowledge for task in self.tasks.values())
 
+    def kind(self, name: str) -> str:
+        """Return novel, knowledge or rule; an empty text where tasks know no such difference."""
+        if not self.has_groups:
+            return ""
+        task = self.tasks[name]
+        return stratum(task.novel, task.knowledge)
+
+    def kind_style(self, name: str) -> tuple[str, str]:
+        """Return the colour and the mark of a task's kind."""
+        return KINDS.get(self.kind(name), NO_KIND)
+
     def scored_tasks(self, names: Sequence[str]) -> list[ScoredTask]:
         """Return the figures of those of the tasks that were scored, in their order."""
         tasks = []
@@ -382,7 +399,9 @@ def _read_view(folder: Path) -> View:
         ist=ist,
         vectors=vectors,
         probe=_read_probe(folder),
-        predictions=_read_predictions(folder),
+        predictions=_read_record(folder / PREDICTIONS),
+        answers=_read_record(folder / ANSWERS),
+        losses=_read_losses(msf.folder) | _read_losses(folder),
         stability=_read_stability(folder),
     )
 
@@ -414,9 +433,16 @@ def _arrays(folder: Path, name: str) -> Arrays:
     return {name: tensor.numpy() for name, tensor in tensors.items()}
 
 
-def _read_predictions(folder: Path) -> dict[str, Any]:
-    path = folder / PREDICTIONS
+def _read_record(path: Path) -> dict[str, Any]:
     return read_json(path) if path.exists() else {}
+
+
+def _read_losses(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return the lines of figures of each stage, in the order of names."""
+    losses = {}
+    for path in sorted(folder.glob("metrics-*.jsonl")):
+        losses[path.stem.removeprefix("metrics-")] = read_lines(path)
+    return losses
 
 
 def _read_probe(folder: Path) -> Probe | None:

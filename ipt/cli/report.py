@@ -1,9 +1,11 @@
 """`ipt report`: finished runs as one HTML file.
 
-With it come the commands that make the runs again, and those for what is missing. The commands
-spell out every setting of a run's config.json, so that they mean the same when a default changes.
+With it come the commands that make the runs again, and those for what is missing: short ones, by
+this version's presets and defaults, and those of the runs also with every setting of config.json,
+so that they mean the same when a default changes.
 """
 
+import importlib.metadata
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -12,13 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 
-from ipt.cli.options import Out
-from ipt.config import IstConfig, MsfConfig, TuneConfig, tuner_text
+from ipt.cli.options import Out, preset
+from ipt.config import FLAGS, IstConfig, MsfConfig, TuneConfig, tuner_text
 from ipt.provenance import NOT_IN_IDENTITY, SOFT_PROMPT, from_record, to_argv
 from ipt.results import PARTS, flags_of_parts
 from ipt.run import Run, complete_runs
 
 if TYPE_CHECKING:
+    from ipt.analysis.report.page import Made
     from ipt.analysis.report.views import View
 
 # Vectors of a run at which its decoder is compared with those of other runs: few, as a tangent
@@ -46,6 +49,8 @@ class Missing(NamedTuple):
 
     what: str
     commands: list[str]
+    time: str = ""
+    """How long they take by the present run's own stages; empty where it does not say."""
 
 
 def report(
@@ -68,13 +73,11 @@ def report(
         raise ValueError(f"--file must end with .html, found {path}")
 
     # Commands and what is missing are words of the command line: the page takes them as texts.
-    commands = []
-    for view in views:
-        commands += commands_of(view)
+    made = made_of(views)
     # A page has a folder of figures beside it: both must be writable.
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        figures = write_page(views, commands, missing(views), path)
+        figures = write_page(views, made, missing(views), path)
     except OSError as error:
         raise ValueError(
             f"--file {path} cannot be written ({error.strerror}); choose another"
@@ -167,8 +170,19 @@ def tuner_summary(tune: Mapping[str, Any], numbers: int | None) -> dict[str, Any
     }
 
 
+def command(verb: str, settings: dict[str, Any]) -> str:
+    """Return a verb with its flags as a line."""
+    # Quoted for a shell: names of splits, folders and models may hold spaces.
+    return shlex.join(["ipt", verb, *to_argv(settings)])
+
+
 def msf_command(view: "View", name: str, **changes: Any) -> str:
     """Return the command of a view's MSF run, as a run of this name, some settings changed."""
+    return command("msf", shortened("msf", msf_settings(view, name, **changes)))
+
+
+def msf_settings(view: "View", name: str, **changes: Any) -> dict[str, Any]:
+    """Return the settings of a view's MSF run by flag, as a run of this name, some changed."""
     record = view.msf.settings | changes
     settings = {"tasks": record.get("tasks", record["split"])}
     # Otherwise the split was drawn, or listed in a file.
@@ -192,9 +206,7 @@ def msf_command(view: "View", name: str, **changes: Any) -> str:
     # Prompt tuning's flags have a prefix in `ipt msf`, as steps and rates are MSF's own.
     for key, value in stage_settings(TuneConfig, tuner.tune).items():
         settings[f"tune.{key}"] = value
-    settings |= {"out": view.folder.parent, "run": name}
-    # Quoted for a shell: names of splits, folders and models may hold spaces.
-    return shlex.join(["ipt", "msf", *to_argv(settings)])
+    return settings | {"out": view.folder.parent, "run": name}
 
 
 def ist_command(
@@ -210,23 +222,85 @@ def ist_command(
     parts: parts of IST to do; none: all.
     changes: settings that differ from the view's.
     """
+    return command(verb, shortened(verb, ist_settings(view, run, parts, **changes)))
+
+
+def ist_settings(
+    view: "View",
+    run: str,
+    parts: Sequence[str] = (),
+    **changes: Any,
+) -> dict[str, Any]:
+    """Return the settings of `ist_command` by flag."""
     record = view.ist.settings | changes
     settings: dict[str, Any] = {"dim": view.dim}
     if record["limit"]:
         settings["limit"] = record["limit"]
     settings |= stage_settings(IstConfig, record["ist"])
-    settings |= {**flags_of_parts(parts), "out": view.folder.parent, "run": run}
-    return shlex.join(["ipt", verb, *to_argv(settings)])
+    return settings | {**flags_of_parts(parts), "out": view.folder.parent, "run": run}
 
 
-def commands_of(view: "View") -> list[str]:
-    """Return the commands that make a view's two runs again."""
-    name = view.ist.settings["msf_run"]
-    scores = view.ist.result.scores
-    parts = [part for part, condition in PARTS.items() if condition.name in scores]
-    if len(parts) == len(PARTS):
-        parts = []
-    return [msf_command(view, name), ist_command(view, name, parts)]
+def made_of(views: "Sequence[View]") -> "Made":
+    """Return the commands that make the runs again, short and in full, and how to name the runs."""
+    from ipt.analysis.report.page import Made
+
+    short = []
+    full = []
+    names = []
+    for view in views:
+        name = view.ist.settings["msf_run"]
+        scores = view.ist.result.scores
+        parts = [part for part, condition in PARTS.items() if condition.name in scores]
+        if len(parts) == len(PARTS):
+            parts = []
+        stages = {"msf": msf_settings(view, name), "ist": ist_settings(view, name, parts)}
+        for verb, settings in stages.items():
+            full.append(command(verb, settings))
+            short.append(command(verb, shortened(verb, settings)))
+        digest = view.summary["digest"][:12]
+        names.append(f"{view.folder.name} ({view.label}; scores {digest})")
+    version = importlib.metadata.version("intrinsic-prompt-tuning")
+    return Made(short, full, f"intrinsic-prompt-tuning {version}, {'; '.join(names)}")
+
+
+def shortened(verb: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings without what the verb does anyway, with the preset that saves most."""
+    best = settings
+    for name in ("default", "quick", "paper"):
+        defaults = _defaults(verb) | _flat(preset(name).get(verb, {}))
+        rest = {} if name == "default" else {"preset": name}
+        for key, value in settings.items():
+            if key not in defaults or defaults[key] != value:
+                rest[key] = value
+        if len(rest) < len(best):
+            best = rest
+    # Which tasks comes first, where the run lies last.
+    order = ["tasks", "dim", "preset"]
+    return {key: best[key] for key in sorted(best, key=lambda key: (key not in order, 0))}
+
+
+def _defaults(verb: str) -> dict[str, Any]:
+    """Return the flags of a verb at the values that it has without them."""
+    if verb != "msf":
+        return asdict(IstConfig()) | {"on": [], "against": []}
+    found = asdict(MsfConfig()) | {"model": "mini", "dtype": "float32", "seed": 42}
+    for key, value in asdict(TuneConfig()).items():
+        found[f"tune.{key}"] = value
+    # The size is what a reader looks for.
+    del found["dim"]
+    return found
+
+
+def _flat(table: Mapping[str, Any], lead: str = "") -> dict[str, Any]:
+    """Return a preset's table for a verb by field, as settings are called."""
+    fields = {name: field for field, name in FLAGS.items()}
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{key}.")
+        else:
+            flat[lead + fields.get(key, key.replace("-", "_"))] = value
+    return flat
 
 
 def missing(views: "Sequence[View]") -> list[Missing]:
@@ -244,7 +318,7 @@ def missing(views: "Sequence[View]") -> list[Missing]:
         for item in own:
             # Of several runs each line says of which it is.
             what = f"{view.label}: {item.what}" if len(views) > 1 else item.what
-            found.append(Missing(what, item.commands))
+            found.append(item._replace(what=what))
     return found
 
 
@@ -283,7 +357,19 @@ def _missing_seeds(view: "View", views: "Sequence[View]") -> Iterator[Missing]:
             return
     name = f"{view.ist.settings['msf_run']}-seed{seed + 1}"
     commands = [msf_command(view, name, seed=seed + 1), ist_command(view, name)]
-    yield Missing("Further seeds: this page shows one", commands)
+    yield Missing("Further seeds: this page shows one", commands, _time_of(view))
+
+
+def _time_of(view: "View") -> str:
+    """Return how long the stages of both runs took; empty where their metrics do not say."""
+    seconds = 0.0
+    for lines in view.losses.values():
+        last = [line["seconds"] for line in lines if "stage" in line and line.get("seconds")]
+        if last:
+            seconds += max(last)
+    if not seconds:
+        return ""
+    return f"about {max(1, round(seconds / 60))} min, as this run's stages"
 
 
 def _missing_stability(view: "View") -> Iterator[Missing]:

@@ -26,6 +26,7 @@ Scores = dict[str, TaskScore]
 Predicted = dict[str, dict[str, Any]]
 MOST_PREDICTIONS = 500  # rows of a task
 MOST_LETTERS = 400  # of a row's input
+MOST_ANSWERS = 8  # rows of a task whose answers every run keeps
 # Of a head alone (LOG.md).
 HEAD_RATES = (0.003, 0.01, 0.03)
 
@@ -90,6 +91,59 @@ def predictions_record(tasks: Sequence[EncodedTask], measured: Mapping[str, Scor
             rows.append({"input": shown, "right": list(example.output), "answer": answer})
         record[data.task.name] = {"held_out": len(predictions), "rows": rows}
     return record
+
+
+def keep_answers(
+    kept: dict[str, Any],
+    what: str,
+    tasks: Sequence[EncodedTask],
+    measured: Mapping[str, Score],
+) -> None:
+    """Add what was answered to the first held-out rows of each task to what is kept.
+
+    kept: `rows` by task, and `answers` by what was measured and by task.
+    what: a condition, "empty" (the bare backbone) or "reference" (tuning).
+    """
+    answers = kept.setdefault("answers", {}).setdefault(what, {})
+    for data in tasks:
+        name = data.task.name
+        rows = []
+        for example in data.test_examples[:MOST_ANSWERS]:
+            rows.append({"input": shortened(example.input), "right": list(example.output)})
+        # Dev rows of other few-shot sets are other rows.
+        if kept.setdefault("rows", {}).setdefault(name, rows) == rows:
+            answers[name] = list(measured[name].predictions[:MOST_ANSWERS])
+
+
+def first_answers(experiment: Experiment, names: Sequence[str]) -> dict[str, dict[str, Score]]:
+    """Return what the bare backbone and tuning answer to the first held-out rows of these tasks.
+
+    The bank keeps their scores only. Without the bare backbone where it has no head.
+    """
+    tasks = []
+    for data in encode_tasks(experiment, names, SAME_DATA_SEED):
+        first = replace(
+            data,
+            test=data.test[:MOST_ANSWERS],
+            test_examples=data.test_examples[:MOST_ANSWERS],
+        )
+        tasks.append(first)
+    model = experiment.model
+    deltas = joined(*tuned_numbers(experiment, names, SAME_DATA_SEED))
+    found = {
+        "reference": measure_tasks(experiment, "first rows, tuning", deltas, tasks, rank=False)
+    }
+    if not model.has_head_numbers:
+        nothing = torch.zeros(len(tasks), 0, device=model.device)
+        found["empty"] = measure_tasks(
+            experiment,
+            "first rows, the empty prompt",
+            nothing,
+            tasks,
+            model=model.bare,
+            rank=False,
+        )
+    return found
 
 
 def shortened(text: str) -> str:

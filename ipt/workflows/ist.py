@@ -2,7 +2,7 @@
 
 resolve: which conditions the run is missing, the bank of seen deltas, encoded tasks
 compute: for each source (the subspace, control subspaces, mixtures) d numbers per task, then scores
-write:   vectors.safetensors, predictions.json (heads that read states), result.json
+write:   vectors.safetensors, answers.json, predictions.json (heads that read states), result.json
 
 The conditions of one source are one stacked run.
 """
@@ -46,7 +46,7 @@ from ipt.provenance import (
     to_record,
 )
 from ipt.results import PARTS, Condition, RunResult, choice
-from ipt.run import PREDICTIONS, Run
+from ipt.run import ANSWERS, PREDICTIONS, Run
 from ipt.storage import read_json, tensors_digest, write_json, write_tensors
 from ipt.training.loop import Execution
 from ipt.training.model import Model
@@ -57,7 +57,9 @@ from ipt.workflows.evaluation import (
     SCORING,
     Predicted,
     Scores,
+    first_answers,
     floor_scores,
+    keep_answers,
     measure_tasks,
     predictions_record,
     reference_scores,
@@ -124,6 +126,8 @@ class Scored:
     tensors: dict[str, Tensor] = field(default_factory=dict)
     # Of heads that read states; a language model's are not kept.
     predictions: dict[str, Predicted] = field(default_factory=dict)
+    # To the first rows of each task, for those who read about a run.
+    answers: dict[str, Any] = field(default_factory=dict)
 
 
 def run_ist(
@@ -163,6 +167,12 @@ def run_ist(
                     decoder = control_subspace(experiment, source, subspace.dim, bank)
                 tuned = tune_in_subspace(experiment, decoder, tasks, config, execution)
             score_conditions(experiment, config, tuned, encoded, scored)
+
+    # Beside the answers of five numbers those of nothing and of tuning.
+    if any(condition.name == "test" for condition in missing):
+        unseen = encode_tasks(experiment, experiment.unseen, SAME_DATA_SEED)
+        for what, measured in first_answers(experiment, experiment.unseen).items():
+            keep_answers(scored.answers, what, unseen, measured)
 
     # S points span S - 1 dimensions at most.
     pca_dim = min(subspace.dim, len(bank) - 1)
@@ -205,6 +215,7 @@ def score_conditions(
         scored.scores[condition.name] = scores
         losses = zip(tasks, tuned.dev_losses[part], strict=True)
         scored.dev_losses[condition.name] = {data.task.name: loss for data, loss in losses}
+        keep_answers(scored.answers, condition.name, tasks, measured)
         if experiment.model.head.reads_states and condition.source == "msf":
             scored.predictions[condition.name] = predictions_record(tasks, measured)
         if condition.name in TENSORS:
@@ -535,5 +546,16 @@ def write(run: Run, scored: Scored, result: RunResult, had_result: bool) -> None
         path = run.folder / PREDICTIONS
         kept = read_json(path) if had_result and path.is_file() else {}
         write_json(path, kept | scored.predictions)
+    if scored.answers:
+        write_answers(run.folder / ANSWERS, scored.answers)
     # Last, as the result marks the run complete.
     run.finish(result.to_json())
+
+
+def write_answers(path: Path, answers: dict[str, Any]) -> None:
+    """Write answers beside those of an earlier result of the run."""
+    kept = read_json(path) if path.is_file() else {}
+    merged = {}
+    for part in ("rows", "answers"):
+        merged[part] = kept.get(part, {}) | answers[part]
+    write_json(path, merged)
