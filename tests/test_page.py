@@ -372,7 +372,6 @@ def test_colours_can_be_told_from_the_ground_in_both_themes():
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ([], "holds no complete IST run; run `ipt msf`"),
         (["nothing"], "is no run folder; ipt runs --out"),
         (["ist-42", "ist-42"], "is named twice"),
         (["msf-42"], "is a run of ipt msf; name runs of ipt ist"),

@@ -48,8 +48,13 @@ Tune = Annotated[TuneConfig, Flat]
 Msf = Annotated[MsfConfig, Flat]
 Ist = Annotated[IstConfig, Flat]
 # Flags that several verbs share: one text of help each.
+RUN = (
+    "run folder, its name below --out, or a beginning or end of the name; the newest complete "
+    "run where not given, and where there is none the one that comes with ipt (example)"
+)
 Out = Annotated[Path, Parameter(help=OUT)]
 Device = Annotated[str, Parameter(help=DEVICE)]
+RunName = Annotated[Path | None, Parameter(help=RUN)]
 DryRun = Annotated[bool, Parameter(help=DRY_RUN)]
 Recipe = Annotated[Literal["ours", "paper", "paper-adapter"], Parameter(help=RECIPE)]
 Name = Annotated[

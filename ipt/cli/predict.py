@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 
-from ipt.cli.options import Out
+from ipt.cli.options import Out, RunName
 from ipt.config import MOST_AT_ONCE, require_number
-from ipt.run import Run
+from ipt.run import chosen_run
 
 if TYPE_CHECKING:
     from ipt.experiment import Experiment
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 # Without a negative: the mixture is another prompt of the task, not a switch that can be off.
 MIXTURE = "of an unseen task of an IST run: the mixture of seen prompts in place of its d numbers"
 Mixture = Annotated[bool, Parameter(help=MIXTURE, negative=())]
+NAMES = "TASK, or RUN TASK"
+# Of which a task has a prompt, the first that there are.
+KINDS = ("ist", "msf")
 
 
 class OpenedPrompt(NamedTuple):
@@ -30,8 +33,8 @@ class OpenedPrompt(NamedTuple):
 
 def predict(
     *texts: str,
-    run: Annotated[Path, Parameter(help="run folder, or its name below --out")],
     task: Annotated[str, Parameter(help="whose prompt answers")],
+    run: RunName = None,
     out: Out = Path("runs"),
     tokens: Annotated[int, Parameter(help="most tokens of an answer")] = 32,
     mixture: Mixture = False,
@@ -74,9 +77,8 @@ def predict(
 
 
 def export(
-    run: Path,
-    task: str,
-    *,
+    *names: Annotated[str, Parameter(help=NAMES)],
+    run: RunName = None,
     to: Annotated[Path, Parameter(help="folder to write")],
     out: Out = Path("runs"),
     mixture: Mixture = False,
@@ -88,6 +90,11 @@ def export(
     """
     from ipt.interop.peft import write_delta
 
+    if not 1 <= len(names) <= 2 or (run is not None and len(names) == 2):
+        raise ValueError(f"TASK, or RUN TASK, was expected; found {' '.join(names) or 'nothing'}")
+    task = names[-1]
+    if len(names) == 2:
+        run = Path(names[0])
     opened = _open_prompt(run, task, out, mixture=mixture)
     delta = opened.delta
     experiment = opened.experiment
@@ -95,12 +102,12 @@ def export(
     print(write_delta(delta.delta, experiment.model, to, delta.about, of_task))
 
 
-def _open_prompt(run: Path, task: str, out: Path, *, mixture: bool) -> OpenedPrompt:
+def _open_prompt(run: Path | None, task: str, out: Path, *, mixture: bool) -> OpenedPrompt:
     """Return a task's prompt out of a run, with the experiment that it belongs to."""
     from ipt.predict import task_delta
     from ipt.resolve import reopen_experiment
 
-    source = Run.find(run, out)
+    source = chosen_run(run, out, KINDS)
     # The bank lies beside the run's folder, whatever --out says.
     experiment = reopen_experiment(source.config, source.folder.parent)
     delta = task_delta(source, experiment, task, mixture)

@@ -7,9 +7,9 @@ from cyclopts import App, Parameter
 from rich.markup import escape
 from rich.table import Column
 
-from ipt.cli.options import Out
+from ipt.cli.options import Out, RunName
 from ipt.cli.output import finite, new_table, print_list, print_recovery, print_table
-from ipt.run import Run
+from ipt.run import Run, chosen_run
 from ipt.storage import write_json
 
 if TYPE_CHECKING:
@@ -70,9 +70,9 @@ def _headline(result: dict[str, Any]) -> str:
 
 
 @runs_app.command(name="show")
-def show_run(run: Path, *, out: Out = Path("runs")) -> None:
+def show_run(run: RunName = None, *, out: Out = Path("runs")) -> None:
     """Print the table of a run again."""
-    folder = Run.find(run, out).folder
+    folder = chosen_run(run, out, ("ist", "msf")).folder
     settings = Run(folder).config
     result = Run(folder).result
     if settings["kind"] == "stability" and result:
@@ -80,7 +80,7 @@ def show_run(run: Path, *, out: Out = Path("runs")) -> None:
 
         print_table(stability_table(result))
     elif settings["kind"] == "ist":
-        print_recovery([out / settings["msf_run"], folder])
+        print_recovery([folder.parent / settings["msf_run"], folder])
     else:
         print_recovery([folder])
 
