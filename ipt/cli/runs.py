@@ -154,6 +154,6 @@ def pack(
     experiment = reopen_experiment(source.config, source.folder.parent)
     packed = pack_run(experiment, source, to)
     print(f"packed: {to}, {packed.size / 1e6:.1f} MB")
-    print(f"float16: {', '.join(packed.rounded) or 'nothing'}")
-    if packed.rounded:
-        print(f"same answers: {packed.rows:,} few-shot rows of {packed.tasks} unseen tasks")
+    subspace = "the subspace" if packed.is_subspace_rounded else "not the subspace"
+    print(f"float16: {subspace}, all tuned deltas but {packed.exact}")
+    print(f"same answers: to {packed.rows:,} few-shot rows of {packed.tasks} unseen tasks")

@@ -8,10 +8,11 @@ Numbers are rounded to float16 where no answer to these rows changes by it, else
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,7 +41,8 @@ class Packed:
     size: int  # bytes
     rows: int
     tasks: int
-    rounded: tuple[str, ...]
+    is_subspace_rounded: bool
+    exact: int  # deltas that are not rounded
 
 
 @torch.no_grad()
@@ -62,21 +64,17 @@ def pack_run(experiment: Experiment, run: Run, folder: Path) -> Packed:
     tasks = [few_shot_rows(experiment, name) for name in experiment.unseen]
     subspace = Subspace.load(source.folder / "subspace").to(experiment.model.device)
     state, halved = packed_weights(subspace)
-    rounded = []
-    if is_answered_alike(experiment, tasks, run, subspace, halved):
-        rounded.append("subspace")
-    else:
-        state = subspace.state_dict()
-    rounds_deltas = are_deltas_alike(experiment, tasks, run)
-    if rounds_deltas:
-        rounded.append("tuned deltas")
+    rounds_subspace = is_answered_alike(experiment, tasks, run, subspace, halved)
+    exact = exact_deltas(experiment, tasks, run)
 
     copy_run(source, folder)
-    write_tensors(folder / source.folder.name / "subspace" / WEIGHTS, state)
-    write_bank(experiment, folder, rounds_deltas)
+    written = state if rounds_subspace else subspace.state_dict()
+    write_tensors(folder / source.folder.name / "subspace" / WEIGHTS, written)
+    write_bank(experiment, folder, exact)
     copy_run(run, folder, Run(folder / source.folder.name).subspace_digest)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return Packed(size, sum(len(data.dev) for data in tasks), len(tasks), tuple(rounded))
+    rows = sum(len(data.dev) for data in tasks)
+    return Packed(size, rows, len(tasks), rounds_subspace, len(exact))
 
 
 def few_shot_rows(experiment: Experiment, name: str) -> EncodedTask:
@@ -115,38 +113,58 @@ def is_answered_alike(
     deltas = []
     for one in (subspace, halved):
         deltas.append(decoded_with_heads(vectors, subspace.dim, one.decode))
-    return have_same_answers(experiment, tasks, *deltas)
+    before, after = [answers_of(experiment, tasks, some) for some in deltas]
+    return before == after
 
 
-def are_deltas_alike(experiment: Experiment, tasks: Sequence[EncodedTask], run: Run) -> bool:
-    """Return whether tuned deltas, and mixtures of them, give the same answers when rounded."""
-    seen, _ = tuned_numbers(experiment, experiment.seen, SAME_DATA_SEED)  # [S, P]
-    unseen, heads = tuned_numbers(experiment, experiment.unseen, SAME_DATA_SEED)  # [T, P]
-    pairs = []
-    rounded = torch.cat([unseen.half().float(), heads], 1)
-    pairs.append((torch.cat([unseen, heads], 1), rounded))
+def exact_deltas(experiment: Experiment, tasks: Sequence[EncodedTask], run: Run) -> set[str]:
+    """Return the tasks whose tuned deltas are kept as they are, as answers change otherwise.
+
+    Answers of the unseen tasks' own deltas, and of their mixtures of seen ones.
+    """
+    names = [data.task.name for data in tasks]
+    unseen, heads = tuned_numbers(experiment, names, SAME_DATA_SEED)  # [T, P]
+    before = answers_of(experiment, tasks, torch.cat([unseen, heads], 1))
+    after = answers_of(experiment, tasks, torch.cat([unseen.half().float(), heads], 1))
+    exact = set(changed(names, before, after))
     weights = run.tensors("vectors").get("mixture")
-    if weights is not None:
-        mixed = []
-        for bank in (seen, seen.half().float()):
-            mix = partial(mix_deltas, bank=bank)
-            mixed.append(decoded_with_heads(weights.to(seen), len(bank), mix))
-        pairs.append((mixed[0], mixed[1]))
-    return all(have_same_answers(experiment, tasks, *pair) for pair in pairs)
+    if weights is None:
+        return exact
+
+    seen, _ = tuned_numbers(experiment, experiment.seen, SAME_DATA_SEED)  # [S, P]
+    weights = weights.to(seen)
+    mixed = decoded_with_heads(weights, len(seen), partial(mix_deltas, bank=seen))
+    before = answers_of(experiment, tasks, mixed)
+    while True:
+        bank = seen.half().float()
+        for place, name in enumerate(experiment.seen):
+            if name in exact:
+                bank[place] = seen[place]
+        mixed = decoded_with_heads(weights, len(seen), partial(mix_deltas, bank=bank))
+        # Of mixtures that answer otherwise, all parts are kept: few of the seen deltas.
+        more = set()
+        for name in changed(names, before, answers_of(experiment, tasks, mixed)):
+            parts = weights[names.index(name), : len(seen)].nonzero().flatten().tolist()
+            more |= {experiment.seen[place] for place in parts}
+        if more <= exact:
+            return exact
+        exact |= more
 
 
-def have_same_answers(
+def answers_of(
     experiment: Experiment,
     tasks: Sequence[EncodedTask],
     deltas: Tensor,
-    others: Tensor,
-) -> bool:
-    """Return whether the tasks' few-shot rows are answered alike under [T, P + H] and others."""
-    answers = []
-    for some in (deltas, others):
-        scores = score_deltas(experiment.model, some, tasks, "dev", rank=False)
-        answers.append([score.predictions for score in scores])
-    return answers[0] == answers[1]
+) -> list[tuple[str, ...]]:
+    """Return the answers to the tasks' few-shot rows under their deltas [T, P + H]."""
+    scores = score_deltas(experiment.model, deltas, tasks, "dev", rank=False)
+    return [score.predictions for score in scores]
+
+
+def changed(names: Sequence[str], before: Sequence[Any], after: Sequence[Any]) -> list[str]:
+    """Return the tasks whose answers are others."""
+    pairs = zip(names, before, after, strict=True)
+    return [name for name, one, other in pairs if one != other]
 
 
 def copy_run(run: Run, folder: Path, subspace: str | None = None) -> None:
@@ -170,12 +188,12 @@ def copy_run(run: Run, folder: Path, subspace: str | None = None) -> None:
     shutil.copyfile(result, target / result.name)
 
 
-def write_bank(experiment: Experiment, folder: Path, is_rounded: bool) -> None:
-    """Write the tuned deltas of all tasks into a folder's bank."""
+def write_bank(experiment: Experiment, folder: Path, exact: Container[str]) -> None:
+    """Write the tuned deltas of all tasks into a folder's bank; exact: tasks not to be rounded."""
     bank = open_bank(experiment, SAME_DATA_SEED)
     packed = DeltaBank(folder, bank_record(experiment, SAME_DATA_SEED))
     for task in experiment.tasks_named([*experiment.seen, *experiment.unseen]):
         tuned = bank.get(task)
         # All were there a moment ago.
         assert tuned is not None
-        packed.put(task, tuned, is_rounded=is_rounded)
+        packed.put(task, tuned, is_rounded=task.name not in exact)
