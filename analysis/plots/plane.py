@@ -5,6 +5,7 @@ python -m ipt.analysis.plots.plane
 """
 
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,17 +36,20 @@ PALEST = 0.45
 FINE = 6  # drawn points a place, so that edges of regions are rounded by less than one place
 LABEL_ROOM = 2.2  # places from the middle of a label to the edge of its region
 LETTERS = 12  # of an answer on the plane
+WORDS = 24  # letters of a line of what a task asks
+# Of its letters, in places: how wide one is, how high a line, and how far the box is from the disc.
+LETTER, LINE, GAP = 1.0, 2.4, 1.8
 
 # What is said of each condition of the study: names that a stranger reads.
 NAMES = {
     "test": "five numbers",
-    "choice_test": "best of the two and PCA",
+    "choice_test": "best of three, by dev loss",
     "mixture_test": "mixture of six seen prompts",
     "pca_test": "PCA subspace",
     "random_test": "random subspace",
     "best_seen": "best seen prompt",
     "nearest_seen": "nearest seen prompt",
-    "start_test": "random, at the start",
+    "start_test": "random, around the start",
 }
 OWN = "test"
 
@@ -77,6 +81,30 @@ class Method(NamedTuple):
     low: float
     high: float
     is_own: bool
+
+
+class Box(NamedTuple):
+    """Where a text stands, in places."""
+
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+    def meets(self, other: "Box") -> bool:
+        """Return whether two texts overlap."""
+        beside = self.right < other.left or other.right < self.left
+        return not beside and self.top >= other.bottom and other.top >= self.bottom
+
+    @property
+    def rows(self) -> slice:
+        """The lines of the grid that it covers."""
+        return slice(max(0, int(self.bottom)), max(0, int(self.top) + 1))
+
+    @property
+    def columns(self) -> slice:
+        """The columns of the grid that it covers."""
+        return slice(max(0, int(self.left)), max(0, int(self.right) + 1))
 
 
 def draw_plane(record: Mapping[str, Any], theme: str = "light") -> Figure:
@@ -127,11 +155,16 @@ def paint_plane(axes: Axes, record: Mapping[str, Any], theme: Theme) -> None:
         picture[inside] = share * colour + (1 - share) * ground
     height, width = places.shape
     axes.imshow(picture, origin="lower", extent=(0, width, 0, height), interpolation="nearest")
-    axes.add_collection(edges(fine, theme.ground))
-    for number in shown:
-        label_region(axes, places == number, record["answers"][number], theme)
+    # Between grey answers there are no lines: hundreds of them may meet.
+    axes.add_collection(edges(np.where(np.isin(fine, shown), fine, -1), theme.ground))
+    boxes: list[Box] = []
     for anchor in record["anchors"]:
-        draw_anchor(axes, record, anchor, theme)
+        boxes.append(draw_anchor(axes, record, anchor, boxes, theme))
+    free = np.ones(places.shape, dtype=bool)
+    for box in boxes:
+        free[box.rows, box.columns] = False
+    for number in shown:
+        label_region(axes, (places == number) & free, record["answers"][number], theme)
     axes.set_xlim(0, width)
     axes.set_ylim(0, height)
     axes.set_xticks([])
@@ -206,30 +239,43 @@ def draw_anchor(
     axes: Axes,
     record: Mapping[str, Any],
     anchor: Mapping[str, Any],
+    taken: Sequence[Box],
     theme: Theme,
-) -> None:
-    """Draw a task: a disc, what it asks, and whether its answer is right."""
+) -> Box:
+    """Draw a task: a disc, what it asks, and whether its answer is right.
+
+    taken: where texts stand already.
+    Returns where disc and text stand.
+    """
     height, width = regions(record).shape
     x = (anchor["x"] - record["left"]) / record["step"] + 0.5
     y = (anchor["y"] - record["bottom"]) / record["step"] + 0.5
     axes.plot(x, y, "o", markersize=8, markerfacecolor="white", markeredgecolor="black", zorder=4)
     signs = {True: " ✓", False: " ✗", None: ""}
-    words = anchor["definition"] or anchor["task"]
-    unseen = "" if anchor["seen"] else "\n(a task never seen)"
-    # Beside the disc, on the side where there is room.
-    is_left = x < width / 2
-    axes.annotate(
-        f"{printable(words, 44)}{signs[anchor['right']]}{unseen}",
-        (x, y),
-        xytext=(8 if is_left else -8, 8 if y < height / 2 else -8),
-        textcoords="offset points",
-        ha="left" if is_left else "right",
-        va="bottom" if y < height / 2 else "top",
+    words = printable(anchor["definition"] or anchor["task"], 2 * WORDS)
+    lines = textwrap.wrap(f"{words}{signs[anchor['right']]}", WORDS)
+    if not anchor["seen"]:
+        lines.append("(a task never seen)")
+    half = LETTER * max(map(len, lines)) / 2
+    middle = min(max(x, half + 1), width - half - 1)
+    high = LINE * len(lines)
+    above = Box(middle - half, y - GAP, middle + half, y + GAP + high)
+    below = Box(middle - half, y - GAP - high, middle + half, y + GAP)
+    # Above the disc, where no other text and no border is.
+    is_above = above.top < height and not any(above.meets(other) for other in taken)
+    axes.text(
+        middle,
+        y + GAP if is_above else y - GAP,
+        "\n".join(lines),
+        ha="center",
+        va="bottom" if is_above else "top",
         fontsize=8,
         color=theme.ink,
         zorder=5,
-        bbox={"facecolor": theme.ground, "alpha": 0.82, "edgecolor": "none", "pad": 2},
+        linespacing=1.1,
+        bbox={"facecolor": theme.ground, "alpha": 0.8, "edgecolor": "none", "pad": 2},
     )
+    return above if is_above else below
 
 
 def strip_methods(table: Mapping[str, Any]) -> list[Method]:
@@ -316,7 +362,13 @@ def main(root: Path = Path()) -> None:
     for theme, name in PICTURES.items():
         figure = draw_hero(record, methods, theme)
         about = {"Description": digests(record, table), "Software": None}
-        figure.savefig(root / name, dpi=DOTS, facecolor=figure.get_facecolor(), metadata=about)
+        figure.savefig(
+            root / name,
+            dpi=DOTS,
+            facecolor=figure.get_facecolor(),
+            metadata=about,
+            pil_kwargs={"optimize": True},
+        )
 
 
 if __name__ == "__main__":
