@@ -24,6 +24,8 @@ from ipt.storage import SEAL
 Record = dict[str, Any]
 HERO = "results/hero.json"
 STRIP = "results/protocol/protocol-protocol.json"
+CONTROLS = ("results/plane/random.json", "results/plane/pca.json")
+CONTROL_PICTURE = "results/plane/controls.png"
 PICTURES = {"light": "results/hero.png", "dark": "results/hero-dark.png"}
 SIZE = (10.0, 4.5)  # inches; at 160 dots 1,600 x 720
 DOTS = 160
@@ -124,6 +126,16 @@ def draw_hero(record: Mapping[str, Any], methods: Sequence[Method], theme: str) 
     paint_plane(plane, record, colours)
     strip = figure.add_axes((0.665, 0.115, 0.32, 0.745))
     paint_strip(strip, methods, colours)
+    return figure
+
+
+def draw_controls(records: Sequence[Mapping[str, Any]]) -> Figure:
+    """Return planes of one text beside each other, each with the name of its subspace."""
+    colours = THEMES["light"]
+    figure = Figure(figsize=(SIZE[0], 3.7), facecolor=colours.ground, layout="constrained")
+    for axes, record in zip(figure.subplots(1, len(records)), records, strict=True):
+        paint_plane(axes, record, colours)
+        axes.set_title(f"{record['subspace']} subspace", fontsize=10, color=colours.ink)
     return figure
 
 
@@ -355,8 +367,10 @@ def read(root: Path, name: str) -> Record:
 
 
 def main(root: Path = Path()) -> None:
-    """Write the README's figure, light and dark."""
+    """Write the README's figure, light and dark, and the controls of the docs."""
     record = read(root, HERO)
+    controls = [read(root, name) for name in CONTROLS]
+    draw_controls(controls).savefig(root / CONTROL_PICTURE, dpi=DOTS, metadata={"Software": None})
     table = read(root, STRIP)
     methods = strip_methods(table)
     for theme, name in PICTURES.items():
