@@ -41,6 +41,7 @@ LETTERS = 12  # of an answer on the plane
 WORDS = 24  # letters of a line of what a task asks
 # Of its letters, in places: how wide one is, how high a line, and how far the box is from the disc.
 LETTER, LINE, GAP = 1.0, 2.4, 1.8
+POINTS = 8  # of these letters
 
 # What is said of each condition of the study: names that a stranger reads.
 NAMES = {
@@ -135,7 +136,8 @@ def draw_controls(records: Sequence[Mapping[str, Any]]) -> Figure:
     figure = Figure(figsize=(SIZE[0], 3.7), facecolor=colours.ground, layout="constrained")
     for axes, record in zip(figure.subplots(1, len(records)), records, strict=True):
         paint_plane(axes, record, colours)
-        axes.set_title(f"{record['subspace']} subspace", fontsize=10, color=colours.ink)
+        name = {"pca": "PCA", "msf": "the run's"}.get(record["subspace"], record["subspace"])
+        axes.set_title(f"{name} subspace", fontsize=10, loc="left", color=colours.ink)
     return figure
 
 
@@ -145,9 +147,13 @@ def regions(record: Mapping[str, Any]) -> np.ndarray:
 
 
 def coloured(record: Mapping[str, Any]) -> list[int]:
-    """Return the answers that have a colour: the most frequent, of enough places."""
-    shares = record["shares"]
-    return [i for i in range(min(len(HUES), len(shares))) if shares[i] >= LEAST_SHARE]
+    """Return the answers that have a colour: those of the three tasks, then the most frequent."""
+    answers = record["answers"]
+    chosen = {answers.index(anchor["answer"]) for anchor in record["anchors"]}
+    for number, share in enumerate(record["shares"]):
+        if len(chosen) < len(HUES) and share >= LEAST_SHARE:
+            chosen.add(number)
+    return sorted(chosen)
 
 
 def paint_plane(axes: Axes, record: Mapping[str, Any], theme: Theme) -> None:
@@ -235,13 +241,17 @@ def label_region(axes: Axes, inside: np.ndarray, answer: str, theme: Theme) -> N
     y, x = np.unravel_index(int(np.argmax(room)), room.shape)
     if room[y, x] < LABEL_ROOM:
         return
+    text = f"“{printable(answer, LETTERS)}”"
+    points = min(14.0, 7.0 + room[y, x] / 2)
+    # Not over the picture's border.
+    half = 1.3 * LETTER * len(text) * points / POINTS / 2
     axes.text(
-        x + 0.5,
+        min(max(x + 0.5, half), inside.shape[1] - half),
         y + 0.5,
-        f"“{printable(answer, LETTERS)}”",
+        text,
         ha="center",
         va="center",
-        fontsize=min(14.0, 7.0 + room[y, x] / 2),
+        fontsize=points,
         fontweight="bold",
         color=theme.ink,
     )
@@ -281,7 +291,7 @@ def draw_anchor(
         "\n".join(lines),
         ha="center",
         va="bottom" if is_above else "top",
-        fontsize=8,
+        fontsize=POINTS,
         color=theme.ink,
         zorder=5,
         linespacing=1.1,
