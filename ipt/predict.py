@@ -7,30 +7,24 @@ task's head stand behind each of these.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ipt.data import SAME_DATA_SEED, Task
-from ipt.example import Example, half_sign, read_example
-from ipt.experiment import Experiment, note_cut_rows
-from ipt.heads.base import Head, Prediction
+from ipt.data import SAME_DATA_SEED
+from ipt.example import half_sign
+from ipt.experiment import Experiment
 from ipt.methods.subspace import Subspace
-from ipt.metrics import entities
 from ipt.results import RunResult
 from ipt.run import Run
 from ipt.storage import without_repeats
-from ipt.training.evaluate import FORWARD_ONLY
 from ipt.training.source import decoded_with_heads, joined, mix_deltas
+from ipt.workflows.answers import FIELDS, Answer, answer_of, predict_examples, unanswered
 from ipt.workflows.deltas import tuned_deltas, tuned_numbers
-
-# What a row of some kind of task may have.
-FIELDS = ("input", "tokens", "predicate", "query", "question", "context", "choices")
-# The tags of entities begin with one of these, or are O.
-BEGINS, GOES_ON = "B-", "I-"
 
 
 @dataclass(frozen=True)
@@ -51,9 +45,7 @@ def task_delta(run: Run, experiment: Experiment, name: str, mixture: bool = Fals
     if run.result is None:
         raise ValueError(f"{run.folder} is not complete; run its command again to finish it")
     result = RunResult.from_json(run.result)
-    names = [*experiment.seen, *experiment.unseen]
-    if name not in names:
-        raise ValueError(f"{run.folder} has no task {name!r}; it has {', '.join(names[:8])}, ...")
+    require_task(run, experiment, name)
     if mixture and (result.kind != "ist" or name not in experiment.unseen):
         raise ValueError(
             "--mixture: runs of ipt ist have mixtures, of their unseen tasks "
@@ -80,6 +72,41 @@ def task_delta(run: Run, experiment: Experiment, name: str, mixture: bool = Fals
     return _decoded(run, experiment, name, result, about)
 
 
+def require_task(run: Run, experiment: Experiment, name: str) -> None:
+    """Raise ValueError, with near names, where a run has no task of this name."""
+    names = [*experiment.seen, *experiment.unseen]
+    if name not in names:
+        some = ", ".join(get_close_matches(name, names, n=4) or names[:8])
+        raise ValueError(f"{run.folder} has no task {name!r}; it has {some}, ...")
+
+
+@torch.no_grad()
+def vector_delta(run: Run, experiment: Experiment, name: str, vector: Sequence[float]) -> TaskDelta:
+    """Return what d numbers decode to in a run's subspace, with the head of a task behind it.
+
+    Raises ValueError where they are not d finite numbers, or the run has no head of the task.
+    """
+    if run.result is None:
+        raise ValueError(f"{run.folder} is not complete; run its command again to finish it")
+    require_task(run, experiment, name)
+    source = run if run.config["kind"] == "msf" else run.source
+    subspace = Subspace.load(source.folder / "subspace").to(experiment.model.device)
+    numbers = torch.tensor(vector, device=experiment.model.device)
+    if len(numbers) != subspace.dim or not numbers.isfinite().all():
+        found = ",".join(f"{number:g}" for number in vector)
+        raise ValueError(
+            f"--vector must be the {subspace.dim} numbers of {run.folder.name}, with commas "
+            f"between them; found {found}"
+        )
+    delta = subspace.decode(numbers[None])[0]
+    # What a head has learned is a task's own, and no part of the subspace.
+    if experiment.model.has_head_numbers:
+        of_task = task_delta(run, experiment, name).delta
+        delta = torch.cat([delta, of_task[len(delta) :]])
+    about = {"run": run.folder.name, "vector": numbers.tolist(), "subspace": source.folder.name}
+    return TaskDelta(delta, about)
+
+
 def _decoded(
     run: Run,
     experiment: Experiment,
@@ -93,15 +120,33 @@ def _decoded(
     source = run.source
     subspace = Subspace.load(source.folder / "subspace")
     subspace.to(experiment.model.device)
-    vector = _numbers(run, experiment, name, condition, subspace.dim)
+    scores = result.scores
+    is_encoded = condition == "train_same" and condition not in run.tensors("vectors")
+    if is_encoded and not experiment.model.has_head_numbers:
+        # IST has tuned none: the code that MSF has made of the task's own delta.
+        condition = "train_msf"
+        vector = _code(source, experiment, name, subspace.dim)
+        assert source.result is not None
+        scores = RunResult.from_json(source.result).scores
+    else:
+        vector = _numbers(run, experiment, name, condition, subspace.dim)
     about |= {
         "vector": vector[: subspace.dim].tolist(),
         "subspace": source.folder.name,
         "setting": condition,
-        "test_score": result.scores[condition][name].generated,
+        "test_score": scores[condition][name].generated,
     }
     (delta,) = decoded_with_heads(vector[None], subspace.dim, subspace.decode)  # of [1, P + H]
     return TaskDelta(delta, about)
+
+
+def _code(source: Run, experiment: Experiment, name: str, dim: int) -> Tensor:
+    """Return the code [d] that an MSF run has made of a seen task's tuned delta."""
+    names = [*experiment.seen, *experiment.unseen]
+    codes = source.tensors("codes").get("codes")
+    if codes is None or codes.shape != (len(names), dim) or not codes.isfinite().all():
+        raise ValueError(f"{source.folder} has no codes [{len(names)}, {dim}]; run `ipt msf` again")
+    return codes[names.index(name)].to(experiment.model.device)
 
 
 def _mixture(
@@ -154,13 +199,6 @@ def _numbers(run: Run, experiment: Experiment, name: str, key: str, width: int) 
     return numbers.to(experiment.model.device)
 
 
-class Answer(NamedTuple):
-    """An answer in one line of text, and as JSON has it."""
-
-    text: str
-    value: Any
-
-
 @torch.no_grad()
 def answer_rows(
     delta: Tensor,
@@ -184,120 +222,6 @@ def answer_rows(
     for example, prediction in zip(examples, predictions, strict=True):
         answers.append(answer_of(example, prediction, task, head))
     return answers
-
-
-def unanswered(row: str | Mapping[str, Any], task: Task, head: Head, where: str) -> Example:
-    """Return a row without its answer; raise ValueError where it is not of the task's kind."""
-    record = {"input": row} if isinstance(row, str) else dict(row)
-    text = record.get("input")
-    # A language model reads any text.
-    if not head.reads_states and isinstance(text, str):
-        return Example(text, ("",))
-    if isinstance(row, str) and task.category in ("span", "choice"):
-        fields = "context and query" if task.category == "span" else "input and choices"
-        raise ValueError(
-            f"{where} is a text; {task.name} is of the kind {task.category}, whose rows are JSON "
-            f"objects with {fields}, one a line of standard input"
-        )
-    known = {field: record[field] for field in FIELDS if field in record}
-    if task.category == "tags" and isinstance(text, str) and "tokens" not in known:
-        known["tokens"] = text.split()
-    # Any that it may have: an answer is a part of a row, and no head reads it here.
-    first = task.options[0] if task.options else "?"
-    choices = known.get("choices")
-    if isinstance(choices, list) and choices and isinstance(choices[0], str):
-        first = choices[0]
-    tokens = known.get("tokens")
-    count = len(tokens) if isinstance(tokens, list) else 1
-    return read_example(known | {"output": first, "tags": count * [first]}, task.category, where)
-
-
-def predict_examples(
-    delta: Tensor,
-    experiment: Experiment,
-    name: str,
-    examples: Sequence[Example],
-    max_tokens: int,
-) -> list[Prediction]:
-    """Return what is predicted for rows without their answers."""
-    model = experiment.model
-    backbone = model.backbone
-    task = experiment.tasks[name]
-    rows = model.head.encode(backbone, task, examples)
-    note_cut_rows(experiment, rows)
-    # A model that generates may answer anything; a masked one ranks the options.
-    ranks = not (model.head.reads_states or backbone.generates)
-    names = task.options or ()
-    options = backbone.encode(names, names) if ranks else []
-    found: dict[int, Prediction] = {}
-
-    def predict_batch(indices: list[int]) -> None:
-        # All rows run under the one delta.
-        owner = torch.zeros(len(indices), dtype=torch.long, device=delta.device)  # [B]
-        tokens = [rows[i] for i in indices]
-        predictions = model.predict(
-            delta[None],
-            owner,
-            tokens,
-            max_tokens,
-            options,
-        )
-        # Batches are sorted by length: each answer goes to the place of its text.
-        found.update(zip(indices, predictions, strict=True))
-
-    budget = FORWARD_ONLY * model.token_budget
-    model.in_batches(rows, predict_batch, budget, answer_tokens=max_tokens)
-    predictions = []
-    for i in range(len(rows)):
-        prediction = found[i]
-        # A masked model names the option's number alone.
-        if ranks and prediction.option is not None:
-            prediction = replace(prediction, text=names[prediction.option])
-        predictions.append(prediction)
-    if not (model.head.reads_states or ranks):
-        _note_full(experiment, [one.text for one in predictions], max_tokens)
-    return predictions
-
-
-def _note_full(experiment: Experiment, answers: Sequence[str], max_tokens: int) -> None:
-    """Say how many written answers may be cut."""
-    # Counted on the texts: what was generated has as many tokens, or now and then one more.
-    full = sum(len(experiment.backbone.ids(answer)) >= max_tokens for answer in answers)
-    if full:
-        experiment.reporter.info(
-            f"note: {full} of {len(answers)} answers fill {max_tokens} tokens; longer ones are cut"
-        )
-
-
-def answer_of(example: Example, prediction: Prediction, task: Task, head: Head) -> Answer:
-    """Return a prediction as it is printed."""
-    text = " ".join(prediction.text.split())
-    if not head.reads_states or task.category not in ("tags", "span"):
-        return Answer(prediction.text, prediction.text)
-    if task.category == "span":
-        start, end = prediction.span or (None, None)
-        return Answer(text, {"text": prediction.text, "start": start, "end": end})
-    tags = prediction.text.split()
-    value: dict[str, Any] = {"tokens": list(example.tokens), "tags": tags}
-    if _are_entities(task):
-        value["entities"] = _entities(example.tokens, tags)
-    pairs = zip(example.tokens, tags, strict=True)
-    return Answer(" ".join(f"{word}/{tag}" for word, tag in pairs), value)
-
-
-def _are_entities(task: Task) -> bool:
-    """Return whether a task's tags are those of entities, and not one of each word's own."""
-    tags = set(task.options or ()) - {"O"}
-    return all(tag.startswith((BEGINS, GOES_ON)) for tag in tags)
-
-
-def _entities(tokens: Sequence[str], tags: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the entities of a row, each with its words [start, end)."""
-    found = []
-    for kind, first, last in entities(tags):
-        text = " ".join(tokens[first : last + 1])
-        found.append({"kind": kind, "start": first, "end": last + 1, "text": text})
-    return found
 
 
 def read_records(lines: Iterable[str]) -> list[str | dict[str, Any]]:

@@ -18,8 +18,9 @@ import hashlib
 import json
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from ipt.checkpoint import Checkpoint
+from ipt.progress import Reporter
 from ipt.storage import (
     REMOVE_RUN,
     SHA256,
@@ -60,6 +62,10 @@ ANSWERS = "answers.json"
 
 # The folder of tuned deltas, beside those of the runs.
 BANK = "bank"
+
+# A finished run that is part of the package: answers can be had before anything is trained.
+EXAMPLE = "example"
+EXAMPLE_FOLDER = Path(__file__).parent / "example_run"
 
 # Files that a folder with results of some program has.
 RESULT_SUFFIXES = (".json", ".jsonl", ".safetensors")
@@ -127,19 +133,36 @@ class Run:
 
     @classmethod
     def find(cls, name: Path, out: Path) -> "Run":
-        """Return the run folder of this path, or of this name below `out`.
+        """Return the run that a user names.
 
-        Raises ValueError where there is none.
+        name: a run's folder; its name below `out`, or the beginning or the end of it that no other
+            has; a folder of runs, such as `ipt runs pack` writes: its newest complete IST run;
+            or `example`, the run that comes with the package.
+        Raises ValueError where there is none, or several, with near names.
         """
         # A path is what the shell completes, a name is what `ipt runs` prints.
-        folder = name
-        if not (folder / "config.json").exists():
-            folder = out / name
-        if not (folder / "config.json").exists():
-            raise ValueError(
-                f"{folder} is no run folder; ipt runs --out {out} lists those that are there"
-            )
-        return cls(folder)
+        for folder in (name, out / name):
+            if (folder / "config.json").exists():
+                return cls(folder)
+        text = str(name)
+        names = sorted(path.parent.name for path in out.glob("*/config.json"))
+        fitting = [one for one in names if one.startswith(text) or one.endswith(text)]
+        if len(fitting) == 1:
+            return cls(out / fitting[0])
+        folders = [name, out / name]
+        if text == EXAMPLE:
+            folders.append(EXAMPLE_FOLDER)
+        for folder in folders:
+            inside = complete_runs(folder, "ist")
+            if inside:
+                return inside[-1]
+
+        listed = f"ipt runs --out {out} lists those that are there"
+        if fitting:
+            raise ValueError(f"{text} fits several runs, {', '.join(fitting)}; say more; {listed}")
+        near = get_close_matches(text, names, n=3)
+        remedy = f"did you mean {' or '.join(near)}? {listed}" if near else listed
+        raise ValueError(f"{out / name} is no run folder; {remedy}")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -311,11 +334,34 @@ def digest_of_settings(settings: Mapping[str, Any]) -> str:
 
 
 def load_run(name: str | Path, out: str | Path = "runs") -> Run:
-    """Return a run by its folder, or by its name below `out`.
+    """Return a run by its folder, or by its name below `out`, as `Run.find` has it.
 
     Raises ValueError where there is none.
     """
     return Run.find(Path(name), Path(out))
+
+
+def chosen_run(
+    name: str | Path | None,
+    out: Path,
+    kinds: Sequence[str] = ("ist",),
+) -> Run:
+    """Return the run that a command looks at: the one that is named, or the newest complete one.
+
+    name: as `Run.find` takes it; None: nothing was said.
+    kinds: of runs that the command can look at, the first that there are.
+    Where there is none, the run that comes with the package is taken, and one line says so.
+    Raises ValueError where a name is of no run.
+    """
+    if name is not None:
+        return Run.find(Path(name), out)
+    for kind in kinds:
+        runs = complete_runs(out, kind)
+        # The one that was finished last: what a user who has just made a run means.
+        if runs:
+            return runs[-1]
+    Reporter().info(f"no run in {out}: the one that comes with ipt")
+    return Run.find(Path(EXAMPLE), EXAMPLE_FOLDER)
 
 
 def complete_runs(out: Path, kind: str) -> list[Run]:

@@ -427,7 +427,6 @@ def test_no_letter_of_a_figure_is_smaller_than_11_pixels(whole):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ([], "holds no complete IST run; run `ipt msf`"),
         (["nothing"], "is no run folder; ipt runs --out"),
         (["ist-42", "ist-42"], "is named twice"),
         (["msf-42"], "is a run of ipt msf; name runs of ipt ist"),

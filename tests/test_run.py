@@ -15,7 +15,7 @@ import torch
 
 import ipt
 from ipt import run as run_module
-from ipt.run import Run, complete_runs, environment
+from ipt.run import Run, chosen_run, complete_runs, environment
 from ipt.storage import free_bytes, read_json, read_tensors, write_atomic, write_json, write_tensors
 
 CONFIG = {"kind": "msf", "split": "toy", "seed": 7}
@@ -355,6 +355,48 @@ def test_complete_runs_of_a_kind_come_newest_last_and_unreadable_ones_are_passed
     assert [run.folder for run in complete_runs(tmp_path, "ist")] == [oldest, middle, newest]
     assert [run.folder for run in complete_runs(tmp_path, "msf")] == [other]
     assert complete_runs(tmp_path / "nowhere", "msf") == []
+
+
+def test_a_run_is_found_by_a_beginning_or_an_end_that_no_other_has(tmp_path):
+    first = finished(tmp_path, "ist-fold-1-s42-aaaa", "ist", 1)
+    finished(tmp_path, "ist-fold-2-s42-bbbb", "ist", 2)
+    assert Run.find(Path("ist-fold-1"), tmp_path).folder == first
+    assert Run.find(Path("aaaa"), tmp_path).folder == first
+    # Control: what fits two is no guess, and what fits none has the near names.
+    with pytest.raises(ValueError, match="ist-fold fits several runs, .*aaaa, .*bbbb; say more"):
+        Run.find(Path("ist-fold"), tmp_path)
+    with pytest.raises(ValueError, match=r"is no run folder; did you mean ist-fold-2-s42-bbbb"):
+        Run.find(Path("ist-fold2-s42-bbb"), tmp_path)
+
+
+def test_a_folder_of_runs_stands_for_its_newest_complete_ist_run(tmp_path):
+    finished(tmp_path / "packed", "msf-1", "msf", 300)
+    finished(tmp_path / "packed", "ist-1", "ist", 100)
+    newest = finished(tmp_path / "packed", "ist-2", "ist", 200)
+    assert Run.find(tmp_path / "packed", tmp_path / "runs").folder == newest
+    assert Run.find(Path("packed"), tmp_path).folder == newest
+
+
+def test_the_newest_run_is_chosen_and_where_there_is_none_the_one_that_comes_with_ipt(
+    tmp_path, capsys, monkeypatch
+):
+    shipped = finished(tmp_path / "package", "ist-shipped", "ist", 1)
+    monkeypatch.setattr(run_module, "EXAMPLE_FOLDER", tmp_path / "package")
+    out = tmp_path / "runs"
+    assert chosen_run(None, out).folder == shipped
+    said = capsys.readouterr()
+    assert said.err == f"no run in {out}: the one that comes with ipt\n" and not said.out
+    assert chosen_run("example", out).folder == shipped
+
+    # Control: with runs of one's own nothing is said, and another kind is taken where it may be.
+    msf = finished(out, "msf-a", "msf", 400)
+    assert chosen_run(None, out, ("ist", "msf")).folder == msf
+    assert chosen_run(None, out).folder == shipped
+    capsys.readouterr()
+    newest = finished(out, "ist-a", "ist", 300)
+    assert chosen_run(None, out, ("ist", "msf")).folder == newest
+    assert chosen_run("msf", out, ("ist",)).folder == msf
+    assert capsys.readouterr().err == ""
 
 
 def test_free_space_is_that_of_the_nearest_folder_that_is_there(tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ from ipt.cli.help import HELP, HELP_ALL, VerbApp, verb_group, verb_place
 from ipt.cli.landscape import probe
 from ipt.cli.models import convert, pretrain, score
 from ipt.cli.options import apply_files, located, renewed, say_renamed, sentence, shortened
+from ipt.cli.plane import plane
 from ipt.cli.predict import export, predict
 from ipt.cli.report import report
 from ipt.cli.runs import runs_app
@@ -85,6 +86,7 @@ for group_app in (tasks_app, runs_app):
     group_app.group = verb_group(group_app.name[0])
     group_app.sort_key = verb_place(group_app.name[0])
     app.command(group_app)
+runs_app.command(plane)
 for verb in VERBS:
     name = verb.__name__
     app.command(verb, group=verb_group(name), sort_key=verb_place(name))

@@ -5,17 +5,16 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ipt.cli.options import Device, Flat, Out
+from ipt.cli.options import Device, Flat, Out, RunName
 from ipt.config import ProbeConfig
 from ipt.results import RunResult
-from ipt.run import Run
+from ipt.run import EXAMPLE_FOLDER, chosen_run
 
-RUN = "run of ipt ist: its folder, or its name below --out"
 TASK = "whose landscape; the unseen task with the middle recovery where not given"
 
 
 def probe(
-    run: Annotated[Path, Parameter(help=RUN)],
+    run: RunName = None,
     *,
     task: Annotated[str, Parameter(help=TASK)] = "",
     out: Out = Path("runs"),
@@ -26,7 +25,13 @@ def probe(
     from ipt.resolve import load_subspace, reopen_experiment, require_no_heads
     from ipt.workflows.landscape import middle_task, run_probe
 
-    source = Run.find(run, out)
+    source = chosen_run(run, out)
+    # What is measured is written into the run's folder.
+    if EXAMPLE_FOLDER in source.folder.parents:
+        raise ValueError(
+            f"the run that comes with ipt is not written into; `ipt runs pack example --to {out}` "
+            "makes a copy that is"
+        )
     record = source.result
     if record is None or record["kind"] != "ist":
         raise ValueError(

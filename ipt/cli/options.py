@@ -54,8 +54,13 @@ Tune = Annotated[TuneConfig, Flat]
 Msf = Annotated[MsfConfig, Flat]
 Ist = Annotated[IstConfig, Flat]
 # Flags that several verbs share: one text of help each.
+RUN = (
+    "run folder, its name below --out, or a beginning or end of the name; the newest complete "
+    "run where not given, and where there is none the one that comes with ipt (example)"
+)
 Out = Annotated[Path, Parameter(help=OUT)]
 Device = Annotated[str, Parameter(help=DEVICE)]
+RunName = Annotated[Path | None, Parameter(help=RUN)]
 DryRun = Annotated[bool, Parameter(help=DRY_RUN)]
 Recipe = Annotated[Literal["ours", "paper", "paper-adapter"], Parameter(help=RECIPE)]
 Name = Annotated[
@@ -112,6 +117,8 @@ SummaryFile = Annotated[Path | None, Parameter(help="write the means as a small 
 
 MOST_SAID = 1000  # characters of a message, more than any needs
 FOLDER_FLAGS = ("--out", "--to")
+# Verbs whose --to is a file.
+TO_FILE = (("plane",), ("explore",))
 # Files of ipt/presets; `default` and `ours` have none.
 PRESETS = ("quick", "paper", "paper-adapter")
 # Flags that are errors under their old name.
@@ -201,12 +208,16 @@ def apply_files(app: App, commands: tuple[str, ...], arguments: ArgumentCollecti
             fill = Dict(preset(name), source=f"{flag} {name}")
             fill(app, commands, arguments)
     require_whole_numbers(arguments)
-    require_places(arguments)
+    require_places(arguments, ("--out",) if commands[-1:] in TO_FILE else FOLDER_FLAGS)
 
 
-def require_places(arguments: ArgumentCollection) -> None:
+def require_places(
+    arguments: ArgumentCollection,
+    folder_flags: Sequence[str] = FOLDER_FLAGS,
+) -> None:
     """Raise ValueError where a folder or file to write cannot be one, before any work.
 
+    folder_flags: those of the verb that name a folder.
     Neither needs to exist. A folder without rights is an error where it is written, as runs that
     are complete can be read there.
     """
@@ -218,7 +229,7 @@ def require_places(arguments: ArgumentCollection) -> None:
             continue
         path = Path(value)
         about = f"{argument.name} {str(path)!r}"
-        is_folder = argument.name in FOLDER_FLAGS
+        is_folder = argument.name in folder_flags
         if not is_folder and path.is_dir():
             raise ValueError(f"{about} is a folder; name a file in it")
         # The nearest that exists: what is missing below it is made when it is written.

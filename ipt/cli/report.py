@@ -18,7 +18,7 @@ from ipt.cli.options import Out, preset
 from ipt.config import FLAGS, IstConfig, MsfConfig, TuneConfig, tuner_text
 from ipt.provenance import NOT_IN_IDENTITY, SOFT_PROMPT, from_record, to_argv
 from ipt.results import PARTS, flags_of_parts
-from ipt.run import Run, complete_runs
+from ipt.run import chosen_run
 
 if TYPE_CHECKING:
     from ipt.analysis.report.page import Made
@@ -66,7 +66,9 @@ def report(
     from ipt.analysis.report.views import read_views
 
     # Found and read before anything is drawn: a wrong name is one error.
-    folders = [Run.find(run, out).folder for run in runs] or [newest(out)]
+    folders = []
+    for run in runs or (None,):
+        folders.append(chosen_run(run, out).folder)
     views = with_tangents(read_views(folders))
     path = file or out / "report.html"
     if path.suffix != ".html":
@@ -116,18 +118,6 @@ def with_tangents(views: "list[View]") -> "list[View]":
         else:
             views_with.append(replace(view, tangents=tangents))
     return views_with
-
-
-def newest(out: Path) -> Path:
-    """Return the newest complete IST run's folder; raise ValueError where there is none."""
-    runs = complete_runs(out, "ist")
-    if not runs:
-        raise ValueError(
-            f"{out} holds no complete IST run; "
-            "run `ipt msf` and then `ipt ist`, or name another folder with --out"
-        )
-    # The one that was finished last: what a user who has just made a run means.
-    return runs[-1].folder
 
 
 def stage_settings(kind: type, record: dict[str, Any]) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from rich.markup import escape
 from rich.table import Column
 
 from ipt.cli.help import VerbApp
-from ipt.cli.options import By, Out
+from ipt.cli.options import By, Out, RunName
 from ipt.cli.output import finite, new_table, print_list, print_recovery, print_table
 from ipt.cli.watch import track_run, watch_runs
-from ipt.run import Run
+from ipt.run import Run, chosen_run
 from ipt.storage import write_json
 
 if TYPE_CHECKING:
@@ -149,9 +149,9 @@ def _figures(result: dict[str, Any], wanted: Collection[str]) -> Values:
 
 
 @runs_app.command(name="show")
-def show_run(run: Path, *, by: By = "settings", out: Out = Path("runs")) -> None:
+def show_run(run: RunName = None, *, by: By = "settings", out: Out = Path("runs")) -> None:
     """Print the result of a run again."""
-    folder = Run.find(run, out).folder
+    folder = chosen_run(run, out, ("ist", "msf")).folder
     settings = Run(folder).config
     result = Run(folder).result
     if settings["kind"] == "stability" and result:
@@ -159,7 +159,7 @@ def show_run(run: Path, *, by: By = "settings", out: Out = Path("runs")) -> None
 
         print_table(stability_table(result))
     elif settings["kind"] == "ist":
-        print_recovery([out / settings["msf_run"], folder], by)
+        print_recovery([folder.parent / settings["msf_run"], folder], by)
     else:
         print_recovery([folder], by)
 
@@ -207,3 +207,32 @@ def summarize_run(run: Path, file: Path, *, command: str, out: Out = Path("runs"
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, finite(record))
     print(f"summary: {file}")
+
+
+@runs_app.command(name="pack")
+def pack(
+    run: RunName = None,
+    *,
+    to: Annotated[Path, Parameter(help="folder to write")],
+    out: Out = Path("runs"),
+) -> None:
+    """Write an IST run and what it stands on as a small folder, which every verb takes as RUN.
+
+    With its MSF run, the subspace and the tuned deltas; numbers in float16 where no answer to the
+    few-shot rows of the unseen tasks changes by it.
+    """
+    from ipt.resolve import reopen_experiment
+    from ipt.workflows.pack import pack_run
+
+    source = chosen_run(run, out)
+    if source.config["kind"] != "ist" or source.result is None:
+        raise ValueError(
+            f"{source.folder} is no complete run of ipt ist; "
+            f"`ipt runs --out {out}` lists those that are there"
+        )
+    experiment = reopen_experiment(source.config, source.folder.parent)
+    packed = pack_run(experiment, source, to)
+    print(f"packed: {to}, {packed.size / 1e6:.1f} MB")
+    subspace = "the subspace" if packed.is_subspace_rounded else "not the subspace"
+    print(f"float16: {subspace}, all tuned deltas but {packed.exact}")
+    print(f"same answers: to {packed.rows:,} few-shot rows of {packed.tasks} unseen tasks")
