@@ -13,11 +13,11 @@ import torch
 
 import ipt
 from ipt.cli import app as cli
+from ipt.example import Example
 from ipt.explore.page import POLICY
 from ipt.explore.requests import MOST_BYTES, read_body
 from ipt.explore.routes import Explorer, shown, spaced, typed
 from ipt.explore.server import Server
-from ipt.example import Example
 from ipt.run import Run
 
 
