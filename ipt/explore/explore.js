@@ -198,17 +198,15 @@ class Page {
     this.fillLists();
     this.makeSliders();
     this.listen();
-    this.state = {
-      task: world.start,
-      z: this.tasks.get(world.start).code,
-      text: "",
-      way: [world.start, this.nearest(world.start)[0] ?? world.start],
-      t: 0,
-      plane: [world.start, ...this.nearest(world.start), world.start, world.start].slice(0, 3),
-    };
+    this.state = { task: world.start, z: [], text: "", way: [], t: 0, plane: [] };
     const [first] = world.planes ?? [];
     if (first) this.state.text = first.text;
     this.readAddress();
+    // To the farthest task: on the way there most happens.
+    const { task } = this.state;
+    const others = this.nearest(task);
+    if (this.state.way.length === 0) this.state.way = [task, others.at(-1) ?? task];
+    if (this.state.plane.length === 0) this.state.plane = [task, others[0] ?? task, others.at(-1) ?? task];
     // Of one number a task there is no plane, and in a file perhaps none was stored.
     const hasPlane = world.dim > 1 && (this.live || first !== undefined);
     this.$("plane-title").parentElement.hidden = !hasPlane;
@@ -220,10 +218,10 @@ class Page {
     new ResizeObserver(() => this.drawMap()).observe(this.$("map"));
   }
 
-  // Other tasks, those of other kinds before those of its own, and the nearest first.
+  // Other tasks, the nearest first.
   nearest(name) {
-    const { code, subcategory } = this.tasks.get(name);
-    const distance = (task) => Math.hypot(...minus(task.code, code)) + (task.subcategory === subcategory ? 1e6 : 0);
+    const { code } = this.tasks.get(name);
+    const distance = (task) => Math.hypot(...minus(task.code, code));
     const others = this.world.tasks.filter((task) => task.name !== name);
     return others.sort((a, b) => distance(a) - distance(b)).map((task) => task.name);
   }
@@ -995,19 +993,29 @@ class Page {
     brush.textAlign = "center";
     const poles = named.map((word) => [word, pole(cells, word)]);
     const spots = [];
-    for (const [word, [line, column]] of poles) {
-      const x = Math.min(Math.max((column + 0.5) * size, 40), width - 40);
-      const y = topOf(line) + size / 2 + 4;
-      if (spots.some((spot) => Math.abs(spot[0] - x) < 90 && Math.abs(spot[1] - y) < 16)) continue;
-      spots.push([x, y]);
-      outlined(brush, `“${shortened(words[word])}”`, x, y);
-    }
     const unit = across.length > 1 ? across[1] - across[0] : 1;
+    const inside = (x, text) => {
+      const half = brush.measureText(text).width / 2 + 4;
+      return Math.min(Math.max(x, half), width - half);
+    };
+    const anchors = this.plane.anchors.map(([x, y]) => [
+      ((x - across[0]) / unit + 0.5) * size,
+      width - ((y - up[0]) / unit + 0.5) * size,
+    ]);
+    for (const [left, top] of anchors) spots.push([left, top - 6]);
+    for (const [word, [line, column]] of poles) {
+      const text = `“${shortened(words[word])}”`;
+      const x = inside((column + 0.5) * size, text);
+      let y = topOf(line) + size / 2 + 4;
+      const isTaken = () => spots.some((spot) => Math.abs(spot[0] - x) < 100 && Math.abs(spot[1] - y) < 20);
+      if (isTaken()) y += 34;
+      if (isTaken() || y > width - 4) continue;
+      spots.push([x, y]);
+      outlined(brush, text, x, y);
+    }
     brush.font = "12px system-ui, sans-serif";
     for (const [k, name] of this.plane.tasks.entries()) {
-      const [x, y] = this.plane.anchors[k];
-      const left = ((x - across[0]) / unit + 0.5) * size;
-      const top = width - ((y - up[0]) / unit + 0.5) * size;
+      const [left, top] = anchors[k];
       brush.beginPath();
       brush.arc(left, top, 5, 0, 2 * Math.PI);
       brush.fillStyle = "#ffffff";
@@ -1015,7 +1023,7 @@ class Page {
       brush.strokeStyle = "#000000";
       brush.lineWidth = 2;
       brush.stroke();
-      outlined(brush, name, Math.min(Math.max(left, 60), width - 60), top - 10);
+      outlined(brush, name, inside(left, name), top - 10);
     }
     const about = named.map((word) => `${words[word] || "(nothing)"} ${percent(counts[word] / total)}`);
     canvas.setAttribute("aria-label", `Answers to ${this.plane.text}: ${about.join(", ")}`);
