@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from torch import float32, float64
+from torch import float16, float32, float64
 
 from ipt.data import Task
 from ipt.experiment import Experiment
@@ -26,6 +26,8 @@ from ipt.storage import (
 # Name of a delta's tensor in its file, as older banks have it.
 TENSOR = "prompt"
 HEAD = "head"
+# In a file's metadata: its delta was rounded to float16 when its run was packed.
+ROUNDED = "rounded"
 # What to do about a damaged file of scores: they are measured again.
 REMOVE_SCORES = "remove it and run again: the scores in it are measured again"
 
@@ -71,6 +73,8 @@ class DeltaBank:
             note = json.loads(metadata["note"])
             # Older banks hold a soft prompt as [n, h].
             delta = tensors[TENSOR].flatten()
+            if delta.dtype == float16 and ROUNDED in metadata:
+                delta = delta.float()
             tuned = TunedDelta(
                 delta=delta,
                 learning_rate=note["learning_rate"],
@@ -91,8 +95,8 @@ class DeltaBank:
                 )
         return tuned
 
-    def put(self, task: Task, tuned: TunedDelta) -> None:
-        """Keep a task's delta."""
+    def put(self, task: Task, tuned: TunedDelta, *, is_rounded: bool = False) -> None:
+        """Keep a task's delta; is_rounded: in float16, which is read as float32."""
         self.folder.mkdir(parents=True, exist_ok=True)
         # For people: it says what a folder named by a hash holds.
         settings = self.folder / "setting.json"
@@ -109,6 +113,9 @@ class DeltaBank:
             "note": json.dumps(note),
         }
         tensors = {TENSOR: tuned.delta}
+        if is_rounded:
+            tensors[TENSOR] = tuned.delta.half()
+            metadata[ROUNDED] = "float16"
         if len(tuned.head):
             tensors[HEAD] = tuned.head
         write_tensors(self._path(task), tensors, metadata)

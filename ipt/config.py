@@ -668,6 +668,38 @@ class ProbeConfig(Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlaneConfig(Checked):
+    """What `ipt runs plane` draws."""
+
+    text: str = setting("", "what is answered; without it and --task, a rule chooses a test row")
+    task: str = setting("", "whose test row is answered, in place of --text")
+    row: int = setting(1, "which of the task's test rows, from 1 on")
+    anchors: str = setting("", "three tasks whose numbers span the plane: A,B,C")
+    # A 16:10 picture of places that are still seen; ten seconds on one core.
+    width: int = setting(96, "places from left to right", "ten seconds on one core", most=1000)
+    height: int = setting(60, "places from bottom to top", "ten seconds on one core", most=1000)
+
+    def check(self) -> None:
+        positive(self, "row")
+        for name in ("width", "height"):
+            if getattr(self, name) < 2:
+                raise ValueError(f"--{name} must be at least 2, found {getattr(self, name)}")
+        if self.text and self.task:
+            raise ValueError("--text and --task are two ways to say the text; leave one out")
+        names = self.anchor_names
+        is_chosen = not (self.text or self.task or names)
+        if not is_chosen and (len(names) != 3 or len(set(names)) < 3):
+            raise ValueError(
+                f"--anchors must be three tasks, A,B,C, found {','.join(names) or 'none'}"
+            )
+
+    @property
+    def anchor_names(self) -> list[str]:
+        """The tasks of `anchors`."""
+        return [name.strip() for name in self.anchors.split(",") if name.strip()]
+
+
+@dataclass(frozen=True, kw_only=True)
 class BenchmarkConfig(Checked):
     """What `ipt bench` measures, and how long it takes."""
 

@@ -8,6 +8,7 @@ task's head stand behind each of these.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
@@ -44,9 +45,7 @@ def task_delta(run: Run, experiment: Experiment, name: str, mixture: bool = Fals
     if run.result is None:
         raise ValueError(f"{run.folder} is not complete; run its command again to finish it")
     result = RunResult.from_json(run.result)
-    names = [*experiment.seen, *experiment.unseen]
-    if name not in names:
-        raise ValueError(f"{run.folder} has no task {name!r}; it has {', '.join(names[:8])}, ...")
+    require_task(run, experiment, name)
     if mixture and (result.kind != "ist" or name not in experiment.unseen):
         raise ValueError(
             "--mixture: runs of ipt ist have mixtures, of their unseen tasks "
@@ -73,6 +72,41 @@ def task_delta(run: Run, experiment: Experiment, name: str, mixture: bool = Fals
     return _decoded(run, experiment, name, result, about)
 
 
+def require_task(run: Run, experiment: Experiment, name: str) -> None:
+    """Raise ValueError, with near names, where a run has no task of this name."""
+    names = [*experiment.seen, *experiment.unseen]
+    if name not in names:
+        some = ", ".join(get_close_matches(name, names, n=4) or names[:8])
+        raise ValueError(f"{run.folder} has no task {name!r}; it has {some}, ...")
+
+
+@torch.no_grad()
+def vector_delta(run: Run, experiment: Experiment, name: str, vector: Sequence[float]) -> TaskDelta:
+    """Return what d numbers decode to in a run's subspace, with the head of a task behind it.
+
+    Raises ValueError where they are not d finite numbers, or the run has no head of the task.
+    """
+    if run.result is None:
+        raise ValueError(f"{run.folder} is not complete; run its command again to finish it")
+    require_task(run, experiment, name)
+    source = run if run.config["kind"] == "msf" else run.source
+    subspace = Subspace.load(source.folder / "subspace").to(experiment.model.device)
+    numbers = torch.tensor(vector, device=experiment.model.device)
+    if len(numbers) != subspace.dim or not numbers.isfinite().all():
+        found = ",".join(f"{number:g}" for number in vector)
+        raise ValueError(
+            f"--vector must be the {subspace.dim} numbers of {run.folder.name}, with commas "
+            f"between them; found {found}"
+        )
+    delta = subspace.decode(numbers[None])[0]
+    # What a head has learned is a task's own, and no part of the subspace.
+    if experiment.model.has_head_numbers:
+        of_task = task_delta(run, experiment, name).delta
+        delta = torch.cat([delta, of_task[len(delta) :]])
+    about = {"run": run.folder.name, "vector": numbers.tolist(), "subspace": source.folder.name}
+    return TaskDelta(delta, about)
+
+
 def _decoded(
     run: Run,
     experiment: Experiment,
@@ -86,15 +120,33 @@ def _decoded(
     source = run.source
     subspace = Subspace.load(source.folder / "subspace")
     subspace.to(experiment.model.device)
-    vector = _numbers(run, experiment, name, condition, subspace.dim)
+    scores = result.scores
+    is_encoded = condition == "train_same" and condition not in run.tensors("vectors")
+    if is_encoded and not experiment.model.has_head_numbers:
+        # IST has tuned none: the code that MSF has made of the task's own delta.
+        condition = "train_msf"
+        vector = _code(source, experiment, name, subspace.dim)
+        assert source.result is not None
+        scores = RunResult.from_json(source.result).scores
+    else:
+        vector = _numbers(run, experiment, name, condition, subspace.dim)
     about |= {
         "vector": vector[: subspace.dim].tolist(),
         "subspace": source.folder.name,
         "setting": condition,
-        "test_score": result.scores[condition][name].generated,
+        "test_score": scores[condition][name].generated,
     }
     (delta,) = decoded_with_heads(vector[None], subspace.dim, subspace.decode)  # of [1, P + H]
     return TaskDelta(delta, about)
+
+
+def _code(source: Run, experiment: Experiment, name: str, dim: int) -> Tensor:
+    """Return the code [d] that an MSF run has made of a seen task's tuned delta."""
+    names = [*experiment.seen, *experiment.unseen]
+    codes = source.tensors("codes").get("codes")
+    if codes is None or codes.shape != (len(names), dim) or not codes.isfinite().all():
+        raise ValueError(f"{source.folder} has no codes [{len(names)}, {dim}]; run `ipt msf` again")
+    return codes[names.index(name)].to(experiment.model.device)
 
 
 def _mixture(

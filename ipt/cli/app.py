@@ -21,6 +21,7 @@ from ipt.cli.explore import explore
 from ipt.cli.landscape import probe
 from ipt.cli.models import convert, pretrain, score
 from ipt.cli.options import apply_files, located, sentence, shortened
+from ipt.cli.plane import plane
 from ipt.cli.predict import export, predict
 from ipt.cli.report import report
 from ipt.cli.runs import runs_app
@@ -78,6 +79,7 @@ app = App(
 # `tasks` and `runs` have verbs of their own.
 app.command(tasks_app)
 app.command(runs_app)
+runs_app.command(plane)
 for verb in VERBS:
     app.command(verb)
 

@@ -45,7 +45,6 @@ def pretrain(
         return text_lines(text, seed)
 
     with Reporter().bar("pre-training") as progress:
-
         # A bar counts whole seconds, the training loop fractions of them.
         def report(done: float, total: float, loss: float) -> None:
             progress(int(done), int(total), loss)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -10,6 +11,7 @@ from cyclopts import Parameter
 
 from ipt.cli.options import Out, RunName
 from ipt.config import MOST_AT_ONCE, require_number
+from ipt.progress import Reporter
 from ipt.run import chosen_run
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 MIXTURE = "of an unseen task of an IST run: the mixture of seen prompts in place of its d numbers"
 Mixture = Annotated[bool, Parameter(help=MIXTURE, negative=())]
 NAMES = "TASK, or RUN TASK"
+TASK = "whose prompt answers; with --vector of a model that generates, none is needed"
+VECTOR = "answer with these d numbers in place of a task's own: 0.3,-1.2,..."
 # Of which a task has a prompt, the first that there are.
 KINDS = ("ist", "msf")
 
@@ -33,8 +37,9 @@ class OpenedPrompt(NamedTuple):
 
 def predict(
     *texts: str,
-    task: Annotated[str, Parameter(help="whose prompt answers")],
+    task: Annotated[str, Parameter(help=TASK)] = "",
     run: RunName = None,
+    vector: Annotated[str, Parameter(help=VECTOR, allow_leading_hyphen=True)] = "",
     out: Out = Path("runs"),
     tokens: Annotated[int, Parameter(help="most tokens of an answer")] = 32,
     mixture: Mixture = False,
@@ -62,8 +67,22 @@ def predict(
         raise ValueError("nothing to answer: give texts, or lines on standard input")
     field = output_field(records)
 
-    opened = _open_prompt(run, task, out, mixture=mixture)
-    outputs = answer_rows(opened.delta.delta, opened.experiment, task, records, tokens)
+    if not task and not vector:
+        raise ValueError(
+            "--task, or --vector, must say what answers; `ipt tasks list` has the names"
+        )
+    if vector and mixture:
+        raise ValueError("--vector and --mixture are two ways to answer; leave one out")
+    if vector:
+        opened = _open_vector(run, task, out, numbers_of(vector))
+    else:
+        opened = _open_prompt(run, task, out, mixture=mixture)
+    experiment = opened.experiment
+    # A pipe gets answers alone.
+    if sys.stdout.isatty():
+        Reporter().info(about_prompt(opened, task))
+    task = task or experiment.split.all[0]
+    outputs = answer_rows(opened.delta.delta, experiment, task, records, tokens)
     if field != "output":
         about = f"the records' own output stays; answers are in {field}"
         print(f"note: {about}", file=sys.stderr)
@@ -100,6 +119,48 @@ def export(
     experiment = opened.experiment
     of_task = experiment.tasks[task]
     print(write_delta(delta.delta, experiment.model, to, delta.about, of_task))
+
+
+def numbers_of(text: str) -> list[float]:
+    """Return the numbers of a text with commas between them; raise ValueError for other texts."""
+    try:
+        return [float(number) for number in text.split(",")]
+    except ValueError:
+        raise ValueError(
+            f"--vector must be numbers with commas between them, such as 0.3,-1.2; found {text!r}"
+        ) from None
+
+
+def about_prompt(opened: OpenedPrompt, task: str) -> str:
+    """Return what answers, in one line: the task, what it asks, and the prompt's test score."""
+    delta = opened.delta
+    if not task:
+        return f"{delta.about['run']}: {len(delta.about['vector'])} numbers of your own"
+    definition = opened.experiment.tasks[task].definition.strip()
+    line = definition.splitlines()[0] if definition else "no definition"
+    about = f"{task}: {line}"
+    if "test_score" in delta.about:
+        about += f" (test {delta.about['metric']} of this prompt {delta.about['test_score']:.2f})"
+    return about
+
+
+def _open_vector(
+    run: Path | None,
+    task: str,
+    out: Path,
+    vector: Sequence[float],
+) -> OpenedPrompt:
+    """Return the prompt of d numbers in a run's subspace; task: whose head and options, or none."""
+    from ipt.predict import vector_delta
+    from ipt.resolve import reopen_experiment
+
+    source = chosen_run(run, out, KINDS)
+    experiment = reopen_experiment(source.config, source.folder.parent)
+    generates = experiment.backbone.generates and not experiment.model.head.reads_states
+    if not task and not generates:
+        raise ValueError("--task is needed: this run's model answers with the options of a task")
+    name = task or experiment.split.all[0]
+    return OpenedPrompt(vector_delta(source, experiment, name, vector), experiment)
 
 
 def _open_prompt(run: Path | None, task: str, out: Path, *, mixture: bool) -> OpenedPrompt:

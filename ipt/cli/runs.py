@@ -128,3 +128,32 @@ def export_run(run: Path, file: Path, *, command: str, out: Out = Path("runs")) 
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, finite(record))
     print(f"summary: {file}")
+
+
+@runs_app.command(name="pack")
+def pack(
+    run: RunName = None,
+    *,
+    to: Annotated[Path, Parameter(help="folder to write")],
+    out: Out = Path("runs"),
+) -> None:
+    """Write an IST run and what it stands on as a small folder, which every verb takes as RUN.
+
+    With its MSF run, the subspace and the tuned deltas; numbers in float16 where no answer to the
+    few-shot rows of the unseen tasks changes by it.
+    """
+    from ipt.resolve import reopen_experiment
+    from ipt.workflows.pack import pack_run
+
+    source = chosen_run(run, out)
+    if source.config["kind"] != "ist" or source.result is None:
+        raise ValueError(
+            f"{source.folder} is no complete run of ipt ist; "
+            f"`ipt runs --out {out}` lists those that are there"
+        )
+    experiment = reopen_experiment(source.config, source.folder.parent)
+    packed = pack_run(experiment, source, to)
+    print(f"packed: {to}, {packed.size / 1e6:.1f} MB")
+    subspace = "the subspace" if packed.is_subspace_rounded else "not the subspace"
+    print(f"float16: {subspace}, all tuned deltas but {packed.exact}")
+    print(f"same answers: to {packed.rows:,} few-shot rows of {packed.tasks} unseen tasks")
