@@ -4,6 +4,7 @@ IPT_BROWSER=required: an error, not a skip, where there is no browser.
 """
 
 import re
+import shlex
 import threading
 import time
 
@@ -17,6 +18,7 @@ from ipt.cli import app as cli
 from ipt.explore.routes import Explorer
 from ipt.explore.server import Server
 from ipt.run import Run
+from ipt.storage import read_tensors
 
 HARM = "<script>window.harm = 1</script> <b>x</b>"
 
@@ -330,6 +332,28 @@ def test_a_server_that_is_gone_is_said(page, server, monkeypatch):
     page.locator("#to-mean").click()
     settled(page)
     expect(page.locator("#message")).to_have_text("nothing to be had")
+
+
+def test_what_is_copied_gives_the_same_answer(opened, walk, tmp_path, capsys):
+    opened.locator("#to-mean").click()
+    opened.locator("#text").fill("-ab 'cd' $HOME ef")
+    opened.locator("#text").press("Enter")
+    settled(opened)
+    answer = opened.locator("#answer").inner_text()
+    command, python, folder = (opened.locator(f"#as-{kind}").inner_text() for kind in ("command", "python", "folder"))
+    capsys.readouterr()
+    program, *words = shlex.split(command)
+    assert program == "ipt" and cli.main(words) == 0
+    assert capsys.readouterr().out.strip() == answer
+    names = {}
+    exec(python, names)
+    assert capsys.readouterr().out.strip() == answer
+    program, *words = shlex.split(folder)
+    words[words.index("--to") + 1] = str(tmp_path / "folder")
+    assert program == "ipt" and cli.main(words) == 0
+    tensors, _ = read_tensors(tmp_path / "folder" / "adapter_model.safetensors")
+    (prompt,) = tensors.values()
+    assert torch.allclose(prompt.flatten(), names["delta"])
 
 
 LEAST_LETTERS = 11

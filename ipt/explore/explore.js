@@ -491,7 +491,7 @@ class Page {
     on("take", "click", () => {
       const row = this.shownRows?.rows[0];
       if (!row) return;
-      this.$("text").value = row.typed;
+      this.$("text").value = row.typed ?? row.input;
       this.$("text").dispatchEvent(new Event("input"));
       this.$("text").dispatchEvent(new Event("change"));
     });
@@ -790,8 +790,10 @@ class Page {
     const numbers = z.join(",");
     const own = equal(z, rounded(this.tasks.get(task).code));
     const row = text || "YOUR TEXT";
+    // Behind two dashes a text may begin with one.
+    const word = row.startsWith("-") ? `-- ${shellWord(row)}` : shellWord(row);
     this.$("as-command").textContent =
-      `ipt predict ${shellWord(row)} --run ${shellWord(run)} --out ${shellWord(out)} --task ${task} --vector=${numbers}`;
+      `ipt predict --run ${shellWord(run)} --out ${shellWord(out)} --task ${task} --vector=${numbers} ${word}`;
     this.$("as-python").textContent = [
       "import ipt",
       "import torch",
@@ -818,7 +820,7 @@ class Page {
     if (!this.state) return;
     const place = this.$("map");
     const width = place.clientWidth || 600;
-    const height = Math.round(Math.min(0.75 * width, 520));
+    const height = Math.round(Math.min(0.8 * width, 560));
     const points = this.world.tasks.map((task) => this.position(task.code));
     const [xs, ys] = [points.map((point) => point[0]), points.map((point) => point[1])];
     const margin = 28;
@@ -978,12 +980,15 @@ class Page {
     brush.fillStyle = "#ffffff";
     brush.fillRect(0, 0, width, width);
     const topOf = (line) => width - (line + 1) * size; // the lowest line is the first
+    // Whole pixels: no seam between two places.
+    const whole = (length) => Math.round(length * density) / density;
     for (const [line, row] of cells.entries()) {
       for (const [column, word] of row.entries()) {
+        const [left, top] = [whole(column * size), whole(topOf(line))];
         // Paler where the model is less sure.
         brush.globalAlpha = likelihoods ? 0.35 + 0.65 * likelihoods[line][column] : 1;
         brush.fillStyle = colour.get(word);
-        brush.fillRect(column * size, topOf(line), size + 0.5, size + 0.5);
+        brush.fillRect(left, top, whole((column + 1) * size) - left, whole(topOf(line - 1)) - top);
       }
     }
     brush.globalAlpha = 1;

@@ -159,7 +159,6 @@ class Explorer:
             "category": task.category,
             "subcategory": task.subcategory,
             "metric": task.metric,
-            "options": list(task.options or ())[:MOST_ROWS],
             "seen": is_seen,
             "novel": task.novel,
             "by": made_by,
@@ -202,8 +201,10 @@ class Explorer:
         rows = []
         for example, answer, of_tuned in zip(chosen.examples, said, answers, strict=True):
             row = {"input": shown(example), "wanted": answer.text, "tuned": of_tuned}
-            # What one types for it into the field for texts of one's own.
-            rows.append(row | {"typed": typed(example)})
+            # What one types for it into the field for texts of one's own, where it is not the same.
+            if typed(example) != row["input"]:
+                row["typed"] = typed(example)
+            rows.append(row)
         return {"task": name, "rows": rows, "tuned_score": tuned_score}
 
     def answers(self, body: Body) -> Record:
