@@ -237,6 +237,18 @@ def test_over_the_socket(server):
         assert over_socket(server, "POST", path, b"", headers)[0].status == status
 
 
+def test_a_page_that_goes_away_is_no_fault(server, explorer, monkeypatch, capsys):
+    def gone(self, reply):
+        raise BrokenPipeError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ipt.explore.server._Handler._send", gone)
+        with pytest.raises(http.client.RemoteDisconnected):
+            over_socket(server, "GET", f"/{server.token}/")
+    assert capsys.readouterr().err == ""
+    assert over_socket(server, "GET", f"/{server.token}/")[0].status == 200
+
+
 def test_it_listens_on_this_machine_alone_and_a_taken_port_gives_way(explorer, server):
     assert server.server_address[0] == "127.0.0.1"
     with Server(explorer, server.port) as other:

@@ -621,7 +621,7 @@ class Page {
     const about = this.tasks.get(task);
     this.$("rows-title").textContent = task;
     const kind = [about.subcategory, about.seen ? "seen" : "unseen", about.metric].filter(Boolean).join(", ");
-    this.$("definition").textContent = `${about.definition} (${kind})`;
+    this.$("definition").textContent = `${about.definition} (${kind})`.trim();
     this.$("text").value = text;
     this.here = null;
     this.scored = null;
@@ -842,7 +842,7 @@ class Page {
       const shape = task.seen
         ? drawn("circle", { cx: x, cy: y, r: MARK })
         : drawn("path", { d: `M${x} ${y - MARK - 2}l${MARK + 2} ${MARK + 2}l${-MARK - 2} ${MARK + 2}l${-MARK - 2} ${-MARK - 2}z` });
-      shape.setAttribute("class", task.seen ? "task seen" : "task unseen");
+      shape.setAttribute("class", `task ${task.seen ? "seen" : "unseen"}${share === null ? " unknown" : ""}`);
       shape.setAttribute("fill-opacity", share ?? 0);
       shape.dataset.task = task.name;
       const about = share === null ? "" : `: ${percent(share)} of full tuning`;
@@ -862,7 +862,7 @@ class Page {
     const shares = this.world.shares.map(percent);
     this.$("map-about").textContent =
       `Two principal directions of the codes, with ${shares.join(" and ")} of the seen tasks’ variance. ` +
-      "○ seen, ◇ unseen task; the fuller a mark, the larger its share of full tuning’s score. The cross is where you are.";
+      "○ seen, ◇ unseen task; the fuller a mark, the larger its share of full tuning’s score (dashed: not measured). The cross is where you are.";
   }
 
   // Names that find room beside their marks: the chosen task's first, then unseen ones.

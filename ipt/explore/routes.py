@@ -30,7 +30,7 @@ from ipt.explore.requests import (
 )
 from ipt.heads.base import Prediction
 from ipt.metrics import score
-from ipt.workflows.walk import BY_IST, OWN_TEXT_TOKENS, Walk
+from ipt.workflows.walk import BY_IST, BY_MSF, OWN_TEXT_TOKENS, Walk
 
 # Coordinates have a slider each; of more numbers the first principal directions have.
 MOST_SLIDERS = 12
@@ -47,12 +47,12 @@ BY_ROW = {
     "squad-EM": "squad-EM",
     "squad-F1": "squad-EM",
 }
-# Where a task's score in the run's result is, by what has made its code, seen or not.
+# Where the score of a task's code is, by what has made the code, seen or not.
 CONDITIONS = {
-    ("ist", BY_IST, True): "train_same",
-    ("ist", BY_IST, False): "test",
-    ("msf", "MSF", True): "train_msf",
-    ("msf", "MSF", False): "test_msf",
+    (BY_IST, True): "train_same",
+    (BY_IST, False): "test",
+    (BY_MSF, True): "train_msf",
+    (BY_MSF, False): "test_msf",
 }
 
 Record = dict[str, Any]
@@ -150,8 +150,9 @@ class Explorer:
         task = walk.task(name)
         is_seen = name in walk.experiment.seen
         made_by = walk.made_by[name]
-        condition = CONDITIONS.get((walk.result.kind, made_by, is_seen), "")
-        measured = walk.result.scores.get(condition, {}).get(name)
+        condition = CONDITIONS[made_by, is_seen]
+        scores = walk.result.scores.get(condition) or walk.found.scores.get(condition, {})
+        measured = scores.get(name)
         reference = walk.result.reference[SAME_DATA_SEED].get(name)
         return {
             "name": name,
@@ -188,12 +189,8 @@ class Explorer:
         name, chosen = self._chosen(body)
         walk = self.walk
         tuned = walk.tuned_predictions(name, chosen.examples, chosen.max_tokens)
-        wanted = [one.output[0] for one in chosen.examples]
-        of_wanted = []
-        for example, text in zip(chosen.examples, wanted, strict=True):
-            of_wanted.append(Prediction(text, span=(example.spans or (None,))[0]))
-        said = walk.said(name, chosen.examples, of_wanted)
-        answers: list[Record | None] = [None] * len(wanted)
+        said = walk.said(name, chosen.examples, wanted(chosen.examples))
+        answers: list[Record | None] = [None] * len(said)
         tuned_score = None
         if tuned is not None:
             answers = [*self._answers(name, chosen.examples, tuned)]
@@ -225,10 +222,8 @@ class Explorer:
         vector = self._vector(body)
         walk = self.walk
         (found,) = walk.predictions(vector[None], name, chosen.examples, chosen.max_tokens)
-        wanted = []
-        for example in chosen.examples:
-            wanted.append(Prediction(example.output[0], span=(example.spans or (None,))[0]))
-        likely = walk.likelihoods(vector[None], name, chosen.examples, [wanted])
+        right = [wanted(chosen.examples)]
+        likely = walk.likelihoods(vector[None], name, chosen.examples, right)
         return {
             "task": name,
             "score": walk.score(name, chosen.examples, found),
@@ -305,11 +300,10 @@ class Explorer:
             found = walk.predictions(vectors, name, examples, drawn.max_tokens)
             scores[name] = [walk.score(name, examples, of_place) for of_place in found]
             by_place = [self._answers(name, examples, of_place) for of_place in found]
+            right = walk.said(name, examples, wanted(examples))
             for place, example in enumerate(examples[:WAY_ROWS]):
-                answers = [of_place[place] for of_place in by_place]
-                wanted = example.output[0]
-                row = {"task": name, "input": shown(example), "wanted": wanted, "answers": answers}
-                rows.append(row)
+                row = {"task": name, "input": shown(example), "wanted": right[place].text}
+                rows.append(row | {"answers": [of_place[place] for of_place in by_place]})
         return {
             "tasks": [first, second],
             "vectors": [numbers(vector) for vector in vectors],
@@ -358,6 +352,15 @@ class Explorer:
 def numbers(vector: Tensor, digits: int = DIGITS) -> list[float]:
     """Return a vector as JSON has it."""
     return [round(number, digits) for number in vector.tolist()]
+
+
+def wanted(examples: list[Example]) -> list[Prediction]:
+    """Return what would be predicted by whoever knows the answers."""
+    predictions = []
+    for example in examples:
+        span = example.spans[0] if example.spans else None
+        predictions.append(Prediction(example.output[0], span=span))
+    return predictions
 
 
 def spaced(examples: "tuple[Example, ...] | list[Example]", count: int) -> list[Example]:

@@ -89,6 +89,12 @@ class Server(ThreadingHTTPServer):
         except Refused as error:
             return Reply(error.status, JSON, _error(str(error)))
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say a fault in one line; a page that went away before its answer is none."""
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            print(f"ipt explore: a fault of ipt: {error!r:.300}", file=sys.stderr)
+
     def _require_own(self, headers: Mapping[str, str]) -> None:
         """Refuse what another site's page asks."""
         # Any port: that of a tunnel's other end may be another one.
@@ -112,7 +118,7 @@ class Server(ThreadingHTTPServer):
         if headers.get("content-type", "").partition(";")[0].strip() != JSON:
             raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "questions are JSON")
         try:
-            record = self.explorer.respond(name, read_body(body))
+            content = as_json(self.explorer.respond(name, read_body(body)))
         except ValueError as error:
             raise Refused(HTTPStatus.BAD_REQUEST, " ".join(str(error).split())) from error
         except Exception as error:
@@ -121,7 +127,7 @@ class Server(ThreadingHTTPServer):
             print(f"ipt explore: a fault of ipt at {name}: {text:.300}", file=sys.stderr)
             reason = f"a fault of ipt: {text:.300}"
             raise Refused(HTTPStatus.INTERNAL_SERVER_ERROR, reason) from error
-        return Reply(HTTPStatus.OK, JSON, as_json(record))
+        return Reply(HTTPStatus.OK, JSON, content)
 
 
 class Reply:
