@@ -410,7 +410,10 @@ def test_the_keyboard_reaches_everything(opened):
 
 
 def test_a_file_shows_stored_answers_without_a_server(page, done, walk, tmp_path, capsys):
-    path = tmp_path / "walk.html"
+    path = tmp_path / "new" / "walk.html"
+    path.parent.mkdir()
+    # An older page gives way.
+    path.write_text("old", encoding="utf8")
     assert cli.main(["explore", "--to", str(path), "--out", str(done)]) == 0
     assert f"written: {path}" in capsys.readouterr().out and path.stat().st_size < 300_000
     page.goto(path.as_uri())

@@ -70,6 +70,7 @@ def store(explorer: "Explorer", to: Path) -> None:
     with explorer.walk.experiment.reporter.bar("answers") as progress:
         stored = stored_answers(explorer, lambda done, total: progress(done, total, math.nan))
     content = single_file(stored)
+    to.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(to, content)
     print(f"written: {to} ({len(content) / 1000:,.0f} kB)")
 

@@ -130,7 +130,8 @@ def require_places(arguments: ArgumentCollection) -> None:
             continue
         path = Path(value)
         about = f"{argument.name} {str(path)!r}"
-        is_folder = argument.name in FOLDER_FLAGS
+        # `ipt explore --to` writes a page, the others' --to a folder.
+        is_folder = argument.name in FOLDER_FLAGS and path.suffix != ".html"
         if not is_folder and path.is_dir():
             raise ValueError(f"{about} is a folder; name a file in it")
         # The nearest that exists: what is missing below it is made when it is written.
