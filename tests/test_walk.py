@@ -215,6 +215,8 @@ def test_heads_of_every_kind_answer_anywhere(runs, kind):  # noqa: F811
     predictions = walk.predictions(vectors, name, examples, 4)
     likely = walk.likelihoods(vectors, name, examples, predictions)
     assert likely.shape == (2, 1) and float(likely.min()) > 0 and float(likely.max()) <= 1
+    way = walk.tune(name, code + 1, 2)
+    assert torch.equal(way.path[0], code + 1) and way.path.shape[1] == walk.dim
     shares = walk.option_shares(code, name, ROWS[kind])
     if kind != "cls":
         assert shares == {}
