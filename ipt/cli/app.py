@@ -17,6 +17,7 @@ from cyclopts import CycloptsError, Parameter
 
 import ipt
 from ipt.cli.benchmark import bench
+from ipt.cli.explore import explore
 from ipt.cli.help import HELP, HELP_ALL, VerbApp, verb_group, verb_place
 from ipt.cli.landscape import probe
 from ipt.cli.models import convert, pretrain, score
@@ -46,6 +47,7 @@ VERBS = (
     stability,
     study,
     report,
+    explore,
     probe,
     predict,
     export,
