@@ -14,6 +14,8 @@ from ipt.results import PARTS, flags_of_parts, parts_of_flags
 from ipt.workflows.study import Cell
 
 FLAG = re.compile(r"^│[ *]+(?:[A-Z]+ )?(--[\w.-]+)", re.M)
+# Off is the default of every other flag.
+ON_BY_DEFAULT = {"pretrain": {"--no-bfloat16"}, "explore": {"--no-browser"}}
 VERBS = [verb.__name__ for verb in cli.VERBS]
 
 
@@ -37,11 +39,8 @@ def test_help_is_short_and_help_all_has_every_flag(verb, capsys, monkeypatch):
         left_out = len(flags) - len(set(FLAG.findall(short)) & flags)
         last = f"{left_out} more flags: ipt {verb} --help-all"
         assert (short.splitlines()[-1] == last) == (verb in cli_help.MOST_USED)
-        # Off is the default of every flag but this.
         assert "--empty-" not in whole
-        assert set(re.findall(r"--no-[\w-]+", whole)) == (
-            {"--no-bfloat16"} if verb == "pretrain" else set()
-        )
+        assert set(re.findall(r"--no-[\w-]+", whole)) == ON_BY_DEFAULT.get(verb, set())
 
 
 @pytest.mark.parametrize("verb", cli_help.MOST_USED)
@@ -115,7 +114,8 @@ def test_a_settings_file_may_have_the_old_names(tmp_path, capsys):
     new = cli.parse(["ist", "--config", str(path)])
     assert capsys.readouterr().err == ""
     assert (old["choice"], old["config"]) == (new["choice"], new["config"])
-    assert old["part"] == ("same", "pca") and (new["on"], new["against"]) == (("seen",), ("pca",))
+    assert old["parts"].part == ("same", "pca")
+    assert (new["parts"].on, new["parts"].against) == (("seen",), ("pca",))
 
 
 def test_parts_and_flags_name_each_other():
@@ -124,9 +124,9 @@ def test_parts_and_flags_name_each_other():
     assert parts_of_flags(**flags_of_parts(PARTS)) == tuple(PARTS)
     words = ["--on", "seen,unseen", "--on", "seen-other-data", "--against", "pca, mixture"]
     found = cli.parse(["ist", *words])
-    parts = parts_of_flags(found["on"], found["against"])
+    parts = parts_of_flags(found["parts"].on, found["parts"].against)
     assert parts == ("same", "unseen", "diff", "pca", "mixture")
-    assert cli.parse(["ist"])["on"] == ()
+    assert cli.parse(["ist"])["parts"].on == ()
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ def test_what_is_missing_is_named_with_a_command_that_parses(tmp_path, capsys, u
     page = page_of(capsys, "--out", tmp_path)
     rest = [shlex.split(command)[1:] for command in page.commands[4:]]
     parsed = [cli.parse(words) for words in rest]
-    assert [(found["on"], found["against"]) for found in parsed[:5]] == [
+    assert [(found["parts"].on, found["parts"].against) for found in parsed[:5]] == [
         (("seen-other-data",), ()),
         ((), ("random-start",)),
         ((), ("random",)),
@@ -160,7 +160,7 @@ def test_what_is_missing_is_named_with_a_command_that_parses(tmp_path, capsys, u
     # another seed, and many
     assert [words[0] for words in rest[5:]] == ["msf", "ist", "stability", "probe"]
     assert parsed[5]["work"].seed == 43
-    assert parsed[5]["run"] == parsed[6]["choice"].run == "msf-42-seed43"
+    assert parsed[5]["flags"].run == parsed[6]["choice"].run == "msf-42-seed43"
     hand_made(tmp_path, {"a": "one"}, {"u": "two"}, seed=43)
     both = page_of(capsys, folder.name, "ist-43", "--out", tmp_path)
     assert "msf-42-seed43" not in " ".join(both.commands)  # control: two seeds are there

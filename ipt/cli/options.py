@@ -104,6 +104,15 @@ Track = Annotated[
 
 
 @dataclass(frozen=True)
+class PartFlags:
+    """Which tasks are tuned, and against which rivals."""
+
+    on: On = ()
+    against: Against = ()
+    part: Parts = ()
+
+
+@dataclass(frozen=True)
 class RunFlags:
     """What a run is called, and where its curves are sent."""
 

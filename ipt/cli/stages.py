@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from ipt.cli.options import (
-    Against,
     By,
     Choice,
     Flat,
     Ist,
     Msf,
-    On,
-    Parts,
+    PartFlags,
     Recipe,
     RunFlags,
     SummaryFile,
@@ -50,6 +48,7 @@ if TYPE_CHECKING:
     from ipt.experiment import Experiment
 
 NO_RUN_FLAGS = RunFlags()
+NO_PARTS = PartFlags()
 MORE_SEEDS = "further seeds, each one more job per task and rate in the same run"
 SEEDS = "how many seeds, from the subspace's own on"
 
@@ -145,13 +144,11 @@ def msf(
     print(f"next: {next_ist(work, recipe, config.dim, finished.folder.name)}")
 
 
-def ist(  # noqa: PLR0913 (the flags of a verb)
+def ist(
     *,
     choice: Choice = ChoiceConfig(),
     recipe: Recipe = "ours",
-    on: On = (),
-    against: Against = (),
-    part: Parts = (),
+    parts: Annotated[PartFlags, Flat] = NO_PARTS,
     by: By = "settings",
     track: Track = (),
     config: Ist = IstConfig(),
@@ -171,9 +168,10 @@ def ist(  # noqa: PLR0913 (the flags of a verb)
     experiment = reopen_experiment(source.config, choice.out, choice.limit, choice.device)
     print(f"subspace: {source.folder} (inherited: {inherited(experiment)})")
     subspace = load_subspace(source, experiment)
-    if part:
+    if parts.part:
         say_renamed("--part", "--on and --against")
-    conditions = conditions_of_parts((*parts_of_flags(on, against), *part))
+    named = parts_of_flags(parts.on, parts.against)
+    conditions = conditions_of_parts((*named, *parts.part))
     plan = plan_ist(experiment, config, source, conditions)
     cost = estimate_ist(experiment, config, plan.path, conditions, choice.dim)
     less = "" if choice.preset == "quick" else "ipt ist --preset quick: fewer steps"
