@@ -30,6 +30,7 @@ from ipt.workflows.evaluation import score_tasks
 from ipt.workflows.ist import tune_in_subspace
 from ipt.workflows.landscape import dev_losses_of_deltas
 from ipt.workflows.msf import resolve_config
+from ipt.workflows.walk import Walk
 
 
 def open_experiment(
@@ -66,6 +67,14 @@ def reopen_experiment(run: Run, device: str = "auto") -> Experiment:
     # Runs and the bank stand in one folder.
     out = run.folder.parent
     return resolve.reopen_experiment(run.config, out, device=device)
+
+
+def open_walk(run: Run, device: str = "auto") -> Walk:
+    """Return a complete run as a place to walk in: tasks' codes, and answers anywhere.
+
+    Raises ValueError for a run that is not complete or has no codes of tasks.
+    """
+    return Walk.open(run, reopen_experiment(run, device))
 
 
 def tune(experiment: Experiment, names: Sequence[str] | None = None) -> Tensor:

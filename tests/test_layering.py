@@ -35,6 +35,7 @@ ROWS = (
     {"predict"},
     {"tasks"},
     {"analysis"},
+    {"explore"},
     {"resolve"},
     {"api"},
     {"cli"},
@@ -49,6 +50,7 @@ PACKAGES = {
     "interop",
     "workflows",
     "benchmarks",
+    "explore",
     "cli",
 }
 PACKAGES |= {"tasks", "analysis"}

@@ -1,18 +1,24 @@
 """Places of a run: codes, answers anywhere, ways and planes (`ipt.workflows.walk`)."""
 
+import json
 from dataclasses import replace
 
 import pytest
 import torch
+import toys
 from conftest import ist_words
+from head_tasks import task
 from sklearn.decomposition import PCA
 from test_predict_heads import ROWS, run_of, runs  # noqa: F401
+from transformers import AutoModelForMaskedLM
 
+import ipt
 from ipt.cli import app as cli
 from ipt.data import SAME_DATA_SEED
 from ipt.example import Example
 from ipt.experiment import encode_tasks
 from ipt.fewshot import few_shot
+from ipt.methods.subspace import Subspace
 from ipt.predict import answer_rows, task_delta
 from ipt.resolve import reopen_experiment
 from ipt.run import Run
@@ -209,6 +215,8 @@ def test_heads_of_every_kind_answer_anywhere(runs, kind):  # noqa: F811
     predictions = walk.predictions(vectors, name, examples, 4)
     likely = walk.likelihoods(vectors, name, examples, predictions)
     assert likely.shape == (2, 1) and float(likely.min()) > 0 and float(likely.max()) <= 1
+    way = walk.tune(name, code + 1, 2)
+    assert torch.equal(way.path[0], code + 1) and way.path.shape[1] == walk.dim
     shares = walk.option_shares(code, name, ROWS[kind])
     if kind != "cls":
         assert shares == {}
@@ -216,3 +224,35 @@ def test_heads_of_every_kind_answer_anywhere(runs, kind):  # noqa: F811
     assert sum(shares.values()) == pytest.approx(1)
     assert max(shares, key=shares.get) == predictions[0][0].text
     assert shares[own[0].text] == pytest.approx(float(likely[0, 0]), 1e-4)
+
+
+def test_a_masked_model_ranks_the_options_of_a_task(tmp_path):
+    tasks = tmp_path / "tasks"
+    tasks.mkdir()
+    for number in range(3):
+        text = json.dumps(task("cls", number, 320).to_dict())
+        (tasks / f"cls-{number}.json").write_text(text, encoding="utf8")
+    bare = toys.spread(AutoModelForMaskedLM.from_config(toys.config("bert")))
+    model = toys.save(bare, toys.tokenizer("masked"), tmp_path / "model")
+    experiment = ipt.open_experiment(
+        str(tasks), str(model), "soft-prompt:prompt_length=3", {"shots": 4}, seen=2, unseen=1, device="cpu"
+    )
+    torch.manual_seed(0)
+    bank = torch.randn(3, experiment.model.size)
+    subspace = Subspace.random(bank, 2, 0)
+    names = tuple(experiment.split.all)
+    codes = subspace.encode(bank)
+    made_by = dict.fromkeys(names, "MSF")
+    walk = Walk(Run(tmp_path), experiment, None, None, subspace, names, codes, made_by)
+    said = set()
+    for place in (codes[0], 9 * codes[1], -9 * codes[2], 20 * codes[1]):
+        for name in names:
+            ((answer,),) = walk.answers(place[None], name, ["a red tree"], 4)
+            shares = walk.option_shares(place, name, "a red tree")
+            assert tuple(shares) == experiment.tasks[name].options
+            assert max(shares, key=shares.get) == answer.text
+            said.add((name, round(shares[answer.text], 4)))
+    assert len(said) > 3  # control: a place matters
+    found = walk.answers_of_tasks("a red tree", 4)
+    for place, name in zip(codes, names, strict=True):
+        assert found[name] == walk.answers(place[None], name, ["a red tree"], 4)[0][0]

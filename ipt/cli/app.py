@@ -17,6 +17,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 import ipt
 from ipt.cli.benchmark import bench
+from ipt.cli.explore import explore
 from ipt.cli.landscape import probe
 from ipt.cli.models import convert, pretrain, score
 from ipt.cli.options import apply_files, located, sentence, shortened
@@ -45,6 +46,7 @@ VERBS = (
     stability,
     study,
     report,
+    explore,
     probe,
     predict,
     export,

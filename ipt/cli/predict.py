@@ -99,6 +99,7 @@ def export(
     *names: Annotated[str, Parameter(help=NAMES)],
     run: RunName = None,
     to: Annotated[Path, Parameter(help="folder to write")],
+    vector: Annotated[str, Parameter(help=VECTOR, allow_leading_hyphen=True)] = "",
     out: Out = Path("runs"),
     mixture: Mixture = False,
 ) -> None:
@@ -114,7 +115,12 @@ def export(
     task = names[-1]
     if len(names) == 2:
         run = Path(names[0])
-    opened = _open_prompt(run, task, out, mixture=mixture)
+    if vector and mixture:
+        raise ValueError("--vector and --mixture are two deltas; leave one out")
+    if vector:
+        opened = _open_vector(run, task, out, numbers_of(vector))
+    else:
+        opened = _open_prompt(run, task, out, mixture=mixture)
     delta = opened.delta
     experiment = opened.experiment
     of_task = experiment.tasks[task]

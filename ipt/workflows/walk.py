@@ -89,6 +89,8 @@ class Walk:
     run: Run
     experiment: Experiment
     result: RunResult
+    found: RunResult
+    """Of the MSF run, whose subspace it is."""
     subspace: Subspace
     names: tuple[str, ...]
     codes: Tensor
@@ -111,11 +113,15 @@ class Walk:
         result = RunResult.from_json(record)
         source = run if result.kind == "msf" else run.source
         subspace = Subspace.load(source.folder / "subspace").to(experiment.model.device)
+        found = source.result
+        if found is None:
+            raise ValueError(f"{source.folder}, whose subspace it is, is not complete")
         codes = _codes(run, source, experiment, subspace.dim)
         return cls(
             run=run,
             experiment=experiment,
             result=result,
+            found=RunResult.from_json(found),
             subspace=subspace,
             names=tuple(codes),
             codes=torch.stack([code for code, _ in codes.values()]).to(experiment.model.device),

@@ -1,0 +1,1 @@
+"""The explorer: a local page to walk in a run with, and the answers behind it."""
