@@ -139,3 +139,16 @@ def test_a_task_is_exported_without_naming_a_run(tmp_path, capsys, monkeypatch):
     first, second = (tmp_path / name / "adapter_model.safetensors" for name in ("first", "second"))
     assert first.read_bytes() == second.read_bytes()
     assert Run.find(Path("example"), tmp_path).folder.parent == EXAMPLE_FOLDER
+
+
+def test_a_seen_task_without_numbers_of_ist_has_the_code_that_msf_made_of_it(shipped):
+    run, experiment = shipped
+    about = task_delta(run, experiment, "str_first_two").about
+    codes = run.source.tensors("codes")["codes"]
+    names = [*experiment.seen, *experiment.unseen]
+    assert about["setting"] == "train_msf" and run.source.result is not None
+    assert about["vector"] == codes[names.index("str_first_two")].tolist()
+    scores = run.source.result["scores"]["train_msf"]
+    assert about["test_score"] == scores["str_first_two"]["generated"]
+    # Control: an unseen task's numbers are IST's own.
+    assert task_delta(run, experiment, "rel_iso2").about["setting"] == "test"

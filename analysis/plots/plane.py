@@ -143,7 +143,7 @@ def draw_controls(records: Sequence[Mapping[str, Any]]) -> Figure:
 
 def regions(record: Mapping[str, Any]) -> np.ndarray:
     """Return the number of the answer at each place [H, W], the lowest line first."""
-    return np.array([[int(word) for word in line.split()] for line in record["places"]])
+    return np.array([list(map(int, line.split())) for line in record["places"]])
 
 
 def coloured(record: Mapping[str, Any]) -> list[int]:
@@ -159,7 +159,7 @@ def coloured(record: Mapping[str, Any]) -> list[int]:
 def paint_plane(axes: Axes, record: Mapping[str, Any], theme: Theme) -> None:
     """Draw the regions of the answers, their names, and the three tasks."""
     places = regions(record)
-    digits = np.array([[int(digit) for digit in line] for line in record["likelihoods"]])
+    digits = np.array([list(map(int, line)) for line in record["likelihoods"]])
     fine = smoothed(places)
     likely = ndimage.zoom((digits + 0.5) / 10, FINE, order=1, grid_mode=True, mode="nearest")
     picture = np.empty((*fine.shape, 3))

@@ -167,14 +167,19 @@ def in_control(walk: Walk, kind: str, names: Sequence[str]) -> Walk:
 def plane_record(walk: Walk, text: PlaneText, width: int, height: int) -> Record:
     """Return the plane of a text as numbers."""
     plane = walk.plane(text.text, text.names, width, height)
-    shown = [[" ".join(answer.text.split()) for answer in line] for line in plane.answers]
+    shown = []
     counts: Counter[str] = Counter()
-    for line in shown:
-        counts.update(line)
+    for line in plane.answers:
+        texts = [" ".join(answer.text.split()) for answer in line]
+        shown.append(texts)
+        counts.update(texts)
     # The most frequent first; equal ones by their letters, so that the record is always the same.
     order = sorted(counts, key=lambda answer: (-counts[answer], answer))
     place = {answer: number for number, answer in enumerate(order)}
     assert plane.likelihoods is not None
+    places = []
+    for texts in shown:
+        places.append(" ".join(str(place[text]) for text in texts))
     digits = (10 * plane.likelihoods).long().clamp(0, MOST_DIGIT).tolist()
     run = walk.run
     return {
@@ -192,7 +197,7 @@ def plane_record(walk: Walk, text: PlaneText, width: int, height: int) -> Record
         "answers": order,
         "shares": [round(counts[answer] / (width * height), 6) for answer in order],
         # Lines of the grid, the lowest first.
-        "places": [" ".join(str(place[answer]) for answer in line) for line in shown],
+        "places": places,
         "likelihoods": ["".join(map(str, line)) for line in digits],
     }
 
