@@ -13,6 +13,7 @@ from test_layering import ROWS
 from ipt.analysis.plots import method, overview
 from ipt.analysis.summaries import table_of, update_text
 from ipt.cli import app as cli
+from ipt.run import chosen_run
 
 ROOT = Path(__file__).parent.parent
 # `make docs` writes these itself.
@@ -65,6 +66,20 @@ def test_the_readme_is_short():
     assert len(README.encode()) <= 8000
     assert len(NUMBER.findall(README)) <= 30
     assert max(len(line) for line in README.splitlines()) <= 140
+
+
+def test_the_answers_are_those_of_the_run_that_comes_with_ipt(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shown = re.findall(r"^ipt predict (\w+) --task (\w+) +# (.*)$", README, re.M)
+    # One text, three answers: the numbers make the difference.
+    assert len({text for text, _, _ in shown}) == 1
+    assert len({answer for _, _, answer in shown}) == len(shown) == 3
+    for text, task, answer in shown:
+        assert cli.main(["predict", text, "--task", task]) == 0
+        assert capsys.readouterr().out == f"{answer}\n"
+    run = chosen_run(None, tmp_path)
+    unseen = [task for _, task, _ in shown if task in run.config["parts"]["unseen"]]
+    assert unseen == [shown[-1][1]]
 
 
 def test_files_that_are_named_exist():
