@@ -10,12 +10,10 @@ import numpy as np
 
 from ipt.analysis.markup import TextTable
 from ipt.analysis.scores import NONE, Groups, Line, groups, lines, subcategories
-from ipt.recovery import Recovery
+from ipt.recovery import FEWEST, Recovery
 from ipt.results import BY_NAME, RunResult
 
 MOST_ROWS = 8
-# Of fewer tasks an interval says nothing.
-LEAST_TASKS = 5
 # What is printed of each setting, in the order of the table; {d} is the run's.
 TITLES = {
     "test": "{d} numbers, unseen tasks",
@@ -132,7 +130,7 @@ def share_text(share: float, interval: tuple[float, float], tasks: int) -> str:
     if math.isnan(share):
         return NONE
     text = whole(share)
-    if tasks < LEAST_TASKS or math.isnan(interval[0]):
+    if tasks < FEWEST or math.isnan(interval[0]):
         return text
     low, high = map(whole, interval)
     # A minus sign beside a dash cannot be read.
@@ -158,7 +156,7 @@ def msf_sentence(result: RunResult) -> str:
             continue
         low, high = map(whole, figures.interval)
         tasks = f"{figures.tasks} {what} tasks"
-        interval = f" (95 % interval {low} to {high})" if figures.tasks >= LEAST_TASKS else ""
+        interval = f" (95 % interval {low} to {high})" if figures.tasks >= FEWEST else ""
         texts.append(f"{whole(figures.relative)} % of prompt tuning on {tasks}{interval}")
     if not texts:
         return ""

@@ -63,7 +63,7 @@ def test_both_commands_leave_complete_runs(done, capsys):
     )
     assert cli.main(["runs", "show", name, "--out", str(done)]) == 0
     shown = capsys.readouterr().out
-    assert "seen, through the autoencoder" in shown and "T_test" not in shown
+    assert "numbers, unseen tasks" in shown and "T_test" not in shown
     assert cli.main(["runs", "show", name, "--by", "all", "--out", str(done)]) == 0
     shown = capsys.readouterr().out
     assert "T_test (IST)" in shown and "IST, random subspace" in shown and "E_rel" in shown

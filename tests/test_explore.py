@@ -293,6 +293,15 @@ def test_mistakes_are_told_before_any_work(done, capsys, words, says):
     assert says in line
 
 
+@pytest.fixture
+def interruptible():
+    # Commands that a script starts in the background ignore the signal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_the_command_serves_until_it_is_interrupted(done, capsys, monkeypatch):
     opened = []
 

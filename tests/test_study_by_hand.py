@@ -333,7 +333,7 @@ class Commands:
         msf, ist = made_pair()
         if command[0] == "msf":
             config = {"kind": "msf", "split": "made", "seed": found["work"].seed}
-            return Run.open(self.out / found["run"], config).finish(msf)
+            return Run.open(self.out / found["flags"].run, config).finish(msf)
         name = found["choice"].run
         self.said.append(name)
         reference = ist["reference"]["100"]

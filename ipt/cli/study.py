@@ -141,12 +141,13 @@ def parse_cell(cell: Cell, out: Path, commands: CommandLine) -> CellConfig:
     # Both verbs call their own settings `config`.
     msf = commands.parse(cell.msf(out))
     ist = commands.parse(cell.ist(out))
+    parts = ist["parts"]
     return CellConfig(
         work=with_tuner(msf["work"], msf["tuner"]),
         tune=msf["tune"],
         msf=msf["config"],
         ist=ist["config"],
-        parts=(*parts_of_flags(ist["on"], ist["against"]), *ist["part"]),
+        parts=(*parts_of_flags(parts.on, parts.against), *parts.part),
     )
 
 
