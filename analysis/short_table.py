@@ -9,7 +9,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from ipt.analysis.markup import TextTable
-from ipt.analysis.scores import NONE, Groups, Line, groups, lines, subcategories
+from ipt.analysis.scores import (
+    NONE,
+    NUMBERS_COLUMN,
+    Groups,
+    Line,
+    groups,
+    lines,
+    numbers_tuned,
+    subcategories,
+)
 from ipt.recovery import FEWEST, Recovery
 from ipt.results import BY_NAME, RunResult
 
@@ -39,6 +48,7 @@ FIRST = (
     "mixture_test",
     "pca_test",
     "random_test",
+    "head_alone",
     "shared",
     "train_diff",
     "train_same",
@@ -68,13 +78,17 @@ def short_table(results: Sequence[RunResult], by: str = "settings") -> TextTable
             if line.group != "all":
                 parts.setdefault(line.setting, []).append(line)
 
-    rows = [_reference_row(results[-1])]
+    # Of runs with heads: what is tuned in all.
+    numbers = numbers_tuned(results)
+    empty = ("",) if numbers else ()
+    rows = [(*_reference_row(results[-1]), *empty)]
     for setting in _chosen(overall):
-        line = overall[setting]
-        rows.append(_row(title_of(setting, results[-1]), line.recovery))
+        row = _row(title_of(setting, results[-1]), overall[setting].recovery)
+        rows.append((*row, *numbers.get(setting, empty)))
         for part in parts.get(setting, ()):
-            rows.append(_row(f"  {part.group}", part.recovery))
-    return TextTable(COLUMNS, tuple(rows))
+            rows.append((*_row(f"  {part.group}", part.recovery), *empty))
+    columns = (*COLUMNS, NUMBERS_COLUMN) if numbers else COLUMNS
+    return TextTable(columns, tuple(rows))
 
 
 def title_of(setting: str, result: RunResult) -> str:

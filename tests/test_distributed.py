@@ -10,6 +10,7 @@ import time
 import pytest
 import torch
 from conftest import ist_words, msf_words
+from small_runs import job_lines
 
 from ipt.cli import app as cli
 from ipt.distributed import Processes, join_processes
@@ -43,8 +44,7 @@ def result_of(out, kind):
 
 
 def first_metrics(out):
-    text = (run_folder(out, "msf") / "metrics-msf.jsonl").read_text()
-    return json.loads(text.splitlines()[0])
+    return job_lines(run_folder(out, "msf") / "metrics-msf.jsonl")[0]
 
 
 def numbers(record):

@@ -137,6 +137,7 @@ def test_every_stage_tells_how_far_it_is(empty):
     expected |= {"scoring the best seen code", "scoring prompt tuning, data seed 21"}
     expected |= {"scoring the best seen prompt", "scoring the nearest seen prompt"}
     expected |= {"scoring IST in random directions at the start"}
+    expected |= {"scoring first rows, the empty prompt", "scoring first rows, tuning"}
     for kind in ("random", "pca"):
         expected |= {f"tuning, {kind} subspace", f"scoring IST in the {kind} subspace"}
     silent = {f"best seen codes, {kind} subspace" for kind in ("msf", "random", "pca")}
