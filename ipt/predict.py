@@ -25,6 +25,7 @@ from ipt.storage import without_repeats
 from ipt.training.source import decoded_with_heads, joined, mix_deltas
 from ipt.workflows.answers import FIELDS, Answer, answer_of, predict_examples, unanswered
 from ipt.workflows.deltas import tuned_deltas, tuned_numbers
+from ipt.workflows.walk import msf_codes
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,9 @@ def _decoded(
     if is_encoded and not experiment.model.has_head_numbers:
         # IST has tuned none: the code that MSF has made of the task's own delta.
         condition = "train_msf"
-        vector = _code(source, experiment, name, subspace.dim)
+        # Seen tasks come first among them.
+        codes = msf_codes(source, experiment, subspace.dim)
+        vector = codes[experiment.seen.index(name)].to(experiment.model.device)
         assert source.result is not None
         scores = RunResult.from_json(source.result).scores
     else:
@@ -138,15 +141,6 @@ def _decoded(
     }
     (delta,) = decoded_with_heads(vector[None], subspace.dim, subspace.decode)  # of [1, P + H]
     return TaskDelta(delta, about)
-
-
-def _code(source: Run, experiment: Experiment, name: str, dim: int) -> Tensor:
-    """Return the code [d] that an MSF run has made of a seen task's tuned delta."""
-    names = [*experiment.seen, *experiment.unseen]
-    codes = source.tensors("codes").get("codes")
-    if codes is None or codes.shape != (len(names), dim) or not codes.isfinite().all():
-        raise ValueError(f"{source.folder} has no codes [{len(names)}, {dim}]; run `ipt msf` again")
-    return codes[names.index(name)].to(experiment.model.device)
 
 
 def _mixture(

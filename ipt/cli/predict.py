@@ -71,12 +71,7 @@ def predict(
         raise ValueError(
             "--task, or --vector, must say what answers; `ipt tasks list` has the names"
         )
-    if vector and mixture:
-        raise ValueError("--vector and --mixture are two ways to answer; leave one out")
-    if vector:
-        opened = _open_vector(run, task, out, numbers_of(vector))
-    else:
-        opened = _open_prompt(run, task, out, mixture=mixture)
+    opened = _opened(run, task, out, vector, mixture=mixture)
     experiment = opened.experiment
     # A pipe gets answers alone.
     if sys.stdout.isatty():
@@ -115,12 +110,7 @@ def export(
     task = names[-1]
     if len(names) == 2:
         run = Path(names[0])
-    if vector and mixture:
-        raise ValueError("--vector and --mixture are two deltas; leave one out")
-    if vector:
-        opened = _open_vector(run, task, out, numbers_of(vector))
-    else:
-        opened = _open_prompt(run, task, out, mixture=mixture)
+    opened = _opened(run, task, out, vector, mixture=mixture)
     delta = opened.delta
     experiment = opened.experiment
     of_task = experiment.tasks[task]
@@ -148,6 +138,22 @@ def about_prompt(opened: OpenedPrompt, task: str) -> str:
     if "test_score" in delta.about:
         about += f" (test {delta.about['metric']} of this prompt {delta.about['test_score']:.2f})"
     return about
+
+
+def _opened(
+    run: Path | None,
+    task: str,
+    out: Path,
+    vector: str,
+    *,
+    mixture: bool,
+) -> OpenedPrompt:
+    """Return the prompt of given numbers, or that of a task, or its mixture."""
+    if vector and mixture:
+        raise ValueError("--vector and --mixture are two ways to answer; leave one out")
+    if vector:
+        return _open_vector(run, task, out, numbers_of(vector))
+    return _open_prompt(run, task, out, mixture=mixture)
 
 
 def _open_vector(

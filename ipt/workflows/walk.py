@@ -474,6 +474,18 @@ def _conditions(experiment: Experiment) -> tuple[tuple[str, list[str]], tuple[st
     return ("train_same", experiment.seen), ("test", experiment.unseen)
 
 
+def msf_codes(source: Run, experiment: Experiment, dim: int) -> Tensor:
+    """Return the codes [T, d] that an MSF run has made of tuned deltas, of seen tasks first.
+
+    Raises ValueError where the run does not have them.
+    """
+    count = len(experiment.seen) + len(experiment.unseen)
+    codes = source.tensors("codes").get("codes")
+    if codes is None or codes.shape != (count, dim) or not codes.isfinite().all():
+        raise ValueError(f"{source.folder} has no codes [{count}, {dim}]; run `ipt msf` again")
+    return codes
+
+
 def _codes(
     run: Run,
     source: Run,
@@ -485,10 +497,8 @@ def _codes(
     source: the MSF run.
     """
     codes: dict[str, tuple[Tensor, str]] = {}
-    encoded = source.tensors("codes").get("codes")
+    encoded = msf_codes(source, experiment, dim)
     names = [*experiment.seen, *experiment.unseen]
-    if encoded is None or encoded.shape != (len(names), dim) or not encoded.isfinite().all():
-        raise ValueError(f"{source.folder} has no codes [{len(names)}, {dim}]; run `ipt msf` again")
     if run.folder == source.folder:
         return {name: (code, BY_MSF) for name, code in zip(names, encoded, strict=True)}
     # IST's own: behind a code stand the numbers of a head, filled up to the longest.
